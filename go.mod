@@ -1,0 +1,3 @@
+module igor.dev
+
+go 1.26
