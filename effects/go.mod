@@ -1,0 +1,3 @@
+module igor.dev/effects
+
+go 1.26
