@@ -1,0 +1,317 @@
+// Package manifest reads agent manifests: what an agent may reach, and what it
+// may use up.
+//
+//	{
+//	  "capabilities": {
+//	    "clock": {"version": 1},
+//	    "log": {"version": 1}
+//	  },
+//	  "resource_limits": {"max_memory_bytes": 33554432},
+//	  "migration_policy": {"enabled": true, "max_price_per_second": 5000, "preferred_regions": ["eu-west"]}
+//	}
+//
+// Every key may be absent: an empty object, like no manifest at all, is an
+// agent that reaches nothing. What a manifest says and this version does not
+// know is an error that names it and its line, for a grant that is silently
+// ignored, or a limit that is silently not kept, is worse than no manifest.
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"igor.dev/runtime/internal/hint"
+)
+
+// Limits of a manifest.
+const (
+	MaxSize = 64 << 10 // bytes of JSON
+
+	// MaxMemory is the most linear memory that an agent gets, and what it
+	// gets when the manifest states nothing.
+	MaxMemory = 64 << 20
+
+	maxRegions    = 64
+	maxRegionSize = 64
+)
+
+// A Manifest is what its agent declares.
+type Manifest struct {
+	// Capabilities holds the declared version of each capability by its name.
+	Capabilities map[string]int
+
+	// MaxMemory is the limit of linear memory in bytes, at most MaxMemory.
+	MaxMemory uint32
+
+	Migration Migration
+}
+
+// Migration is the policy for moves between nodes. It is read and checked, and
+// has no effect before there are moves.
+type Migration struct {
+	Enabled           bool
+	MaxPricePerSecond int64 // microcents
+	PreferredRegions  []string
+}
+
+// capabilities are all that the format knows: the version that this runtime
+// has, or 0 where the runtime has none yet.
+var capabilities = map[string]int{
+	"clock":   1,
+	"rand":    1,
+	"log":     1,
+	"kv":      0,
+	"wallet":  0,
+	"pricing": 0,
+	"http":    0,
+	"x402":    0,
+}
+
+// Capabilities returns the names of the capabilities that this version has.
+func Capabilities() []string {
+	var names []string
+	for name, version := range capabilities {
+		if version > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Parse reads a manifest. Empty input is an empty manifest.
+func Parse(b []byte) (*Manifest, error) {
+	m := &Manifest{Capabilities: map[string]int{}, MaxMemory: MaxMemory}
+	if len(b) > MaxSize {
+		return nil, fmt.Errorf("manifest has %d bytes, and at most %d are read", len(b), MaxSize)
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return m, nil
+	}
+	p := &parser{src: b, dec: json.NewDecoder(bytes.NewReader(b))}
+	p.dec.UseNumber()
+	err := p.object("the manifest", fields{
+		"capabilities":     func() error { return p.capabilities(m) },
+		"resource_limits":  func() error { return p.limits(m) },
+		"migration_policy": func() error { return p.migration(&m.Migration) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, p.errorf("there is something after the manifest's closing brace")
+	}
+	return m, nil
+}
+
+func (p *parser) capabilities(m *Manifest) error {
+	return p.each("capabilities", func(name string) error {
+		have, known := capabilities[name]
+		switch {
+		case !known:
+			return hint.Wrap(p.errorf("unknown capability %q", name),
+				"this version has %s", strings.Join(Capabilities(), ", "))
+		case have == 0:
+			return hint.Wrap(p.errorf("capability %q is not supported by this version", name),
+				"this version has %s", strings.Join(Capabilities(), ", "))
+		}
+		version := int64(0)
+		err := p.object("capability "+strconv.Quote(name), fields{
+			"version": func() (err error) {
+				version, err = p.integer("version")
+				if err == nil && version != int64(have) {
+					err = p.errorf("version %d of capability %q is not supported by this version, which has %d", version, name, have)
+				}
+				return err
+			},
+			"options": func() error {
+				return p.each("options", func(option string) error {
+					return p.errorf("unknown option %q of capability %q, which has none", option, name)
+				})
+			},
+		})
+		if err != nil {
+			return err
+		}
+		if version == 0 {
+			return p.errorf(`capability %q states no version, such as {"version": %d}`, name, have)
+		}
+		m.Capabilities[name] = have
+		return nil
+	})
+}
+
+func (p *parser) limits(m *Manifest) error {
+	return p.object("resource_limits", fields{
+		"max_memory_bytes": func() error {
+			n, err := p.integer("max_memory_bytes")
+			if err != nil {
+				return err
+			}
+			if n < 1 || n > MaxMemory {
+				return p.errorf("max_memory_bytes is %d, and must be from 1 to %d", n, MaxMemory)
+			}
+			m.MaxMemory = uint32(n)
+			return nil
+		},
+	})
+}
+
+func (p *parser) migration(m *Migration) error {
+	return p.object("migration_policy", fields{
+		"enabled": func() (err error) {
+			m.Enabled, err = p.boolean("enabled")
+			return err
+		},
+		"max_price_per_second": func() (err error) {
+			m.MaxPricePerSecond, err = p.integer("max_price_per_second")
+			if err == nil && m.MaxPricePerSecond < 0 {
+				err = p.errorf("max_price_per_second is negative")
+			}
+			return err
+		},
+		"preferred_regions": func() error {
+			return p.array("preferred_regions", func() error {
+				region, err := p.text("a region")
+				if err != nil {
+					return err
+				}
+				if len(m.PreferredRegions) == maxRegions || len(region) > maxRegionSize {
+					return p.errorf("preferred_regions holds more than %d regions, or one of more than %d bytes", maxRegions, maxRegionSize)
+				}
+				m.PreferredRegions = append(m.PreferredRegions, region)
+				return nil
+			})
+		},
+	})
+}
+
+// A parser walks the tokens by itself rather than decoding into a struct:
+// encoding/json takes a key twice, in any case, and tells no line.
+type parser struct {
+	src []byte
+	dec *json.Decoder
+}
+
+// fields are the readers of an object's values by key.
+type fields map[string]func() error
+
+func (p *parser) errorf(format string, args ...any) error {
+	before := p.src[:min(int(p.dec.InputOffset()), len(p.src))]
+	return fmt.Errorf("manifest line %d: %w", 1+bytes.Count(before, []byte("\n")), fmt.Errorf(format, args...))
+}
+
+func (p *parser) token() (json.Token, error) {
+	t, err := p.dec.Token()
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, p.errorf("the manifest ends in the middle")
+	case err != nil:
+		return nil, p.errorf("not JSON: %w", err)
+	}
+	return t, nil
+}
+
+// object reads an object that has no key but the ones in known.
+func (p *parser) object(what string, known fields) error {
+	return p.each(what, func(key string) error {
+		read, ok := known[key]
+		if !ok {
+			return p.errorf("unknown key %q in %s, which has %s", key, what, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		return read()
+	})
+}
+
+// each reads an object, calling read for each key to read its value.
+func (p *parser) each(what string, read func(key string) error) error {
+	t, err := p.token()
+	if err != nil {
+		return err
+	}
+	if t != json.Delim('{') {
+		return p.errorf("%s is not an object", what)
+	}
+	seen := map[string]bool{}
+	for {
+		t, err := p.token()
+		if err != nil {
+			return err
+		}
+		if t == json.Delim('}') {
+			return nil
+		}
+		key := t.(string) // the decoder lets nothing else stand here
+		if seen[key] {
+			return p.errorf("%q stands twice in %s", key, what)
+		}
+		seen[key] = true
+		if err := read(key); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *parser) array(what string, read func() error) error {
+	t, err := p.token()
+	if err != nil {
+		return err
+	}
+	if t != json.Delim('[') {
+		return p.errorf("%s is not an array", what)
+	}
+	for p.dec.More() {
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	_, err = p.token()
+	return err
+}
+
+func (p *parser) integer(what string) (int64, error) {
+	t, err := p.token()
+	if err != nil {
+		return 0, err
+	}
+	number, ok := t.(json.Number)
+	if !ok {
+		return 0, p.errorf("%s is not a number", what)
+	}
+	n, err := strconv.ParseInt(number.String(), 10, 64)
+	if err != nil {
+		return 0, p.errorf("%s is %s, and must be a whole number of 64 bits", what, number)
+	}
+	return n, nil
+}
+
+func (p *parser) boolean(what string) (bool, error) {
+	t, err := p.token()
+	if err != nil {
+		return false, err
+	}
+	v, ok := t.(bool)
+	if !ok {
+		return false, p.errorf("%s is not true or false", what)
+	}
+	return v, nil
+}
+
+func (p *parser) text(what string) (string, error) {
+	t, err := p.token()
+	if err != nil {
+		return "", err
+	}
+	v, ok := t.(string)
+	if !ok {
+		return "", p.errorf("%s is not a string", what)
+	}
+	return v, nil
+}
