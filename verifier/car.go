@@ -1,0 +1,241 @@
+package verifier
+
+import "strconv"
+
+// The bytes of a history's CARv1 header around its root's CID: DAG-CBOR of
+// {"roots": [CID], "version": 1}. See docs/spec/car.md, "Layout".
+const (
+	carHeaderStart = "\xa2\x65roots\x81\xd8\x2a\x58\x25\x00"
+	carHeaderEnd   = "\x67version\x01"
+	carHeaderSize  = len(carHeaderStart) + cidSize + len(carHeaderEnd)
+
+	// car2Pragma is how a CARv2 begins, where a CARv1 has its header.
+	car2Pragma = "\xa1\x67version\x02"
+
+	// maxVarint is the longest varint in bytes that a reader takes: enough for
+	// maxSection, the longest section.
+	maxVarint  = 5
+	maxSection = cidSize + MaxCheckpointSize
+
+	// maxForeignHeader is how long a header may be to be told by name what is wrong with it.
+	maxForeignHeader = 1 << 10
+)
+
+// AppendCARHeader appends the header of a CAR whose root, the head's content
+// hash, is given.
+func AppendCARHeader(dst []byte, root Hash) []byte {
+	dst = append(dst, byte(carHeaderSize))
+	dst = append(dst, carHeaderStart...)
+	dst = append(append(dst, cidPrefix...), root[:]...)
+	return append(dst, carHeaderEnd...)
+}
+
+// AppendCARBlock appends a checkpoint, whose content hash is given, as a CAR's
+// next block.
+func AppendCARBlock(dst []byte, h Hash, checkpoint []byte) []byte {
+	n := cidSize + len(checkpoint)
+	for ; n >= 0x80; n >>= 7 {
+		dst = append(dst, byte(n)|0x80)
+	}
+	dst = append(dst, byte(n))
+	dst = append(append(dst, cidPrefix...), h[:]...)
+	return append(dst, checkpoint...)
+}
+
+// A CARReader takes a CAR apart as its bytes come: call Feed with some input,
+// Next until there is no whole block left, and so on; Check every block once it
+// is examined, in any order; and Close at the end of the input. Only after
+// Close returned nil is anything read from the CAR to be believed.
+type CARReader struct {
+	in       []byte // not yet read, of the last Feed
+	partial  []byte // the beginning of a section that Feed will go on with
+	offset   int64  // of what was read, for errors
+	sections int
+	root     Hash
+	sawRoot  bool
+	err      error
+}
+
+// A CARBlock is one block. Its CID is what the CAR claims until [CARReader.Check].
+type CARBlock struct {
+	Index         int // from 0
+	UnverifiedCID Hash
+	Data          []byte // aliases the input of Feed, if it came in one piece
+}
+
+// A CARError says where and why a CAR is malformed.
+type CARError struct {
+	Block  int   // from 0, or -1 for the header and the file as a whole
+	Offset int64 // of the section in the file, or -1
+	Reason string
+}
+
+func (e *CARError) Error() string {
+	s := "malformed CAR: "
+	if e.Block >= 0 {
+		s += "block " + strconv.Itoa(e.Block)
+		if e.Offset >= 0 {
+			s += " at byte " + strconv.FormatInt(e.Offset, 10)
+		}
+		s += ": "
+	}
+	return s + e.Reason
+}
+
+// Feed gives the reader more input. Everything that Next can give of the
+// previous input has to have been taken.
+func (r *CARReader) Feed(p []byte) { r.in = p }
+
+// Next returns the next block, or false if more input is needed for it.
+func (r *CARReader) Next() (b CARBlock, ok bool, err error) {
+	for r.err == nil {
+		section, ok := r.section()
+		if !ok {
+			return b, false, r.err
+		}
+		if r.sections++; r.sections == 1 {
+			r.err = r.header(section)
+			continue
+		}
+		b.Index = r.sections - 2
+		if len(section) < cidSize || string(section[:len(cidPrefix)]) != cidPrefix {
+			return b, false, r.fail("its CID is not CIDv1, codec raw, sha2-256")
+		}
+		b.UnverifiedCID = Hash(section[len(cidPrefix):cidSize])
+		b.Data = section[cidSize:]
+		return b, true, nil
+	}
+	return b, false, r.err
+}
+
+// section takes the next whole section off the input and returns its payload.
+func (r *CARReader) section() (payload []byte, ok bool) {
+	if len(r.partial) == 0 {
+		varint, n, ok := r.length(r.in)
+		if ok && len(r.in)-varint >= n {
+			payload, r.in = r.in[varint:varint+n], r.in[varint+n:]
+			r.offset += int64(varint + n)
+			return payload, true
+		}
+		if r.err == nil {
+			// Room for the whole section would be up to the sender; grow as bytes come.
+			r.partial, r.in = append(r.partial, r.in...), nil
+		}
+		return nil, false
+	}
+	for len(r.in) > 0 && r.err == nil {
+		varint, n, ok := r.length(r.partial)
+		want := 1
+		if ok {
+			want = min(varint+n-len(r.partial), len(r.in))
+		}
+		r.partial, r.in = append(r.partial, r.in[:want]...), r.in[want:]
+		if ok && len(r.partial) == varint+n {
+			payload, r.partial = r.partial[varint:], nil
+			r.offset += int64(varint + n)
+			return payload, true
+		}
+	}
+	return nil, false
+}
+
+// length reads a section's length off the front of b: its own size and its
+// value, or not ok if b is too short for it, or r.err is set.
+func (r *CARReader) length(b []byte) (varint, n int, ok bool) {
+	var v uint64
+	for i, c := range b {
+		if i == maxVarint {
+			r.fail("its length is too large")
+			return 0, 0, false
+		}
+		v |= uint64(c&0x7f) << (7 * i)
+		if c >= 0x80 {
+			continue
+		}
+		switch {
+		case i > 0 && c == 0:
+			r.fail("its length is a varint that is not in its shortest form")
+		case r.sections == 0 && v <= maxForeignHeader:
+			return i + 1, int(v), true
+		case r.sections == 0:
+			r.err = &CARError{Block: -1, Reason: notHeader}
+		case v < uint64(cidSize):
+			r.fail("it is shorter than a CID")
+		case v > uint64(maxSection):
+			r.fail("it is over the limit of 67108864 bytes (64 MiB)")
+		default:
+			return i + 1, int(v), true
+		}
+		return 0, 0, false
+	}
+	return 0, 0, false
+}
+
+const notHeader = "it does not begin with the header of a CARv1 with one root"
+
+// header reads the header. All but one of its forms are refused, some by name.
+func (r *CARReader) header(b []byte) error {
+	const rootsAt = len("\xa2\x65roots")
+	reason := ""
+	switch start, rest := cutAt(b, len(carHeaderStart)); {
+	case string(b) == car2Pragma:
+		reason = "this is a CARv2; a history is a CARv1"
+	case len(b) <= rootsAt || string(b[:rootsAt]) != carHeaderStart[:rootsAt]:
+		reason = notHeader
+	case b[rootsAt] != carHeaderStart[rootsAt]:
+		reason = "it does not have exactly one root"
+	case string(start) != carHeaderStart || len(rest) < cidSize || string(rest[:len(cidPrefix)]) != cidPrefix:
+		reason = "its root is not CIDv1, codec raw, sha2-256"
+	case string(rest[cidSize:]) != carHeaderEnd:
+		reason = "it is not of CAR version 1"
+	default:
+		copy(r.root[:], rest[len(cidPrefix):])
+		return nil
+	}
+	return &CARError{Block: -1, Reason: reason}
+}
+
+func cutAt(b []byte, n int) (head, tail []byte) {
+	n = min(n, len(b))
+	return b[:n], b[n:]
+}
+
+func (r *CARReader) fail(reason string) error {
+	r.err = &CARError{Block: r.sections - 1, Offset: r.offset, Reason: reason}
+	return r.err
+}
+
+// Check holds an examined block against what the CAR says of it.
+func (r *CARReader) Check(index int, unverifiedCID Hash, f *Finding) error {
+	reason := ""
+	switch {
+	case f.ContentHash != unverifiedCID:
+		reason = "its content does not have the CID " + unverifiedCID.CID() + " that it is filed under: it was changed"
+	case f.Parsed() && f.Version == Version4 && f.PrevHash == r.root:
+		reason = "it follows the root, so the root is not the history's head"
+	default:
+		r.sawRoot = r.sawRoot || f.ContentHash == r.root
+		return nil
+	}
+	return &CARError{Block: index, Offset: -1, Reason: reason}
+}
+
+// Root returns the content hash of the head that the CAR claims, once Next was called.
+func (r *CARReader) Root() Hash { return r.root }
+
+// Close says whether the input was a whole CAR.
+func (r *CARReader) Close() error {
+	switch {
+	case r.err != nil:
+		return r.err
+	case r.sections == 0 && len(r.partial)+len(r.in) == 0:
+		return &CARError{Block: -1, Reason: "it is empty"}
+	case r.sections == 0:
+		return &CARError{Block: -1, Reason: "it is cut inside its header"}
+	case len(r.partial)+len(r.in) > 0:
+		return r.fail("it is cut: the file ends inside this block")
+	case !r.sawRoot:
+		return &CARError{Block: -1, Reason: "its root " + r.root.CID() + " is not in it: the file was cut, or its head left out"}
+	}
+	return nil
+}

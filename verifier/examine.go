@@ -1,0 +1,190 @@
+package verifier
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+)
+
+// A Finding is all that linking has to know of one checkpoint: small, of fixed
+// size, and made from that checkpoint's bytes alone. Its header fields are what
+// the checkpoint claims; they are believed only if it is [Finding.Authentic].
+type Finding struct {
+	ContentHash     Hash // SHA-256 of all its bytes
+	PrevHash        Hash
+	AgentPubKey     PublicKey
+	WASMHash        Hash
+	Budget          int64
+	PricePerSecond  int64
+	TickNumber      uint64
+	MajorVersion    uint64
+	LeaseGeneration uint64
+	LeaseExpiry     int64
+	Size            uint32 // bytes
+	Version         byte   // byte 0, also where the rest could not be parsed
+	problems        codeSet
+}
+
+// A codeSet is a set of examination problems, one bit a code.
+type codeSet uint16
+
+func (s codeSet) has(c Code) bool { return s&(1<<c) != 0 }
+
+const (
+	unparsable     codeSet = 1<<Empty | 1<<UnsupportedVersion | 1<<Truncated
+	wrongSignature codeSet = 1<<WeakKey | 1<<BadSignature
+	examination    codeSet = 1<<(NegativePrice+1) - 1
+)
+
+// parsed reports whether the header could be read.
+func (s codeSet) parsed() bool { return s&unparsable == 0 }
+
+// Has reports whether examining found the problem c.
+func (f *Finding) Has(c Code) bool { return f.problems.has(c) }
+
+// Parsed reports whether the checkpoint has a readable header.
+func (f *Finding) Parsed() bool { return f.problems.parsed() }
+
+// Authentic reports whether the checkpoint is of version 0x04 and its key,
+// which is not weak, signed it.
+func (f *Finding) Authentic() bool {
+	return f.Parsed() && f.Version == Version4 && f.problems&wrongSignature == 0
+}
+
+// Examine looks at one checkpoint's bytes, which may be anything.
+// See docs/spec/lineage.md, "Examine". It does not keep b.
+func Examine(b []byte) Finding {
+	var x Examiner
+	return x.Examine(b)
+}
+
+// An Examiner examines checkpoints one after the other and reuses its buffer.
+// The zero value is ready. It is not safe for concurrent use: give each
+// goroutine its own.
+type Examiner struct {
+	message []byte
+}
+
+// Examine does what the function [Examine] does.
+func (x *Examiner) Examine(b []byte) Finding {
+	f := Finding{ContentHash: sha256.Sum256(b), Size: uint32(len(b))}
+	c, err := parse(b)
+	if err != nil {
+		f.Version = err.Version
+		f.problems = 1 << err.Code
+		return f
+	}
+	f.PrevHash = c.PrevHash
+	f.AgentPubKey = c.AgentPubKey
+	f.WASMHash = c.WASMHash
+	f.Budget = c.Budget
+	f.PricePerSecond = c.PricePerSecond
+	f.TickNumber = c.TickNumber
+	f.MajorVersion = c.MajorVersion
+	f.LeaseGeneration = c.LeaseGeneration
+	f.LeaseExpiry = c.LeaseExpiry
+	f.Version = c.Version
+	if c.Budget < 0 {
+		f.problems |= 1 << NegativeBudget
+	}
+	if c.PricePerSecond < 0 {
+		f.problems |= 1 << NegativePrice
+	}
+	switch {
+	case c.Version != Version4:
+		f.problems |= 1 << UnsignedVersion
+	case c.AgentPubKey.Weak():
+		f.problems |= 1 << WeakKey
+	case !x.verify(&c, b):
+		f.problems |= 1 << BadSignature
+	}
+	return f
+}
+
+func (x *Examiner) verify(c *Checkpoint, b []byte) bool {
+	x.message = append(append(x.message[:0], b[:offSignature]...), c.State...)
+	return ed25519.Verify(c.AgentPubKey[:], x.message, c.Signature[:])
+}
+
+// Weak reports whether k is no canonical encoding, or that of a point of small
+// order: keys under which anybody can make signatures. It does not tell whether
+// k is on the curve at all; no signature verifies if it is not.
+// See docs/spec/checkpoint.md, "Accepting a signature", rule 1.
+func (k PublicKey) Weak() bool {
+	y := k
+	y[31] &= 0x7f
+	// y >= p = 2^255 - 19, whose encoding is ed ff … ff 7f.
+	if y[0] >= 0xed && y[31] == 0x7f {
+		canonical := false
+		for _, c := range y[1:31] {
+			canonical = canonical || c != 0xff
+		}
+		if !canonical {
+			return true
+		}
+	}
+	for i := range smallOrderY {
+		if y == smallOrderY[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// smallOrderY has the y coordinates of the eight points whose order divides 8:
+// 0 (order 4), 1 (order 1), -1 (order 2), and the two of order 8.
+var smallOrderY = [5]PublicKey{
+	{},
+	{1},
+	{0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+	{0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+		0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05},
+	{0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+		0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
+}
+
+// FindingSize is the size in bytes of a packed [Finding].
+const FindingSize = 4*32 + 6*8 + 4 + 1 + 2
+
+// AppendBinary appends f in its packed form: the fields in the order of the
+// struct, integers little-endian. It is how findings travel between workers of
+// one program and nothing more: no stored or published format has it.
+func (f *Finding) AppendBinary(dst []byte) []byte {
+	dst = append(dst, f.ContentHash[:]...)
+	dst = append(dst, f.PrevHash[:]...)
+	dst = append(dst, f.AgentPubKey[:]...)
+	dst = append(dst, f.WASMHash[:]...)
+	dst = appendLE64(dst, uint64(f.Budget))
+	dst = appendLE64(dst, uint64(f.PricePerSecond))
+	dst = appendLE64(dst, f.TickNumber)
+	dst = appendLE64(dst, f.MajorVersion)
+	dst = appendLE64(dst, f.LeaseGeneration)
+	dst = appendLE64(dst, uint64(f.LeaseExpiry))
+	dst = append(dst, byte(f.Size), byte(f.Size>>8), byte(f.Size>>16), byte(f.Size>>24))
+	return append(dst, f.Version, byte(f.problems), byte(f.problems>>8))
+}
+
+// ParseFinding reads the packed form that [Finding.AppendBinary] writes.
+func ParseFinding(b []byte) (Finding, error) {
+	var f Finding
+	if len(b) != FindingSize {
+		return f, errorString("not a packed finding: wrong size")
+	}
+	for _, dst := range [][]byte{f.ContentHash[:], f.PrevHash[:], f.AgentPubKey[:], f.WASMHash[:]} {
+		b = b[copy(dst, b):]
+	}
+	f.Budget = int64(le64(b))
+	f.PricePerSecond = int64(le64(b[8:]))
+	f.TickNumber = le64(b[16:])
+	f.MajorVersion = le64(b[24:])
+	f.LeaseGeneration = le64(b[32:])
+	f.LeaseExpiry = int64(le64(b[40:]))
+	b = b[48:]
+	f.Size = uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+	f.Version = b[4]
+	f.problems = codeSet(b[5]) | codeSet(b[6])<<8
+	if f.problems&^examination != 0 || f.problems&1 != 0 {
+		return Finding{}, errorString("not a packed finding: unknown problem")
+	}
+	return f, nil
+}

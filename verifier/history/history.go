@@ -1,0 +1,222 @@
+// Package history verifies whole histories: folders, files and CARs of any
+// size, examined on all cores and linked into one report.
+//
+// Its memory is a small constant for each checkpoint and one buffer a core,
+// whatever the size of the states.
+package history
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"igor.dev/verifier"
+)
+
+// A Verification is one run over some sources.
+type Verification struct {
+	// Pins is what is known of the history beforehand.
+	Pins verifier.Pins
+
+	// Workers is how many goroutines examine; 0 means one a processor.
+	Workers int
+
+	checkpoints atomic.Int64
+	bytes       atomic.Int64
+}
+
+// Progress returns how many checkpoints, and how many bytes of them, were
+// examined so far. It may be called while Run runs.
+func (v *Verification) Progress() (checkpoints, bytes int64) {
+	return v.checkpoints.Load(), v.bytes.Load()
+}
+
+// Run verifies the sources, which together are one history. An error means that
+// there is no verdict: something could not be read (an [*Error]), there was
+// nothing to verify, or ctx was cancelled.
+func (v *Verification) Run(ctx context.Context, sources ...Source) (*verifier.Report, error) {
+	workers := v.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	r := &run{
+		Verification: v,
+		ctx:          ctx,
+		jobs:         make(chan job),
+		stop:         make(chan struct{}),
+		chunks:       make(chan []byte, workers+1),
+		pile:         new(verifier.Pile),
+	}
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(r.work)
+	}
+	for _, s := range sources {
+		if err := s.feed(r); err != nil {
+			r.fail(r.sequence, err)
+			break
+		}
+	}
+	close(r.jobs)
+	wg.Wait()
+	for _, s := range sources {
+		if r.err == nil {
+			r.fail(r.sequence, s.finish())
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if r.pile.Len() == 0 {
+		return nil, &Error{Problem: "nothing to verify", Hint: "give checkpoints, a folder with *.ckpt files, or a .car history"}
+	}
+	return verifier.Link(r.pile, v.Pins), nil
+}
+
+// An Error says what could not be verified, why, and what to do about it.
+type Error struct {
+	Path    string // "" where it is about the input as a whole
+	Problem string
+	Hint    string // "" where there is nothing to add
+	Err     error  // the cause, if another one
+}
+
+func (e *Error) Error() string {
+	s := e.Problem
+	if e.Path != "" {
+		s = e.Path + ": " + s
+	}
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// errStopped is what feeding ends with after a failure elsewhere.
+var errStopped = errors.New("stopped")
+
+type run struct {
+	*Verification
+	ctx      context.Context
+	jobs     chan job
+	sequence int           // of the last job sent
+	stop     chan struct{} // closed at the first failure
+	chunks   chan []byte   // buffers of CAR input to use again
+
+	mu       sync.Mutex // for what follows
+	pile     *verifier.Pile
+	err      error
+	failedAt int
+}
+
+// A job is some checkpoints to examine: either files, or the blocks of a CAR.
+type job struct {
+	sequence int
+	files    []file
+	car      *carSource
+	blocks   []verifier.CARBlock
+	chunk    []byte
+}
+
+// send hands a job to the workers.
+func (r *run) send(j job) error {
+	r.sequence++
+	j.sequence = r.sequence
+	select {
+	case r.jobs <- j:
+		return nil
+	case <-r.stop:
+		return errStopped
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+}
+
+// fail keeps the error of the earliest job, so that what is reported does not
+// depend on which worker was faster: jobs start in sequence, so every job before
+// a failed one is run to its end.
+func (r *run) fail(sequence int, err error) {
+	if err == nil || err == errStopped {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		close(r.stop)
+	} else if sequence >= r.failedAt {
+		return
+	}
+	r.err, r.failedAt = err, sequence
+}
+
+// A worker's own memory: one buffer and the findings of one job.
+type worker struct {
+	examiner verifier.Examiner
+	buffer   []byte
+	findings []verifier.Finding
+}
+
+func (r *run) work() {
+	var w worker
+	for j := range r.jobs {
+		err := r.ctx.Err()
+		if err == nil {
+			err = r.examine(&w, &j)
+		}
+		r.fail(j.sequence, err)
+		if j.chunk != nil {
+			select {
+			case r.chunks <- j.chunk:
+			default:
+			}
+		}
+	}
+}
+
+func (r *run) examine(w *worker, j *job) error {
+	w.findings = w.findings[:0]
+	for i := range j.files {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		b, err := j.files[i].read(w.buffer)
+		if err != nil {
+			return err
+		}
+		w.buffer = b[:0]
+		r.add(w, b)
+	}
+	for i := range j.blocks {
+		r.add(w, j.blocks[i].Data)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range w.findings {
+		f, name := &w.findings[i], ""
+		if j.car != nil {
+			b := &j.blocks[i]
+			if err := j.car.reader.Check(b.Index, b.UnverifiedCID, f); err != nil {
+				return j.car.fail(err)
+			}
+		} else {
+			name = j.files[i].name
+		}
+		if err := r.pile.Add(f, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) add(w *worker, b []byte) {
+	w.findings = append(w.findings, w.examiner.Examine(b))
+	r.checkpoints.Add(1)
+	r.bytes.Add(int64(len(b)))
+}
