@@ -149,6 +149,12 @@ func TestRecordLimits(t *testing.T) {
 		must(t, l.Record(strings.Repeat("i", effects.MaxID), nil))
 		limit(t, &l, strings.Repeat("i", effects.MaxID+1), nil)
 		limit(t, &l, "", nil)
+		for _, op := range []func(string) error{l.Begin, l.Confirm, l.Compensate} {
+			err := op(strings.Repeat("j", effects.MaxSize))
+			if !errors.Is(err, effects.ErrUnknown) || len(err.Error()) > 4*effects.MaxID+200 {
+				t.Errorf("an overlong unknown id: %.500v", err)
+			}
+		}
 		reload(t, &l)
 	})
 	t.Run("data", func(t *testing.T) {
@@ -176,7 +182,7 @@ func TestRecordLimits(t *testing.T) {
 	t.Run("size", func(t *testing.T) {
 		const overhead = 10 // state, two lengths, an id of one byte
 		var l effects.Log
-		left := effects.MaxSize - 4
+		left := effects.MaxSize - 4 - overhead // room for one more
 		for i := byte(0); left > 0; i++ {
 			n := min(effects.MaxData, left-overhead)
 			if rest := left - overhead - n; rest > 0 && rest < overhead {
@@ -185,6 +191,8 @@ func TestRecordLimits(t *testing.T) {
 			must(t, l.Record(string([]byte{i}), make([]byte, n)))
 			left -= overhead + n
 		}
+		limit(t, &l, "y", []byte("1"))
+		must(t, l.Record("y", nil))
 		if n := len(marshal(t, &l)); n != effects.MaxSize {
 			t.Fatalf("the full log has %d bytes, want %d", n, effects.MaxSize)
 		}
