@@ -1,0 +1,374 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/wasmtest"
+)
+
+// fakeHost gives the same observations each time.
+type fakeHost struct {
+	logged []string
+	drawn  int
+}
+
+func (*fakeHost) ClockNow() int64 { return 1234567890123456789 }
+func (h *fakeHost) RandBytes(b []byte) {
+	h.drawn++
+	for i := range b {
+		b[i] = 0xaa
+	}
+}
+func (h *fakeHost) LogEmit(line []byte) { h.logged = append(h.logged, string(line)) }
+
+func declare(capabilities ...string) *manifest.Manifest {
+	m := &manifest.Manifest{Capabilities: map[string]int{}, MaxMemory: manifest.MaxMemory}
+	for _, c := range capabilities {
+		m.Capabilities[c] = 1
+	}
+	return m
+}
+
+type setup struct {
+	manifest *manifest.Manifest
+	host     *fakeHost
+	log      bytes.Buffer
+	limit    time.Duration
+}
+
+func (s *setup) compile(t *testing.T, wasm []byte) (*Program, error) {
+	t.Helper()
+	if s.manifest == nil {
+		s.manifest = declare("clock", "rand", "log")
+	}
+	if s.host == nil {
+		s.host = new(fakeHost)
+	}
+	p, err := Compile(context.Background(), wasm, Config{
+		Manifest:  s.manifest,
+		Host:      s.host,
+		Log:       slog.New(slog.NewTextHandler(&s.log, nil)),
+		CallLimit: s.limit,
+	})
+	if err == nil {
+		t.Cleanup(func() { p.Close() })
+	}
+	return p, err
+}
+
+func (s *setup) start(t *testing.T, wasm []byte) *Instance {
+	t.Helper()
+	p, err := s.compile(t, wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := p.Instantiate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func TestLife(t *testing.T) {
+	var s setup
+	in := s.start(t, wasmtest.Agent{}.Bytes())
+	if err := in.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		if more, err := in.Tick(t.Context()); err != nil || !more {
+			t.Fatal(more, err)
+		}
+	}
+	state, err := in.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := in.program.Instantiate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Resume(t.Context(), state); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	next.Tick(t.Context())
+	state, err = next.Checkpoint(t.Context())
+	if err != nil || len(state) != 8 || binary.LittleEndian.Uint64(state) != 301 {
+		t.Errorf("got state %x and error %v, want 301", state, err)
+	}
+}
+
+func TestEmptyState(t *testing.T) {
+	var s setup
+	in := s.start(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{
+		"agent_checkpoint":     {Type: wasmtest.ToI32, Body: wasmtest.I32(0)},
+		"agent_checkpoint_ptr": {Type: wasmtest.ToI32, Body: wasmtest.Unreachable},
+		"malloc":               {Type: wasmtest.I32ToI32, Body: wasmtest.Unreachable},
+	}}.Bytes())
+	state, err := in.Checkpoint(t.Context())
+	if err != nil || len(state) != 0 {
+		t.Fatal(state, err)
+	}
+	if err := in.Resume(t.Context(), state); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTickResult checks the meaning of a tick's result, and of none.
+func TestTickResult(t *testing.T) {
+	for _, tt := range []struct {
+		tick wasmtest.Func
+		more bool
+	}{
+		{wasmtest.Func{Type: wasmtest.ToI32, Body: wasmtest.I32(0)}, false},
+		{wasmtest.Func{Type: wasmtest.ToI32, Body: wasmtest.I32(1)}, true},
+		{wasmtest.Func{Type: wasmtest.Nothing}, false},
+	} {
+		var s setup
+		in := s.start(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_tick": tt.tick}}.Bytes())
+		if more, err := in.Tick(t.Context()); more != tt.more || err != nil {
+			t.Errorf("%q: got %v, %v, want %v", tt.tick.Body, more, err, tt.more)
+		}
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	one := func(name string, f wasmtest.Func) wasmtest.Agent {
+		return wasmtest.Agent{Funcs: map[string]wasmtest.Func{name: f}}
+	}
+	imports := func(im ...wasmtest.Import) wasmtest.Agent { return wasmtest.Agent{Imports: im} }
+	for _, tt := range []struct {
+		name  string
+		agent wasmtest.Agent
+		want  string
+	}{
+		{"no agent_init", one("agent_init", wasmtest.Func{}), "does not export agent_init()"},
+		{"no malloc", one("malloc", wasmtest.Func{}), "does not export malloc(i32) -> i32"},
+		{"no agent_resume", one("agent_resume", wasmtest.Func{}), "does not export agent_resume(i32, i32)"},
+		{"tick of i64", one("agent_tick", wasmtest.Func{Type: wasmtest.ToI64, Body: wasmtest.I64(1)}),
+			"exports agent_tick as () -> i64, and it has to be () or () -> i32"},
+		{"checkpoint without a size", one("agent_checkpoint", wasmtest.Func{Type: wasmtest.Nothing}),
+			"exports agent_checkpoint as (), and it has to be () -> i32"},
+		{"private memory", wasmtest.Agent{Private: true}, "does not export its memory"},
+		{"no body", one("agent_tick", wasmtest.Func{Type: wasmtest.ToI32}), "not an agent: invalid function"},
+		{"foreign module", imports(wasmtest.Import{Module: "env", Name: "abort", Type: wasmtest.Nothing}),
+			`agent imports env.abort, and there is no module "env"`},
+		{"unknown hostcall", imports(wasmtest.Import{Module: "igor", Name: "launch", Type: wasmtest.Nothing}),
+			"agent imports igor.launch, which no version"},
+		{"later hostcall", imports(wasmtest.Import{Module: "igor", Name: "kv_get", Type: wasmtest.Nothing}),
+			`capability "kv" is not supported by this version`},
+		{"undeclared hostcall", imports(wasmtest.RandBytes), `manifest does not declare capability "rand"`},
+		{"hostcall of another type", imports(wasmtest.Import{Module: "igor", Name: "clock_now", Type: wasmtest.ToI32}),
+			"imports igor.clock_now as () -> i32, and it is () -> i64"},
+		{"memory over the limit", wasmtest.Agent{Pages: 1025}, "1025 pages"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := setup{manifest: declare("clock")}
+			_, err := s.compile(t, tt.agent.Bytes())
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got error %v, want one with %q", err, tt.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error has several lines: %q", err)
+			}
+		})
+	}
+}
+
+func TestUnknownWASI(t *testing.T) {
+	var s setup
+	p, err := s.compile(t, wasmtest.Agent{Imports: []wasmtest.Import{
+		{Module: "wasi_snapshot_preview1", Name: "teleport", Type: wasmtest.Nothing},
+	}}.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Instantiate(t.Context()); err == nil || !strings.Contains(err.Error(), "teleport") {
+		t.Errorf("got error %v, want one that names teleport", err)
+	}
+}
+
+// TestHostile runs agents that fail in each call in each way. None may end the
+// process, and each error names the call and the cause.
+func TestHostile(t *testing.T) {
+	traps := map[string]wasmtest.Type{
+		"_initialize":          wasmtest.Nothing,
+		"agent_init":           wasmtest.Nothing,
+		"agent_tick":           wasmtest.ToI32,
+		"agent_checkpoint":     wasmtest.ToI32,
+		"agent_checkpoint_ptr": wasmtest.ToI32,
+		"agent_resume":         wasmtest.I32I32,
+		"malloc":               wasmtest.I32ToI32,
+	}
+	type hostile struct {
+		name  string
+		agent wasmtest.Agent
+		want  string
+	}
+	var cases []hostile
+	for name, typ := range traps {
+		result := ""
+		if typ == wasmtest.ToI32 || typ == wasmtest.I32ToI32 {
+			result = wasmtest.I32(1)
+		}
+		cases = append(cases,
+			hostile{"trap in " + name, wasmtest.Agent{Funcs: map[string]wasmtest.Func{name: {Type: typ, Body: wasmtest.Unreachable}}},
+				name + " failed: unreachable"},
+			hostile{"endless " + name, wasmtest.Agent{Funcs: map[string]wasmtest.Func{name: {Type: typ, Body: wasmtest.Forever + result}}},
+				name + " failed: it took longer than 50ms"},
+			hostile{"exit in " + name, wasmtest.Agent{
+				Imports: []wasmtest.Import{{Module: "wasi_snapshot_preview1", Name: "proc_exit", Type: wasmtest.TakesI32}},
+				Funcs:   map[string]wasmtest.Func{name: {Type: typ, Body: wasmtest.I32(0) + wasmtest.Call(0) + result}},
+			}, name + " failed: it exited with code 0"})
+	}
+	one := func(name string, typ wasmtest.Type, body string) wasmtest.Agent {
+		return wasmtest.Agent{Table: true, Funcs: map[string]wasmtest.Func{name: {Type: typ, Body: body}}}
+	}
+	start := one("extra", wasmtest.Nothing, wasmtest.Forever)
+	start.Start = "extra"
+	cases = append(cases,
+		hostile{"endless start function", start, "instantiation failed: it took longer than 50ms"},
+		hostile{"memory bomb", one("agent_tick", wasmtest.ToI32, wasmtest.Exhaust+wasmtest.Unreachable), "agent_tick failed: unreachable"},
+		hostile{"table bomb", one("agent_tick", wasmtest.ToI32, wasmtest.ExhaustTable+wasmtest.Unreachable), "agent_tick failed: unreachable"},
+		hostile{"endless recursion", one("agent_tick", wasmtest.ToI32, wasmtest.Recurse+wasmtest.I32(0)), "agent_tick failed: stack overflow"},
+		hostile{"state too long", one("agent_checkpoint", wasmtest.ToI32, wasmtest.I32(-1)), "agent_checkpoint failed: its state has 4294967295 bytes"},
+		hostile{"state beyond memory", one("agent_checkpoint", wasmtest.ToI32, wasmtest.I32(65537)), "is outside its memory of 65536 bytes"},
+		hostile{"pointer out of range", one("agent_checkpoint_ptr", wasmtest.ToI32, wasmtest.I32(-4)), "its state (8 bytes at 4294967292) is outside"},
+		hostile{"malloc out of range", one("malloc", wasmtest.I32ToI32, wasmtest.I32(65530)), "malloc failed: the memory that it gave (8 bytes at 65530) is outside"},
+		hostile{"malloc of nothing", one("malloc", wasmtest.I32ToI32, wasmtest.I32(0)), "malloc failed: it gave no memory for 8 bytes"},
+	)
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			var s setup
+			if strings.Contains(tt.want, "longer") {
+				s.limit = 50 * time.Millisecond
+			}
+			p, err := s.compile(t, tt.agent.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = live(t.Context(), p)
+			if agentErr := new(AgentError); !errors.As(err, &agentErr) {
+				t.Fatalf("got error %v, want an AgentError", err)
+			}
+			if !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got error %q, want a line with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// live calls everything that an instance has.
+func live(ctx context.Context, p *Program) error {
+	in, err := p.Instantiate(ctx)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := in.Init(ctx); err != nil {
+		return err
+	}
+	if _, err := in.Tick(ctx); err != nil {
+		return err
+	}
+	state, err := in.Checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	return in.Resume(ctx, state)
+}
+
+// TestHostcalls calls each hostcall, in range and out of it.
+func TestHostcalls(t *testing.T) {
+	var s setup
+	const clock, random, log = 0, 1, 2
+	rand := func(ptr, size int32) string {
+		return wasmtest.I32(ptr) + wasmtest.I32(size) + wasmtest.Call(random)
+	}
+	emit := func(ptr, size int32) string { return wasmtest.I32(ptr) + wasmtest.I32(size) + wasmtest.Call(log) }
+	in := s.start(t, wasmtest.Agent{
+		Imports: []wasmtest.Import{wasmtest.ClockNow, wasmtest.RandBytes, wasmtest.LogEmit},
+		Pages:   32,
+		Funcs: map[string]wasmtest.Func{
+			"agent_checkpoint": {Type: wasmtest.ToI32, Body: wasmtest.I32(48)},
+			"agent_tick": {Type: wasmtest.ToI32, Body: "" +
+				wasmtest.I32(0) + wasmtest.Call(clock) + "\x37\x03\x00" + // i64.store
+				wasmtest.StoreI32(8, rand(12, 4)) +
+				wasmtest.StoreI32(16, rand(0, hostcall.MaxRandom+1)) +
+				wasmtest.StoreI32(20, rand(-4, 8)) +
+				wasmtest.StoreI32(24, rand(32*pageSize, 1)) +
+				wasmtest.StoreI32(28, rand(32*pageSize, 0)) +
+				wasmtest.StoreI32(32, rand(1024, hostcall.MaxRandom)) +
+				emit(1024, 3) + emit(-4, 8) + emit(32*pageSize-2, 3) + emit(1024, hostcall.MaxLogLine+1) + emit(1024, -1) +
+				wasmtest.I32(1)},
+		},
+	}.Bytes())
+	if _, err := in.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	state, err := in.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := int64(binary.LittleEndian.Uint64(state)); got != 1234567890123456789 {
+		t.Errorf("clock_now gave %d", got)
+	}
+	for offset, want := range map[int]int32{8: 0, 12: -0x55555556, 16: -2, 20: -1, 24: -1, 28: 0, 32: 0} {
+		if got := int32(binary.LittleEndian.Uint32(state[offset:])); got != want {
+			t.Errorf("at %d: got %d, want %d", offset, got, want)
+		}
+	}
+	random3 := "\xaa\xaa\xaa"
+	long := strings.Repeat("\xaa", hostcall.MaxLogLine)
+	if want := []string{random3, long, long}; !slices.Equal(s.host.logged, want) {
+		t.Errorf("got %d lines %.20q, want %d", len(s.host.logged), s.host.logged, len(want))
+	}
+	if s.host.drawn != 3 {
+		t.Errorf("%d draws, want 3", s.host.drawn)
+	}
+}
+
+// TestManifestMemory checks that the manifest's limit holds, not only the largest.
+func TestManifestMemory(t *testing.T) {
+	m := declare()
+	m.MaxMemory = 4 * pageSize
+	s := setup{manifest: m}
+	size := "\x3f\x00" // memory.size
+	in := s.start(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{
+		"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.StoreI32(0, wasmtest.I32(4)+"\x40\x00") + // memory.grow
+			wasmtest.StoreI32(4, wasmtest.I32(3)+"\x40\x00") + wasmtest.StoreI32(0, size) + wasmtest.I32(1)},
+	}}.Bytes())
+	if _, err := in.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	state, err := in.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pages := binary.LittleEndian.Uint32(state); pages != 4 {
+		t.Errorf("memory has %d pages, want 4", pages)
+	}
+}
+
+// TestCancel checks that a call is not interrupted by its context: a signal to
+// the node must not tear a tick.
+func TestCancel(t *testing.T) {
+	var s setup
+	in := s.start(t, wasmtest.Agent{}.Bytes())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := in.Tick(ctx); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,99 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+
+	"igor.dev/runtime/internal/wasmtest"
+)
+
+const preamble = "\x00asm\x01\x00\x00\x00"
+
+func section(id byte, content string) string {
+	return string(id) + string(binary.AppendUvarint(nil, uint64(len(content)))) + content
+}
+
+func TestScreenKeeps(t *testing.T) {
+	wasm := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.ClockNow}, Start: "agent_init"}.Bytes()
+	got, err := screen(wasm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, wasm) {
+		t.Error("a module without a table or a custom section was changed")
+	}
+}
+
+func TestScreenChanges(t *testing.T) {
+	for _, tt := range []struct{ name, in, want string }{
+		{"custom section", section(0, "\x04nameXYZ") + section(1, "\x00"), section(1, "\x00")},
+		{"table without a maximum", section(4, "\x01\x70\x00\x02"), section(4, "\x01\x70\x01\x02\x80\x80\x40")},
+		{"table with a high maximum", section(4, "\x01\x6f\x01\x02\xff\xff\xff\x7f"), section(4, "\x01\x6f\x01\x02\x80\x80\x40")},
+		{"table with a low maximum", section(4, "\x01\x70\x01\x02\x03"), section(4, "\x01\x70\x01\x02\x03")},
+	} {
+		got, err := screen([]byte(preamble + tt.in))
+		if err != nil || string(got) != preamble+tt.want {
+			t.Errorf("%s: got %q, %v, want %q", tt.name, got, err, preamble+tt.want)
+		}
+	}
+}
+
+// TestScreenRefuses checks that sizes are not believed. Each of these, without
+// the screening, is an allocation of gigabytes.
+func TestScreenRefuses(t *testing.T) {
+	const billions = "\xff\xff\xff\xff\x0f"
+	for _, tt := range []struct{ name, in, want string }{
+		{"no WASM", "\x7fELF", "it is not a WebAssembly module"},
+		{"a component", "\x00asm\x0d\x00\x01\x00", "it is not a WebAssembly module"},
+		{"section beyond the end", preamble + "\x01\x05\x00", "it is cut"},
+		{"types", preamble + section(1, billions), "types, and at most"},
+		{"types that are not there", preamble + section(1, "\xa0\x8d\x06"), "it is cut"},
+		{"parameters", preamble + section(1, "\x01\x60"+billions), "parameters in one function, and at most 1000"},
+		{"recursive types", preamble + section(1, "\x01\x4e\x01\x60\x00\x00"), "a type of form 0x4e"},
+		{"name of an import", preamble + section(2, "\x01"+billions+"abc"), "it is cut"},
+		{"imported memory", preamble + section(2, "\x01\x01a\x01b\x02\x00\x01"), "can import functions alone"},
+		{"table", preamble + section(4, "\x01\x70\x00\x81\x80\x40"), "a table of 1048577 entries"},
+		{"tables", preamble + section(4, "\x09"), "9 tables, and at most 8"},
+		{"table with an initial value", preamble + section(4, "\x01\x40\x00\x70\x00\x01\xd0\x70\x0b"), "a table of a feature that is not supported"},
+		{"elements", preamble + section(9, "\x01\x00\x41\x00\x0b"+billions), "elements, and at most"},
+		{"elements that are not there", preamble + section(9, "\x01\x00\x41\x00\x0b\x80\x80\x04\x00"), "it is cut"},
+		{"locals", preamble + section(10, "\x01\x07\x01"+billions+"\x7f"), "4294967295 locals, and at most 50000"},
+		{"locals in groups", preamble + section(10, "\x01\x0a\x02\xd0\x86\x03\x7f\x01\x7e\x0b\x0b\x0b"), "50001 locals"},
+		{"data that is not there", preamble + section(11, "\x01\x01"+billions), "it is cut"},
+		{"unknown section", preamble + section(13, ""), "a section 13"},
+		{"bytes behind a vector", preamble + section(3, "\x00\x00"), "section 3 has 1 bytes too many"},
+		{"a module too large", preamble + section(0, strings.Repeat("x", MaxModule)), "at most 33554432 are read"},
+	} {
+		if out, err := screen([]byte(tt.in)); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %d bytes, error %v, want one with %q", tt.name, len(out), err, tt.want)
+		}
+	}
+}
+
+// FuzzScreen checks that what is screened stays the same when screened again,
+// and that the compiler then takes it or refuses it in peace.
+func FuzzScreen(f *testing.F) {
+	f.Add(wasmtest.Agent{}.Bytes())
+	f.Add(wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.ClockNow}, Table: true, Start: "agent_init"}.Bytes())
+	f.Add([]byte(preamble + section(9, "\x02\x00\x41\x00\x0b\x01\x00\x05\x70\x01\xd2\x00\x0b") + section(11, "\x03\x01\x01x\x00\x41\x00\x0b\x01y\x02\x00\x41\x00\x0b\x00")))
+	ctx := context.Background()
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter().WithMemoryLimitPages(16))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		out, err := screen(b)
+		if err != nil {
+			return
+		}
+		again, err := screen(out)
+		if err != nil || !bytes.Equal(out, again) {
+			t.Fatalf("screened again: %q, %v, want %q", again, err, out)
+		}
+		if compiled, err := r.CompileModule(ctx, out); err == nil {
+			compiled.Close(ctx)
+		}
+	})
+}

@@ -1,0 +1,171 @@
+// Package wasmtest assembles small agents for tests: a counter, of which a test
+// replaces the functions that it wants to behave otherwise.
+//
+// Function bodies are the raw instructions of the binary format, written as
+// string constants, without the final end.
+package wasmtest
+
+import "encoding/binary"
+
+// Instructions and short sequences of them.
+const (
+	Unreachable = "\x00"
+	Drop        = "\x1a"
+	Forever     = "\x03\x40\x0c\x00\x0b" // loop br 0 end
+	Count       = "\x41\x00" + "\x41\x00\x29\x03\x00" + "\x42\x01\x7c" + "\x37\x03\x00"
+	// Exhaust is: loop (memory.grow 16 pages; if it worked, again) end.
+	Exhaust = "\x03\x40\x41\x10\x40\x00\x41\x7f\x47\x0d\x00\x0b"
+	// ExhaustTable is the same with table.grow by 65,536 null entries of table 0.
+	ExhaustTable = "\x03\x40\xd0\x70\x41\x80\x80\x04\xfc\x0f\x00\x41\x7f\x47\x0d\x00\x0b"
+	// Recurse calls agent_tick, which is the second function without imports.
+	Recurse = "\x10\x01\x1a"
+)
+
+// I32 is i32.const v.
+func I32(v int32) string { return "\x41" + string(sleb(int64(v))) }
+
+// I64 is i64.const v.
+func I64(v int64) string { return "\x42" + string(sleb(v)) }
+
+// Call is a call of the function with this index; imports come first.
+func Call(index int) string { return "\x10" + string(uleb(index)) }
+
+// StoreI32 is i32.store of what value leaves at the address.
+func StoreI32(address int32, value string) string { return I32(address) + value + "\x36\x02\x00" }
+
+// A Type is a function type in the binary format.
+type Type string
+
+// The types that agents are made of.
+const (
+	Nothing  Type = "\x60\x00\x00"
+	ToI32    Type = "\x60\x00\x01\x7f"
+	ToI64    Type = "\x60\x00\x01\x7e"
+	I32ToI32 Type = "\x60\x01\x7f\x01\x7f"
+	I32I32   Type = "\x60\x02\x7f\x7f\x00"
+	TakesI32 Type = "\x60\x01\x7f\x00"
+	I32x2I32 Type = "\x60\x02\x7f\x7f\x01\x7f"
+)
+
+// An Import is an imported function.
+type Import struct {
+	Module, Name string
+	Type         Type
+}
+
+// The hostcalls.
+var (
+	ClockNow  = Import{"igor", "clock_now", ToI64}
+	RandBytes = Import{"igor", "rand_bytes", I32x2I32}
+	LogEmit   = Import{"igor", "log_emit", I32I32}
+)
+
+// A Func is an exported function.
+type Func struct {
+	Type Type
+	Body string
+}
+
+// An Agent is a module to be.
+type Agent struct {
+	Imports []Import
+	Funcs   map[string]Func // instead of, or beside, the counter's; a zero Func leaves one out
+	Pages   int             // of memory, 0 = 1
+	Table   bool            // a table of one entry without a maximum
+	Start   string          // the name of the function that is the start function
+	Private bool            // the memory is not exported
+}
+
+var counter = []struct {
+	name string
+	Func
+}{
+	{"agent_init", Func{Nothing, ""}},
+	{"agent_tick", Func{ToI32, Count + I32(1)}},
+	{"agent_checkpoint", Func{ToI32, "\x41\x08"}},
+	{"agent_checkpoint_ptr", Func{ToI32, "\x41\x00"}},
+	{"agent_resume", Func{I32I32, "\x41\x00\x20\x00\x29\x03\x00\x37\x03\x00"}}, // store(0, load(ptr))
+	{"malloc", Func{I32ToI32, "\x41\x80\x01"}},
+	{"_initialize", Func{}},
+	{"extra", Func{}},
+}
+
+// Bytes assembles the agent.
+func (a Agent) Bytes() []byte {
+	var types, imports, functions, exports, code [][]byte
+	typeIndex := func(t Type) []byte {
+		for i := range types {
+			if string(types[i]) == string(t) {
+				return uleb(i)
+			}
+		}
+		types = append(types, []byte(t))
+		return uleb(len(types) - 1)
+	}
+	for _, im := range a.Imports {
+		entry := append(name(im.Module), name(im.Name)...)
+		imports = append(imports, append(append(entry, 0), typeIndex(im.Type)...))
+	}
+	var start []byte
+	for _, f := range counter {
+		fn := f.Func
+		if other, ok := a.Funcs[f.name]; ok {
+			fn = other
+		}
+		if fn.Type == "" {
+			continue
+		}
+		index := uleb(len(imports) + len(functions))
+		if f.name == a.Start {
+			start = index
+		}
+		functions = append(functions, typeIndex(fn.Type))
+		exports = append(exports, append(append(name(f.name), 0), index...))
+		body := append([]byte{0}, fn.Body+"\x0b"...)
+		code = append(code, append(uleb(len(body)), body...))
+	}
+	if !a.Private {
+		exports = append(exports, append(name("memory"), 2, 0))
+	}
+	out := []byte("\x00asm\x01\x00\x00\x00")
+	section := func(id byte, content []byte) {
+		out = append(append(append(out, id), uleb(len(content))...), content...)
+	}
+	section(1, vector(types))
+	section(2, vector(imports))
+	section(3, vector(functions))
+	if a.Table {
+		section(4, []byte{1, 0x70, 0, 1})
+	}
+	section(5, append([]byte{1, 0}, uleb(max(1, a.Pages))...))
+	section(7, vector(exports))
+	if start != nil {
+		section(8, start)
+	}
+	section(10, vector(code))
+	return out
+}
+
+func vector(items [][]byte) []byte {
+	out := uleb(len(items))
+	for _, item := range items {
+		out = append(out, item...)
+	}
+	return out
+}
+
+func name(s string) []byte { return append(uleb(len(s)), s...) }
+
+func uleb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
+
+func sleb(v int64) []byte {
+	var out []byte
+	for {
+		c := byte(v & 0x7f)
+		v >>= 7
+		if v == 0 && c&0x40 == 0 || v == -1 && c&0x40 != 0 {
+			return append(out, c)
+		}
+		out = append(out, c|0x80)
+	}
+}
