@@ -2,25 +2,21 @@ package history
 
 import (
 	"io"
-	"os"
 
 	"igor.dev/verifier"
 )
 
-// readFile reads a file into buf, or into a larger buffer, up to one byte more
-// than a checkpoint can have.
-func readFile(path string, buf []byte) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+const firstBuffer = 64 << 10
+
+// readAll reads r to its end into buf, or into a larger buffer, up to one byte
+// more than a checkpoint can have.
+func readAll(r io.Reader, buf []byte) ([]byte, error) {
 	if len(buf) == 0 {
-		buf = make([]byte, 64<<10)
+		buf = make([]byte, firstBuffer)
 	}
 	n := 0
 	for {
-		m, err := f.Read(buf[n:])
+		m, err := r.Read(buf[n:])
 		n += m
 		switch {
 		case err == io.EOF || n > verifier.MaxCheckpointSize:
