@@ -33,13 +33,18 @@ func AppendCARHeader(dst []byte, root Hash) []byte {
 // AppendCARBlock appends a checkpoint, whose content hash is given, as a CAR's
 // next block.
 func AppendCARBlock(dst []byte, h Hash, checkpoint []byte) []byte {
-	n := cidSize + len(checkpoint)
+	return append(AppendCARBlockStart(dst, h, len(checkpoint)), checkpoint...)
+}
+
+// AppendCARBlockStart appends what stands before a checkpoint in its block, for
+// writers that copy the checkpoint, of which only the size is given, themselves.
+func AppendCARBlockStart(dst []byte, h Hash, size int) []byte {
+	n := cidSize + size
 	for ; n >= 0x80; n >>= 7 {
 		dst = append(dst, byte(n)|0x80)
 	}
 	dst = append(dst, byte(n))
-	dst = append(append(dst, cidPrefix...), h[:]...)
-	return append(dst, checkpoint...)
+	return append(append(dst, cidPrefix...), h[:]...)
 }
 
 // A CARReader takes a CAR apart as its bytes come: call Feed with some input,
