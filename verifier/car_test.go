@@ -1,0 +1,114 @@
+package verifier_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"igor.dev/internal/testkit"
+	"igor.dev/verifier"
+)
+
+// readCAR reads a CAR as its users do, fed in chunks.
+func readCAR(car []byte, chunk int) (blocks [][]byte, err error) {
+	var r verifier.CARReader
+	for len(car) > 0 {
+		n := min(chunk, len(car))
+		r.Feed(car[:n])
+		car = car[n:]
+		for {
+			b, ok, err := r.Next()
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				break
+			}
+			f := verifier.Examine(b.Data)
+			if err := r.Check(b.Index, b.UnverifiedCID, &f); err != nil {
+				return nil, err
+			}
+			blocks = append(blocks, bytes.Clone(b.Data))
+		}
+	}
+	return blocks, r.Close()
+}
+
+func TestCAR(t *testing.T) {
+	history := testkit.NewAgent("alice").History(5, 150)
+	want := testkit.CAR(history[4], history...)
+	got := verifier.AppendCARHeader(nil, testkit.Hash(history[4]))
+	for _, b := range history {
+		got = verifier.AppendCARBlock(got, testkit.Hash(b), b)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("written CAR is\n%x, want\n%x", got, want)
+	}
+	for chunk := 1; chunk < len(want)+2; chunk += 1 + chunk/7 {
+		blocks, err := readCAR(want, chunk)
+		if err != nil || len(blocks) != 5 {
+			t.Fatalf("in chunks of %d: %d blocks, %v", chunk, len(blocks), err)
+		}
+		for i := range blocks {
+			if !bytes.Equal(blocks[i], history[i]) {
+				t.Fatalf("in chunks of %d: block %d is another", chunk, i)
+			}
+		}
+	}
+	// Every truncation and every flipped bit is refused by the reader itself.
+	for n := range want {
+		if _, err := readCAR(want[:n], 64<<10); err == nil {
+			t.Errorf("cut to %d bytes, it is read", n)
+		}
+	}
+	for bit := range 8 * len(want) {
+		want[bit/8] ^= 1 << (bit % 8)
+		if _, err := readCAR(want, 64<<10); err == nil {
+			t.Errorf("with bit %d flipped, it is read", bit)
+		}
+		want[bit/8] ^= 1 << (bit % 8)
+	}
+	if _, err := readCAR(nil, 1); err == nil {
+		t.Error("an empty CAR is read")
+	}
+	if _, err := readCAR(append(bytes.Clone(want), 0), 64<<10); err == nil {
+		t.Error("a byte more, and it is read")
+	}
+}
+
+// FuzzCAR holds that a reader takes only what a writer wrote, in chunks of any size.
+func FuzzCAR(f *testing.F) {
+	history := testkit.NewAgent("alice").History(3, 10)
+	f.Add(testkit.CAR(history[2], history...), 7)
+	f.Add(testkit.CAR(history[0], history[0]), 1)
+	f.Add(testkit.CAR(history[1], history...), 100)
+	f.Add([]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 2}, 3)
+	f.Fuzz(func(t *testing.T, car []byte, chunk int) {
+		blocks, err := readCAR(car, len(car)+1)
+		if chunk > 0 {
+			again, err2 := readCAR(car, chunk)
+			if (err == nil) != (err2 == nil) || err != nil && err.Error() != err2.Error() || len(blocks) != len(again) {
+				t.Fatalf("%d blocks, %v; in chunks of %d: %d blocks, %v", len(blocks), err, chunk, len(again), err2)
+			}
+		}
+		if err != nil {
+			var malformed *verifier.CARError
+			if !errors.As(err, &malformed) {
+				t.Fatalf("error of another type: %v", err)
+			}
+			return
+		}
+		var r verifier.CARReader
+		r.Feed(car)
+		if _, _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+		written := verifier.AppendCARHeader(nil, r.Root())
+		for _, b := range blocks {
+			written = verifier.AppendCARBlock(written, testkit.Hash(b), b)
+		}
+		if !bytes.Equal(written, car) {
+			t.Error("read and written, it is another")
+		}
+	})
+}
