@@ -1,0 +1,303 @@
+package history
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"igor.dev/internal/testkit"
+	"igor.dev/verifier"
+)
+
+func verify(t testing.TB, paths ...string) (*verifier.Report, error) {
+	t.Helper()
+	var sources []Source
+	for _, p := range paths {
+		s, err := Path(p)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, s)
+	}
+	var v Verification
+	return v.Run(context.Background(), sources...)
+}
+
+func reportJSON(t testing.TB, r *verifier.Report) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestRealHistories verifies lives that another implementation lived.
+func TestRealHistories(t *testing.T) {
+	expects, err := filepath.Glob("../../testdata/histories/*/EXPECT.json")
+	if err != nil || len(expects) == 0 {
+		t.Fatalf("no histories: %v", err)
+	}
+	for _, path := range expects {
+		dir := filepath.Dir(path)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want struct {
+				Verdict     string
+				Exit        int
+				Codes       []string
+				DID         string
+				Checkpoints int
+			}
+			if err := json.Unmarshal(raw, &want); err != nil {
+				t.Fatal(err)
+			}
+			r, err := verify(t, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var codes []string
+			for p := range r.Problems() {
+				codes = append(codes, p.Code.String())
+			}
+			did := ""
+			if k, ok := r.Key(); ok {
+				did = k.DID()
+			}
+			n, _ := r.Checkpoints()
+			if r.Verdict().String() != want.Verdict || r.Verdict().ExitCode() != want.Exit ||
+				!slices.Equal(slices.Compact(codes), want.Codes) || did != want.DID || n != want.Checkpoints {
+				t.Errorf("%s %d %v %s %d, want %+v", r.Verdict(), r.Verdict().ExitCode(), codes, did, n, want)
+			}
+		})
+	}
+}
+
+func TestSources(t *testing.T) {
+	history := testkit.NewAgent("alice").History(300, 2000)
+	dir := t.TempDir()
+	write := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	var files []string
+	for i, b := range history {
+		// In folders, the deeper the later, beside files that are no checkpoints.
+		files = append(files, write(fmt.Sprintf("life/%s%03d.ckpt", strings.Repeat("deeper/", i/100), i), b))
+	}
+	write("life/notes.txt", []byte("not a checkpoint"))
+	car := write("life.car", testkit.CAR(history[299], history...))
+	empty := write("empty/x.txt", nil)
+
+	byFolder, err := verify(t, filepath.Join(dir, "life"))
+	if err != nil || byFolder.Verdict() != verifier.Verified {
+		t.Fatal(byFolder, err)
+	}
+	for name, paths := range map[string][]string{
+		"files":          files,
+		"CAR":            {car},
+		"all of them":    append(slices.Clone(files), car, filepath.Join(dir, "life")),
+		"slash at end":   {filepath.Join(dir, "life") + "/"},
+		"CAR and a file": {car, files[7]},
+	} {
+		r, err := verify(t, paths...)
+		if err != nil || r.Verdict() != verifier.Verified {
+			t.Fatalf("%s: %v %v", name, r, err)
+		}
+		_, duplicates := r.Checkpoints()
+		want := strings.Replace(reportJSON(t, byFolder), `"duplicates": 0`, fmt.Sprintf(`"duplicates": %d`, duplicates), 1)
+		if got := reportJSON(t, r); got != want {
+			t.Errorf("%s: another report:\n%s\n%s", name, got, want)
+		}
+	}
+
+	for name, test := range map[string]struct {
+		paths []string
+		want  string
+	}{
+		"nothing":            {nil, "nothing to verify"},
+		"no such path":       {[]string{filepath.Join(dir, "nowhere")}, "no such file or folder"},
+		"empty folder":       {[]string{filepath.Join(dir, "life"), filepath.Dir(empty)}, "no .ckpt file"},
+		"a CAR that is none": {[]string{write("none.car", history[0])}, "malformed CAR"},
+		"cut CAR":            {[]string{write("cut.car", testkit.CAR(history[299], history...)[:5000])}, "malformed CAR: block 2"},
+		"too large":          {[]string{tooLarge(t, filepath.Join(dir, "large.ckpt"))}, "64 MiB"},
+		"device":             {[]string{"/dev/null"}, "not a regular file"},
+		"dangling link":      {[]string{dangling(t, filepath.Join(dir, "dangling"))}, "no such file"},
+	} {
+		r, err := verify(t, test.paths...)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: report %v, error %v, want %q", name, r, err, test.want)
+		}
+	}
+}
+
+func tooLarge(t *testing.T, path string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte{4}, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, verifier.MaxCheckpointSize+1); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func dangling(t *testing.T, dir string) string {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "a.ckpt")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestFirstError verifies a CAR that is wrong in two places: the earlier one is
+// reported, whichever worker is faster.
+func TestFirstError(t *testing.T) {
+	history := testkit.NewAgent("alice").History(900, 1000)
+	car := testkit.CAR(history[899], history...)
+	car[len(car)/3] ^= 1
+	car[len(car)/2] ^= 1
+	car = car[:len(car)-1]
+	want := ""
+	for range 10 {
+		v := Verification{Workers: 4}
+		_, err := v.Run(context.Background(), CAR("x.car", bytes.NewReader(car)))
+		if err == nil {
+			t.Fatal("a CAR with flipped bits is verified")
+		}
+		if want == "" {
+			want = err.Error()
+		}
+		if err.Error() != want || !strings.Contains(want, "block 29") && !strings.Contains(want, "block 30") {
+			t.Fatalf("%v, before %v", err, want)
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	history := testkit.NewAgent("alice").History(50, 10)
+	dir := t.TempDir()
+	if err := testkit.WriteFolder(dir, history...); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s, err := Path(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v Verification
+	if r, err := v.Run(ctx, s); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled, it gives %v, %v", r, err)
+	}
+	// In the middle of a CAR that never ends.
+	ctx, cancel = context.WithCancel(context.Background())
+	var endless Verification
+	in := &endlessCAR{history: history, v: &endless, stop: cancel}
+	if r, err := endless.Run(ctx, CAR("-", in)); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled, it gives %v, %v", r, err)
+	}
+}
+
+// An endlessCAR repeats a block and cancels once some were examined.
+type endlessCAR struct {
+	history [][]byte
+	v       *Verification
+	stop    func()
+	out     []byte
+}
+
+func (e *endlessCAR) Read(p []byte) (int, error) {
+	if e.out == nil {
+		e.out = testkit.CAR(e.history[9])
+	}
+	for len(e.out) < len(p) {
+		e.out = verifier.AppendCARBlock(e.out, testkit.Hash(e.history[5]), e.history[5])
+	}
+	n := copy(p, e.out)
+	e.out = e.out[n:]
+	if done, _ := e.v.Progress(); done > 100 {
+		e.stop()
+	}
+	return n, nil
+}
+
+// TestMemory holds that a checkpoint takes at most 256 bytes, whatever its state.
+func TestMemory(t *testing.T) {
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const n = 200_000
+	finding := verifier.Examine(testkit.NewAgent("alice").History(1, 0)[0])
+	before := heap()
+	var p verifier.Pile
+	for i := range n {
+		f := finding
+		f.TickNumber = uint64(i)
+		f.PrevHash = f.ContentHash
+		f.ContentHash = testkit.Hash(fmt.Append(nil, i))
+		f.AgentPubKey = verifier.PublicKey(testkit.Hash(fmt.Append(nil, "key", i))) // the worst that an attacker can do
+		if err := p.Add(&f, fmt.Sprintf("%010d.ckpt", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := verifier.Link(&p, verifier.Pins{})
+	each := float64(heap()-before) / n
+	t.Logf("%.0f bytes a checkpoint, %d problems", each, r.NumProblems())
+	if each > 256 {
+		t.Errorf("%.0f bytes a checkpoint", each)
+	}
+	runtime.KeepAlive(r)
+}
+
+// TestImports keeps package verifier and this one free of what would bloat the
+// browser's WASM, and of everything outside the standard library.
+func TestImports(t *testing.T) {
+	direct, err := exec.Command("go", "list", "-f", "{{join .Imports \"\\n\"}}", "igor.dev/verifier", "igor.dev/verifier/history", "igor.dev/verifier/internal/onekey").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(string(direct))
+	if len(lines) < 10 {
+		t.Fatalf("too few imports to be true: %v", lines)
+	}
+	for _, p := range lines {
+		if slices.Contains([]string{"fmt", "reflect", "encoding/json", "encoding/binary", "encoding/hex", "log", "runtime/debug"}, p) {
+			t.Errorf("%s is imported", p)
+		}
+	}
+	all, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "igor.dev/verifier/history", "igor.dev/cmd/igor-verify").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range strings.Fields(string(all)) {
+		if !strings.HasPrefix(p, "igor.dev/") || strings.HasPrefix(p, "igor.dev/runtime") {
+			t.Errorf("%s is linked", p)
+		}
+	}
+}
