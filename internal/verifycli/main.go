@@ -1,0 +1,292 @@
+// Package verifycli is the command line of igor-verify, which igor verify and
+// igor inspect share. It does not verify anything itself: it parses arguments,
+// runs package history, and writes the report in the format asked for.
+package verifycli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"igor.dev/verifier"
+	"igor.dev/verifier/history"
+)
+
+// exitFailed is the exit code when there is no verdict. The others are
+// [verifier.Verdict.ExitCode]'s; docs/ci.md has them all.
+const exitFailed = 2
+
+// A failure keeps the program from giving a verdict.
+type failure struct {
+	problem string
+	hint    string // the next step
+}
+
+func (f *failure) Error() string { return f.problem }
+
+// invocation is one run of the program.
+type invocation struct {
+	name           string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	pins           verifier.Pins
+	format         string
+	paths          []string
+}
+
+// formats are the values of --format, the default first.
+var formats = []string{"text", "json", "github", "junit", "sarif", "svg"}
+
+// Main runs the program called name with args and returns its exit code.
+// "inspect" as the first argument inspects one checkpoint.
+func Main(name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// A closed pipe is an error to report, with the exit code of errors.
+	signal.Ignore(syscall.SIGPIPE)
+
+	out := bufio.NewWriterSize(stdout, 64<<10)
+	in := &invocation{name: name, stdin: stdin, stdout: stdout, stderr: stderr}
+	code, err := in.main(args, out)
+	if err == nil {
+		if err = out.Flush(); err != nil {
+			err = &failure{"cannot write the output: " + cause(err), "there is no verdict without the whole output"}
+		}
+	}
+	if err == nil {
+		return code
+	}
+	f := in.explain(err)
+	fmt.Fprintf(stderr, "%s: %s\nhint: %s\n", name, escape(f.problem), escape(f.hint))
+	return exitFailed
+}
+
+// main does everything but flushing out.
+func (in *invocation) main(args []string, out *bufio.Writer) (code int, err error) {
+	if len(args) == 1 {
+		switch strings.Replace(args[0], "--", "-", 1) {
+		case "-help", "-h":
+			fmt.Fprintf(out, usage, in.name, strings.Join(formats, "|"))
+			return 0, nil
+		case "-version":
+			fmt.Fprintln(out, verifier.Version())
+			return 0, nil
+		}
+	}
+	if len(args) > 0 && args[0] == "inspect" {
+		return in.inspect(args[1:], out)
+	}
+	if err := in.parse(args); err != nil {
+		return 0, err
+	}
+	r, err := in.verify()
+	if err != nil {
+		return 0, err
+	}
+	if err := in.write(out, r); err != nil {
+		return 0, err
+	}
+	return r.Verdict().ExitCode(), nil
+}
+
+const usage = `usage: %[1]s [--did DID] [--head CID] [--format FORMAT] PATH...
+       %[1]s inspect FILE
+       %[1]s --version
+
+Says whether the checkpoints at the PATHs are one whole, untampered life of an
+agent. A PATH is a checkpoint, a folder (searched for *.ckpt with all below it),
+a history in a .car file, or - for a CAR on standard input. All PATHs together
+are one history; their order and names do not matter.
+
+  --did DID        the agent that the history has to be by (did:key:z6Mk...)
+  --head CID       a checkpoint that has to be in it (bafkrei...): the newest
+                   one you know shows that the history was not cut before it
+  --format FORMAT  %[2]s
+
+inspect prints one checkpoint field by field.
+
+exit codes: 0 verified, 1 invalid, 3 incomplete (nothing is wrong, but something
+is missing), 2 no verdict (wrong usage, or something could not be read)
+`
+
+func (in *invocation) usageError(format string, args ...any) error {
+	return &failure{fmt.Sprintf(format, args...), in.name + " --help explains the usage"}
+}
+
+// parse reads the arguments. Flags may stand before and after paths. Package flag
+// would stop at the first path and let a later flag win over an earlier one.
+func (in *invocation) parse(args []string) error {
+	given := make(map[string]string)
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		if arg == "--" {
+			in.paths = append(in.paths, args...)
+			break
+		}
+		if arg == "-" || !strings.HasPrefix(arg, "-") {
+			in.paths = append(in.paths, arg)
+			continue
+		}
+		flag, value, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		switch flag {
+		case "did", "head", "format":
+		case "help", "h", "version":
+			return in.usageError("--%s stands alone: nothing would be verified", flag)
+		default:
+			return in.usageError("unknown flag %s", arg)
+		}
+		if _, twice := given[flag]; twice {
+			return in.usageError("flag --%s is given twice", flag)
+		}
+		if !hasValue && (len(args) == 0 || strings.HasPrefix(args[0], "-")) {
+			return in.usageError("flag --%s needs a value", flag)
+		}
+		if !hasValue {
+			value, args = args[0], args[1:]
+		}
+		if value == "" {
+			// An unset variable in a script must not turn a pin off.
+			return in.usageError("flag --%s has an empty value", flag)
+		}
+		given[flag] = value
+	}
+
+	var err error
+	if in.pins, err = verifier.ParsePins(given["did"], ""); err != nil {
+		return &failure{"--did " + given["did"] + ": " + err.Error(), "copy the DID from where the agent's owner publishes it"}
+	}
+	head, err := verifier.ParsePins("", given["head"])
+	if err != nil {
+		return &failure{"--head " + given["head"] + ": " + err.Error(), `a report has it as "head", and inspect prints it as the CID`}
+	}
+	in.pins.Head = head.Head
+
+	in.format = formats[0]
+	if f, ok := given["format"]; ok {
+		if !slices.Contains(formats, f) {
+			return &failure{"unknown format " + f, "the formats are " + strings.Join(formats, ", ")}
+		}
+		in.format = f
+	}
+	return in.checkPaths()
+}
+
+func (in *invocation) checkPaths() error {
+	if len(in.paths) == 0 {
+		return in.usageError("nothing to verify: no path is given")
+	}
+	stdin := 0
+	for _, p := range in.paths {
+		switch p {
+		case "":
+			return in.usageError("a path is empty")
+		case "-":
+			stdin++
+		}
+	}
+	if stdin > 1 {
+		return in.usageError("standard input (-) is given twice")
+	}
+	return nil
+}
+
+// verify runs the verification, with progress on a terminal, until it is done
+// or a signal comes.
+func (in *invocation) verify() (*verifier.Report, error) {
+	sources := make([]history.Source, len(in.paths))
+	for i, p := range in.paths {
+		if p == "-" {
+			sources[i] = history.CAR("standard input", in.stdin)
+			continue
+		}
+		s, err := history.Path(p)
+		if err != nil {
+			return nil, err
+		}
+		sources[i] = s
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	v := &history.Verification{Pins: in.pins}
+	defer showProgress(in.stderr, v.Progress)()
+	type result struct {
+		report *verifier.Report
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		r, err := v.Run(ctx, sources...)
+		done <- result{r, err}
+	}()
+	select {
+	case r := <-done:
+		return r.report, r.err
+	case <-ctx.Done():
+		// Run may be waiting for input that never comes.
+		return nil, ctx.Err()
+	}
+}
+
+func (in *invocation) write(out *bufio.Writer, r *verifier.Report) error {
+	l := newLocator(in.paths)
+	switch in.format {
+	case "json":
+		return in.outputError(r.WriteJSON(out))
+	case "github":
+		return writeGitHub(out, r, l)
+	case "junit":
+		writeJUnit(out, r)
+	case "sarif":
+		return in.outputError(writeSARIF(out, r, l))
+	case "svg":
+		writeSVG(out, r)
+	default:
+		writeText(out, r, in.pins, palette(colourful(in.stdout)))
+	}
+	return nil
+}
+
+func (in *invocation) outputError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{"cannot write the output: " + cause(err), "there is no verdict without the whole output"}
+}
+
+// explain gives every error its problem and its hint.
+func (in *invocation) explain(err error) *failure {
+	var f *failure
+	var h *history.Error
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &h):
+		f = &failure{problem: h.Problem, hint: h.Hint}
+		if h.Path != "" {
+			f.problem = h.Path + ": " + h.Problem
+		}
+		if f.hint == "" {
+			f.hint = in.name + " --help explains the usage"
+		}
+		return f
+	case errors.Is(err, context.Canceled):
+		return &failure{"interrupted", "nothing was judged; run it again for a verdict"}
+	}
+	return &failure{err.Error(), in.name + " --help explains the usage"}
+}
+
+// cause returns what went wrong without the path and operation around it.
+func cause(err error) string {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return err.Error()
+}

@@ -1,0 +1,86 @@
+package verifycli
+
+import (
+	"bufio"
+	"fmt"
+	"strings"
+
+	"igor.dev/verifier"
+)
+
+// A badge's look for one verdict: white on a dark colour with a contrast of at least
+// 4.5 to 1 (WCAG 2.2 AA), and a shape, so that colour is never all there is.
+type badgeLook struct {
+	colour string
+	shape  string // in a box of 12 by 12
+}
+
+var badgeLooks = map[verifier.Verdict]badgeLook{
+	// a check mark in a disc
+	verifier.Verified: {"#1a7f37", `<circle cx="6" cy="6" r="6"/><path d="M3.2 6.3l2 2 3.7-4.2" fill="none" stroke="#1a7f37" stroke-width="1.7"/>`},
+	// an exclamation mark in a triangle
+	verifier.Incomplete: {"#8a5a00", `<path d="M6 .3l6 11.2H0z"/><path d="M6 4v3.8M6 8.8v1.5" stroke="#8a5a00" stroke-width="1.6"/>`},
+	// a cross in an octagon
+	verifier.Invalid: {"#b3202c", `<path d="M3.5 0h5L12 3.5v5L8.5 12h-5L0 8.5v-5z"/><path d="M3.7 3.7l4.6 4.6M8.3 3.7l-4.6 4.6" stroke="#b3202c" stroke-width="1.7"/>`},
+}
+
+// writeSVG writes the verdict as a badge for a page that runs no scripts. It has no
+// text from the history but numbers and the DID, so nothing hostile gets into it.
+func writeSVG(w *bufio.Writer, r *verifier.Report) {
+	const (
+		subject   = "agent lineage"
+		height    = 20
+		padding   = 7
+		shapeSize = 12
+		gap       = 5
+	)
+	n, _ := r.Checkpoints()
+	look := badgeLooks[r.Verdict()]
+	status := r.Verdict().String()
+	if r.Verdict() == verifier.Verified {
+		status += ", " + plural(n, "checkpoint")
+	} else {
+		status += ", " + plural(r.NumProblems(), "problem")
+	}
+	title := "Agent lineage " + verdictLine(r)
+	if key, ok := r.Key(); ok {
+		title += "; " + key.DID()
+	}
+	subjectWidth, statusWidth := textWidth(subject), textWidth(status)
+	left := padding + subjectWidth + padding
+	total := left + padding + shapeSize + gap + statusWidth + padding
+	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-label="%[3]s">
+<title>%[3]s</title>
+<clipPath id="r"><rect width="%[1]d" height="%[2]d" rx="4"/></clipPath>
+<g clip-path="url(#r)"><path d="M0 0h%[4]dv%[2]dH0z" fill="#3a3f47"/><path d="M%[4]d 0h%[5]dv%[2]dH%[4]dz" fill="%[6]s"/></g>
+<g fill="#fff" transform="translate(%[7]d 4)">%[8]s</g>
+`, total, height, title, left, total-left, look.colour, left+padding, look.shape)
+	// The length is given, so that the text fits in whatever font there is.
+	text := func(x, length int, s string) {
+		fmt.Fprintf(w, "<text x=\"%d\" y=\"14\" textLength=\"%d\">%s</text>\n", x, length, s)
+	}
+	fmt.Fprintln(w, `<g fill="#fff" font-family="Verdana,'DejaVu Sans',Geneva,sans-serif" font-size="11" aria-hidden="true">`)
+	text(padding, subjectWidth, subject)
+	text(left+padding+shapeSize+gap, statusWidth, status)
+	fmt.Fprintln(w, "</g>\n</svg>")
+}
+
+// textWidth returns about how wide s is in 11 pixel Verdana.
+func textWidth(s string) int {
+	tenths := 0
+	for _, c := range s {
+		switch {
+		case strings.ContainsRune("ijl", c):
+			tenths += 32
+		case strings.ContainsRune(" ,", c):
+			tenths += 40
+		case strings.ContainsRune("frt", c):
+			tenths += 44
+		case strings.ContainsRune("mw", c):
+			tenths += 98
+		default:
+			tenths += 67
+		}
+	}
+	return (tenths + 9) / 10
+}

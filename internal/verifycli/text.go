@@ -1,0 +1,209 @@
+package verifycli
+
+import (
+	"bufio"
+	"fmt"
+	"slices"
+	"strings"
+
+	"igor.dev/verifier"
+)
+
+// The text fits one screen of 80 columns and 24 lines, the shell's prompt included.
+const (
+	columns = 80
+	rows    = 23
+)
+
+// Of hostile length are only names, and what has names in it.
+const (
+	maxMessageLines = 3
+	maxDetailLines  = 2
+	maxNameColumns  = 40
+)
+
+// writeText writes the report for people, the verdict as the last line.
+func writeText(w *bufio.Writer, r *verifier.Report, pins verifier.Pins, p palette) {
+	head := summary(r, pins)
+	const label = "Proves: "
+	tail := wrap(label+r.Proves(), columns)
+	tail[0] = p.paint(bold, label) + strings.TrimPrefix(tail[0], label)
+	tail = append(tail, wrap(r.DoesNotProve(), columns)...)
+
+	const others = 4 // a blank line after each part, and the verdict
+	for _, line := range head {
+		fmt.Fprintln(w, p.paint(dim, line[:labelWidth])+line[labelWidth:])
+	}
+	fmt.Fprintln(w)
+	if r.NumProblems() > 0 {
+		for _, line := range problemLines(r, rows-len(head)-len(tail)-others, p) {
+			fmt.Fprintln(w, line)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, line := range tail {
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintln(w)
+	verdict := r.Verdict().String()
+	fmt.Fprintln(w, p.paint(verdictStyle(r.Verdict()), verdict)+strings.TrimPrefix(verdictLine(r), verdict))
+}
+
+func verdictStyle(v verifier.Verdict) string {
+	switch v {
+	case verifier.Verified:
+		return green
+	case verifier.Incomplete:
+		return yellow
+	}
+	return red
+}
+
+// verdictLine says the verdict in one line that stands alone.
+func verdictLine(r *verifier.Report) string {
+	n, _ := r.Checkpoints()
+	problems := plural(r.NumProblems(), "problem")
+	switch r.Verdict() {
+	case verifier.Verified:
+		did, head := r.Pinned()
+		return fmt.Sprintf("verified: %s, no gaps; identity %s, head %s", plural(n, "checkpoint"),
+			choose(did, "pinned", "self-asserted"), choose(head, "pinned", "unpinned"))
+	case verifier.Incomplete:
+		return fmt.Sprintf("incomplete: %s in %s; not a whole life", problems, plural(n, "checkpoint"))
+	}
+	return fmt.Sprintf("invalid: %s in %s; do not rely on this history", problems, plural(n, "checkpoint"))
+}
+
+func choose(b bool, yes, no string) string {
+	if b {
+		return yes
+	}
+	return no
+}
+
+const labelWidth = len("agent ")
+
+// summary says whose history it is, what is in it, and where it ends.
+func summary(r *verifier.Report, pins verifier.Pins) []string {
+	var lines []string
+	row := func(label, text string) {
+		for _, line := range wrap(text, columns-labelWidth) {
+			lines = append(lines, fmt.Sprintf("%-*s%s", labelWidth, label, line))
+			label = ""
+		}
+	}
+	valid, invalid := r.Signatures()
+	if key, ok := r.Key(); ok {
+		note := "(self-asserted)"
+		switch {
+		case valid == 0:
+			note = "(only claimed)"
+		case pins.DID != nil && *pins.DID == key:
+			note = "(pinned)"
+		case pins.DID != nil:
+			note = "(not expected)"
+		}
+		row("agent", key.DID()+" "+note)
+	}
+	row("life", life(r))
+	if r.Verdict() != verifier.Verified {
+		n, _ := r.Checkpoints()
+		signatures := fmt.Sprintf("signatures: %d valid, %d invalid", valid, invalid)
+		if absent := n - valid - invalid; absent > 0 {
+			signatures += fmt.Sprintf(", %d absent", absent)
+		}
+		row("", signatures)
+	}
+	if h, ok := r.Head(); ok {
+		note := "(unpinned)"
+		switch {
+		case pins.Head != nil && *pins.Head == h:
+			note = "(pinned)"
+		case pins.Head != nil:
+			note = "(not the pin)"
+		}
+		row("head", h.CID()+" "+note)
+	}
+	return lines
+}
+
+func life(r *verifier.Report) string {
+	n, duplicates := r.Checkpoints()
+	s := plural(n, "checkpoint")
+	if duplicates > 0 {
+		s += " (and " + plural(duplicates, "duplicate") + ", ignored)"
+	}
+	s += ", " + byteSize(r.Bytes())
+	if first, last, ok := r.Ticks(); ok {
+		if first == last {
+			s += fmt.Sprintf(", tick %d", first)
+		} else {
+			s += fmt.Sprintf(", ticks %d to %d", first, last)
+		}
+		binaries := make(map[verifier.Hash]bool)
+		for segment := range r.Segments() {
+			binaries[segment.WASMHash] = true
+		}
+		s += ", " + plural(len(binaries), "WASM binary")
+	}
+	return s
+}
+
+// problemLines lists as many problems as there is room for: all in full, or the
+// first in full and the others in a line each.
+func problemLines(r *verifier.Report, room int, p palette) []string {
+	var full [][]string
+	for q := range r.Problems() {
+		full = append(full, problemInFull(q, p))
+		if len(full) > room {
+			break
+		}
+	}
+	if len(full) == r.NumProblems() {
+		if all := slices.Concat(full...); len(all) <= room {
+			return all
+		}
+	}
+	lines := full[0]
+	for i, problem := range full[1:] {
+		left := r.NumProblems() - 1 - i
+		if left > 1 && len(lines)+1 >= room {
+			return append(lines, fmt.Sprintf("and %d more (--format json lists all)", left))
+		}
+		lines = append(lines, problem[0])
+	}
+	return lines
+}
+
+// problemInFull says in its first line what is wrong with which file, and then why.
+func problemInFull(q verifier.Problem, p palette) []string {
+	style := red
+	if q.Code.Incomplete() {
+		style = yellow
+	}
+	title := p.paint(style, q.Code.String())
+	if q.Name != "" {
+		title += "  " + p.paint(bold, clip(quote(q.Name), maxNameColumns))
+	}
+	if q.Tick != "" {
+		title += "  tick " + q.Tick
+	}
+	lines := []string{title}
+	add := func(label, text string, limit int) {
+		wrapped := wrap(escape(text), columns-2-len(label))
+		if len(wrapped) > limit {
+			wrapped = wrapped[:limit]
+			wrapped[limit-1] = clip(wrapped[limit-1]+" …", columns-2-len(label))
+		}
+		for _, line := range wrapped {
+			lines = append(lines, "  "+p.paint(dim, label)+line)
+			label = strings.Repeat(" ", len(label))
+		}
+	}
+	add("", q.Message, maxMessageLines)
+	if q.Expected != "" {
+		add("expected ", q.Expected, maxDetailLines)
+		add("found    ", q.Found, maxDetailLines)
+	}
+	return lines
+}
