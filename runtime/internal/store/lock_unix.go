@@ -1,0 +1,55 @@
+//go:build unix
+
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"igor.dev/runtime/internal/hint"
+)
+
+// lock takes the folder's lock, which the kernel gives back when the process
+// ends, however it ends, and writes into the file who has it.
+func lock(root *os.Root, dir string) (*os.File, error) {
+	f, err := root.OpenFile(fileLock, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		holder, _ := io.ReadAll(io.LimitReader(f, 256))
+		f.Close()
+		return nil, hint.Wrap(fmt.Errorf("%s is in use by %s", dir, orUnknown(string(holder))),
+			"wait for it, or stop it; an agent lives once")
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock of %s: %w", dir, err)
+	}
+	host, _ := os.Hostname()
+	line := fmt.Sprintf("process %d on %s since %s\n", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt([]byte(line), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock of %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// orUnknown is for the moment between taking the lock and signing it.
+func orUnknown(holder string) string {
+	if holder = strings.ToValidUTF8(strings.TrimSpace(holder), "?"); holder == "" {
+		return "another process"
+	}
+	return holder
+}

@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/verifier"
+	"igor.dev/verifier/history"
+)
+
+// A Recovery is where a life goes on.
+type Recovery struct {
+	// Newest is the newest checkpoint, nil if there is none yet.
+	Newest []byte
+	Hash   verifier.Hash // of Newest
+
+	// Damaged is the path of a newest file that was damaged and set aside, or
+	// "", and Damage says what is wrong with it.
+	Damaged, Damage string
+}
+
+// Recover verifies the whole history and returns the newest checkpoint, after
+// which [Store.Append] goes on. The history has to be that of the key.
+//
+// A newest file whose content is no authentic checkpoint is set aside, if the
+// history before it is whole; anything else that is wrong is an error, and
+// nothing is changed.
+func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, error) {
+	var r Recovery
+	ticks, err := s.ticks()
+	if err != nil {
+		return r, err
+	}
+	if len(ticks) == 0 {
+		s.recovered = true
+		return r, nil
+	}
+	last := len(ticks) - 1
+	name := FileName(ticks[last])
+	newest, err := s.checkpoint(ticks[last])
+	if err != nil {
+		return r, err
+	}
+	sources := []string{s.path(dirHistory)}
+	finding := verifier.Examine(newest)
+	if !finding.Authentic() {
+		if last == 0 {
+			return r, hint.Wrap(fmt.Errorf("%s is damaged (%s), and there is nothing before it to go on from", s.historyPath(name), damage(&finding)),
+				"restore it from a copy; a second beginning under the same key would be a fork")
+		}
+		r.Damage = damage(&finding)
+		if newest, err = s.checkpoint(ticks[last-1]); err != nil {
+			return r, err
+		}
+		finding = verifier.Examine(newest)
+		sources = nil
+		ticks = ticks[:last]
+		for _, tick := range ticks {
+			sources = append(sources, s.historyPath(FileName(tick)))
+		}
+	}
+	if named := ticks[len(ticks)-1]; finding.Authentic() && finding.TickNumber != named {
+		return r, hint.Wrap(fmt.Errorf("%s holds the checkpoint of tick %d", s.historyPath(FileName(named)), finding.TickNumber),
+			"give each file of the history its name back, %s for that one", FileName(finding.TickNumber))
+	}
+	if err := s.verify(ctx, key, finding.ContentHash, sources); err != nil {
+		return r, err
+	}
+	if r.Damage != "" {
+		if r.Damaged, err = s.setAside(name); err != nil {
+			return r, err
+		}
+	}
+	r.Newest, r.Hash = newest, finding.ContentHash
+	s.head, s.recovered = r.Hash, true
+	return r, nil
+}
+
+func (s *Store) historyPath(name string) string { return s.path(filepath.Join(dirHistory, name)) }
+
+func (s *Store) checkpoint(tick uint64) ([]byte, error) {
+	b, err := readRegular(s.history, FileName(tick), verifier.MaxCheckpointSize)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.historyPath(FileName(tick)), err)
+	}
+	return b, nil
+}
+
+// verify asks for more than a green verdict: the life has to be that of the
+// key, and the checkpoint to go on from has to be its end.
+func (s *Store) verify(ctx context.Context, key ed25519.PublicKey, newest verifier.Hash, paths []string) error {
+	did := verifier.PublicKey(key)
+	v := history.Verification{Pins: verifier.Pins{DID: &did, Head: &newest}}
+	sources := make([]history.Source, len(paths))
+	for i, path := range paths {
+		var err error
+		if sources[i], err = history.Path(path); err != nil {
+			return err
+		}
+	}
+	report, err := v.Run(ctx, sources...)
+	if err != nil {
+		return err
+	}
+	if report.Verdict() != verifier.Verified {
+		return unhealthy(s.dir, report)
+	}
+	if head, _ := report.Head(); head != newest {
+		return hint.Wrap(fmt.Errorf("the newest checkpoint of %s does not have the name of the newest", s.dir),
+			"give each file of the history its name back, %s for tick 1", FileName(1))
+	}
+	return nil
+}
+
+func unhealthy(dir string, report *verifier.Report) error {
+	err := fmt.Errorf("the history of %s is %s", dir, report.Verdict())
+	for p := range report.Problems() {
+		at := ""
+		if p.Name != "" {
+			at = p.Name + ": "
+		}
+		err = fmt.Errorf("%w: %s%s", err, at, p.Message)
+		break // the first is the cause
+	}
+	return hint.Wrap(err, "igor verify %s shows all of it; restore the files from a copy, for nothing is changed here", dir)
+}
+
+// damage says in words what examining found.
+func damage(f *verifier.Finding) string {
+	var found []string
+	for _, c := range []verifier.Code{verifier.Empty, verifier.Truncated, verifier.UnsupportedVersion,
+		verifier.UnsignedVersion, verifier.WeakKey, verifier.BadSignature} {
+		if f.Has(c) {
+			found = append(found, c.String())
+		}
+	}
+	return strings.Join(found, ", ")
+}
+
+// setAside moves a damaged checkpoint out of the history. It is never deleted,
+// and never replaces what was set aside before.
+func (s *Store) setAside(name string) (string, error) {
+	if err := s.root.Mkdir(dirDamaged, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	for i := 1; ; i++ {
+		// It does not end in .ckpt, so that the folder as a whole verifies.
+		to := filepath.Join(dirDamaged, fmt.Sprintf("%s.%d", name, i))
+		err := s.root.Link(filepath.Join(dirHistory, name), to)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			err = syncDir(s.root, dirDamaged)
+		}
+		if err == nil {
+			err = syncDir(s.root, ".")
+		}
+		if err == nil {
+			err = s.history.Remove(name)
+		}
+		if err == nil {
+			err = s.historyDir.Sync()
+		}
+		if err != nil {
+			return "", fmt.Errorf("setting %s aside: %w", s.historyPath(name), err)
+		}
+		return s.path(to), nil
+	}
+}

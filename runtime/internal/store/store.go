@@ -1,0 +1,432 @@
+// Package store keeps an agent's life in a folder.
+//
+//	agent.wasm            the program
+//	agent.manifest.json   what it may reach
+//	birth.json            the budget and price that it begins with
+//	key                   its Ed25519 private key: PKCS #8 in PEM, mode 0600
+//	history/%010d.ckpt    its checkpoints, by tick
+//	damaged/              what was set aside
+//	lock                  who has the folder open; the lock itself is the kernel's
+//
+// The newest checkpoint is the newest file of history/, and nothing else says
+// so: a checkpoint and its place in the history are one write. A checkpoint is
+// written beside the history under another name, synced, linked to its name,
+// and the folder is synced; only then does [Store.Append] return. A process
+// that is killed in between leaves either nothing or the whole checkpoint.
+//
+// A folder can be copied with cp -r, and its life goes on from the copy.
+//
+// Every path is opened below the folder (os.Root): neither a link nor a name
+// leads out of it.
+package store
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/sandbox"
+	"igor.dev/verifier"
+	"igor.dev/verifier/history"
+)
+
+const (
+	fileWASM     = "agent.wasm"
+	fileManifest = "agent.manifest.json"
+	fileBirth    = "birth.json"
+	fileKey      = "key"
+	fileLock     = "lock"
+	dirHistory   = "history"
+	dirDamaged   = "damaged"
+
+	// fileNext is what a checkpoint is called until it has its name. A file of
+	// this name is never a checkpoint, whatever is in it.
+	fileNext = ".next"
+
+	maxKeyFile   = 4 << 10
+	maxBirthFile = 4 << 10
+)
+
+// An Appender takes checkpoints that are to be durable.
+type Appender interface {
+	// Append makes next the successor of prev, the hash of the newest
+	// checkpoint, or zero if there is none. It returns when next is durable.
+	// It fails with ErrConflict, and changes nothing, if prev is not the newest.
+	Append(prev verifier.Hash, next []byte) error
+}
+
+// ErrConflict says that the history went on without the one who appends to it.
+var ErrConflict = errors.New("the history has another newest checkpoint")
+
+// A Birth is what an agent begins with.
+type Birth struct {
+	WASM, Manifest []byte
+	Budget         int64 // microcents
+	Price          int64 // microcents per second
+}
+
+// birthFile is the content of birth.json. Amounts are decimal strings, as in
+// every JSON that this project writes.
+type birthFile struct {
+	Budget string `json:"budget_microcents"`
+	Price  string `json:"price_per_second_microcents"`
+}
+
+// Create makes an agent's folder, with a new key, at once and whole: dir is
+// there afterwards or it is not. It has to be absent or empty before.
+func Create(dir string, b Birth) error {
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return inUse(dir)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	birth, err := json.Marshal(birthFile{strconv.FormatInt(b.Budget, 10), strconv.FormatInt(b.Price, 10)})
+	if err != nil {
+		return err
+	}
+	return Build(dir, func(root *os.Root) error {
+		for _, f := range []struct {
+			name string
+			data []byte
+			mode fs.FileMode
+		}{
+			{fileWASM, b.WASM, 0o644},
+			{fileManifest, b.Manifest, 0o644},
+			{fileBirth, append(birth, '\n'), 0o644},
+			{fileKey, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), 0o600},
+		} {
+			if err := writeFile(root, f.name, f.data, f.mode); err != nil {
+				return err
+			}
+		}
+		return root.Mkdir(dirHistory, 0o755)
+	})
+}
+
+func inUse(dir string) error {
+	if _, err := os.Lstat(filepath.Join(dir, fileKey)); err == nil {
+		return hint.Wrap(fmt.Errorf("%s already holds an agent", dir),
+			"to go on with its life: igor resume %s; to start another one, name another folder with --dir", dir)
+	}
+	return hint.Wrap(fmt.Errorf("%s is not empty", dir), "name another folder with --dir")
+}
+
+// Build fills a new folder beside dir, makes it durable, and gives it its name.
+// dir has to be absent or empty.
+func Build(dir string, fill func(*os.Root) error) error {
+	dir = filepath.Clean(dir)
+	parent := filepath.Dir(dir)
+	tmp, err := os.MkdirTemp(parent, ".igor-new-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp) // what is left of it after a failure
+	root, err := os.OpenRoot(tmp)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := fill(root); err != nil {
+		return err
+	}
+	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return syncDir(root, path)
+	})
+	if err != nil {
+		return err
+	}
+	// os.Rename replaces no folder, and this removes no other than an empty one.
+	if err := syscall.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return inUse(dir)
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		return err
+	}
+	p, err := os.Open(parent)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return p.Sync()
+}
+
+// writeFile makes a new file durable, but for its name.
+func writeFile(root *os.Root, name string, data []byte, mode fs.FileMode) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func syncDir(root *os.Root, name string) error {
+	f, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// A Store is an agent's folder, locked. It is not safe for concurrent use.
+type Store struct {
+	dir        string
+	root       *os.Root
+	history    *os.Root
+	historyDir *os.File // to sync
+	lock       *os.File
+	head       verifier.Hash // of the newest checkpoint, once recovered
+	recovered  bool
+	failed     error // why nothing can be appended any more
+}
+
+// Open locks an agent's folder and clears away what a killed process left.
+func Open(dir string) (_ *Store, err error) {
+	s := &Store{dir: dir}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.root, err = os.OpenRoot(dir); err != nil {
+		return nil, notAgent(dir, err)
+	}
+	if s.history, err = s.root.OpenRoot(dirHistory); err != nil {
+		return nil, notAgent(dir, err)
+	}
+	if s.historyDir, err = s.history.Open("."); err != nil {
+		return nil, err
+	}
+	if s.lock, err = lock(s.root, dir); err != nil {
+		return nil, err
+	}
+	if err := s.history.Remove(fileNext); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return s, nil
+}
+
+func notAgent(dir string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("there is no such folder, or no history/ in it")
+	}
+	return hint.Wrap(fmt.Errorf("%s is not an agent's folder: %w", dir, err),
+		"name the folder that igor run made, or a copy of it")
+}
+
+// Close gives the folder free.
+func (s *Store) Close() error {
+	var errs []error
+	for _, f := range []*os.File{s.historyDir, s.lock} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	for _, r := range []*os.Root{s.history, s.root} {
+		if r != nil {
+			errs = append(errs, r.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// WASM returns the agent's program.
+func (s *Store) WASM() ([]byte, error) { return s.readFile(fileWASM, sandbox.MaxModule) }
+
+// Manifest returns the agent's manifest, as it was given.
+func (s *Store) Manifest() ([]byte, error) { return s.readFile(fileManifest, manifest.MaxSize) }
+
+// Birth returns the budget and the price that the agent begins with.
+func (s *Store) Birth() (budget, price int64, err error) {
+	b, err := s.readFile(fileBirth, maxBirthFile)
+	if err != nil {
+		return 0, 0, err
+	}
+	var f birthFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", s.path(fileBirth), err)
+	}
+	budget, err1 := strconv.ParseInt(f.Budget, 10, 64)
+	price, err2 := strconv.ParseInt(f.Price, 10, 64)
+	if err1 != nil || err2 != nil || budget < 0 || price < 0 {
+		return 0, 0, fmt.Errorf("%s: an amount in it is not a whole number of microcents from 0", s.path(fileBirth))
+	}
+	return budget, price, nil
+}
+
+const pemType = "PRIVATE KEY" // PKCS #8, RFC 7468
+
+// Key reads the agent's private key. It never makes one.
+func (s *Store) Key() (ed25519.PrivateKey, error) {
+	info, err := s.root.Stat(fileKey)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, hint.Wrap(fmt.Errorf("%s has no key: without its own key an agent cannot go on, and it gets no second one", s.dir),
+			"put the agent's key back as %s, with mode 0600", s.path(fileKey))
+	case err != nil:
+		return nil, err
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, hint.Wrap(fmt.Errorf("%s can be read by others (mode %04o)", s.path(fileKey), info.Mode().Perm()),
+			"if nobody did: chmod 600 %s", s.path(fileKey))
+	}
+	b, err := s.readFile(fileKey, maxKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	block, rest := pem.Decode(b)
+	if block == nil || block.Type != pemType || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, s.badKey(errors.New("it is not one PKCS #8 key in PEM"))
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, s.badKey(err)
+	}
+	key, ok := k.(ed25519.PrivateKey)
+	if !ok {
+		return nil, s.badKey(errors.New("it is not an Ed25519 key"))
+	}
+	return key, nil
+}
+
+func (s *Store) badKey(err error) error {
+	return hint.Wrap(fmt.Errorf("%s is no agent's key: %w", s.path(fileKey), err),
+		"put the agent's key back from a copy of the folder; a new key would be another agent")
+}
+
+func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
+
+// readFile reads a regular file of the folder, up to a limit.
+func (s *Store) readFile(name string, limit int64) ([]byte, error) {
+	b, err := readRegular(s.root, name, limit)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.path(name), err)
+	}
+	return b, nil
+}
+
+func readRegular(root *os.Root, name string, limit int64) ([]byte, error) {
+	info, err := root.Stat(name) // before it is opened: opening a pipe would wait
+	if err != nil {
+		return nil, bare(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, bare(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, bare(err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("larger than %d bytes", limit)
+	}
+	return b, nil
+}
+
+// bare takes the path off an error whose message gets a better one.
+func bare(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
+}
+
+// FileName returns the name of the checkpoint of a tick. Names prove nothing;
+// they are for people, and for the folder to find its newest checkpoint by.
+func FileName(tick uint64) string { return fmt.Sprintf("%010d%s", tick, history.Ext) }
+
+// ticks returns the ticks of the checkpoints in the history by their names, in order.
+func (s *Store) ticks() ([]uint64, error) {
+	entries, err := fs.ReadDir(s.history.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	var ticks []uint64
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), history.Ext) {
+			continue
+		}
+		tick, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), history.Ext), 10, 64)
+		if err != nil || e.Name() != FileName(tick) {
+			return nil, hint.Wrap(fmt.Errorf("%s does not have a name that igor gives", s.path(filepath.Join(dirHistory, e.Name()))),
+				"move it out of the history, or give it its name back, such as %s for tick 1", FileName(1))
+		}
+		ticks = append(ticks, tick)
+	}
+	slices.Sort(ticks)
+	return ticks, nil
+}
+
+// Append implements [Appender].
+func (s *Store) Append(prev verifier.Hash, next []byte) error {
+	switch {
+	case s.failed != nil:
+		return s.failed
+	case !s.recovered || prev != s.head:
+		return ErrConflict
+	}
+	c, err := verifier.Parse(next)
+	if err != nil {
+		return err
+	}
+	if err := s.write(FileName(c.TickNumber), next); err != nil {
+		return fmt.Errorf("%s: %w", s.path(filepath.Join(dirHistory, FileName(c.TickNumber))), err)
+	}
+	s.head = sha256.Sum256(next)
+	return nil
+}
+
+func (s *Store) write(name string, data []byte) error {
+	err := writeFile(s.history, fileNext, data, 0o644)
+	if err == nil {
+		err = s.history.Link(fileNext, name) // unlike a rename, it replaces nothing
+	}
+	// The new name is complete whether or not this one goes away.
+	removed := s.history.Remove(fileNext)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return ErrConflict
+	case err != nil:
+		return err
+	}
+	if err := errors.Join(removed, s.historyDir.Sync()); err != nil {
+		// The checkpoint may be durable or not; only a new look can tell.
+		s.failed = fmt.Errorf("the folder cannot be written any more: %w", err)
+		return s.failed
+	}
+	return nil
+}
