@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Verifies a lineage: python3 verify.py [--did DID] [--head CID] PATH...
+A PATH is a checkpoint, a folder (searched for *.ckpt), a .car file, or - for a CAR on standard input.
+"""
+import argparse, base64, json, os, struct, sys
+from hashlib import sha256, sha512
+from itertools import groupby
+from types import SimpleNamespace
+
+LIMIT = 64 << 20  # bytes of a checkpoint
+HEADER = {2: 57, 3: 81, 4: 209}  # checkpoint.md, Version dispatch
+ZERO = bytes(32)  # the prevHash of a genesis
+
+def need(condition, complaint):  # or there is no verdict
+    if not condition:
+        raise ValueError(complaint)
+
+# Ed25519 (checkpoint.md, Accepting a signature; RFC 8032, section 5.1). Points are (X, Y, Z, T).
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+ORDER_8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+SMALL_ORDER = {0, 1, P - 1, ORDER_8, P - ORDER_8}
+
+def decode(encoded):  # RFC 8032, section 5.1.3; rule 1 has ruled out y >= p and x = 0
+    sign, y = divmod(encoded, 2**255)
+    u, v = y * y - 1, (D * y * y + 1) % P
+    root = u * v**3 * pow(u * v**7, (P - 5) // 8, P) % P
+    for x in root, root * pow(2, (P - 1) // 4, P) % P:
+        if (v * x * x - u) % P == 0:
+            x = x if x & 1 == sign else P - x
+            return x, y, 1, x * y % P
+
+def add(p, q):  # the formulas are complete: p may be q
+    (x1, y1, z1, t1), (x2, y2, z2, t2) = p, q
+    a, b, c, d = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P, 2 * D * t1 * t2 % P, 2 * z1 * z2 % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+def multiples(p):
+    return (0, 1, 1, 0), p, add(p, p), add(add(p, p), p)
+BASE = multiples(decode(4 * pow(5, -1, P) % P))
+
+def signature_problem(checkpoint):
+    a, r, s = (int.from_bytes(checkpoint[at:at + 32], "little") for at in (113, 145, 177))
+    if a % 2**255 >= P or a % 2**255 in SMALL_ORDER:  # rule 1
+        return "weak-key"
+    minus_a = decode(a ^ 2**255)  # the sign of x is the top bit
+    if minus_a is None or s >= L:  # rules 2 and 3
+        return "bad-signature"
+    message = checkpoint[:145] + checkpoint[209:]
+    k = int.from_bytes(sha512(checkpoint[145:177] + checkpoint[113:145] + message).digest(), "little") % L
+    table = [[add(p, q) for q in BASE] for p in multiples(minus_a)]
+    point = table[0][0]
+    for bit in range(252, -1, -2):  # rule 4: [S]B - [k]A, two bits of each at a time
+        twice = add(point, point)
+        point = add(add(twice, twice), table[k >> bit & 3][s >> bit & 3])
+    inverse = pow(point[2], -1, P)
+    return None if point[1] * inverse % P | (point[0] * inverse % P & 1) << 255 == r else "bad-signature"
+
+# Names (checkpoint.md, DID and CID). They are parsed loosely, then have to be the text of what was parsed.
+BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+CID = bytes([0x01, 0x55, 0x12, 0x20])
+CAR_HEADER = b"\xa2\x65roots\x81\xd8\x2a\x58\x25\0" + CID, b"\x67version\1"  # car.md, Layout: the root is between
+
+def did(key):
+    number, text = int.from_bytes(b"\xed\x01" + key, "big"), ""
+    while number:
+        number, text = number // 58, BASE58[number % 58] + text
+    return "did:key:z" + text
+def cid(digest):
+    return "b" + base64.b32encode(CID + digest).decode().lower().rstrip("=")
+
+def parse_did(text):
+    digits = [BASE58.find(letter) * 58**i for i, letter in enumerate(reversed(text[9:56]))]
+    key = (sum(digits) % 2**256).to_bytes(32, "big")
+    need(did(key) == text, "malformed DID")
+    return key
+def parse_cid(text):
+    digest = base64.b32decode(text[1:59].upper() + "======")[4:]
+    need(cid(digest) == text and len(digest) == 32, "malformed CID")
+    return digest
+
+def examine(name, data, digest):  # lineage.md, Examine
+    c = SimpleNamespace(name=name, size=len(data), hash=digest, version=None, tick=-1)  # -1: unreadable
+    if not data or data[0] not in HEADER or len(data) < HEADER[data[0]]:
+        c.problems = ["empty" if not data else "truncated" if data[0] in HEADER else "unsupported-version"]
+        return c
+    c.version, budget, price, c.tick, c.wasm = struct.unpack_from("<BqqQ32s", data)
+    c.prev, c.key = data[81:113], data[113:145]  # of version 4, which is all that link() asks for
+    signature = signature_problem(data) if c.version == 4 else "unsigned-version"
+    c.authentic = signature is None
+    codes = {signature: not c.authentic, "negative-budget": budget < 0, "negative-price": price < 0}
+    c.problems = [code for code in codes if codes[code]]
+    return c
+
+def present(**fields):
+    return {field: value for field, value in fields.items() if value is not None}
+def problem(code, c=None, expected=None, found=None):
+    name, tick = c and c.name.decode("utf-8", "replace"), str(c.tick) if c and c.tick >= 0 else None
+    return present(code=code, name=name, tick=tick, message=code.replace("-", " "), expected=expected, found=found)
+
+def link(supplied, duplicates, pinned, pinned_head):  # lineage.md, Link, after rule 1; supplied is by content hash
+    everything = sorted(supplied.values(), key=lambda c: (c.tick, c.name if c.tick < 0 else b"", c.hash))  # rule 2
+    version4 = [c for c in everything if c.version == 4]
+    authentic = [c for c in version4 if c.authentic]
+    problems = [problem(code, c) for c in everything for code in c.problems]
+    candidates = [c for group in (authentic, version4) for c in [c for c in group if c.prev == ZERO] + group]  # rule 3
+    key = next((c.key for c in [c for c in authentic if c.key == pinned] + candidates), None)
+    other_did = pinned is not None and pinned != key  # rule 4
+    own = next((c for c in authentic if c.key == key), None)
+    accused = [c for c in authentic if c.key != key or c is own and other_did] or [None] * other_did
+    problems += [problem("identity-mismatch", c, did(pinned or key), c and did(c.key)) for c in accused]
+    first = {c.prev: c for c in reversed(authentic)}  # rule 5
+    forks = [c for c in authentic if c is not first[c.prev]]
+    problems += [problem("fork", c) for c in forks]
+    pairs = [(supplied[c.prev], c) for c in authentic if c.prev in supplied]  # rule 6
+    problems += [problem("tick-order", c) for before, c in pairs if before.tick >= c.tick]
+    gaps = [c for c in authentic if c is first[c.prev] and c.prev != ZERO and c.prev not in supplied]  # rule 7
+    if authentic and all(c.prev != ZERO for c in version4):  # rule 8
+        problems.append(problem("missing-genesis", gaps.pop(0) if gaps else authentic[0]))
+    problems += [problem("gap", c, cid(c.prev)) for c in gaps]
+    if pinned_head and pinned_head not in supplied:  # rule 9
+        problems.append(problem("head-not-found", None, cid(pinned_head)))
+    wrong = {p["code"] for p in problems} - {"missing-genesis", "gap", "head-not-found"}
+    verdict = "invalid" if wrong else "incomplete" if problems else "verified"
+    ticks = [str(c.tick) for c in authentic] or [None]
+    geneses = [cid(c.hash) for c in authentic if c.prev == ZERO]
+    heads = [cid(c.hash) for c in authentic if c.hash not in first and not forks] or [None]
+    segments = [list(part) for _, part in groupby(authentic, lambda c: c.wasm)]
+    return present(  # lineage.md, Report
+        format="igor-lineage-report/1", verdict=verdict, did=key and did(key), publicKey=key and key.hex(),
+        identity="pinned" if pinned else "self-asserted", completeness="head-pinned" if pinned_head else "unpinned",
+        checkpoints=len(supplied), duplicates=duplicates, firstTick=ticks[0], lastTick=ticks[-1],
+        genesis=geneses[0] if len(geneses) == 1 else None, head=heads[-1], bytes=sum(c.size for c in everything),
+        signatures={"valid": len(authentic), "invalid": len(version4) - len(authentic)},
+        segments=[{"wasmHash": part[0].wasm.hex(), "firstTick": str(part[0].tick), "lastTick": str(part[-1].tick),
+                   "checkpoints": len(part)} for part in segments],
+        problems=problems, proves="The holder of its key signed every authentic checkpoint.", doesNotProve=
+        "Who that is, or that there is nothing newer.", verifier={"name": "verify.py", "version": "1", "spec": "1"})
+
+def section(file):  # of a CAR: its payload, None at the end of the file (car.md, Reading)
+    varint = file.read(1)
+    while varint and varint[-1] > 127 and len(varint) < 5:
+        varint += file.read(1) or b"\0"  # where the file is cut: not the shortest form
+    size = sum((byte & 127) << 7 * i for i, byte in enumerate(varint))
+    payload = file.read(size) if size <= 36 + LIMIT else b""
+    need(varint in (b"", b"\0") or 0 < varint[-1] < 128, "CAR: a length is malformed")
+    need(len(payload) == size, "CAR: a section is cut short or too long")
+    return payload if varint else None
+
+def read_car(file):
+    header, found, named = section(file) or b"", False, False
+    root = header[17:49]
+    need(len(root) == 32 and header == root.join(CAR_HEADER), "CAR: not version 1 with one root")
+    for payload in iter(lambda: section(file), None):
+        digest, data = payload[4:36], payload[36:]
+        need(payload[:4] == CID and digest == sha256(data).digest(), "CAR: a block is not what its CID says")
+        found |= digest == root
+        named |= data[:1] == b"\4" and len(data) >= HEADER[4] and data[81:113] == root
+        yield cid(digest).encode(), data
+    need(found and not named, "CAR: the root is not the head of the blocks")
+
+def read(path):  # the name (lineage.md, Names) and the bytes of each checkpoint
+    paths, folder = [path], os.path.dirname(path)
+    if os.path.isdir(path) and path != "-":
+        walk, folder = os.walk(path, onerror=lambda error: need(False, error)), path
+        paths = [os.path.join(at, name) for at, _, names in walk for name in names if name.endswith(".ckpt")]
+    for path in paths:
+        with open(0 if path == "-" else path, "rb") as file:
+            if path == "-" or path.endswith(".car"):
+                yield from read_car(file)
+            else:
+                data = file.read(LIMIT + 1)
+                need(len(data) <= LIMIT, "longer than 64 MiB")
+                yield os.fsencode(os.path.relpath(path, folder or ".")), data
+
+def main():
+    options = argparse.ArgumentParser(allow_abbrev=False)
+    options.add_argument("--did", type=parse_did)
+    options.add_argument("--head", type=parse_cid)
+    options.add_argument("paths", nargs="+")
+    wanted, supplied, duplicates = options.parse_intermixed_args(), {}, 0
+    try:
+        for name, data in (checkpoint for path in wanted.paths for checkpoint in read(path)):
+            digest = sha256(data).digest()
+            c = supplied.get(digest) or examine(name, data, digest)
+            c.name, duplicates = min(c.name, name), duplicates + (digest in supplied)  # lineage.md, Link, rule 1
+            supplied[digest] = c
+        need(supplied, "nothing to verify")
+    except (ValueError, OSError, MemoryError, RecursionError) as error:
+        options.exit(2, "verify.py: %r\n" % error)
+    report = link(supplied, duplicates, wanted.did, wanted.head)
+    sys.stdout.buffer.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
+    sys.exit({"verified": 0, "invalid": 1, "incomplete": 3}[report["verdict"]])
+
+if __name__ == "__main__":
+    main()
