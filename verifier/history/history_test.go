@@ -301,3 +301,64 @@ func TestImports(t *testing.T) {
 		}
 	}
 }
+
+// TestVectors gives every scenario of testdata/vectors its expected outcome.
+func TestVectors(t *testing.T) {
+	vectors, err := testkit.LoadVectors("../../testdata/vectors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, vector := range vectors {
+		t.Run(vector.Name, func(t *testing.T) {
+			if len(vector.Names) > 0 {
+				copied, err := vector.CopyTo(t.TempDir())
+				if err != nil {
+					t.Fatal(err)
+				}
+				vector = copied
+			}
+			want := vector.Expect
+			r, err := runVector(vector)
+			if err != nil {
+				if want.Exit != 2 {
+					t.Errorf("%v, want %s", err, want.Verdict)
+				}
+				return
+			}
+			var codes []string
+			for p := range r.Problems() {
+				if c := p.Code.String(); !slices.Contains(codes, c) {
+					codes = append(codes, c)
+				}
+			}
+			did := ""
+			if k, ok := r.Key(); ok {
+				did = k.DID()
+			}
+			n, duplicates := r.Checkpoints()
+			got := testkit.Expect{Verdict: r.Verdict().String(), Exit: r.Verdict().ExitCode(), Codes: codes, DID: did, Checkpoints: n, Duplicates: duplicates}
+			if got.Verdict != want.Verdict || got.Exit != want.Exit || !slices.Equal(got.Codes, want.Codes) || got.DID != want.DID ||
+				got.Checkpoints != want.Checkpoints || got.Duplicates != want.Duplicates {
+				t.Errorf("%s\ngot  %+v\nwant %+v", vector.Description, got, want)
+			}
+		})
+	}
+}
+
+// runVector runs a vector, where malformed pins count as no verdict.
+func runVector(vector testkit.Vector) (*verifier.Report, error) {
+	var v Verification
+	var err error
+	if v.Pins, err = verifier.ParsePins(vector.Args.DID, vector.Args.Head); err != nil {
+		return nil, err
+	}
+	var sources []Source
+	for _, p := range vector.Paths() {
+		s, err := Path(p)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, s)
+	}
+	return v.Run(context.Background(), sources...)
+}
