@@ -1,0 +1,65 @@
+# make demo   runs an agent, moves it, resumes it and verifies its life
+# make test   passes every test, in Go, Python, Node and a real browser
+# make        builds everything into bin/ and dist/
+
+GO      ?= go
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X igor.dev/verifier.commit=$(COMMIT)
+BUILD   := $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+
+MODULES  := . effects sdk agents internal/interop
+FUZZTIME ?= 30s
+
+.PHONY: all build agents site demo test test-go test-web check fuzz bench clean tools-web
+
+all: build agents site
+
+build:
+	$(BUILD) -o bin/ ./cmd/igor ./cmd/igor-verify
+
+# Agents are WASM modules in standard Go.
+agents:
+	$(MAKE) -C agents GO="$(GO)" OUT="$(CURDIR)/bin/agents"
+
+site: node_modules
+	$(GO) run ./site/build
+
+demo: build agents
+	./demo.sh
+
+test: test-go test-web
+
+test-go: build agents
+	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
+
+test-web: site tools-web
+	node --test --test-concurrency=1 "site/test/*.test.*"
+
+node_modules: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch node_modules
+
+# A browser and the other programs that tests run, where they are missing.
+tools-web:
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
+
+# Static checks.
+check: node_modules
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
+	for m in $(MODULES); do (cd $$m && $(GO) vet ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...) || exit 1; done
+	npx --no-install tsc --noEmit -p .
+
+# Every fuzz target, one after the other.
+fuzz:
+	for m in $(MODULES); do (cd $$m && for p in $$($(GO) list ./...); do \
+	  for t in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    $(GO) test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done; done) || exit 1; done
+
+# The speed of verification against crypto/ed25519, in one run.
+bench:
+	$(GO) test -run '^$$' -bench Verify -benchtime 1x ./verifier/history
+
+clean:
+	rm -rf bin dist node_modules
