@@ -33,7 +33,7 @@ func writeGitHub(w *bufio.Writer, r *verifier.Report, l *locator) error {
 			break
 		}
 		properties := ""
-		if file := l.locate(q); file != "" {
+		if file := l.locate(q); file != "" && escape(file) == file {
 			properties = "file=" + commandProperty.Replace(file) + ","
 		}
 		message := q.Message

@@ -16,6 +16,7 @@ import (
 const (
 	bytesPerLine = 16
 	statePreview = 4 * bytesPerLine
+	valueColumn  = len("offset  size  field            ")
 )
 
 // inspect prints one checkpoint field by field, as far as its bytes go, and what
@@ -81,7 +82,7 @@ func writeTable(w io.Writer, b []byte) {
 	row := func(offset, size int, name string, value []string) {
 		fmt.Fprintf(w, "%6d  %4d  %-15s  %s\n", offset, size, name, value[0])
 		for _, v := range value[1:] {
-			fmt.Fprintf(w, "%31s%s\n", "", v)
+			fmt.Fprintf(w, "%*s%s\n", valueColumn, "", v)
 		}
 	}
 	if len(b) == 0 {
@@ -114,8 +115,11 @@ func writeTable(w io.Writer, b []byte) {
 			cut = true
 		default:
 			lines := hexLines(b[f.Offset:f.Offset+f.Size], f.Size)
-			if d := decoded(&c, f.Name); d != "" {
-				lines[len(lines)-1] += "  " + d
+			switch d, last := decoded(&c, f.Name), &lines[len(lines)-1]; {
+			case len(*last)+len(d)+len("  ") > columns-valueColumn:
+				lines = append(lines, d)
+			case d != "":
+				*last += "  " + d
 			}
 			row(f.Offset, f.Size, f.Name, lines)
 		}
@@ -161,19 +165,23 @@ func stateLines(state []byte) []string {
 
 // decoded writes a field's value for people.
 func decoded(c *verifier.Checkpoint, field string) string {
+	amount := func(v int64) string {
+		return strconv.FormatInt(v, 10) + " microcents = " + verifier.FormatMicrocents(v)
+	}
+	number := func(v uint64) string { return strconv.FormatUint(v, 10) }
 	switch field {
 	case "version":
-		return strconv.Itoa(int(c.Version))
+		return number(uint64(c.Version))
 	case "budget":
-		return verifier.FormatMicrocents(c.Budget) + " currency units"
+		return amount(c.Budget)
 	case "pricePerSecond":
-		return verifier.FormatMicrocents(c.PricePerSecond) + " a second"
+		return amount(c.PricePerSecond)
 	case "tickNumber":
-		return strconv.FormatUint(c.TickNumber, 10)
+		return number(c.TickNumber)
 	case "majorVersion":
-		return strconv.FormatUint(c.MajorVersion, 10)
+		return number(c.MajorVersion)
 	case "leaseGeneration":
-		return strconv.FormatUint(c.LeaseGeneration, 10)
+		return number(c.LeaseGeneration)
 	case "leaseExpiry":
 		if c.LeaseExpiry == 0 {
 			return "no lease"
@@ -225,5 +233,5 @@ func writeExamination(w io.Writer, b []byte, f *verifier.Finding, p palette) {
 		fmt.Fprintf(w, "\n%s: %s; do not rely on this checkpoint\n", p.paint(red, "invalid"), plural(problems, "problem"))
 		return
 	}
-	fmt.Fprintf(w, "%s: signed by this key as it is; its place in a history is not judged here\n", p.paint(green, "authentic"))
+	fmt.Fprintf(w, "%s: signed by this key; its place in a history is not judged\n", p.paint(green, "authentic"))
 }

@@ -93,7 +93,7 @@ func writeFailure(w *bufio.Writer, r *verifier.Report, code verifier.Code, n int
 			if n > 1 {
 				message = plural(n, "problem") + ", the first: " + message
 			}
-			fmt.Fprintf(w, "<failure message=\"%s\" type=\"%s\">", xmlText(message), code)
+			fmt.Fprintf(w, "<failure message=\"%s\" type=\"%s\">\n", xmlText(message), code)
 			first = false
 		}
 		if q.Name != "" {

@@ -51,10 +51,9 @@ func writeSVG(w *bufio.Writer, r *verifier.Report) {
 	total := left + padding + shapeSize + gap + statusWidth + padding
 	fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %[1]d %[2]d" role="img" aria-label="%[3]s">
 <title>%[3]s</title>
-<clipPath id="r"><rect width="%[1]d" height="%[2]d" rx="4"/></clipPath>
-<g clip-path="url(#r)"><path d="M0 0h%[4]dv%[2]dH0z" fill="#3a3f47"/><path d="M%[4]d 0h%[5]dv%[2]dH%[4]dz" fill="%[6]s"/></g>
-<g fill="#fff" transform="translate(%[7]d 4)">%[8]s</g>
-`, total, height, title, left, total-left, look.colour, left+padding, look.shape)
+<rect width="%[1]d" height="%[2]d" rx="4" fill="%[4]s"/><path d="M4 0H%[5]dV20H4a4 4 0 0 1-4-4V4a4 4 0 0 1 4-4z" fill="#3a3f47"/>
+<g fill="#fff" transform="translate(%[6]d 4)">%[7]s</g>
+`, total, height, title, look.colour, left, left+padding, look.shape)
 	// The length is given, so that the text fits in whatever font there is.
 	text := func(x, length int, s string) {
 		fmt.Fprintf(w, "<text x=\"%d\" y=\"14\" textLength=\"%d\">%s</text>\n", x, length, s)

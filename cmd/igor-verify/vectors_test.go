@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"igor.dev/internal/testkit"
+)
+
+type report struct {
+	Verdict     string
+	DID         string
+	Checkpoints int
+	Duplicates  int
+	Problems    []struct{ Code string }
+}
+
+// TestVectors runs every vector and every real history through the program.
+func TestVectors(t *testing.T) {
+	vectors, err := testkit.LoadVectors("../../testdata/vectors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	histories, err := testkit.LoadHistories("../../testdata/histories")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(vectors) < 80 {
+		t.Fatalf("only %d vectors", len(vectors))
+	}
+	build(t)
+	for _, v := range append(vectors, histories...) {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			testVector(t, v)
+		})
+	}
+}
+
+func testVector(t *testing.T, v testkit.Vector) {
+	if len(v.Names) > 0 {
+		var err error
+		if v, err = v.CopyTo(t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pins := []string{"--format=json"}
+	if v.Args.DID != "" {
+		pins = append(pins, "--did", v.Args.DID)
+	}
+	if v.Args.Head != "" {
+		pins = append(pins, "--head", v.Args.Head)
+	}
+	stdout, stderr, code := run(t, slices.Concat(pins, v.Paths())...)
+	if code != v.Expect.Exit {
+		t.Fatalf("exit code %d, want %d\n%s%s", code, v.Expect.Exit, stdout, stderr)
+	}
+	if code == 2 {
+		if stdout != "" {
+			t.Errorf("output without a verdict: %s", stdout)
+		}
+		if v.Expect.Error == "" || !strings.Contains(stderr, v.Expect.Error) {
+			t.Errorf("error %q, want %q in it", stderr, v.Expect.Error)
+		}
+		if !strings.HasPrefix(stderr, "igor-verify: ") || !strings.Contains(stderr, "\nhint: ") || strings.Count(stderr, "\n") != 2 {
+			t.Errorf("not an error and a hint: %q", stderr)
+		}
+		return
+	}
+	if stderr != "" {
+		t.Errorf("on standard error: %s", stderr)
+	}
+	var r report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatal(err)
+	}
+	codes := []string{} // each once
+	for _, p := range r.Problems {
+		if !slices.Contains(codes, p.Code) {
+			codes = append(codes, p.Code)
+		}
+	}
+	if r.Verdict != v.Expect.Verdict || r.DID != v.Expect.DID || r.Checkpoints != v.Expect.Checkpoints ||
+		r.Duplicates != v.Expect.Duplicates || !slices.Equal(codes, v.Expect.Codes) {
+		t.Errorf("got verdict %s, DID %s, %d checkpoints, %d duplicates, codes %q\nwant %+v",
+			r.Verdict, r.DID, r.Checkpoints, r.Duplicates, codes, v.Expect)
+	}
+
+	// The order of the inputs, and whether a folder or its files are given, is nothing.
+	random := rand.New(rand.NewPCG(1, 2))
+	paths := v.Paths()
+	if len(paths) == 1 {
+		paths = flatFiles(t, paths[0])
+	}
+	random.Shuffle(len(paths), func(i, j int) { paths[i], paths[j] = paths[j], paths[i] })
+	if again, _, _ := run(t, slices.Concat(paths, pins)...); again != stdout {
+		t.Errorf("another report for the same checkpoints given as %q:\n%s\nwant\n%s", paths, again, stdout)
+	}
+
+	// The other formats give the same verdict, with nothing but printable text.
+	for _, format := range []string{"text", "github", "junit", "sarif", "svg"} {
+		out, _, code := run(t, slices.Concat(v.Paths(), pins[1:], []string{"--format", format})...)
+		if code != v.Expect.Exit {
+			t.Errorf("%s: exit code %d, want %d", format, code, v.Expect.Exit)
+		}
+		if !strings.Contains(out, v.Expect.Verdict) {
+			t.Errorf("%s: no verdict in\n%s", format, out)
+		}
+		if err := printable(out); err != nil {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
+
+// flatFiles returns the checkpoints in a folder, or path itself if it is not a
+// folder, or has a folder in it, or a name that is found in no other way.
+func flatFiles(t *testing.T, path string) []string {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return []string{path}
+	}
+	var files []string
+	for _, e := range entries {
+		if e.IsDir() {
+			return []string{path}
+		}
+		if strings.HasSuffix(e.Name(), ".ckpt") {
+			files = append(files, filepath.Join(path, e.Name()))
+		}
+	}
+	return files
+}
