@@ -215,6 +215,7 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	if l.Price != nil {
 		l.account.price = *l.Price
 	}
+	l.Log.Info("alive", "did", l.result.DID, "folder", s.Dir(), "tick", l.tick, "budget", verifier.FormatMicrocents(l.account.budget))
 	if l.account.exhausted() {
 		return hint.Wrap(errors.New("the agent's budget is exhausted"), "give it more with igor resume --top-up AMOUNT")
 	}

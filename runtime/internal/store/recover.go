@@ -96,20 +96,13 @@ func (s *Store) checkpoint(tick uint64) ([]byte, error) {
 // key, and the checkpoint to go on from has to be its end.
 func (s *Store) verify(ctx context.Context, key ed25519.PublicKey, newest verifier.Hash, paths []string) error {
 	did := verifier.PublicKey(key)
-	v := history.Verification{Pins: verifier.Pins{DID: &did, Head: &newest}}
-	sources := make([]history.Source, len(paths))
-	for i, path := range paths {
-		var err error
-		if sources[i], err = history.Path(path); err != nil {
-			return err
-		}
-	}
-	report, err := v.Run(ctx, sources...)
+	report, err := verify(ctx, verifier.Pins{DID: &did, Head: &newest}, paths...)
 	if err != nil {
 		return err
 	}
 	if report.Verdict() != verifier.Verified {
-		return unhealthy(s.dir, report)
+		return hint.Wrap(Refusal("the history of "+s.dir, report),
+			"igor verify %s shows all of it; restore the files from a copy, for nothing is changed here", s.dir)
 	}
 	if head, _ := report.Head(); head != newest {
 		return hint.Wrap(fmt.Errorf("the newest checkpoint of %s does not have the name of the newest", s.dir),
@@ -118,17 +111,46 @@ func (s *Store) verify(ctx context.Context, key ed25519.PublicKey, newest verifi
 	return nil
 }
 
-func unhealthy(dir string, report *verifier.Report) error {
-	err := fmt.Errorf("the history of %s is %s", dir, report.Verdict())
+// verify verifies what the paths name.
+func verify(ctx context.Context, pins verifier.Pins, paths ...string) (*verifier.Report, error) {
+	sources := make([]history.Source, len(paths))
+	for i, path := range paths {
+		var err error
+		if sources[i], err = history.Path(path); err != nil {
+			return nil, hinted(err)
+		}
+	}
+	v := history.Verification{Pins: pins}
+	report, err := v.Run(ctx, sources...)
+	return report, hinted(err)
+}
+
+// hinted gives an error of package history the form of the errors here.
+func hinted(err error) error {
+	e, ok := errors.AsType[*history.Error](err)
+	if !ok {
+		return err
+	}
+	err = errors.New(e.Problem)
+	if e.Path != "" {
+		err = fmt.Errorf("%s: %w", e.Path, err)
+	}
+	if e.Hint != "" {
+		err = hint.Wrap(err, "%s", e.Hint)
+	}
+	return err
+}
+
+// Refusal says what is wrong with a history by its verdict and the first problem.
+func Refusal(what string, report *verifier.Report) error {
 	for p := range report.Problems() {
 		at := ""
 		if p.Name != "" {
 			at = p.Name + ": "
 		}
-		err = fmt.Errorf("%w: %s%s", err, at, p.Message)
-		break // the first is the cause
+		return fmt.Errorf("%s is %s: %s%s", what, report.Verdict(), at, p.Message)
 	}
-	return hint.Wrap(err, "igor verify %s shows all of it; restore the files from a copy, for nothing is changed here", dir)
+	return fmt.Errorf("%s is %s", what, report.Verdict())
 }
 
 // damage says in words what examining found.

@@ -244,6 +244,9 @@ func notAgent(dir string, err error) error {
 		"name the folder that igor run made, or a copy of it")
 }
 
+// Dir returns the folder's path.
+func (s *Store) Dir() string { return s.dir }
+
 // Close gives the folder free.
 func (s *Store) Close() error {
 	var errs []error

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+func historyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "Share histories as one file",
+	}
+	cmd.AddCommand(exportCommand(), importCommand())
+	return cmd
+}
+
+func exportCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:   "export FOLDER",
+		Short: "Write a history as one .car file",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				abs, err := filepath.Abs(args[0])
+				if err != nil {
+					return failed(err)
+				}
+				out = filepath.Base(abs) + ".car"
+			}
+			report, err := runtime.ExportHistory(cmd.Context(), args[0], out)
+			if err != nil {
+				return failed(plain(err))
+			}
+			return printShared(cmd.OutOrStdout(), out, report)
+		},
+	}
+	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default: FOLDER.car, here)")
+	return cmd
+}
+
+func importCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "import FILE.car FOLDER",
+		Short: "Write the checkpoints of a .car file into a new folder",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := runtime.ImportHistory(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return failed(plain(err))
+			}
+			return printShared(cmd.OutOrStdout(), args[1], report)
+		},
+	}
+}
+
+func printShared(w io.Writer, where string, r *verifier.Report) error {
+	n, _ := r.Checkpoints()
+	head, ok := r.Head()
+	_, err := fmt.Fprintf(w, "%-8s%s\n%-8s%d checkpoints, %s\n", "wrote", where, "history", n, r.Verdict())
+	if err == nil && ok {
+		_, err = fmt.Fprintf(w, "%-8s%s\n", "head", head.CID())
+	}
+	return failed(err)
+}

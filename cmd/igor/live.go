@@ -1,0 +1,235 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+// liveFlags are the flags that igor run and igor resume have in common.
+type liveFlags struct {
+	config       runtime.Config
+	tickInterval time.Duration
+	cacheDir     string
+	logFormat    string
+	quiet        bool
+}
+
+func (f *liveFlags) add(flags *pflag.FlagSet) {
+	f.config.CheckpointEvery = runtime.Every{Time: 5 * time.Second}
+	flags.DurationVar(&f.tickInterval, "tick-interval", 0, "time between ticks, such as 0 or 500ms (default: the agent's own pace, 10ms while it has more to do and 1s when idle)")
+	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
+	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after this many ticks (default: no limit)")
+	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json, on standard error")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")
+}
+
+// finish makes the config of what was given.
+func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
+	c := f.config
+	c.TickInterval = runtime.AgentPace
+	if cmd.Flags().Changed("tick-interval") {
+		if f.tickInterval < 0 {
+			return c, errors.New("--tick-interval is negative")
+		}
+		c.TickInterval = f.tickInterval
+	}
+	options := &slog.HandlerOptions{}
+	if f.quiet {
+		options.Level = slog.LevelWarn
+	}
+	switch f.logFormat {
+	case "text":
+		c.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
+	case "json":
+		c.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), options))
+	default:
+		return c, fmt.Errorf("--log-format is %q, and can be text or json", f.logFormat)
+	}
+	c.CacheDir = f.cacheDir
+	if !cmd.Flags().Changed("cache-dir") {
+		// A machine without a cache folder runs agents too, only their start takes longer.
+		if dir, err := os.UserCacheDir(); err == nil {
+			dir = filepath.Join(dir, "igor")
+			if os.MkdirAll(dir, 0o700) == nil {
+				c.CacheDir = dir
+			}
+		}
+	}
+	return c, nil
+}
+
+// An everyFlag reads a number of ticks or a duration.
+type everyFlag runtime.Every
+
+func (e *everyFlag) String() string {
+	if e.Ticks > 0 {
+		return strconv.FormatUint(e.Ticks, 10)
+	}
+	return e.Time.String()
+}
+
+func (*everyFlag) Type() string { return "N|TIME" }
+
+func (e *everyFlag) Set(s string) error {
+	if n, err := strconv.ParseUint(s, 10, 64); err == nil && n > 0 {
+		*e = everyFlag{Ticks: n}
+		return nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d > 0 {
+		*e = everyFlag{Time: d}
+		return nil
+	}
+	return errors.New("want a number of ticks, such as 10, or a time, such as 5s")
+}
+
+// An amountFlag reads an amount of currency units.
+type amountFlag int64
+
+func (a *amountFlag) String() string { return verifier.FormatMicrocents(int64(*a)) }
+
+func (*amountFlag) Type() string { return "amount" }
+
+func (a *amountFlag) Set(s string) error {
+	v, err := runtime.ParseAmount(s)
+	*a = amountFlag(v)
+	return err
+}
+
+func runCommand() *cobra.Command {
+	var live liveFlags
+	var dir, manifest string
+	budget, price := amountFlag(1_000_000), amountFlag(1000)
+	cmd := &cobra.Command{
+		Use:   "run AGENT.wasm",
+		Short: "Start a new agent and run it",
+		Long: `Run starts a new agent, with a new identity, in a folder of its own, and runs it
+until it is stopped (Ctrl-C or SIGTERM), its budget is exhausted, or a limit is
+reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
+		Example: `  igor run heartbeat.wasm --ticks 20 --checkpoint-every 5 --tick-interval 0
+  igor verify heartbeat`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := live.finish(cmd)
+			if err != nil {
+				return err
+			}
+			b := runtime.Birth{Budget: int64(budget), Price: int64(price)}
+			if b.WASM, err = readLimited(args[0], runtime.MaxWASM); err != nil {
+				return failed(err)
+			}
+			name := strings.TrimSuffix(args[0], ".wasm")
+			if manifest != "" {
+				b.Manifest, err = readLimited(manifest, runtime.MaxManifest)
+			} else if b.Manifest, err = readLimited(name+".manifest.json", runtime.MaxManifest); errors.Is(err, fs.ErrNotExist) {
+				err = nil // and grants nothing
+			}
+			if err != nil {
+				return failed(err)
+			}
+			if dir == "" {
+				if dir = filepath.Base(name); dir == filepath.Base(args[0]) {
+					dir += ".agent" // AGENT had no .wasm to take off
+				}
+			}
+			result, err := runtime.Start(cmd.Context(), dir, b, c)
+			if err != nil {
+				return failed(err)
+			}
+			return printResult(cmd.OutOrStdout(), dir, result)
+		},
+	}
+	live.add(cmd.Flags())
+	cmd.Flags().StringVar(&dir, "dir", "", "the agent's new folder (default: AGENT, here)")
+	cmd.Flags().StringVar(&manifest, "manifest", "", "manifest `file` (default: AGENT.manifest.json beside AGENT.wasm)")
+	cmd.Flags().Var(&budget, "budget", "what the agent has to live on, in currency units")
+	cmd.Flags().Var(&price, "price", "what a second of its ticks costs, in currency units")
+	return cmd
+}
+
+func resumeCommand() *cobra.Command {
+	var live liveFlags
+	var topUp, price amountFlag
+	cmd := &cobra.Command{
+		Use:   "resume FOLDER",
+		Short: "Go on with an agent's life",
+		Long: `Resume verifies the history in an agent's folder, or in a copy of it, and goes on
+with the same identity from its newest checkpoint.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := live.finish(cmd)
+			if err != nil {
+				return err
+			}
+			c.TopUp = int64(topUp)
+			if cmd.Flags().Changed("price") {
+				c.Price = (*int64)(&price)
+			}
+			result, err := runtime.Resume(cmd.Context(), args[0], c)
+			if err != nil {
+				return failed(err)
+			}
+			return printResult(cmd.OutOrStdout(), args[0], result)
+		},
+	}
+	live.add(cmd.Flags())
+	cmd.Flags().Var(&topUp, "top-up", "what to add to the budget, durable with the next checkpoint")
+	cmd.Flags().Var(&price, "price", "what a second of its ticks costs from now on (default: as before)")
+	return cmd
+}
+
+func readLimited(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, plain(err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return b, nil
+}
+
+// plain turns "open x: no such file" into "x: no such file".
+func plain(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s: %w", p.Path, p.Err)
+	}
+	return err
+}
+
+func printResult(w io.Writer, dir string, r runtime.Result) error {
+	var err error
+	row := func(name, format string, args ...any) {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%-8s"+format+"\n", append([]any{name}, args...)...)
+		}
+	}
+	row("agent", "%s", r.DID)
+	row("stopped", "at tick %d: %s", r.Tick, r.Reason)
+	if !r.Head.IsZero() {
+		row("head", "%s", r.Head.CID())
+		row("budget", "%s", verifier.FormatMicrocents(r.Budget))
+	}
+	row("folder", "%s", dir)
+	return failed(err)
+}

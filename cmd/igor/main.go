@@ -1,0 +1,134 @@
+// Igor runs agents, and verifies their lives.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"igor.dev/internal/verifycli"
+	"igor.dev/verifier"
+)
+
+// Exit codes. igor verify and igor inspect have those of igor-verify.
+const (
+	exitOK     = 0
+	exitFailed = 1 // refused, or the agent failed
+	exitUsage  = 2
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is main without the process around it.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends the process
+
+	root := &cobra.Command{
+		Use:   "igor",
+		Short: "Run agents whose whole life can be verified",
+		Long: `Igor runs agents: WebAssembly programs that pay for their time, and whose life
+is a chain of signed checkpoints that anybody can verify.`,
+		Version:       verifier.Version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return errors.New("there is no command")
+		},
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	code := exitOK
+	root.AddCommand(
+		runCommand(),
+		resumeCommand(),
+		verifyCommand(&code),
+		inspectCommand(&code),
+		historyCommand(),
+	)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return code
+	}
+	hint, code := cmd.CommandPath()+" --help explains the usage", exitUsage
+	if f, ok := errors.AsType[*failure](err); ok {
+		hint, code = "", exitFailed
+		if h, ok := errors.AsType[interface {
+			error
+			Hint() string
+		}](f.error); ok {
+			hint = h.Hint()
+		}
+	}
+	fmt.Fprintf(stderr, "igor: %s\n", printable(err.Error()))
+	if hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", printable(hint))
+	}
+	return code
+}
+
+// A failure is an error of what a command does. Every other error is one of
+// how it is called.
+type failure struct{ error }
+
+func (f *failure) Unwrap() error { return f.error }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{err}
+}
+
+// printable escapes what could move a terminal's cursor: agents and file names
+// speak in errors too.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
+}
+
+func verifyCommand(code *int) *cobra.Command {
+	return &cobra.Command{
+		Use:                "verify [flags] PATH…",
+		Short:              "Verify a life: checkpoints, folders or a .car history",
+		DisableFlagParsing: true, // igor-verify's flags
+		RunE: func(cmd *cobra.Command, args []string) error {
+			*code = verifycli.Main("igor verify", args, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return nil
+		},
+	}
+}
+
+func inspectCommand(code *int) *cobra.Command {
+	return &cobra.Command{
+		Use:                "inspect FILE",
+		Short:              "Show one checkpoint, field by field",
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			*code = verifycli.Main("igor", append([]string{"inspect"}, args...), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return nil
+		},
+	}
+}

@@ -1,0 +1,210 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/verifier"
+	"igor.dev/verifier/history"
+)
+
+// Export writes the checkpoints in dir and below, which is an agent's folder or
+// any other, as one CAR, genesis first. It replaces no file, and writes no
+// history in which something is wrong; one that is not whole it does write.
+func Export(ctx context.Context, dir, file string) (*verifier.Report, error) {
+	if _, err := check(ctx, dir); err != nil {
+		return nil, err
+	}
+	files, err := byTick(dir)
+	if err != nil {
+		return nil, err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".igor-new-*.car")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	if err := writeCAR(tmp, files); err != nil {
+		return nil, err
+	}
+	if err := tmp.Chmod(0o644); err != nil { // CreateTemp is for secrets, this is to be shared
+		return nil, err
+	}
+	report, err := check(ctx, tmp.Name()) // the folder may have gone on meanwhile
+	if err != nil {
+		return nil, err
+	}
+	err = os.Link(tmp.Name(), file)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, hint.Wrap(fmt.Errorf("%s is there already", file), "name another file with -o")
+	}
+	return report, err
+}
+
+// check verifies what a path names, and refuses what is wrong, but not what is
+// merely not whole.
+func check(ctx context.Context, path string) (*verifier.Report, error) {
+	report, err := verify(ctx, verifier.Pins{}, path)
+	if err != nil {
+		return nil, err
+	}
+	if v := report.Verdict(); v != verifier.Verified && v != verifier.Incomplete {
+		return nil, hint.Wrap(Refusal(path, report), "igor verify %s shows all of it", path)
+	}
+	return report, nil
+}
+
+type carFile struct {
+	path string
+	tick uint64
+}
+
+// byTick lists the checkpoints below dir in the order of their ticks, which is
+// the order of their chain.
+func byTick(dir string) ([]carFile, error) {
+	var files []carFile
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, history.Ext) {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		header, err := io.ReadAll(io.LimitReader(f, verifier.HeaderSize))
+		if err != nil {
+			return err
+		}
+		c, err := verifier.Parse(header)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		files = append(files, carFile{path, c.TickNumber})
+		return nil
+	})
+	slices.SortFunc(files, func(a, b carFile) int {
+		return cmp.Or(cmp.Compare(a.tick, b.tick), cmp.Compare(a.path, b.path))
+	})
+	return files, err
+}
+
+func writeCAR(out *os.File, files []carFile) error {
+	if len(files) == 0 {
+		return errors.New("nothing to export")
+	}
+	head, err := os.ReadFile(files[len(files)-1].path)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(out, 256<<10)
+	w.Write(verifier.AppendCARHeader(nil, sha256.Sum256(head)))
+	var last verifier.Hash
+	var block []byte
+	for _, f := range files {
+		b, err := os.ReadFile(f.path)
+		if err != nil {
+			return err
+		}
+		h := verifier.Hash(sha256.Sum256(b))
+		if h == last {
+			continue // a copy of the same checkpoint
+		}
+		last = h
+		block = verifier.AppendCARBlock(block[:0], h, b)
+		w.Write(block)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return out.Sync()
+}
+
+// Import writes the checkpoints of a CAR into the history of a new folder. It
+// writes nothing that does not verify, and replaces nothing.
+func Import(ctx context.Context, file, dir string) (*verifier.Report, error) {
+	if _, err := check(ctx, file); err != nil { // before anything is written
+		return nil, err
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return nil, hint.Wrap(fmt.Errorf("%s is not empty", dir), "name a new folder")
+	}
+	var report *verifier.Report
+	err := Build(dir, func(root *os.Root) error {
+		if err := root.Mkdir(dirHistory, 0o755); err != nil {
+			return err
+		}
+		if err := readCAR(file, func(b []byte) error { return importBlock(root, b) }); err != nil {
+			return err
+		}
+		var err error
+		report, err = check(ctx, filepath.Join(root.Name(), dirHistory))
+		return err
+	})
+	return report, err
+}
+
+func importBlock(root *os.Root, b []byte) error {
+	c, err := verifier.Parse(b)
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(dirHistory, FileName(c.TickNumber))
+	err = writeFile(root, name, b, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		if there, readErr := root.ReadFile(name); readErr == nil && bytes.Equal(there, b) {
+			return nil // the same block again
+		}
+	}
+	return err
+}
+
+// readCAR calls block with each block of a CAR, before the CAR is known to be
+// whole.
+func readCAR(file string, block func([]byte) error) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var r verifier.CARReader
+	for {
+		chunk := make([]byte, 256<<10) // blocks alias it
+		n, err := f.Read(chunk)
+		r.Feed(chunk[:n])
+		for {
+			b, ok, err := r.Next()
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			if sha256.Sum256(b.Data) != b.UnverifiedCID {
+				return fmt.Errorf("block %d does not have its CID: the file changed meanwhile", b.Index)
+			}
+			if err := block(b.Data); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,3 @@
+module igor.dev/sdk
+
+go 1.26

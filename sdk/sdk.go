@@ -1,0 +1,73 @@
+// Package sdk makes a Go program an Igor agent.
+//
+// An agent is a value of a type with four methods, given to [Run] when the
+// program starts:
+//
+//	type counter struct{ n uint64 }
+//
+//	func (c *counter) Init()             {}
+//	func (c *counter) Tick() bool        { c.n++; return false }
+//	func (c *counter) Marshal() []byte   { return binary.LittleEndian.AppendUint64(nil, c.n) }
+//	func (c *counter) Unmarshal(b []byte) error {
+//		if len(b) != 8 {
+//			return errors.New("not the state of a counter")
+//		}
+//		c.n = binary.LittleEndian.Uint64(b)
+//		return nil
+//	}
+//
+//	func init() { sdk.Run(&counter{}) }
+//
+//	func main() {}
+//
+// It is built with
+//
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o counter.wasm
+//
+// and runs with igor run counter.wasm. The manifest beside it,
+// counter.manifest.json, has to declare the capabilities that it uses: [Now]
+// needs clock, [Rand] needs rand, [Log] needs log.
+//
+// What Marshal returns is all that lives on. After every checkpoint the agent
+// goes on as a fresh instance of the program: Run with a new value, then
+// Unmarshal. Package variables, goroutines and timers are gone by then, and
+// time.Now and math/rand are the same in every instance; use Now and Rand.
+//
+// Built for another system than wasip1, as by go test, the package works with
+// that system's clock, randomness and standard error.
+package sdk
+
+// An Agent is what [Run] runs. Its methods are never called at the same time.
+type Agent interface {
+	// Init is called once in the agent's life, before its first Tick.
+	Init()
+
+	// Tick does one step and reports whether there is more to do at once. It
+	// has 15 seconds; what takes longer has to be spread over several ticks.
+	Tick() (more bool)
+
+	// Marshal returns the state. The same state has to give the same bytes.
+	Marshal() []byte
+
+	// Unmarshal restores the state that Marshal returned. It must not have any
+	// effect beyond that: a life is restored more often than it is lived. b may
+	// be kept.
+	Unmarshal(b []byte) error
+}
+
+var running Agent
+
+// Run makes a the program's agent. It has to be called from an init function,
+// for an agent's main never runs, and returns at once.
+func Run(a Agent) {
+	if running != nil {
+		panic("sdk: Run was called twice")
+	}
+	running = a
+}
+
+// MaxRand is the most bytes that one call of [Rand] fills.
+const MaxRand = 1 << 20
+
+// MaxLog is how many bytes of a [Log] line are kept.
+const MaxLog = 4096
