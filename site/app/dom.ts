@@ -1,0 +1,84 @@
+// The few helpers that the pages build their elements with. Text goes in as
+// text: nothing of a history is ever read as HTML.
+
+type Child = Node | string | undefined | false;
+
+type Attributes = Record<string, string | number | boolean | undefined | ((event: never) => void)>;
+
+/** Makes an element. A function is a listener for the event of its name. */
+export function h<Tag extends keyof HTMLElementTagNameMap>(
+  tag: Tag,
+  attributes: Attributes = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[Tag] {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value as EventListener);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== undefined && value !== false) element.setAttribute(name, String(value));
+  }
+  element.append(...children.filter((child) => child !== undefined && child !== false));
+  return element;
+}
+
+/** Returns the element with an id, which the page is known to have. */
+export function byID<Type extends HTMLElement = HTMLElement>(id: string): Type {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no element ${id}`);
+  return element as Type;
+}
+
+export type Mark = "verified" | "incomplete" | "invalid" | "error" | "open";
+
+/** The shape that stands for a verdict; layout.html has the drawings. */
+export function mark(kind: Mark): SVGSVGElement {
+  const svgNamespace = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(svgNamespace, "svg");
+  svg.setAttribute("class", `mark ${kind}`);
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(svgNamespace, "use");
+  use.setAttribute("href", `#mark-${kind}`);
+  svg.append(use);
+  return svg;
+}
+
+/** Writes a count and its noun, as in "1 checkpoint" and "1,204 checkpoints". */
+export function count(n: number | bigint, noun: string): string {
+  return `${n.toLocaleString("en")} ${noun}${n == 1 ? "" : "s"}`;
+}
+
+/** Writes a size in bytes for people. */
+export function size(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (bytes >= 1024 && unit < units.length - 1) {
+    bytes /= 1024;
+    unit++;
+  }
+  if (unit === 0) return count(bytes, "byte");
+  return `${bytes.toLocaleString("en", { maximumFractionDigits: 1 })} ${units[unit]}`;
+}
+
+/** Gives the visitor a file. */
+export function download(name: string, blob: Blob): void {
+  const url = URL.createObjectURL(blob);
+  const link = h("a", { href: url, download: name });
+  link.click();
+  // The browser has the blob by then; some take a moment to begin.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** Makes a button copy a text, and say so. */
+export function copyButton(text: () => string): HTMLButtonElement {
+  const button = h("button", { type: "button", class: "quiet copy" }, "Copy");
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Not allowed";
+    }
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+  return button;
+}

@@ -1,0 +1,1 @@
+export class IgorLineageElement extends HTMLElement {}

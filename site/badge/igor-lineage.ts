@@ -1,0 +1,3 @@
+import { IgorLineageElement } from "./element.ts";
+
+customElements.define("igor-lineage", IgorLineageElement);

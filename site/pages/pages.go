@@ -1,0 +1,171 @@
+// Package pages renders the HTML of the verification site: the pages beside
+// this file, and docs/spec. It is part of the site's build and of no program
+// that runs elsewhere.
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+//go:embed *.html *.svg *.webmanifest
+var sources embed.FS
+
+// A Build is what the pages say of the verifier that they run.
+type Build struct {
+	Version  string // as in a report's "verifier"
+	WASMHash string // SHA-256 of the WASM, in hex
+}
+
+// The policy of every page. What each page is allowed to do is all that it
+// needs: run the site's own scripts, compile the verifier, and show an image of
+// a badge that was made in the page.
+const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
+	"font-src 'self'; img-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+
+// ContentSecurityPolicy returns the policy of a page, by its path in the site.
+// Only load.html may ask other servers. Its script narrows that down to the one
+// address that the visitor's link names, before anything else runs.
+func ContentSecurityPolicy(page string) string {
+	if page == loadPage {
+		return policy + "connect-src 'self' https: http:"
+	}
+	return policy + "connect-src 'self'"
+}
+
+const loadPage = "load.html"
+
+type page struct {
+	path        string // in the site
+	source      string // of the content, a template
+	title       string
+	description string
+	styles      []string
+	scripts     []string
+}
+
+var verifyStyles = []string{"site.css", "verify.css", "timeline.css", "inspector.css"}
+
+var all = []page{
+	{"index.html", "verify.html", "Igor: verify an agent’s history",
+		"Verify the signed history of an autonomous agent in your browser. Nothing leaves your machine.",
+		verifyStyles, []string{"main.js"}},
+	{loadPage, "verify.html", "Igor: verify an agent’s history",
+		"Load a history from an address, and verify it in your browser.",
+		verifyStyles, []string{"narrow.js", "main.js"}},
+	{"embed.html", "embed.html", "Igor: embed a lineage badge",
+		"A badge that verifies an agent’s lineage in the reader’s browser, in two lines of HTML.",
+		[]string{"site.css", "text.css"}, []string{"embed.js"}},
+	{"ci.html", "ci.html", "Igor: verify in CI",
+		"Check an agent’s history in continuous integration and on the command line.",
+		[]string{"site.css", "text.css"}, []string{"text.js"}},
+	{"specs/index.html", "specs.html", "Igor: the specifications",
+		"The checkpoint format, lineage verification and the report, histories as CAR files, and the effect log.",
+		[]string{"site.css", "text.css"}, []string{"text.js"}},
+}
+
+type navItem struct{ Name, Path, Current string }
+
+func nav(at string) []navItem {
+	items := []navItem{{"Verify", "./", ""}, {"Embed", "embed.html", ""}, {"CI", "ci.html", ""}, {"Specs", "specs/", ""}}
+	set := func(i int, exact bool) {
+		items[i].Current = "true"
+		if exact {
+			items[i].Current = "page"
+		}
+	}
+	switch {
+	case at == "index.html" || at == loadPage:
+		set(0, at == "index.html")
+	case at == "embed.html":
+		set(1, true)
+	case at == "ci.html":
+		set(2, true)
+	default:
+		set(3, at == "specs/index.html")
+	}
+	return items
+}
+
+// Render returns the site's pages and samples, by their paths in the site.
+// Specs is docs/spec, and histories testdata/histories.
+func Render(specs, histories fs.FS, build Build) (map[string][]byte, error) {
+	samples, err := makeSamples(histories)
+	if err != nil {
+		return nil, err
+	}
+	documents, err := readSpecs(specs)
+	if err != nil {
+		return nil, err
+	}
+	site := make(map[string][]byte)
+	for _, s := range samples {
+		site[path.Join("samples", s.File)] = s.bytes
+	}
+	for _, name := range []string{"icon.svg", "manifest.webmanifest"} {
+		if site[name], err = sources.ReadFile(name); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range all {
+		content, err := execute(p.source, map[string]any{"Samples": samples, "Specs": documents})
+		if err != nil {
+			return nil, err
+		}
+		if site[p.path], err = p.render(content, build); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range documents {
+		content, err := execute("spec.html", map[string]any{"Specs": documents, "Spec": d})
+		if err != nil {
+			return nil, err
+		}
+		p := page{"specs/" + d.Path, "", "Igor: " + d.Title, d.Title, []string{"site.css", "text.css"}, []string{"text.js"}}
+		if site[p.path], err = p.render(content, build); err != nil {
+			return nil, err
+		}
+	}
+	return site, nil
+}
+
+// render puts a page's content into the layout.
+func (p page) render(content template.HTML, build Build) ([]byte, error) {
+	out, err := execute("layout.html", map[string]any{
+		"CSP":         ContentSecurityPolicy(p.path),
+		"Title":       p.title,
+		"Description": p.description,
+		"Root":        template.URL(strings.Repeat("../", strings.Count(p.path, "/"))),
+		"Styles":      p.styles,
+		"Scripts":     p.scripts,
+		"Nav":         nav(p.path),
+		"Content":     content,
+		"Version":     build.Version,
+		"WASMHash":    build.WASMHash,
+	})
+	return []byte(out), err
+}
+
+var functions = template.FuncMap{"mark": mark}
+
+// mark is the mark of a verdict, of which layout.html has the shapes.
+func mark(verdict string) template.HTML {
+	return template.HTML(`<svg class="mark ` + verdict + `" aria-hidden="true"><use href="#mark-` + verdict + `"/></svg>`)
+}
+
+func execute(name string, data any) (template.HTML, error) {
+	t, err := template.New(name).Funcs(functions).ParseFS(sources, name)
+	if err != nil {
+		return "", fmt.Errorf("pages: %w", err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, data); err != nil {
+		return "", fmt.Errorf("pages: %w", err)
+	}
+	return template.HTML(b.String()), nil
+}

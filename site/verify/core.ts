@@ -1,0 +1,206 @@
+import { Go, panicked } from "wasm_exec";
+import { VerifyError, type VerifyErrorCode } from "./error.ts";
+
+/** The size of a packed finding: verifier.FindingSize. */
+export const findingSize = 183;
+
+/** The size of what a CAR says of a block: its index and the digest of its CID. */
+const blockClaimSize = 36;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** The functions of wasm/, which documents them. */
+interface Exports {
+  readonly mem: WebAssembly.Memory;
+  reserve(size: number): number;
+  result(): number;
+  version(): number;
+  examine(n: number): number;
+  inspect(): number;
+  add(n: number): number;
+  checkpins(didSize: number): number;
+  link(didSize: number): number;
+  distinct(): number;
+  path(): number;
+  caropen(): void;
+  carfeed(): number;
+  carcheck(n: number): number;
+  carclose(): number;
+  carstart(): number;
+  carblocks(n: number): number;
+}
+
+/** The blocks that some input completed. */
+export interface CARBlocks {
+  /** What the CAR claims of each, for `carCheck`. */
+  claims: Bytes;
+  sizes: Uint32Array<ArrayBuffer>;
+  bytes: Bytes;
+  /** The CAR is malformed after these. `carClose` says why. */
+  malformed: boolean;
+}
+
+/**
+ * One instance of the verifier: one history, and one CAR at a time. Not
+ * usable any more after an operation failed with `crashed`.
+ */
+export class Core {
+  #exports: Exports;
+  #go: Go;
+  #exited = false;
+
+  private constructor(go: Go, instance: WebAssembly.Instance) {
+    this.#go = go;
+    this.#exports = instance.exports as unknown as Exports;
+    go.exit = () => (this.#exited = true);
+    void go.run(instance); // until main waits, from when on functions can be called
+  }
+
+  static async start(module: WebAssembly.Module): Promise<Core> {
+    const go = new Go();
+    return new Core(go, await WebAssembly.instantiate(module, go.importObject));
+  }
+
+  get memory(): number {
+    return this.#exports.mem.buffer.byteLength;
+  }
+
+  /** Runs a function of the instance that may trap, which ends the instance. */
+  #run(f: () => number, code: VerifyErrorCode): number {
+    let n: number;
+    try {
+      if (this.#exited) throw new Error("it has exited");
+      n = f();
+      if (this.#exited) throw new Error("it exited");
+    } catch (cause) {
+      this.#exited = true;
+      for (const timer of this.#go._scheduledTimeouts.values()) clearTimeout(timer);
+      this.#go._scheduledTimeouts.clear();
+      throw new VerifyError("crashed", `the verifier crashed: ${panicked().trim() || cause}`);
+    }
+    if (n < 0) throw new VerifyError(code, decoder.decode(this.#result(-n)));
+    return n;
+  }
+
+  /** Copies the input in and calls a function. */
+  #call(f: () => number, code: VerifyErrorCode, ...parts: Uint8Array[]): number {
+    let size = 0;
+    for (const part of parts) size += part.length;
+    // The address is unsigned, but would come as a negative number from 2 GiB on.
+    let at = this.#run(() => this.#exports.reserve(size) >>> 0, "crashed");
+    if (at === 0) throw new VerifyError("too-large", `${size} bytes are too many at once`);
+    const memory = new Uint8Array(this.#exports.mem.buffer);
+    for (const part of parts) {
+      memory.set(part, at);
+      at += part.length;
+    }
+    return this.#run(f, code);
+  }
+
+  #result(size: number): Bytes {
+    const at = this.#exports.result() >>> 0;
+    return new Uint8Array(this.#exports.mem.buffer as ArrayBuffer, at, size).slice();
+  }
+
+  version(): string {
+    return decoder.decode(this.#result(this.#run(() => this.#exports.version(), "crashed")));
+  }
+
+  /** Examines checkpoints, which follow each other in `bytes`, and returns their packed findings. */
+  examine(sizes: Uint32Array, bytes: Uint8Array): Bytes {
+    return this.#result(this.#call(() => this.#exports.examine(sizes.length), "crashed", raw(sizes), bytes));
+  }
+
+  /** Inspects one checkpoint and returns JSON. */
+  inspect(bytes: Uint8Array): string {
+    return decoder.decode(this.#result(this.#call(() => this.#exports.inspect(), "crashed", bytes)));
+  }
+
+  /** Adds packed findings to the history, under their names. */
+  add(findings: Uint8Array, names: readonly string[]): void {
+    const utf8 = names.map((name) => encoder.encode(name));
+    const sizes = Uint32Array.from(utf8, (name) => name.length);
+    this.#call(() => this.#exports.add(names.length), "too-many", findings, raw(sizes), ...utf8);
+  }
+
+  /** Throws `bad-pin` if the pins cannot be read. An empty one pins nothing. */
+  checkPins(did: string, head: string): void {
+    const [didBytes, headBytes] = [encoder.encode(did), encoder.encode(head)];
+    this.#call(() => this.#exports.checkpins(didBytes.length), "bad-pin", didBytes, headBytes);
+  }
+
+  /** Links the history, to which nothing can be added any more, and returns the report's JSON. */
+  link(did: string, head: string): string {
+    const [didBytes, headBytes] = [encoder.encode(did), encoder.encode(head)];
+    return decoder.decode(
+      this.#result(this.#call(() => this.#exports.link(didBytes.length), "bad-pin", didBytes, headBytes)),
+    );
+  }
+
+  /** How many distinct checkpoints the history has. */
+  distinct(): number {
+    return this.#run(() => this.#exports.distinct(), "crashed");
+  }
+
+  /** The content hashes of the linked history, in a CAR's order; none if it is not one path. */
+  path(): Bytes {
+    return this.#result(this.#run(() => this.#exports.path(), "crashed"));
+  }
+
+  carOpen(): void {
+    this.#run(() => (this.#exports.caropen(), 0), "crashed");
+  }
+
+  /** Reads on in the CAR and returns the blocks that are now whole. */
+  carFeed(input: Uint8Array): CARBlocks {
+    const result = this.#result(this.#call(() => this.#exports.carfeed(), "malformed-car", input));
+    const count = new DataView(result.buffer).getUint32(0, true);
+    const sizesAt = 4 + count * blockClaimSize;
+    const bytesAt = sizesAt + 4 * count;
+    const sizes = new Uint32Array(result.buffer.slice(sizesAt, bytesAt));
+    const end = sizes.reduce((sum, size) => sum + size, bytesAt);
+    return {
+      claims: result.slice(4, sizesAt),
+      sizes,
+      bytes: result.subarray(bytesAt, end),
+      malformed: end < result.length,
+    };
+  }
+
+  /** Checks examined blocks against the CAR's claims and adds them to the history. */
+  carCheck(claims: Uint8Array, findings: Uint8Array): void {
+    this.#call(() => this.#exports.carcheck(claims.length / blockClaimSize), "malformed-car", claims, findings);
+  }
+
+  /** Ends the CAR. */
+  carClose(): void {
+    this.#run(() => this.#exports.carclose(), "malformed-car");
+  }
+
+  /** What stands in a CAR before its blocks. */
+  carStart(head: Uint8Array): Bytes {
+    return this.#result(this.#call(() => this.#exports.carstart(), "crashed", head));
+  }
+
+  /** What stands in a CAR before each checkpoint: of each, 32 bytes of hash and the size are given. */
+  carBlocks(blocks: Uint8Array): Bytes[] {
+    const n = blocks.length / blockClaimSize;
+    const result = this.#result(this.#call(() => this.#exports.carblocks(n), "crashed", blocks));
+    const view = new DataView(result.buffer);
+    const starts: Bytes[] = [];
+    for (let at = 0; at < result.length; ) {
+      const size = view.getUint32(at, true);
+      starts.push(result.slice(at + 4, at + 4 + size));
+      at += 4 + size;
+    }
+    return starts;
+  }
+}
+
+/** The bytes of numbers. All that runs WASM's like is little-endian in practice, and `carFeed` relies on it too. */
+function raw(numbers: Uint32Array): Uint8Array {
+  return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+}

@@ -1,0 +1,14 @@
+/** The SHA-256 of igor-verify.wasm, in hex. The build program sets it. */
+declare const IGOR_WASM_SHA256: string;
+
+/** wasm_exec.js of the Go toolchain that built igor-verify.wasm. */
+declare module "wasm_exec" {
+  /** What a panic wrote, if there was one. */
+  export function panicked(): string;
+  export class Go {
+    readonly importObject: WebAssembly.Imports;
+    exit: (code: number) => void;
+    readonly _scheduledTimeouts: Map<number, ReturnType<typeof setTimeout>>;
+    run(instance: WebAssembly.Instance): Promise<void>;
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Verifies the signed history of an Igor agent, in the browser and in Node. What is
+ * verified never leaves the machine.
+ *
+ * @example
+ * const report = await verifyHistory(input.files, { did: "did:key:z6Mk…" });
+ * if (report.verdict === "verified") console.log(`${report.checkpoints} checkpoints`);
+ *
+ * @module
+ */
+
+import type { Input } from "./input.ts";
+import type { Inspection } from "./inspect.ts";
+import { Pool, type Configuration } from "./pool.ts";
+import type { Report } from "./report.ts";
+import { verify, type Options } from "./verify.ts";
+
+export { VerifyError, type VerifyErrorCode } from "./error.ts";
+export type { Input, Item, Named } from "./input.ts";
+export type { Field, Inspection } from "./inspect.ts";
+export type { Configuration } from "./pool.ts";
+export { reportJSON, type Problem, type ProblemCode, type Report, type Segment, type Verdict } from "./report.ts";
+export type { Options, Progress } from "./verify.ts";
+
+let pool = new Pool();
+
+/**
+ * Says where the verifier's files are, and how many workers it may use. Only
+ * needed where they are not beside this script. Runs that have begun are not affected.
+ */
+export function configure(configuration: Configuration): void {
+  pool = new Pool(configuration);
+}
+
+/**
+ * Verifies all that is given as one history and returns the report, the same as that of `igor-verify`.
+ *
+ * Only `report.verdict === "verified"` is good. A rejection, with a {@link VerifyError} or with the reason of
+ * `options.signal`, means that there is no verdict.
+ */
+export function verifyHistory(input: Input, options: Options = {}): Promise<Report> {
+  return verify(pool, input, options);
+}
+
+/** Inspects the bytes of one checkpoint, which may be anything. */
+export async function inspectCheckpoint(bytes: Uint8Array): Promise<Inspection> {
+  const linker = await pool.linker();
+  return JSON.parse(await linker.call("inspect", [bytes])) as Inspection;
+}
+
+/** Returns name, version, commit and spec version of the verifier. */
+export async function verifierVersion(): Promise<string> {
+  const linker = await pool.linker();
+  return linker.call("version", []);
+}
+
+/** The SHA-256, in hex, of the only WASM that this script loads. */
+export const wasmSHA256: string = IGOR_WASM_SHA256;

@@ -1,0 +1,251 @@
+import { VerifyError } from "./error.ts";
+
+/** Bytes under a name, for whatever is not a `File` with the right name already. */
+export interface Named {
+  /** A checkpoint's path inside its folder, with `/` between the parts, or its file name. A name that ends in `.car` is a CAR's. */
+  readonly name: string;
+  readonly bytes: Blob | Uint8Array | ArrayBuffer | AsyncIterable<Uint8Array>;
+}
+
+/**
+ * A checkpoint, or a CAR with a whole history. A CAR is told by a name that
+ * ends in `.car`, by its media type, or, without a name, by how it begins.
+ *
+ * A `File` of a chosen folder counts if its name ends in `.ckpt`, and is named by its path inside that
+ * folder. A `URL` is fetched, with the credentials that the page has for its own origin and no others.
+ */
+export type Item = Blob | URL | Named;
+
+/** All that is given is one history. */
+export type Input = Item | Iterable<Item> | AsyncIterable<Item>;
+
+/** One checkpoint that is not read yet. */
+export interface CheckpointSource {
+  readonly kind: "checkpoint";
+  /** What it is called in a report; "" stands for its CID. */
+  readonly name: string;
+  /** What it is called in an error. */
+  readonly path: string;
+  readonly part: Blob | Uint8Array<ArrayBuffer>;
+  readonly size: number;
+}
+
+/** One CAR that is not read yet. */
+export interface CARSource {
+  readonly kind: "car";
+  readonly path: string;
+  readonly size: number | undefined;
+  /** Its bytes, in pieces that are the receiver's to keep. */
+  chunks(): AsyncIterable<Uint8Array<ArrayBuffer>>;
+}
+
+export type Source = CheckpointSource | CARSource;
+
+/** The largest checkpoint: verifier.MaxCheckpointSize. */
+const maxCheckpointSize = 64 << 20;
+
+/** How much of a CAR is read at a time. */
+const chunkSize = 256 << 10;
+
+const carType = "application/vnd.ipld.car";
+
+/** How a CAR begins: the length of its header, which is never a checkpoint's version. */
+const carStart = 58;
+
+/** Returns what there is to read, in the order given. */
+export async function* sources(input: Input, signal?: AbortSignal): AsyncGenerator<Source, void, void> {
+  let folder: string | undefined; // a chosen folder, until a checkpoint was found in it
+  let found = false;
+  for await (const item of items(input)) {
+    signal?.throwIfAborted();
+    const path = item instanceof Blob ? folderPath(item) : undefined;
+    if (path === undefined) {
+      found = true;
+      yield await source(item, signal);
+      continue;
+    }
+    const slash = path.indexOf("/");
+    folder ??= path.slice(0, slash);
+    if (!path.endsWith(".ckpt")) continue;
+    found = true;
+    yield checkpoint(path.slice(slash + 1), path, item as Blob);
+  }
+  if (!found && folder !== undefined) {
+    throw new VerifyError("nothing-to-verify", "no .ckpt file in this folder or below it", {
+      path: folder,
+      hint: "give the folder that has the checkpoints, or the .car file itself",
+    });
+  }
+}
+
+/** The path of a file that was chosen with its folder, which is the path's first part. */
+function folderPath(blob: Blob): string | undefined {
+  return "webkitRelativePath" in blob && typeof blob.webkitRelativePath === "string" && blob.webkitRelativePath
+    ? blob.webkitRelativePath
+    : undefined;
+}
+
+function items(input: Input): Iterable<Item> | AsyncIterable<Item> {
+  if (input instanceof Blob || input instanceof URL) return [input];
+  if (Symbol.asyncIterator in input || Symbol.iterator in input) return input;
+  return [input];
+}
+
+async function source(item: Item, signal?: AbortSignal): Promise<Source> {
+  if (item instanceof URL) return fetched(item, signal);
+  if (item instanceof Blob) {
+    const name = "name" in item && typeof item.name === "string" ? item.name : "";
+    const isCAR = isCARName(name) || item.type === carType || (name === "" && (await beginsLikeCAR(item)));
+    return isCAR ? blobCAR(name || "CAR", item) : checkpoint(name, name || "checkpoint", item);
+  }
+  const { name, bytes } = item;
+  if (bytes instanceof Blob || bytes instanceof Uint8Array || bytes instanceof ArrayBuffer) {
+    const part = bytes instanceof ArrayBuffer ? new Uint8Array(bytes) : (bytes as Blob | Uint8Array<ArrayBuffer>);
+    if (!isCARName(name)) return checkpoint(name, name, part);
+    return blobCAR(name, part instanceof Blob ? part : new Blob([part]));
+  }
+  if (isCARName(name)) return { kind: "car", path: name, size: undefined, chunks: () => pieces(bytes) };
+  return checkpoint(name, name, await collect(name, bytes));
+}
+
+function isCARName(name: string): boolean {
+  return name.endsWith(".car");
+}
+
+async function beginsLikeCAR(blob: Blob): Promise<boolean> {
+  return new Uint8Array(await read(blob.slice(0, 1), "checkpoint"))[0] === carStart;
+}
+
+function checkpoint(name: string, path: string, part: CheckpointSource["part"]): CheckpointSource {
+  const size = part instanceof Blob ? part.size : part.length;
+  if (size > maxCheckpointSize) throw tooLarge(path);
+  return { kind: "checkpoint", name, path, part, size };
+}
+
+function tooLarge(path: string): VerifyError {
+  return new VerifyError("too-large", "too large for a checkpoint, which has at most 64 MiB", { path });
+}
+
+function blobCAR(path: string, blob: Blob): CARSource {
+  return {
+    kind: "car",
+    path,
+    size: blob.size,
+    async *chunks() {
+      for (let at = 0; at < blob.size; at += chunkSize) {
+        yield new Uint8Array(await read(blob.slice(at, at + chunkSize), path));
+      }
+    },
+  };
+}
+
+async function fetched(url: URL, signal?: AbortSignal): Promise<Source> {
+  const path = url.href;
+  let response: Response;
+  try {
+    response = await fetch(url, { ...(signal && { signal }), credentials: "same-origin" });
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new VerifyError("unreadable", "could not be fetched", {
+      path,
+      hint: "check the address, and that its host allows this page to read it (CORS)",
+      cause,
+    });
+  }
+  if (!response.ok || !response.body) {
+    const hint = "check the address";
+    throw new VerifyError("unreadable", `could not be fetched: HTTP status ${response.status}`, { path, hint });
+  }
+  const body = stream(response.body, path, signal);
+  const type = response.headers.get("content-type") ?? "";
+  if (isCARName(url.pathname) || type.split(";")[0]!.trim() === carType) {
+    return { kind: "car", path, size: undefined, chunks: () => pieces(body) };
+  }
+  return checkpoint(fileName(url), path, await collect(path, body));
+}
+
+function fileName(url: URL): string {
+  const last = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}
+
+/** The bytes of a response. Not every browser can iterate a stream. */
+async function* stream(body: ReadableStream<Uint8Array>, path: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new VerifyError("unreadable", "the connection broke", { path, hint: "try again", cause });
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+/** Copies what a caller yields, which stays the caller's, in pieces of a bounded size. */
+async function* pieces(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  for await (const piece of bytes) {
+    for (let at = 0; at < piece.length; at += chunkSize) {
+      yield new Uint8Array(piece.subarray(at, at + chunkSize));
+    }
+  }
+}
+
+async function collect(path: string, bytes: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for await (const piece of pieces(bytes)) {
+    size += piece.length;
+    if (size > maxCheckpointSize) throw tooLarge(path);
+    parts.push(piece);
+  }
+  return concatenate(parts, size);
+}
+
+function concatenate(parts: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** Reads checkpoints, one after the other, into a buffer that is the receiver's to keep. */
+export async function readAll(batch: readonly CheckpointSource[]): Promise<Uint8Array<ArrayBuffer>> {
+  const size = batch.reduce((sum, { size }) => sum + size, 0);
+  const parts = batch.map(({ part }) => part);
+  if (!parts.some((part) => part instanceof Blob)) return concatenate(parts as Uint8Array[], size);
+  // One read of all of them is many times faster than a read of each.
+  const bytes = await new Blob(parts).arrayBuffer().catch(() => undefined);
+  if (bytes?.byteLength === size) return new Uint8Array(bytes);
+  for (const { part, path, size } of batch) {
+    if (part instanceof Blob && (await read(part, path)).byteLength !== size) throw changed(path);
+  }
+  throw changed(batch[0]!.path);
+}
+
+async function read(blob: Blob, path: string): Promise<ArrayBuffer> {
+  try {
+    return await blob.arrayBuffer();
+  } catch (cause) {
+    throw changed(path, cause);
+  }
+}
+
+function changed(path: string, cause?: unknown): VerifyError {
+  return new VerifyError("unreadable", "cannot be read: it was changed, moved or removed, or may not be read", {
+    path,
+    hint: "choose it again",
+    cause,
+  });
+}

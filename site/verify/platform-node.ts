@@ -1,0 +1,41 @@
+// What differs between the browser and Node: see platform.ts.
+
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { setImmediate } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import type { Port } from "./platform.ts";
+
+export type { Port };
+
+export const wasmURL = new URL("./igor-verify.wasm", import.meta.url);
+export const workerURL = new URL("./worker-node.js", import.meta.url);
+
+export const cores = availableParallelism;
+
+export function startWorker(url: URL, receive: (message: unknown) => void, fail: (cause: unknown) => void): Port {
+  const worker = new Worker(url);
+  worker.on("message", receive);
+  worker.on("messageerror", fail);
+  worker.on("error", fail);
+  worker.unref();
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    busy: (yes) => (yes ? worker.ref() : worker.unref()),
+    terminate: () => void worker.terminate(),
+  };
+}
+
+export async function readWASM(url: URL): Promise<ArrayBuffer> {
+  if (url.protocol !== "file:") {
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+    return response.arrayBuffer();
+  }
+  const { buffer, byteOffset, byteLength } = await readFile(url);
+  return (buffer as ArrayBuffer).slice(byteOffset, byteOffset + byteLength);
+}
+
+export async function pause(): Promise<void> {
+  await setImmediate();
+}

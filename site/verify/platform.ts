@@ -1,0 +1,60 @@
+// What differs between the browser and Node. The build program puts
+// platform-node.ts in the place of this file for Node.
+
+/** A worker, as the pool sees it. */
+export interface Port {
+  post(message: unknown, transfer: ArrayBuffer[]): void;
+  /** Says whether an answer is awaited: in Node, only then a worker keeps the process. */
+  busy(yes: boolean): void;
+  terminate(): void;
+}
+
+export const wasmURL = new URL("./igor-verify.wasm", import.meta.url);
+export const workerURL = new URL("./worker.js", import.meta.url);
+
+/** How many workers can run at the same time. */
+export function cores(): number {
+  return navigator.hardwareConcurrency || 1;
+}
+
+/** Starts a worker. Throws, or fails later, where the page or its host forbids it. */
+export function startWorker(url: URL, receive: (message: unknown) => void, fail: (cause: unknown) => void): Port {
+  const worker = new Worker(url, { type: "module", name: "igor-verify" });
+  worker.onmessage = (event) => receive(event.data);
+  worker.onmessageerror = fail;
+  worker.onerror = (event) => {
+    event.preventDefault(); // the pool reports it
+    fail(event);
+  };
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    busy() {},
+    terminate: () => worker.terminate(),
+  };
+}
+
+/** Reads the WASM. Where the host did not compress it, its compressed form is read instead, if there is one. */
+export async function readWASM(url: URL): Promise<ArrayBuffer> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+  const compressed = response.headers.has("content-encoding") || new URL(url).origin !== location.origin;
+  if (compressed || !("DecompressionStream" in globalThis)) return response.arrayBuffer();
+  const gzURL = new URL(url);
+  gzURL.pathname += ".gz";
+  const gz = await fetch(gzURL).catch(() => undefined);
+  if (!gz?.ok) return response.arrayBuffer();
+  await response.body?.cancel();
+  const bytes = await gz.arrayBuffer();
+  const magic = new Uint8Array(bytes, 0, Math.min(2, bytes.byteLength));
+  if (magic[0] !== 0x1f || magic[1] !== 0x8b) return bytes; // the host declared its coding, and the browser undid it
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
+/** Lets the page handle its events. */
+export function pause(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => (port1.close(), resolve());
+    port2.postMessage(0);
+  });
+}

@@ -1,0 +1,159 @@
+import { Core, type CARBlocks } from "./core.ts";
+import { VerifyError } from "./error.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Above this much memory an examiner is not used again: WASM memory never shrinks. */
+const keepMemory = 32 << 20;
+
+/**
+ * What a worker does for the page. It examines with one instance, and links
+ * each run, by its number, with an instance of its own.
+ */
+export class Server {
+  #module: WebAssembly.Module;
+  #examiner: Promise<Core> | undefined;
+  #runs = new Map<number, Promise<Core>>();
+
+  constructor(module: WebAssembly.Module) {
+    this.#module = module;
+    this.#examiner = Core.start(module);
+    this.#examiner.catch(() => {}); // whoever examines will see it
+  }
+
+  async #withExaminer<T>(f: (core: Core) => T): Promise<T> {
+    this.#examiner ??= Core.start(this.#module);
+    try {
+      const core = await this.#examiner;
+      const result = f(core);
+      if (core.memory > keepMemory) this.#examiner = undefined;
+      return result;
+    } catch (error) {
+      this.#examiner = undefined;
+      throw error;
+    }
+  }
+
+  version(): Promise<string> {
+    return this.#withExaminer((core) => core.version());
+  }
+
+  examine(sizes: Uint32Array, bytes: Uint8Array): Promise<Bytes> {
+    return this.#withExaminer((core) => core.examine(sizes, bytes));
+  }
+
+  inspect(bytes: Uint8Array): Promise<string> {
+    return this.#withExaminer((core) => core.inspect(bytes));
+  }
+
+  async open(run: number, did: string, head: string): Promise<void> {
+    const core = Core.start(this.#module);
+    this.#runs.set(run, core);
+    (await core).checkPins(did, head);
+  }
+
+  /** Forgets a run. */
+  close(run: number): void {
+    this.#runs.delete(run);
+  }
+
+  #run(run: number): Promise<Core> {
+    const core = this.#runs.get(run);
+    if (!core) throw new VerifyError("crashed", "the verifier crashed");
+    return core;
+  }
+
+  async add(run: number, findings: Uint8Array, names: readonly string[]): Promise<void> {
+    (await this.#run(run)).add(findings, names);
+  }
+
+  async carOpen(run: number): Promise<void> {
+    (await this.#run(run)).carOpen();
+  }
+
+  async carFeed(run: number, input: Uint8Array): Promise<CARBlocks> {
+    return (await this.#run(run)).carFeed(input);
+  }
+
+  async carCheck(run: number, claims: Uint8Array, findings: Uint8Array): Promise<void> {
+    (await this.#run(run)).carCheck(claims, findings);
+  }
+
+  async carClose(run: number): Promise<void> {
+    (await this.#run(run)).carClose();
+  }
+
+  /** Returns the report's JSON, or "" if there is no checkpoint. */
+  async link(run: number, did: string, head: string): Promise<string> {
+    const core = await this.#run(run);
+    return core.distinct() === 0 ? "" : core.link(did, head);
+  }
+
+  async path(run: number): Promise<Bytes> {
+    return (await this.#run(run)).path();
+  }
+
+  async carStart(run: number, head: Uint8Array): Promise<Bytes> {
+    return (await this.#run(run)).carStart(head);
+  }
+
+  async carBlocks(run: number, blocks: Uint8Array): Promise<Bytes[]> {
+    return (await this.#run(run)).carBlocks(blocks);
+  }
+}
+
+/** The operations of a {@link Server}, by name. */
+export type Operations = {
+  [Name in keyof Server]: Server[Name] extends (...args: infer Args) => infer Result
+    ? (...args: Args) => Result
+    : never;
+};
+
+/** A message to a worker: its first one is the module alone. */
+export interface Request {
+  id: number;
+  name: keyof Operations;
+  args: unknown[];
+}
+
+/** A worker's answer. Its first one has the id 0 and says that it has started. */
+export interface Response {
+  id: number;
+  result?: unknown;
+  error?: { code: VerifyError["code"]; message: string };
+}
+
+/** The other side of `connect` in pool.ts: answers what is asked. */
+export function serve(
+  listen: (receive: (message: unknown) => void) => void,
+  post: (message: Response, transfer: ArrayBuffer[]) => void,
+): void {
+  let server: Server | undefined;
+  listen(async (message) => {
+    if (message instanceof WebAssembly.Module) {
+      server = new Server(message);
+      post({ id: 0 }, []);
+      return;
+    }
+    const { id, name, args } = message as Request;
+    try {
+      const operation = server![name] as (...args: unknown[]) => unknown;
+      const result = await operation.apply(server, args);
+      post({ id, result }, transferable(result));
+    } catch (error) {
+      post({ id, error: describe(error) }, []);
+    }
+  });
+}
+
+function describe(error: unknown): NonNullable<Response["error"]> {
+  if (error instanceof VerifyError) return { code: error.code, message: error.message };
+  return { code: "crashed", message: `the verifier crashed: ${error}` };
+}
+
+/** The buffers in a value, for handing over instead of copying. */
+export function transferable(value: unknown): ArrayBuffer[] {
+  const values = value instanceof Object && !ArrayBuffer.isView(value) ? Object.values(value) : [value];
+  const buffers = values.filter((v) => ArrayBuffer.isView(v)).map((view) => view.buffer as ArrayBuffer);
+  return [...new Set(buffers)];
+}

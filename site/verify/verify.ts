@@ -1,0 +1,230 @@
+import type { CARBlocks } from "./core.ts";
+import { VerifyError } from "./error.ts";
+import { readAll, sources, type CARSource, type CheckpointSource, type Input, type Source } from "./input.ts";
+import type { Channel, Pool, Slot } from "./pool.ts";
+import { parseReport, type Report } from "./report.ts";
+
+/** How far a verification is. */
+export interface Progress {
+  /** Checkpoints examined so far. */
+  readonly checkpoints: number;
+  /** Bytes of them. */
+  readonly bytes: number;
+}
+
+export interface Options {
+  /** The identity that is expected, `did:key:z6Mk…`. Without it, the report says whose history it is. */
+  did?: string | undefined;
+  /** The CID of a checkpoint that has to be there: the newest one known. Without it, a history cut at its end verifies too. */
+  head?: string | undefined;
+  /** Aborts the verification, which then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Called as checkpoints were examined. */
+  onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** Packed findings, and the files or the CAR that they are of. */
+export interface Batch {
+  readonly findings: Uint8Array;
+  readonly from: readonly CheckpointSource[] | CARSource;
+}
+
+/** A batch of small checkpoints has at most so many bytes, and so many checkpoints. */
+const batchSize = 256 << 10;
+const batchLength = 256;
+
+/** On the page's own thread a batch has so many, so that the page stays responsive. */
+const localBatchLength = 32;
+
+/** The size of what a CAR claims of a block: see wasm/car.go. */
+const claimSize = 36;
+
+let lastRun = 0;
+
+/** Verifies what is given as one history. A rejection means that there is no verdict. */
+export function verify(pool: Pool, input: Input, options: Options): Promise<Report> {
+  return run(pool, input, options, async (linked) => linked.report);
+}
+
+/** A history that was linked, and where it is. */
+export interface Linked {
+  readonly report: Report;
+  readonly linker: Channel;
+  readonly run: number;
+}
+
+/** Verifies, and does something with the linked history while it is still there. */
+export async function run<Result>(
+  pool: Pool,
+  input: Input,
+  options: Options,
+  then: (linked: Linked) => Promise<Result>,
+  onBatch?: (batch: Batch) => void,
+): Promise<Result> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const aborted = new Promise<never>((_, reject) => {
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+  const id = ++lastRun;
+  const linker = await Promise.race([pool.linker(), aborted]);
+  const history = new History(pool, linker, id, options, await pool.parallel(), onBatch);
+  try {
+    return await Promise.race([history.read(input).then(then), aborted]);
+  } finally {
+    linker.call("close", [id]).catch(() => {}); // a broken worker holds nothing
+  }
+}
+
+/** One run. */
+class History {
+  #jobs: Jobs;
+  #batchLength: number;
+  #checkpoints = 0;
+  #bytes = 0;
+
+  constructor(
+    readonly pool: Pool,
+    readonly linker: Channel,
+    readonly run: number,
+    readonly options: Options,
+    parallel: boolean,
+    readonly onBatch: ((batch: Batch) => void) | undefined,
+  ) {
+    this.#jobs = new Jobs(options.signal);
+    this.#batchLength = parallel ? batchLength : localBatchLength;
+  }
+
+  async read(input: Input): Promise<Linked> {
+    const { did = "", head = "", signal } = this.options;
+    const { linker, run } = this;
+    await linker.call("open", [run, did, head]);
+    try {
+      await this.#readSources(sources(input, signal));
+    } catch (error) {
+      await this.#jobs.finish(); // what failed earlier in the input comes first
+      throw error;
+    }
+    await this.#jobs.finish();
+    const json = await linker.call("link", [run, did, head]);
+    if (json === "") {
+      throw new VerifyError("nothing-to-verify", "nothing to verify", {
+        hint: "give checkpoints, a folder with .ckpt files, or a .car history",
+      });
+    }
+    return { report: parseReport(json), linker, run };
+  }
+
+  async #readSources(sources: AsyncIterable<Source>): Promise<void> {
+    let batch: CheckpointSource[] = [];
+    let bytes = 0;
+    for await (const source of sources) {
+      if (source.kind === "car") {
+        await this.#readCAR(source);
+        continue;
+      }
+      if (batch.length > 0 && (bytes + source.size > batchSize || batch.length === this.#batchLength)) {
+        await this.#examineFiles(batch, bytes);
+        [batch, bytes] = [[], 0];
+      }
+      batch.push(source);
+      bytes += source.size;
+    }
+    if (batch.length > 0) await this.#examineFiles(batch, bytes);
+  }
+
+  #examineFiles(batch: readonly CheckpointSource[], bytes: number): Promise<void> {
+    return this.#jobs.start(this.pool.slot(bytes), async (slot) => {
+      const sizes = Uint32Array.from(batch, ({ size }) => size);
+      const findings = await slot.examine(sizes, await readAll(batch));
+      this.#examined(batch.length, bytes, { findings, from: batch });
+      const names = batch.map(({ name }) => name);
+      await this.linker.call("add", [this.run, findings, names], [findings.buffer]);
+    });
+  }
+
+  async #readCAR(car: CARSource): Promise<void> {
+    const { linker, run } = this;
+    await linker.call("carOpen", [run]);
+    for await (const chunk of car.chunks()) {
+      const blocks = await linker.call("carFeed", [run, chunk], [chunk.buffer]);
+      await this.#examineBlocks(car, blocks);
+      if (blocks.malformed) break;
+    }
+    await this.#jobs.finish();
+    await linker.call("carClose", [run]).catch(ofCAR(car));
+  }
+
+  async #examineBlocks(car: CARSource, { claims, sizes, bytes }: CARBlocks): Promise<void> {
+    let at = 0;
+    for (let first = 0; first < sizes.length; first += this.#batchLength) {
+      const some = sizes.slice(first, first + this.#batchLength);
+      const size = some.reduce((sum, size) => sum + size, 0);
+      const part = some.length === sizes.length ? bytes : bytes.slice(at, at + size);
+      const claimed = claims.slice(first * claimSize, (first + some.length) * claimSize);
+      at += size;
+      await this.#jobs.start(this.pool.slot(size), async (slot) => {
+        const findings = await slot.examine(some, part);
+        this.#examined(some.length, size, { findings, from: car });
+        await this.linker
+          .call("carCheck", [this.run, claimed, findings], [claimed.buffer, findings.buffer])
+          .catch(ofCAR(car));
+      });
+    }
+  }
+
+  #examined(checkpoints: number, bytes: number, batch: Batch): void {
+    this.options.signal?.throwIfAborted();
+    this.#checkpoints += checkpoints;
+    this.#bytes += bytes;
+    this.onBatch?.(batch);
+    this.options.onProgress?.({ checkpoints: this.#checkpoints, bytes: this.#bytes });
+  }
+}
+
+/** Says which CAR an error is of. */
+function ofCAR({ path }: CARSource): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof VerifyError) || error.code !== "malformed-car") throw error;
+    const hint = "ask for the file again, or for the checkpoints themselves";
+    throw new VerifyError(error.code, error.message, { path, hint });
+  };
+}
+
+/** What is under way. Of several failures, that of the earliest job counts, whichever worker was faster. */
+class Jobs {
+  #signal: AbortSignal | undefined;
+  #running = new Set<Promise<void>>();
+  #last = 0;
+  #failure: { job: number; error: unknown } | undefined;
+
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal;
+  }
+
+  /** Starts a job as soon as it has a slot. */
+  async start(slot: Promise<Slot>, job: (slot: Slot) => Promise<void>): Promise<void> {
+    const granted = await slot;
+    if (this.#failure || this.#signal?.aborted) {
+      granted.release();
+      this.#signal?.throwIfAborted();
+      return this.finish();
+    }
+    const number = ++this.#last;
+    const running = job(granted)
+      .catch((error: unknown) => {
+        if (!this.#failure || number < this.#failure.job) this.#failure = { job: number, error };
+      })
+      .finally(() => {
+        granted.release();
+        this.#running.delete(running);
+      });
+    this.#running.add(running);
+  }
+
+  /** Waits for all jobs. */
+  async finish(): Promise<void> {
+    await Promise.all(this.#running);
+    if (this.#failure) throw this.#failure.error;
+  }
+}
