@@ -40,6 +40,8 @@ func (s *set) cars() {
 	s.car("car-v3", "A checkpoint of version 0x03 is the only block.", car(v3, v3), invalid("", 1, "unsigned-version"))
 	s.car("car-v3-names-root", "A block of version 0x03 whose state has the root's digest where version 0x04 has its prevHash.",
 		car(h[3], append(h, flipByte(alice.After(h[3], plain(4)), 0, 0x07))...), invalid(did, 5, "unsigned-version"))
+	s.car("car-truncated-names-root", "A block that is cut behind its prevHash, which is the root's digest. It cannot be parsed, so it names nothing.",
+		car(h[3], append(h, alice.After(h[3], plain(4))[:150])...), invalid(did, 5, "truncated"))
 	add := func(name, description string, a args, inputs []string, f files, expect any) {
 		*s = append(*s, vector{name: name, description: description, args: a, inputs: inputs, files: f, expect: expect})
 	}

@@ -36,12 +36,9 @@ func (s *set) keys() {
 	weak("key-small-order-bad-signature", "A key of small order and a signature that fits nothing: only the key is judged.", key,
 		forgery{a: zero, S: func(s *big.Int) *big.Int { return add(s, big.NewInt(1)) }})
 
-	for n := range int64(19) {
+	// Reduced, 0 and 1 have small order, 2 is no point, 3 is one of large order, and 18 is the last.
+	for _, n := range []int64{0, 1, 2, 3, 18} {
 		encoding := littleEndian(add(p, big.NewInt(n)))
-		// The interesting ones: y = 0 and 1 have small order; some of the others are points, some not.
-		if !slices.Contains([]int64{0, 1, 2, 3, 18}, n) {
-			continue
-		}
 		weak(fmt.Sprintf("key-non-canonical-p-plus-%d", n), fmt.Sprintf("A key with y = p + %d, which stands for %d. A reader that reduces it finds another key, or none.", n, n), encoding, forgery{a: zero, k: fits})
 		weak(fmt.Sprintf("key-non-canonical-p-plus-%d-sign", n), fmt.Sprintf("A key with y = p + %d and the top bit set.", n), flipByte(encoding, 31, 0x80), forgery{a: zero, k: fits})
 	}
@@ -51,10 +48,10 @@ func (s *set) keys() {
 	f.Budget, f.Price = -1, -2
 	s.folder("key-weak-and-negative", "A weak key, and a negative budget and price: all are said.", folder(f.Encode(4, key, make([]byte, 64))),
 		invalid(testkit.DID(key), 1, "weak-key", "negative-budget", "negative-price"))
-	c := flipByte(h[2], 0, 0)
+	c := slices.Clone(h[2])
 	copy(c[testkit.OffKey:], key)
 	s.folder("key-weak-at-head", "The head of a life has a weak key in place of the agent's.", folder(replace(h, 2, c)...), invalid(alice.DID(), 3, "weak-key"))
-	c = flipByte(h[1], 0, 0)
+	c = slices.Clone(h[1])
 	copy(c[testkit.OffKey:], key)
 	s.folder("key-weak-in-middle", "The second of three has a weak key in place of the agent's.", folder(replace(h, 1, c)...), invalid(alice.DID(), 3, "weak-key", "gap"))
 	s.pinned("key-weak-pinned", "A weak key whose own DID is pinned. The DID is well-formed, and right.", args{DID: testkit.DID(key)},
@@ -63,7 +60,7 @@ func (s *set) keys() {
 	s.folder("key-weak-beside-life", "A checkpoint by a weak key, a genesis, beside a whole life: no fork, no other identity.", folder(append(h, other)...), invalid(alice.DID(), 4, "weak-key"))
 
 	off := func(name, description string, key []byte) {
-		if _, ok := decode(key); ok {
+		if onCurve(key) {
 			panic(name + " is on the curve")
 		}
 		c := forgery{key: key, a: zero}.checkpoint(plain(0))
@@ -72,21 +69,25 @@ func (s *set) keys() {
 	two := littleEndian(big.NewInt(2))
 	off("key-off-curve", "No point has y = 2. The key is not weak; the signature cannot be good.", two)
 	off("key-off-curve-sign", "No point has y = 2, whatever the top bit.", flipByte(two, 31, 0x80))
-	for n := int64(2); ; n++ {
-		if key := littleEndian(sub(p, big.NewInt(n))); n > 2 || !onCurve(key) {
-			off("key-off-curve-large", fmt.Sprintf("No point has y = p - %d, which is canonical.", n), key)
-			break
-		}
+	n := int64(2)
+	for onCurve(littleEndian(sub(p, big.NewInt(n)))) {
+		n++
 	}
-	for n := int64(2); ; n++ {
-		key := littleEndian(big.NewInt(n))
-		if !onCurve(key) {
-			continue
-		}
-		c := forgery{key: key, a: zero}.checkpoint(plain(0))
-		s.folder("key-on-curve-tiny", fmt.Sprintf("The point with y = %d is a canonical key of large order that nobody can sign with.", n), folder(c), invalid(testkit.DID(key), 1, "bad-signature"))
-		break
+	off("key-off-curve-large", fmt.Sprintf("No point has y = p - %d, which is canonical.", n), littleEndian(sub(p, big.NewInt(n))))
+	n = 2
+	for !onCurve(littleEndian(big.NewInt(n))) {
+		n++
 	}
+	tiny := littleEndian(big.NewInt(n))
+	s.folder("key-on-curve-tiny", fmt.Sprintf("The point with y = %d is a canonical key of large order that nobody can sign with.", n),
+		folder(forgery{key: tiny, a: zero}.checkpoint(plain(0))), invalid(testkit.DID(tiny), 1, "bad-signature"))
+	large := int64(2)
+	for !onCurve(littleEndian(sub(p, big.NewInt(large)))) {
+		large++
+	}
+	last := littleEndian(sub(p, big.NewInt(large)))
+	s.folder("key-on-curve-large", fmt.Sprintf("The point with y = p - %d is canonical, the largest of those that are not weak. Nobody can sign with it.", large),
+		folder(forgery{key: last, a: zero}.checkpoint(plain(0))), invalid(testkit.DID(last), 1, "bad-signature"))
 }
 
 func onCurve(key []byte) bool {

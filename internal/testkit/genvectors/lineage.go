@@ -551,6 +551,8 @@ func (s *set) naming() {
 	s.folder("names-folder-is-ckpt", "A folder is named like a checkpoint; the checkpoints lie inside.", name("life.ckpt/1.ckpt", "life.ckpt/2.ckpt", "3.ckpt", "4.ckpt"), verified(did, 4))
 	s.folder("names-other-files", "Other files lie beside the checkpoints and are not looked at.",
 		name("1.ckpt", "2.ckpt", "3.ckpt", "4.ckpt").with("notes.txt", []byte("notes\n")).with("5.ckpt.tmp", h[0][:50]).with("ckpt", []byte("x")).with("manifest.json", []byte("{}\n")), verified(did, 4))
+	s.folder("names-hidden", "Files and folders whose names begin with a dot are checkpoints like all others.", name(".ckpt", ".1.ckpt", ".x/2.ckpt", "3.ckpt"), verified(did, 4))
+	s.folder("names-car-in-folder", "A CAR inside a folder is not looked at, though it is broken.", name("1.ckpt", "2.ckpt", "3.ckpt", "4.ckpt").with("history.car", []byte("broken")), verified(did, 4))
 	s.folder("names-tampered-shuffled", "The third of four is tampered; the names say nothing.",
 		files{}.with("d.ckpt", h[0]).with("c.ckpt", h[1]).with("b.ckpt", flipByte(h[2], 209, 1)).with("a.ckpt", h[3]), invalid(did, 4, "bad-signature", "gap"))
 
@@ -611,6 +613,7 @@ func (s *set) pins() {
 	s.pinned("did-wrong-none-authentic", "The DID is wrong, and nothing is authentic.", args{DID: bob.DID()}, folder(flipByte(h[0], 209, 1)), invalid(did, 1, "bad-signature", "identity-mismatch"))
 	s.pinned("did-claimed-only", "The pinned key is only claimed, by a checkpoint that it did not sign.", args{DID: bob.DID()},
 		folder(append(h, flipByte(bob.After(h[3], plain(4)), testkit.OffSignature, 1))...), invalid(did, 5, "bad-signature", "identity-mismatch"))
+	s.pinned("did-no-key", "A DID is pinned, and nothing that was supplied has a key at all.", args{DID: did}, folder(plain(0).Encode(3, nil, nil)), invalid("", 1, "unsigned-version", "identity-mismatch"))
 	s.pinned("did-incomplete", "The DID is right, the genesis missing.", args{DID: did}, folder(h[1:]...), incomplete(did, 3, "missing-genesis"))
 	s.pinned("did-wrong-incomplete", "The DID is wrong, and the genesis missing.", args{DID: bob.DID()}, folder(h[1:]...), invalid(did, 3, "identity-mismatch", "missing-genesis"))
 
