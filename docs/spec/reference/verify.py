@@ -125,19 +125,20 @@ def link(supplied, duplicates, pinned, pinned_head):  # lineage.md, Link, after 
     wrong = {p["code"] for p in problems} - {"missing-genesis", "gap", "head-not-found"}
     verdict = "invalid" if wrong else "incomplete" if problems else "verified"
     ticks = [str(c.tick) for c in authentic] or [None]
-    geneses = [cid(c.hash) for c in authentic if c.prev == ZERO]
+    genesis = cid(first[ZERO].hash) if [c.prev for c in authentic].count(ZERO) == 1 else None
     heads = [cid(c.hash) for c in authentic if c.hash not in first and not forks] or [None]
     segments = [list(part) for _, part in groupby(authentic, lambda c: c.wasm)]
     return present(  # lineage.md, Report
-        format="igor-lineage-report/1", verdict=verdict, did=key and did(key), publicKey=key and key.hex(),
+        format="igor-lineage-report/1", verdict=verdict, did=key and did(key),
         identity="pinned" if pinned else "self-asserted", completeness="head-pinned" if pinned_head else "unpinned",
-        checkpoints=len(supplied), duplicates=duplicates, firstTick=ticks[0], lastTick=ticks[-1],
-        genesis=geneses[0] if len(geneses) == 1 else None, head=heads[-1], bytes=sum(c.size for c in everything),
+        publicKey=key and key.hex(), checkpoints=len(supplied), duplicates=duplicates,
+        firstTick=ticks[0], lastTick=ticks[-1], genesis=genesis, head=heads[-1], bytes=sum(c.size for c in everything),
         signatures={"valid": len(authentic), "invalid": len(version4) - len(authentic)},
         segments=[{"wasmHash": part[0].wasm.hex(), "firstTick": str(part[0].tick), "lastTick": str(part[-1].tick),
                    "checkpoints": len(part)} for part in segments],
-        problems=problems, proves="The holder of its key signed every authentic checkpoint.", doesNotProve=
-        "Who that is, or that there is nothing newer.", verifier={"name": "verify.py", "version": "1", "spec": "1"})
+        problems=problems, proves="The holder of its key signed every authentic checkpoint.",
+        doesNotProve="Who that is, that there is nothing newer and no other history, or that the states are right.",
+        verifier="verify.py 1 (commit unknown, spec 1)")
 
 def section(file):  # of a CAR: its payload, None at the end of the file (car.md, Reading)
     varint = file.read(1)

@@ -1,0 +1,303 @@
+// Package reference_test holds verify.py, which was written from the spec's text alone, to the vectors, the
+// histories and the spec's own examples.
+package reference_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// driver runs verify.py's main in one process, so that a case costs no start of an interpreter. A line of its input is
+// a case, the same line of its output what verify.py would have exited with and written.
+const driver = `
+import io, json, os, sys, traceback
+sys.path.insert(0, sys.argv[1])
+import verify
+out = sys.stdout
+for line in sys.stdin:
+    case = json.loads(line)
+    os.chdir(case["dir"])
+    sys.argv = ["verify.py", *case["args"]]
+    sys.stdout, sys.stderr, exit = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO(), None
+    try:
+        verify.main()
+    except SystemExit as e:
+        exit = e.code
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    printed = sys.stdout.buffer.getvalue().decode()
+    print(json.dumps({"exit": exit, "stdout": printed, "stderr": sys.stderr.getvalue()}), file=out, flush=True)
+`
+
+type expectation struct {
+	Verdict     string   `json:"verdict"`
+	Exit        int      `json:"exit"`
+	Codes       []string `json:"codes"`
+	DID         string   `json:"did"`
+	Checkpoints int      `json:"checkpoints"`
+	Duplicates  int      `json:"duplicates"`
+}
+
+// A testCase is one call of verify.py, in a folder.
+type testCase struct {
+	name   string
+	Dir    string   `json:"dir"`
+	Args   []string `json:"args"`
+	expect expectation
+}
+
+// An outcome is what verify.py exited with and wrote. Exit is nil if it ended by an exception.
+type outcome struct {
+	Exit   *int   `json:"exit"`
+	Stdout string `json:"stdout"`
+	Stderr string `json:"stderr"`
+}
+
+func TestVectors(t *testing.T) {
+	var cases []testCase
+	for _, file := range glob(t, "../../../testdata/vectors/*/vector.json") {
+		var vector struct {
+			Args   struct{ DID, Head *string }
+			Inputs []string
+			Names  map[string]string
+			Expect expectation
+		}
+		readJSON(t, file, &vector)
+		c := testCase{name: filepath.Base(filepath.Dir(file)), Dir: filepath.Dir(file), expect: vector.Expect}
+		if vector.Names != nil {
+			c.Dir = rename(t, c.Dir, vector.Names)
+		}
+		if vector.Args.DID != nil {
+			c.Args = append(c.Args, "--did="+*vector.Args.DID)
+		}
+		c.Args = append(c.Args, vector.Inputs...)
+		if vector.Args.Head != nil {
+			c.Args = append(c.Args, "--head", *vector.Args.Head)
+		}
+		cases = append(cases, c)
+	}
+	check(t, cases)
+}
+
+func TestHistories(t *testing.T) {
+	var cases []testCase
+	for _, file := range glob(t, "../../../testdata/histories/*/EXPECT.json") {
+		dir := filepath.Dir(file)
+		c := testCase{name: filepath.Base(dir), Dir: dir, Args: []string{"."}}
+		readJSON(t, file, &c.expect)
+		cases = append(cases, c)
+	}
+	check(t, cases)
+}
+
+// TestSpecExamples runs verify.py by itself, on the bytes that the spec shows, as files and as a CAR on standard input.
+func TestSpecExamples(t *testing.T) {
+	genesis := unhex(t, block(t, "checkpoint.md", "hex genesis"))
+	successor := unhex(t, block(t, "lineage.md", "hex successor"))
+	car := unhex(t, block(t, "car.md", "hex car"))
+	want := block(t, "lineage.md", "json report")
+
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "0000000004.ckpt"), genesis)
+	write(t, filepath.Join(dir, "0000000009.ckpt"), successor)
+	calls := map[string]*exec.Cmd{
+		"files":  exec.Command("python3", "-B", "verify.py", filepath.Join(dir, "0000000009.ckpt"), filepath.Join(dir, "0000000004.ckpt")),
+		"folder": exec.Command("python3", "-B", "verify.py", dir),
+		"CAR":    exec.Command("python3", "-B", "verify.py", "-"),
+	}
+	calls["CAR"].Stdin = bytes.NewReader(car)
+	for name, call := range calls {
+		got, err := call.Output()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, got)
+		}
+		if got, want := fields(t, string(got)), fields(t, want); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the report is\n%q, not the spec's\n%q", name, got, want)
+		}
+	}
+
+	call := exec.Command("python3", "-B", "verify.py", "-")
+	call.Stdin = bytes.NewReader(car[:len(car)-1])
+	got, err := call.Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 2 || len(got) > 0 || len(exit.Stderr) == 0 {
+		t.Errorf("a CAR that is cut short: %v, %q", err, got)
+	}
+}
+
+// check runs all cases in one Python process and compares the outcomes.
+func check(t *testing.T, cases []testCase) {
+	here, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var input bytes.Buffer
+	for i := range cases {
+		if cases[i].Dir, err = filepath.Abs(cases[i].Dir); err != nil {
+			t.Fatal(err)
+		}
+		if cases[i].Args == nil {
+			cases[i].Args = []string{}
+		}
+		if err := json.NewEncoder(&input).Encode(cases[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call := exec.Command("python3", "-B", "-c", driver, here)
+	call.Stdin = &input
+	call.Stderr = os.Stderr
+	printed, err := call.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	lines := bufio.NewReader(bytes.NewReader(printed))
+	for _, c := range cases {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			t.Fatalf("%s: no outcome: %v", c.name, err)
+		}
+		var got outcome
+		if err := json.Unmarshal(line, &got); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(c.name, func(t *testing.T) { compare(t, got, c.expect) })
+	}
+}
+
+func compare(t *testing.T, got outcome, want expectation) {
+	if got.Exit == nil {
+		t.Fatal(got.Stderr)
+	}
+	if *got.Exit == 2 {
+		if want.Exit != 2 || got.Stdout != "" || got.Stderr == "" {
+			t.Fatalf("exit 2, stdout %q, stderr %q; want %+v", got.Stdout, got.Stderr, want)
+		}
+		return
+	}
+	var report struct {
+		expectation
+		Problems []struct{ Code string }
+	}
+	if err := json.Unmarshal([]byte(got.Stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, problem := range report.Problems {
+		if !seen[problem.Code] {
+			seen[problem.Code] = true
+			report.Codes = append(report.Codes, problem.Code)
+		}
+	}
+	report.Exit = *got.Exit
+	if len(want.Codes) == 0 {
+		want.Codes = nil
+	}
+	if !reflect.DeepEqual(report.expectation, want) {
+		t.Errorf("got  %+v\nwant %+v\n%s", report.expectation, want, got.Stdout)
+	}
+}
+
+// glob returns the files that match, at least one.
+func glob(t *testing.T, pattern string) []string {
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no file (%v)", pattern, err)
+	}
+	return files
+}
+
+// rename copies a vector's folder and gives its files the names of the vector, where the file system takes them.
+func rename(t *testing.T, dir string, names map[string]string) string {
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	for from, name := range names {
+		name = filepath.Join(to, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(to, filepath.FromSlash(from)), name); err != nil {
+			t.Logf("keeps its name: %v", err)
+		}
+	}
+	return to
+}
+
+// block returns the text of a fenced block of a page of the spec.
+func block(t *testing.T, page, info string) string {
+	text, err := os.ReadFile(filepath.Join("..", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?s)```" + info + "\n(.*?)```").FindSubmatch(text)
+	if found == nil || len(found[1]) == 0 {
+		t.Fatalf("%s has no block %q", page, info)
+	}
+	return string(found[1])
+}
+
+func unhex(t *testing.T, text string) []byte {
+	data, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// fields returns a report's fields in their order, the ones that a verifier puts in its own words without the value.
+func fields(t *testing.T, report string) []string {
+	decoder := json.NewDecoder(strings.NewReader(report))
+	if _, err := decoder.Token(); err != nil {
+		t.Fatalf("%v: %q", err, report)
+	}
+	var all []string
+	for decoder.More() {
+		var value json.RawMessage
+		name, err := decoder.Token()
+		if err == nil {
+			err = decoder.Decode(&value)
+		}
+		var compact bytes.Buffer
+		if err == nil {
+			err = json.Compact(&compact, value)
+		}
+		if err != nil {
+			t.Fatalf("%v: %q", err, report)
+		}
+		switch name {
+		case "proves", "doesNotProve", "verifier":
+			compact.Reset()
+		}
+		all = append(all, name.(string)+": "+compact.String())
+	}
+	return all
+}
+
+func readJSON(t *testing.T, file string, into any) {
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, into)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+func write(t *testing.T, file string, data []byte) {
+	if err := os.WriteFile(file, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
