@@ -10,7 +10,7 @@ BUILD   := $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 
-.PHONY: all build agents site demo test test-go test-web check fuzz bench clean tools-web
+.PHONY: all build agents site demo test test-go test-web check fuzz bench clean tools-go tools-web
 
 all: build agents site
 
@@ -29,7 +29,7 @@ demo: build agents
 
 test: test-go test-web
 
-test-go: build agents
+test-go: build agents tools-go
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
 
 test-web: site tools-web
@@ -39,7 +39,10 @@ node_modules: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch node_modules
 
-# A browser and the other programs that tests run, where they are missing.
+# The programs that tests run, where they are missing.
+tools-go:
+	@command -v xmllint >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends libxml2-utils; }
+
 tools-web:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
 

@@ -74,7 +74,7 @@ func writeJUnit(w *bufio.Writer, r *verifier.Report) {
 			writeFailure(w, r, c.code, failed[c.code])
 			fmt.Fprintln(w, "</testcase>")
 		case c.code == verifier.HeadNotFound && !headPinned:
-			fmt.Fprintln(w, `><skipped message="no head is pinned"/></testcase>`)
+			fmt.Fprintln(w, `><skipped>no head is pinned</skipped></testcase>`)
 		default:
 			fmt.Fprintln(w, "/>")
 		}
