@@ -128,20 +128,22 @@ func (r *CARReader) section() (payload []byte, ok bool) {
 		}
 		return nil, false
 	}
-	for len(r.in) > 0 && r.err == nil {
+	for {
 		varint, n, ok := r.length(r.partial)
+		switch {
+		case ok && len(r.partial) == varint+n:
+			payload, r.partial = r.partial[varint:], nil
+			r.offset += int64(varint + n)
+			return payload, true
+		case r.err != nil || len(r.in) == 0:
+			return nil, false
+		}
 		want := 1
 		if ok {
 			want = min(varint+n-len(r.partial), len(r.in))
 		}
 		r.partial, r.in = append(r.partial, r.in[:want]...), r.in[want:]
-		if ok && len(r.partial) == varint+n {
-			payload, r.partial = r.partial[varint:], nil
-			r.offset += int64(varint + n)
-			return payload, true
-		}
 	}
-	return nil, false
 }
 
 // length reads a section's length off the front of b: its own size and its
