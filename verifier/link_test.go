@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -125,46 +127,56 @@ func TestReportIsJSON(t *testing.T) {
 }
 
 // TestEverythingMatters is the exhaustive test that nothing but a whole, untouched
-// history is verified: every bit flipped, every truncation, every file left out,
-// every two files' contents merged in turn.
+// history is verified, on a real life: every bit flipped, every truncation, every
+// file left out, every two files' fields swapped.
 func TestEverythingMatters(t *testing.T) {
-	history := testkit.NewAgent("alice").History(20, 24)
-	findings := make([]verifier.Finding, len(history))
-	for i, b := range history {
-		findings[i] = verifier.Examine(b)
+	files, err := filepath.Glob("../testdata/histories/heartbeat-moved/*.ckpt")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d checkpoints, %v", len(files), err)
 	}
-	link := func(replaced int, with *verifier.Finding) *verifier.Report {
+	history := make([][]byte, len(files))
+	findings := make([]verifier.Finding, len(files))
+	for i, name := range files {
+		if history[i], err = os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+		findings[i] = verifier.Examine(history[i])
+	}
+	// link links all but those replaced, by another finding or by none.
+	link := func(replaced map[int]*verifier.Finding) *verifier.Report {
 		var p verifier.Pile
 		for i := range findings {
 			f := &findings[i]
-			if i == replaced {
-				if f = with; f == nil {
-					continue
-				}
+			if with, ok := replaced[i]; ok {
+				f = with
 			}
-			if err := p.Add(f, fmt.Sprint(i)); err != nil {
+			if f == nil {
+				continue
+			}
+			if err := p.Add(f, files[i]); err != nil {
 				t.Fatal(err)
 			}
 		}
 		return verifier.Link(&p, verifier.Pins{})
 	}
-	if r := link(-1, nil); r.Verdict() != verifier.Verified {
-		t.Fatalf("the untouched history is %s", r.Verdict())
+	untouched := link(nil)
+	if untouched.Verdict() != verifier.Verified {
+		t.Fatalf("the untouched history is %s", untouched.Verdict())
 	}
 	var x verifier.Examiner
+	last := len(history) - 1
 	for i, b := range history {
 		b = bytes.Clone(b)
 		for bit := range 8 * len(b) {
 			b[bit/8] ^= 1 << (bit % 8)
 			f := x.Examine(b)
-			r := link(i, &f)
+			r := link(map[int]*verifier.Finding{i: &f})
 			if r.Verdict() != verifier.Invalid {
-				t.Errorf("checkpoint %d, bit %d flipped: %s", i, bit, r.Verdict())
+				t.Errorf("%s, bit %d flipped: %s", files[i], bit, r.Verdict())
 			}
-			// The first cause is the flipped file itself.
-			for p := range r.Problems() {
-				if p.Name != fmt.Sprint(i) {
-					t.Errorf("checkpoint %d, bit %d flipped: the first problem is %s at %s", i, bit, p.Code, p.Name)
+			for p := range r.Problems() { // the first cause is the flipped file itself
+				if p.Name != files[i] {
+					t.Errorf("%s, bit %d flipped: the first problem is %s at %s", files[i], bit, p.Code, p.Name)
 				}
 				break
 			}
@@ -172,22 +184,42 @@ func TestEverythingMatters(t *testing.T) {
 		}
 		for n := range b {
 			f := x.Examine(b[:n])
-			if r := link(i, &f); r.Verdict() != verifier.Invalid {
-				t.Errorf("checkpoint %d cut to %d bytes: %s", i, n, r.Verdict())
+			if r := link(map[int]*verifier.Finding{i: &f}); r.Verdict() != verifier.Invalid {
+				t.Errorf("%s cut to %d bytes: %s", files[i], n, r.Verdict())
 			}
 		}
 		longer := x.Examine(append(b, 0))
-		if r := link(i, &longer); r.Verdict() != verifier.Invalid {
-			t.Errorf("checkpoint %d with a byte more: %s", i, r.Verdict())
+		if r := link(map[int]*verifier.Finding{i: &longer}); r.Verdict() != verifier.Invalid {
+			t.Errorf("%s with a byte more: %s", files[i], r.Verdict())
 		}
-		r := link(i, nil)
-		switch want := verifier.Incomplete; {
-		case i < len(history)-1 && r.Verdict() != want:
-			t.Errorf("without checkpoint %d: %s", i, r.Verdict())
-		case i == len(history)-1 && r.Verdict() != verifier.Verified:
+		r := link(map[int]*verifier.Finding{i: nil})
+		switch {
+		case i < last && r.Verdict() != verifier.Incomplete:
+			t.Errorf("without %s: %s", files[i], r.Verdict())
+		case i == last && r.Verdict() != verifier.Verified:
 			t.Errorf("cut at its end: %s", r.Verdict())
-		case i == len(history)-1 && !strings.Contains(r.DoesNotProve(), "a history cut at its end also verifies"):
+		case i == last && !strings.Contains(r.DoesNotProve(), "a history cut at its end also verifies"):
 			t.Errorf("cut at its end, and the report does not say that it could be: %s", r.DoesNotProve())
+		}
+		for j := range i {
+			// Names prove nothing: with two swapped, it is the same history.
+			swapped := link(map[int]*verifier.Finding{i: &findings[j], j: &findings[i]})
+			if reportJSON(t, swapped) != reportJSON(t, untouched) {
+				t.Errorf("with the names of %s and %s swapped, the report is another", files[i], files[j])
+			}
+			// Any field swapped between two checkpoints, where they differ in it, is red.
+			for _, field := range verifier.Fields(b) {
+				one, two := bytes.Clone(history[i]), bytes.Clone(history[j])
+				copy(one[field.Offset:], history[j][field.Offset:field.Offset+field.Size])
+				copy(two[field.Offset:], history[i][field.Offset:field.Offset+field.Size])
+				if bytes.Equal(one, history[i]) {
+					continue
+				}
+				f, g := x.Examine(one), x.Examine(two)
+				if r := link(map[int]*verifier.Finding{i: &f, j: &g}); r.Verdict() != verifier.Invalid {
+					t.Errorf("with %s of %s and %s swapped: %s", field.Name, files[i], files[j], r.Verdict())
+				}
+			}
 		}
 	}
 }
