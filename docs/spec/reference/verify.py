@@ -2,7 +2,7 @@
 """Verifies a lineage: python3 verify.py [--did DID] [--head CID] PATH...
 A PATH is a checkpoint, a folder (searched for *.ckpt), a .car file, or - for a CAR on standard input.
 """
-import argparse, base64, json, os, struct, sys
+import argparse, base64, codecs, json, os, struct, sys
 from hashlib import sha256, sha512
 from itertools import groupby
 from types import SimpleNamespace
@@ -96,8 +96,9 @@ def examine(name, data, digest):  # lineage.md, Examine
 
 def present(**fields):
     return {field: value for field, value in fields.items() if value is not None}
+codecs.register_error("U+FFFD", lambda error: ("\ufffd", error.start + 1))  # for each byte that is not UTF-8
 def problem(code, c=None, expected=None, found=None):
-    name, tick = c and c.name.decode("utf-8", "replace"), str(c.tick) if c and c.tick >= 0 else None
+    name, tick = c and c.name.decode("utf-8", "U+FFFD"), str(c.tick) if c and c.tick >= 0 else None
     return present(code=code, name=name, tick=tick, message=code.replace("-", " "), expected=expected, found=found)
 
 def link(supplied, duplicates, pinned, pinned_head):  # lineage.md, Link, after rule 1; supplied is by content hash
@@ -181,17 +182,16 @@ def main():
     options.add_argument("--did", type=parse_did)
     options.add_argument("--head", type=parse_cid)
     options.add_argument("paths", nargs="+")
-    wanted, supplied, duplicates = options.parse_intermixed_args(), {}, 0
+    wanted, supplied, given = options.parse_intermixed_args(), {}, 0
     try:
         for name, data in (checkpoint for path in wanted.paths for checkpoint in read(path)):
             digest = sha256(data).digest()
-            c = supplied.get(digest) or examine(name, data, digest)
-            c.name, duplicates = min(c.name, name), duplicates + (digest in supplied)  # lineage.md, Link, rule 1
-            supplied[digest] = c
+            c = supplied[digest] = supplied.get(digest) or examine(name, data, digest)  # lineage.md, Link, rule 1
+            c.name, given = min(c.name, name), given + 1
         need(supplied, "nothing to verify")
     except (ValueError, OSError, MemoryError, RecursionError) as error:
         options.exit(2, "verify.py: %r\n" % error)
-    report = link(supplied, duplicates, wanted.did, wanted.head)
+    report = link(supplied, given - len(supplied), wanted.did, wanted.head)
     sys.stdout.buffer.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
     sys.exit({"verified": 0, "invalid": 1, "incomplete": 3}[report["verdict"]])
 
