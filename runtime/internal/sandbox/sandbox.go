@@ -36,6 +36,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
@@ -80,6 +81,7 @@ type Program struct {
 	runtime  wazero.Runtime
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
+	memory   memoryPool
 }
 
 // Compile checks that wasm is an agent that imports nothing but what it may,
@@ -225,7 +227,7 @@ func (p *Program) Instantiate(ctx context.Context) (*Instance, error) {
 		WithRandSource(rand.NewChaCha8([32]byte{}))
 	limited, cancel := p.limit(ctx) // a module's start function runs here
 	defer cancel()
-	module, err := p.runtime.InstantiateModule(limited, p.compiled, config)
+	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(limited, &p.memory), p.compiled, config)
 	if err != nil {
 		return nil, p.agentError("instantiation", err)
 	}

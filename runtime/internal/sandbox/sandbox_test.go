@@ -361,6 +361,46 @@ func TestManifestMemory(t *testing.T) {
 	}
 }
 
+// TestFreshMemory checks that nothing of an instance is left in the memory of a
+// later one, and that it begins with the size that the module states.
+func TestFreshMemory(t *testing.T) {
+	var s setup
+	// A tick adds up what it finds in each page behind its own, then writes there.
+	grow := wasmtest.I32(3) + "\x40\x00" + wasmtest.Drop                       // memory.grow
+	find := func(at int32) string { return wasmtest.I32(at) + "\x28\x02\x00" } // i32.load
+	p, err := s.compile(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{
+		"agent_init": {Type: wasmtest.Nothing, Body: wasmtest.StoreI32(0, "\x3f\x00")}, // memory.size
+		"agent_tick": {Type: wasmtest.ToI32, Body: grow +
+			wasmtest.StoreI32(4, find(8)+find(pageSize)+"\x6a"+find(4*pageSize-4)+"\x6a") +
+			wasmtest.StoreI32(8, wasmtest.I32(1)) + wasmtest.StoreI32(pageSize, wasmtest.I32(1)) + wasmtest.StoreI32(4*pageSize-4, wasmtest.I32(1)) +
+			wasmtest.I32(1)},
+	}}.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		in, err := p.Instantiate(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := in.Init(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := in.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		state, err := in.Checkpoint(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if binary.LittleEndian.Uint64(state) != 1 {
+			t.Errorf("instance %d: begins with %d pages, and finds %d words", i,
+				binary.LittleEndian.Uint32(state), binary.LittleEndian.Uint32(state[4:]))
+		}
+		in.Close()
+	}
+}
+
 // TestCancel checks that a call is not interrupted by its context: a signal to
 // the node must not tear a tick.
 func TestCancel(t *testing.T) {

@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Limits of a module. A WASM binary names sizes before their content, and both
@@ -24,6 +26,9 @@ const (
 	maxLocals       = 50_000
 	maxFunctionSize = 7_654_321
 	maxDataSegments = 100_000
+
+	// mergeGap is how many zero bytes between two data segments make them one.
+	mergeGap = 64
 
 	maxTables       = 8
 	maxTableEntries = 1 << 20 // in each table; also what table.grow can reach
@@ -47,6 +52,12 @@ const (
 	sectionDataCount
 )
 
+// Instructions.
+const (
+	end      = 0x0b
+	i32Const = 0x41
+)
+
 const (
 	externFunction = 0x00
 	typeFunction   = 0x60
@@ -55,8 +66,9 @@ const (
 )
 
 // screen returns the module that is compiled in place of wasm: the same but
-// for its custom sections, which are left out, and its tables, which all get a
-// maximum. It is an error if the module is beyond a limit.
+// for its custom sections, which are left out, its tables, which all get a
+// maximum, and its data, which is in fewer segments. It is an error if the
+// module is beyond a limit.
 //
 // It is not a validation: that is the compiler's work, after this.
 func screen(wasm []byte) ([]byte, error) {
@@ -69,7 +81,7 @@ func screen(wasm []byte) ([]byte, error) {
 	}
 	out := append(make([]byte, 0, len(wasm)), preamble...)
 	r := &reader{b: wasm[len(preamble):]}
-	elements := 0
+	elements, dataCount := 0, false
 	for len(r.b) > 0 {
 		id := r.byte()
 		section := &reader{b: r.bytes(r.u32())}
@@ -89,6 +101,7 @@ func screen(wasm []byte) ([]byte, error) {
 		case sectionTable:
 			content = section.tables()
 		case sectionMemory, sectionStart, sectionDataCount:
+			dataCount = dataCount || id == sectionDataCount
 			section.b = nil // nothing in them is a size
 		case sectionGlobal:
 			section.vector("globals", maxGlobals, func() { section.bytes(2); section.constant() })
@@ -99,7 +112,11 @@ func screen(wasm []byte) ([]byte, error) {
 		case sectionCode:
 			section.vector("functions", maxFunctions, section.function)
 		case sectionData:
-			section.vector("data segments", maxDataSegments, section.dataSegment)
+			var segments []dataSegment
+			section.vector("data segments", maxDataSegments, func() { segments = append(segments, section.dataSegment()) })
+			if section.err == nil && !dataCount { // no instruction can name a segment then
+				content = mergeData(segments, content)
+			}
 		default:
 			return nil, fmt.Errorf("it has a section %d, of a feature that is not supported", id)
 		}
@@ -236,9 +253,7 @@ func (r *reader) tables() []byte {
 // constant reads over a constant expression.
 func (r *reader) constant() {
 	const (
-		end       = 0x0b
 		globalGet = 0x23
-		i32Const  = 0x41
 		i64Const  = 0x42
 		f32Const  = 0x43
 		f64Const  = 0x44
@@ -316,12 +331,23 @@ func (r *reader) function() {
 	}
 }
 
+// A dataSegment is a data segment that is active at a constant offset, or one
+// of another form.
+type dataSegment struct {
+	plain  bool
+	offset uint32
+	data   []byte
+}
+
 // dataSegment reads one of the three forms of a data segment: active, passive,
 // or active with a memory index.
-func (r *reader) dataSegment() {
+func (r *reader) dataSegment() (s dataSegment) {
 	switch flags := r.u32(); flags {
 	case 0:
+		expression := r.b
 		r.constant()
+		expression = expression[:len(expression)-len(r.b)]
+		s.offset, s.plain = i32Constant(expression)
 	case 1:
 	case 2:
 		r.u32()
@@ -329,5 +355,73 @@ func (r *reader) dataSegment() {
 	default:
 		r.fail(errCut)
 	}
-	r.bytes(r.u32())
+	s.data = r.bytes(r.u32())
+	return s
+}
+
+// i32Constant returns the value of an expression that is an i32.const alone.
+func i32Constant(b []byte) (v uint32, ok bool) {
+	if len(b) < 3 || b[0] != i32Const {
+		return 0, false
+	}
+	shift := 0
+	for i, c := range b[1:] {
+		if shift >= 32 {
+			return 0, false
+		}
+		v |= uint32(c&0x7f) << shift
+		shift += 7
+		if c < 0x80 {
+			if c&0x40 != 0 && shift < 32 {
+				v |= ^uint32(0) << shift
+			}
+			return v, i+3 == len(b) && b[i+2] == end
+		}
+	}
+	return 0, false
+}
+
+// mergeData returns a data section with fewer segments and the same effect on
+// memory, which is zero before, or the content as it is. Go's linker leaves out
+// each run of eight zeros, and making 25,000 segments anew for each instance
+// takes longer than anything else.
+func mergeData(segments []dataSegment, content []byte) []byte {
+	// Where no two overlap, their order does not matter.
+	slices.SortStableFunc(segments, func(a, b dataSegment) int { return cmp.Compare(a.offset, b.offset) })
+	var merged []dataSegment
+	at := uint64(0) // behind the last segment
+	for _, s := range segments {
+		if !s.plain || uint64(s.offset) < at {
+			return content
+		}
+		gap := uint64(s.offset) - at
+		at = uint64(s.offset) + uint64(len(s.data))
+		if len(merged) == 0 || gap > mergeGap {
+			merged = append(merged, dataSegment{offset: s.offset, data: s.data[:len(s.data):len(s.data)]})
+			continue
+		}
+		last := &merged[len(merged)-1]
+		last.data = append(append(last.data, make([]byte, gap)...), s.data...)
+	}
+	out := binary.AppendUvarint(nil, uint64(len(merged)))
+	for _, s := range merged {
+		out = append(out, 0, i32Const)
+		out = appendSigned(out, int32(s.offset))
+		out = append(out, end)
+		out = binary.AppendUvarint(out, uint64(len(s.data)))
+		out = append(out, s.data...)
+	}
+	return out
+}
+
+// appendSigned appends a signed LEB128 number.
+func appendSigned(out []byte, v int32) []byte {
+	for {
+		c := byte(v & 0x7f)
+		v >>= 7
+		if v == 0 && c&0x40 == 0 || v == -1 && c&0x40 != 0 {
+			return append(out, c)
+		}
+		out = append(out, c|0x80)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -35,11 +36,80 @@ func TestScreenChanges(t *testing.T) {
 		{"table without a maximum", section(4, "\x01\x70\x00\x02"), section(4, "\x01\x70\x01\x02\x80\x80\x40")},
 		{"table with a high maximum", section(4, "\x01\x6f\x01\x02\xff\xff\xff\x7f"), section(4, "\x01\x6f\x01\x02\x80\x80\x40")},
 		{"table with a low maximum", section(4, "\x01\x70\x01\x02\x03"), section(4, "\x01\x70\x01\x02\x03")},
+		{"data of one run", section(11, "\x03\x00\x41\x08\x0b\x01a\x00\x41\x0c\x0b\x02bc\x00\x41\x00\x0b\x01d"),
+			section(11, "\x01\x00\x41\x00\x0b\x0ed\x00\x00\x00\x00\x00\x00\x00a\x00\x00\x00bc")},
+		{"data far apart", section(11, "\x02\x00\x41\x00\x0b\x01a\x00\x41\xc2\x00\x0b\x01b"), section(11, "\x02\x00\x41\x00\x0b\x01a\x00\x41\xc2\x00\x0b\x01b")},
+		{"data that overlaps", section(11, "\x02\x00\x41\x00\x0b\x02ab\x00\x41\x01\x0b\x01c"), section(11, "\x02\x00\x41\x00\x0b\x02ab\x00\x41\x01\x0b\x01c")},
+		{"passive data", section(11, "\x02\x01\x01a\x01\x01b"), section(11, "\x02\x01\x01a\x01\x01b")},
+		{"data that instructions can name", section(12, "\x02") + section(11, "\x02\x00\x41\x00\x0b\x01a\x00\x41\x01\x0b\x01b"),
+			section(12, "\x02") + section(11, "\x02\x00\x41\x00\x0b\x01a\x00\x41\x01\x0b\x01b")},
 	} {
 		got, err := screen([]byte(preamble + tt.in))
 		if err != nil || string(got) != preamble+tt.want {
 			t.Errorf("%s: got %q, %v, want %q", tt.name, got, err, preamble+tt.want)
 		}
+	}
+}
+
+// TestMergedData checks that memory begins the same with fewer segments, and
+// that what the engine refuses it refuses still.
+func TestMergedData(t *testing.T) {
+	ctx := t.Context()
+	image := func(wasm []byte) ([]byte, bool) {
+		r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
+		defer r.Close(ctx)
+		m, err := r.Instantiate(ctx, wasm)
+		if err != nil {
+			return nil, false
+		}
+		b, _ := m.Memory().Read(0, m.Memory().Size())
+		return bytes.Clone(b), true
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	good, merged := 0, 0
+	for i := range 300 {
+		var segments []dataSegment
+		at := r.Uint32N(100)
+		for range r.IntN(8) {
+			at += r.Uint32N(3 * mergeGap / 2)
+			data := make([]byte, r.IntN(20))
+			for j := range data {
+				data[j] = byte(1 + r.IntN(255))
+			}
+			segments = append(segments, dataSegment{offset: at, data: data})
+			at += uint32(len(data))
+			if r.IntN(20) == 0 {
+				at -= r.Uint32N(at + 1) // may overlap
+			}
+			if r.IntN(30) == 0 {
+				at = pageSize - 2
+			}
+		}
+		r.Shuffle(len(segments)/2, func(i, j int) { segments[i], segments[j] = segments[j], segments[i] })
+		content := binary.AppendUvarint(nil, uint64(len(segments)))
+		for _, s := range segments {
+			content = append(appendSigned(append(content, 0, i32Const), int32(s.offset)), end, byte(len(s.data)))
+			content = append(content, s.data...)
+		}
+		wasm := []byte(preamble + section(5, "\x01\x00\x01") + section(11, string(content)))
+		screened, err := screen(wasm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, ok := image(wasm)
+		got, gotOK := image(screened)
+		if ok != gotOK || !bytes.Equal(got, want) {
+			t.Fatalf("module %d: %x and %x begin with different memories", i, wasm, screened)
+		}
+		if ok {
+			good++
+		}
+		if !bytes.Equal(wasm, screened) {
+			merged++
+		}
+	}
+	if good < 100 || merged < 100 || good == 300 {
+		t.Errorf("of 300 modules %d ran and %d were changed", good, merged)
 	}
 }
 

@@ -1,0 +1,550 @@
+// Package journal is the host's write-ahead journal of side effects: what left
+// the machine, or was about to, and what came of it. See docs/spec/journal.md.
+//
+// An effect is written down before it leaves ([Journal.Begin]), and its result
+// before the agent sees it ([Journal.End]). Both return when the record is
+// durable. An effect that has begun and not ended when the journal is opened is
+// unresolved: nobody but the outside world knows whether it happened, and
+// nothing here ever tries it again.
+package journal
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"slices"
+
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+)
+
+// Name is the journal's file in an agent's folder. nextName is what a new one
+// is called until it is whole.
+const (
+	Name     = "journal"
+	nextName = ".journal.next"
+)
+
+// ErrConflict says that the journal went on without the one who appends to it.
+// The effect must not be carried out.
+var ErrConflict = errors.New("the journal has another newest record")
+
+// An Appender takes records that are to be durable.
+type Appender interface {
+	// Append makes record the successor of prev, the journal's head. It returns
+	// when record is durable, or fails with ErrConflict and changes nothing, if
+	// prev is not the head.
+	Append(prev verifier.Hash, record []byte) error
+}
+
+// A State is how far an effect has come.
+type State uint8
+
+// The states. An effect that is Begun is unresolved, unless its call is still
+// being made.
+const (
+	Begun State = iota + 1
+	Ended
+	ResolvedConfirmed
+	ResolvedCompensated
+)
+
+// An Effect is what the journal knows of an effect. Its request and its result
+// stay in the file: see [Journal.Request] and [Journal.Result].
+type Effect struct {
+	ID      ID
+	Tick    uint64
+	Ordinal uint32
+	Kind    Kind
+	Epoch   Epoch
+	Held    int64 // microcents
+	State   State
+	Spent   int64 // microcents, of what was held; 0 while Begun
+
+	// ResolvedAt is the tick of the newest checkpoint when the operator resolved
+	// it, and Note is what the operator wrote.
+	ResolvedAt uint64
+	Note       string
+
+	begin, outcome place
+}
+
+// A place is where a record is in the file.
+type place struct{ offset int64 }
+
+// A Journal is an open journal. It is not safe for concurrent use, and there
+// must be no second one of the same file: the lock on the agent's folder sees
+// to that.
+type Journal struct {
+	Life
+	base    Base
+	folder  wal.Folder
+	log     Appender
+	file    *logFile
+	head    verifier.Hash
+	effects map[ID]*Effect
+	held    int64
+	failed  error
+}
+
+// logFile is the Appender of one file on one machine.
+type logFile struct {
+	f    wal.File
+	w    *wal.Writer
+	head verifier.Hash
+}
+
+func (l *logFile) Append(prev verifier.Hash, record []byte) error {
+	if prev != l.head {
+		return ErrConflict
+	}
+	err := l.w.Append(record)
+	if err == nil {
+		err = l.w.Sync()
+	}
+	if err == nil {
+		l.head = next(prev, record)
+	}
+	return err
+}
+
+// next chains the heads of a journal.
+func next(head verifier.Hash, record []byte) verifier.Hash {
+	h := sha256.New()
+	h.Write(head[:])
+	h.Write(record)
+	return verifier.Hash(h.Sum(nil))
+}
+
+// Create makes a journal that is whole from the checkpoint base on: the genesis,
+// before it is appended to the history, so that a history without a journal
+// always is one whose journal is missing. An empty journal, of a genesis that
+// never became durable, is replaced; any other is not, and is an error.
+func Create(folder wal.Folder, life Life, base Base) error {
+	if life.Genesis.IsZero() || base.Hash.IsZero() {
+		return errors.New("a journal needs a genesis: no effect comes before it")
+	}
+	content := wal.AppendRecord(nil, appendHeader(nil, life, base))
+	err := wal.WriteFile(folder, nextName, Name, bytes.NewReader(content), false)
+	if !errors.Is(err, fs.ErrExist) {
+		return wrap(err)
+	}
+	f, err := folder.Open(Name)
+	if err != nil {
+		return wrap(err)
+	}
+	j := &Journal{folder: folder}
+	_, err = j.load(f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return wrap(err)
+	}
+	if len(j.effects) > 0 {
+		return hint.Wrap(errors.New("there is a journal with effects in it, and no history"),
+			"restore the agent's history from a copy; begun anew, the agent would repeat what it did")
+	}
+	return wrap(wal.WriteFile(folder, nextName, Name, bytes.NewReader(content), true))
+}
+
+// A DamageError says that a journal is damaged. Nothing of it is used: which
+// effects are missing cannot be known.
+type DamageError struct{ err error }
+
+func (e *DamageError) Error() string { return "the journal is damaged: " + e.err.Error() }
+func (e *DamageError) Unwrap() error { return e.err }
+
+// Hint says what to do about it.
+func (e *DamageError) Hint() string {
+	return "restore the journal from a copy of the agent's folder; nothing of it was changed"
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("journal: %w", err)
+}
+
+// Open opens the journal of a life whose newest checkpoint has the given tick.
+// A last record that is cut short was never acknowledged, and is cut off.
+// Anything else that is wrong is a [*DamageError], and changes nothing. A
+// missing journal is an error too (fs.ErrNotExist).
+func Open(folder wal.Folder, life Life, newest uint64) (*Journal, error) {
+	f, err := folder.Open(Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, hint.Wrap(wrap(err), "restore it from a copy of the agent's folder; without it, what the agent did could be done again")
+	} else if err != nil {
+		return nil, wrap(err)
+	}
+	j, err := open(folder, f, life, newest)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+func open(folder wal.Folder, f wal.File, life Life, newest uint64) (*Journal, error) {
+	j := &Journal{folder: folder}
+	end, err := j.load(f)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case j.Life != life:
+		return nil, hint.Wrap(errors.New("journal: it belongs to another life: its agent or genesis is not the history's"),
+			"put the agent's own journal back")
+	case newest < j.base.Tick:
+		return nil, hint.Wrap(fmt.Errorf("journal: it begins at the checkpoint of tick %d, and the history ends at tick %d", j.base.Tick, newest),
+			"restore the newer checkpoints from a copy; going on from an older one would repeat effects that the journal no longer knows")
+	}
+	w, err := wal.NewWriter(f, end, nil)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	j.file = &logFile{f, w, j.head}
+	j.log = j.file
+	return j, nil
+}
+
+// load reads a file into j and returns where its last whole record ends.
+func (j *Journal) load(f wal.File) (end int64, err error) {
+	j.effects = make(map[ID]*Effect)
+	j.held = 0
+	s := wal.NewScanner(io.NewSectionReader(f, 0, math.MaxInt64), maxRecord)
+	p, err := s.Next()
+	if err != nil {
+		// A journal gets its name when its header is durable: this is no torn write.
+		return 0, readError(err)
+	}
+	if j.Life, j.base, err = parseHeader(p); err != nil {
+		return 0, &DamageError{err}
+	}
+	for {
+		j.head = next(j.head, p)
+		at := s.Offset()
+		p, err = s.Next()
+		if err == io.EOF {
+			return at, nil
+		}
+		if tail, ok := errors.AsType[*wal.TailError](err); ok && tail.Torn {
+			return at, nil
+		}
+		if err != nil {
+			return at, readError(err)
+		}
+		if err := j.apply(p, at); err != nil {
+			return at, &DamageError{fmt.Errorf("at byte %d: %w", at, err)}
+		}
+	}
+}
+
+// readError tells a damaged file from one that could not be read.
+func readError(err error) error {
+	if _, ok := errors.AsType[*wal.TailError](err); ok || err == io.EOF {
+		return &DamageError{err}
+	}
+	return wrap(err)
+}
+
+// apply takes a record that is in the file at offset.
+func (j *Journal) apply(p []byte, offset int64) error {
+	if len(p) == 0 {
+		return errShort
+	}
+	switch p[0] {
+	case recordBegin:
+		id, b, err := parseBegin(p)
+		if err != nil {
+			return err
+		}
+		if id != EffectID(j.Agent, j.Genesis, b.Tick, b.Ordinal) {
+			return errors.New("an effect whose id is not that of its tick and ordinal")
+		}
+		if err := j.checkBegin(id, &b); err != nil {
+			return err
+		}
+		j.effects[id] = &Effect{ID: id, Tick: b.Tick, Ordinal: b.Ordinal, Kind: b.Kind, Epoch: b.Epoch,
+			Held: b.Held, State: Begun, begin: place{offset}}
+		j.held += b.Held
+	case recordEnd:
+		id, spent, result, err := parseEnd(p)
+		if err != nil {
+			return err
+		}
+		e, err := j.checkEnd(id, spent, result)
+		if err != nil {
+			return err
+		}
+		e.State, e.Spent, e.outcome = Ended, spent, place{offset}
+		j.held -= e.Held
+	case recordResolve:
+		id, o, tick, note, err := parseResolve(p)
+		if err != nil {
+			return err
+		}
+		e, err := j.begun(id)
+		if err != nil {
+			return err
+		}
+		e.State, e.ResolvedAt, e.Note, e.outcome = ResolvedCompensated, tick, note, place{offset}
+		if o == Confirmed {
+			e.State, e.Spent = ResolvedConfirmed, e.Held
+		}
+		j.held -= e.Held
+	default:
+		return fmt.Errorf("a record of the unknown kind %d", p[0])
+	}
+	return nil
+}
+
+func (j *Journal) checkBegin(id ID, b *Begin) error {
+	switch {
+	case j.effects[id] != nil:
+		return fmt.Errorf("effect %s begins twice", id)
+	case len(j.effects) >= MaxEffects:
+		return fmt.Errorf("more than %d effects", MaxEffects)
+	case b.Held > math.MaxInt64-j.held:
+		return errors.New("more is held than there is money")
+	}
+	return nil
+}
+
+func (j *Journal) begun(id ID) (*Effect, error) {
+	e := j.effects[id]
+	switch {
+	case e == nil:
+		return nil, fmt.Errorf("effect %s has not begun", id)
+	case e.State != Begun:
+		return nil, fmt.Errorf("effect %s is over", id)
+	}
+	return e, nil
+}
+
+func (j *Journal) checkEnd(id ID, spent int64, result []byte) (*Effect, error) {
+	e, err := j.begun(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case spent < 0 || spent > e.Held:
+		return nil, fmt.Errorf("effect %s spends %d of %d microcents that are held", id, spent, e.Held)
+	case len(result) > MaxResult:
+		return nil, fmt.Errorf("a result of %d bytes, and at most %d are allowed", len(result), MaxResult)
+	}
+	return e, nil
+}
+
+// append writes a record that apply will accept, and applies it.
+func (j *Journal) append(record []byte) error {
+	if j.failed != nil {
+		return j.failed
+	}
+	at := j.file.w.Offset()
+	if err := j.log.Append(j.head, record); err != nil {
+		// Whether it is written only opening the journal again can tell.
+		j.failed = wrap(err)
+		return j.failed
+	}
+	j.head = next(j.head, record)
+	return j.apply(record, at)
+}
+
+// Begin writes down an effect that is about to leave the machine. It must not
+// leave if Begin fails. An effect that has begun before is an error: what is to
+// be done about it depends on how far it came.
+func (j *Journal) Begin(b Begin) (ID, error) {
+	id := EffectID(j.Agent, j.Genesis, b.Tick, b.Ordinal)
+	if b.Tick <= j.base.Tick {
+		return id, fmt.Errorf("journal: an effect of tick %d, and the checkpoint of tick %d is durable", b.Tick, j.base.Tick)
+	}
+	err := b.check()
+	if err == nil {
+		err = j.checkBegin(id, &b)
+	}
+	if err != nil {
+		return id, wrap(err)
+	}
+	return id, j.append(appendBegin(nil, id, &b))
+}
+
+// End writes down what came of an effect, before the agent sees it: what was
+// spent of the amount held, and the result as the agent gets it.
+func (j *Journal) End(id ID, spent int64, result []byte) error {
+	if _, err := j.checkEnd(id, spent, result); err != nil {
+		return wrap(err)
+	}
+	return j.append(appendEnd(nil, id, spent, result))
+}
+
+// Resolve writes down what an operator found out about an unresolved effect.
+// newest is the tick of the newest checkpoint. The note is for people.
+func (j *Journal) Resolve(id ID, o Outcome, newest uint64, note string) error {
+	_, err := j.begun(id)
+	if err == nil {
+		err = checkResolve(o, note)
+	}
+	if err != nil {
+		return wrap(err)
+	}
+	return j.append(appendResolve(nil, id, o, newest, note))
+}
+
+// Base returns the checkpoint from which on the journal is whole.
+func (j *Journal) Base() Base { return j.base }
+
+// Effect returns what is known of an effect.
+func (j *Journal) Effect(id ID) (Effect, bool) {
+	if e := j.effects[id]; e != nil {
+		return *e, true
+	}
+	return Effect{}, false
+}
+
+// Effects returns all effects, in the order of their ticks and ordinals.
+func (j *Journal) Effects() []Effect {
+	all := make([]Effect, 0, len(j.effects))
+	for _, e := range j.effects {
+		all = append(all, *e)
+	}
+	slices.SortFunc(all, func(a, b Effect) int {
+		return cmp.Or(cmp.Compare(a.Tick, b.Tick), cmp.Compare(a.Ordinal, b.Ordinal))
+	})
+	return all
+}
+
+// Unresolved returns the effects that have begun and are not over.
+func (j *Journal) Unresolved() []Effect {
+	return slices.DeleteFunc(j.Effects(), func(e Effect) bool { return e.State != Begun })
+}
+
+// Held returns how many microcents unresolved effects hold.
+func (j *Journal) Held() int64 { return j.held }
+
+// Request returns the exact bytes that an effect sends.
+func (j *Journal) Request(id ID) ([]byte, error) {
+	e := j.effects[id]
+	if e == nil {
+		return nil, fmt.Errorf("journal: effect %s has not begun", id)
+	}
+	p, err := j.read(e.begin)
+	if err != nil {
+		return nil, err
+	}
+	return p[requestInRecord:], nil
+}
+
+// Result returns what came of an effect that has ended.
+func (j *Journal) Result(id ID) ([]byte, error) {
+	e := j.effects[id]
+	if e == nil || e.State != Ended {
+		return nil, fmt.Errorf("journal: effect %s has not ended", id)
+	}
+	p, err := j.read(e.outcome)
+	if err != nil {
+		return nil, err
+	}
+	return p[resultInRecord:], nil
+}
+
+func (j *Journal) read(p place) ([]byte, error) {
+	b, err := wal.ReadRecord(j.file.f, p.offset, maxRecord)
+	if err != nil {
+		return nil, readError(err)
+	}
+	return b, nil
+}
+
+// Compact drops what a life that goes on from the checkpoint base, or a later
+// one, never asks for. The base should be the checkpoint before the newest one,
+// so that a damaged newest checkpoint can still be lived again. It does nothing
+// if there is nothing to drop.
+func (j *Journal) Compact(base Base) error {
+	switch {
+	case j.failed != nil:
+		return j.failed
+	case base.Tick < j.base.Tick:
+		return fmt.Errorf("journal: it begins at tick %d already, after %d", j.base.Tick, base.Tick)
+	}
+	var keep []Effect
+	for _, e := range j.Effects() {
+		// A hold that goes back is in the budget of the checkpoints after the one
+		// at which it was resolved.
+		over := e.State == Ended || e.State >= ResolvedConfirmed && e.ResolvedAt < base.Tick
+		if e.Tick > base.Tick || !over {
+			keep = append(keep, e)
+		}
+	}
+	if len(keep) == len(j.effects) {
+		return nil
+	}
+	content, done := io.Pipe()
+	go func() {
+		b := wal.AppendRecord(nil, appendHeader(nil, j.Life, base))
+		_, err := done.Write(b)
+		for _, e := range keep {
+			for _, at := range []place{e.begin, e.outcome} {
+				if err != nil || at.offset == 0 { // the header is at 0: no outcome yet
+					continue
+				}
+				var p []byte
+				if p, err = j.read(at); err == nil {
+					b = wal.AppendRecord(b[:0], p)
+					_, err = done.Write(b)
+				}
+			}
+		}
+		done.CloseWithError(err)
+	}()
+	err := wal.WriteFile(j.folder, nextName, Name, content, true)
+	content.CloseWithError(err) // or the writing goroutine would wait for ever
+	if err != nil {
+		// The old file and the new one say the same, but which has the name?
+		j.failed = wrap(err)
+		return j.failed
+	}
+	f, err := j.folder.Open(Name)
+	if err != nil {
+		j.failed = wrap(err)
+		return j.failed
+	}
+	compacted, err := open(j.folder, f, j.Life, math.MaxUint64)
+	if err != nil {
+		f.Close()
+		j.failed = err
+		return err
+	}
+	j.file.w.Close()
+	*j = *compacted
+	return nil
+}
+
+// Repair is an operator's last resort for a damaged journal: it gives the file a
+// second name, which it returns, and leaves in its place the records before the
+// damage. Effects after it are forgotten, and may be repeated.
+func Repair(folder wal.Folder) (aside string, err error) {
+	f, err := folder.Open(Name)
+	if err != nil {
+		return "", wrap(err)
+	}
+	defer f.Close()
+	var j Journal
+	end, err := j.load(f)
+	if err == nil {
+		return "", errors.New("journal: it is not damaged")
+	}
+	if _, ok := errors.AsType[*DamageError](err); !ok || end == 0 {
+		return "", err
+	}
+	if aside, err = wal.SetAside(folder, Name); err != nil {
+		return "", wrap(err)
+	}
+	return aside, wrap(wal.WriteFile(folder, nextName, Name, io.NewSectionReader(f, 0, end), true))
+}
+
+// Close closes the journal's file.
+func (j *Journal) Close() error { return j.file.w.Close() }

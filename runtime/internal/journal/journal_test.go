@@ -1,0 +1,521 @@
+package journal
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/runtime/internal/wal/waltest"
+	"igor.dev/verifier"
+)
+
+var (
+	life    = Life{Agent: exampleKey(), Genesis: verifier.Hash{0: 0x0e, 31: 0x0d}}
+	genesis = Base{Tick: 0, Hash: life.Genesis}
+)
+
+func exampleKey() (k verifier.PublicKey) {
+	seed := make([]byte, ed25519.SeedSize)
+	for i := range seed {
+		seed[i] = byte(i)
+	}
+	copy(k[:], ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
+	return k
+}
+
+func create(t *testing.T) (*waltest.Folder, *Journal) {
+	t.Helper()
+	d := waltest.New()
+	if err := Create(d, life, genesis); err != nil {
+		t.Fatal(err)
+	}
+	return d, reopen(t, d, 0)
+}
+
+func reopen(t *testing.T, d wal.Folder, newest uint64) *Journal {
+	t.Helper()
+	j, err := Open(d, life, newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// step is one operation of a script, which gives the same journal every time.
+type step func(*Journal) error
+
+func begin(tick uint64, ordinal uint32, held int64, request string) step {
+	return func(j *Journal) error {
+		_, err := j.Begin(Begin{Tick: tick, Ordinal: ordinal, Kind: Payment, Epoch: Epoch{1, 2}, Held: held, Request: []byte(request)})
+		return err
+	}
+}
+
+func end(tick uint64, ordinal uint32, spent int64, result string) step {
+	return func(j *Journal) error {
+		return j.End(EffectID(life.Agent, life.Genesis, tick, ordinal), spent, []byte(result))
+	}
+}
+
+func resolve(tick uint64, ordinal uint32, o Outcome, newest uint64) step {
+	return func(j *Journal) error {
+		return j.Resolve(EffectID(life.Agent, life.Genesis, tick, ordinal), o, newest, "asked the bank")
+	}
+}
+
+func compact(tick uint64) step {
+	return func(j *Journal) error { return j.Compact(Base{tick, verifier.Hash{1, byte(tick)}}) }
+}
+
+var script = []step{
+	begin(1, 0, 100, "pay 100"), end(1, 0, 90, "paid"),
+	begin(1, 1, 5, strings.Repeat("r", 700)),
+	begin(2, 0, 7, ""), end(2, 0, 0, ""),
+	begin(3, 0, 1000, "three"), resolve(3, 0, Confirmed, 2),
+	begin(3, 1, 2000, "four"), resolve(3, 1, Compensated, 3),
+	begin(4, 0, 1, "five"),
+}
+
+// say writes down everything that a journal knows.
+func say(t *testing.T, j *Journal) string {
+	t.Helper()
+	var b strings.Builder
+	for _, e := range j.Effects() {
+		request, err := j.Request(e.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%d.%d %v kind %d epoch %v held %d state %d spent %d at %d %q request %q", e.Tick, e.Ordinal, e.ID, e.Kind, e.Epoch, e.Held, e.State, e.Spent, e.ResolvedAt, e.Note, request)
+		if e.State == Ended {
+			result, err := j.Result(e.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&b, " result %q", result)
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "unresolved %d held %d\n", len(j.Unresolved()), j.Held())
+	return b.String()
+}
+
+// run carries out the script and returns what the journal knew after each step.
+func run(t *testing.T, j *Journal, script []step) (states []string) {
+	t.Helper()
+	states = []string{say(t, j)}
+	for i, s := range script {
+		if err := s(j); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		states = append(states, say(t, j))
+	}
+	return states
+}
+
+func TestJournal(t *testing.T) {
+	d, j := create(t)
+	states := run(t, j, script)
+	want := states[len(states)-1]
+	if !strings.HasSuffix(want, "unresolved 2 held 6\n") {
+		t.Errorf("the journal knows\n%s", want)
+	}
+	again := reopen(t, d, 4)
+	if got := say(t, again); got != want {
+		t.Errorf("opened again it knows\n%s\nit knew\n%s", got, want)
+	}
+	if again.head != j.head {
+		t.Error("opened again it has another head")
+	}
+}
+
+func TestErrors(t *testing.T) {
+	_, j := create(t)
+	run(t, j, script)
+	before := say(t, j)
+	for name, s := range map[string]step{
+		"begun twice":           begin(1, 0, 1, ""),
+		"tick 0":                begin(0, 0, 1, ""),
+		"negative hold":         begin(5, 0, -1, ""),
+		"too much held":         begin(5, 0, math.MaxInt64, ""),
+		"long request":          begin(5, 0, 1, strings.Repeat("x", MaxRequest+1)),
+		"end without begin":     end(5, 0, 0, ""),
+		"end twice":             end(1, 0, 0, ""),
+		"end after resolve":     end(3, 0, 0, ""),
+		"more spent than held":  end(4, 0, 2, ""),
+		"negative spent":        end(4, 0, -1, ""),
+		"long result":           end(4, 0, 0, strings.Repeat("x", MaxResult+1)),
+		"resolve after end":     resolve(1, 0, Confirmed, 1),
+		"resolve twice":         resolve(3, 0, Confirmed, 1),
+		"resolve without begin": resolve(9, 0, Confirmed, 1),
+		"unknown outcome":       resolve(4, 0, 3, 1),
+		"unknown kind": func(j *Journal) error {
+			_, err := j.Begin(Begin{Tick: 5, Kind: 1})
+			return err
+		},
+		"long note": func(j *Journal) error {
+			return j.Resolve(EffectID(life.Agent, life.Genesis, 4, 0), Confirmed, 1, strings.Repeat("x", MaxNote+1))
+		},
+		"compact into the past": func(j *Journal) error {
+			if err := j.Compact(Base{2, verifier.Hash{1}}); err != nil {
+				return nil
+			}
+			return j.Compact(Base{1, verifier.Hash{1}})
+		},
+	} {
+		if name == "compact into the past" {
+			_, j = create(t)
+			run(t, j, script)
+		}
+		if err := s(j); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+		if name != "compact into the past" && say(t, j) != before {
+			t.Errorf("%s changes the journal", name)
+		}
+	}
+	if _, err := j.Result(EffectID(life.Agent, life.Genesis, 4, 0)); err == nil {
+		t.Error("an effect that has not ended has a result")
+	}
+	if _, err := j.Request(ID{}); err == nil {
+		t.Error("an effect that has not begun has a request")
+	}
+}
+
+func TestCompact(t *testing.T) {
+	d, j := create(t)
+	run(t, j, script)
+	// At tick 3: what ended by then goes, and what was resolved before it.
+	if err := compact(3)(j); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, e := range j.Effects() {
+		left = append(left, fmt.Sprintf("%d.%d", e.Tick, e.Ordinal))
+	}
+	if want := []string{"1.1", "3.1", "4.0"}; !slices.Equal(left, want) {
+		t.Errorf("%v is left, want %v", left, want)
+	}
+	if j.Base().Tick != 3 || j.Held() != 6 {
+		t.Errorf("base %v, held %d", j.Base(), j.Held())
+	}
+	if err := begin(5, 0, 3, "after")(j); err != nil {
+		t.Fatal(err)
+	}
+	want := say(t, j)
+	if got := say(t, reopen(t, d, 3)); got != want {
+		t.Errorf("opened again:\n%s\nwant\n%s", got, want)
+	}
+	if _, err := Open(d, life, 2); err == nil {
+		t.Error("a history that ends before the journal begins is taken")
+	}
+	if err := begin(3, 9, 1, "")(j); err == nil {
+		t.Error("an effect of a tick whose effects are forgotten begins")
+	}
+	size := len(d.Get(Name))
+	if err := compact(3)(j); err != nil || len(d.Get(Name)) != size {
+		t.Errorf("with nothing to drop: %v", err)
+	}
+}
+
+func TestCreate(t *testing.T) {
+	d := waltest.New()
+	if err := Create(d, Life{Agent: life.Agent}, Base{}); err == nil {
+		t.Error("a journal without a genesis")
+	}
+	if _, err := Open(d, life, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no journal: %v", err)
+	}
+	other := Life{Agent: life.Agent, Genesis: verifier.Hash{9}}
+	if err := Create(d, other, Base{Hash: other.Genesis}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(d, life, 0); err == nil {
+		t.Error("the journal of another life is opened")
+	}
+	// The other genesis never became durable.
+	if err := Create(d, life, genesis); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(1, 0, 1, "")(reopen(t, d, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Create(d, other, Base{Hash: other.Genesis}); err == nil {
+		t.Error("a journal with an effect in it is replaced")
+	}
+	reopen(t, d, 0)
+}
+
+type conflicting struct{}
+
+func (conflicting) Append(verifier.Hash, []byte) error { return ErrConflict }
+
+// TestConflict has a second writer win: nothing may be carried out any more.
+func TestConflict(t *testing.T) {
+	_, j := create(t)
+	file := j.log
+	j.log = conflicting{}
+	if err := begin(1, 0, 1, "")(j); !errors.Is(err, ErrConflict) {
+		t.Errorf("%v", err)
+	}
+	j.log = file
+	if err := begin(1, 0, 1, "")(j); err == nil {
+		t.Error("it goes on after a conflict")
+	}
+	if err := file.Append(verifier.Hash{1}, nil); err != ErrConflict {
+		t.Errorf("another head: %v", err)
+	}
+	if len(j.Effects()) != 0 {
+		t.Error("an effect that was not written is known")
+	}
+}
+
+// whole has a finished script's file, where each record ends, and what was known there.
+func whole(t *testing.T) (b []byte, ends []int, states []string) {
+	t.Helper()
+	d, j := create(t)
+	ends = []int{len(d.Get(Name))}
+	states = []string{say(t, j)}
+	for i, s := range script {
+		if err := s(j); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		ends = append(ends, len(d.Get(Name)))
+		states = append(states, say(t, j))
+	}
+	return d.Get(Name), ends, states
+}
+
+func TestEveryTruncation(t *testing.T) {
+	b, ends, states := whole(t)
+	for at := range len(b) + 1 {
+		d := waltest.New()
+		d.Put(Name, b[:at])
+		j, err := Open(d, life, 4)
+		if at < ends[0] {
+			if _, ok := errors.AsType[*DamageError](err); !ok {
+				t.Fatalf("cut at %d: %v", at, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("cut at %d: %v", at, err)
+		}
+		n := 0
+		for n+1 < len(ends) && ends[n+1] <= at {
+			n++
+		}
+		if got := say(t, j); got != states[n] {
+			t.Fatalf("cut at %d it knows\n%s\nwant\n%s", at, got, states[n])
+		}
+		// What is appended next is not lost behind the torn record.
+		if err := begin(7, 0, 1, "next")(j); err != nil {
+			t.Fatal(err)
+		}
+		if want := say(t, j); say(t, reopen(t, d, 4)) != want {
+			t.Fatalf("cut at %d, what was appended then is lost", at)
+		}
+	}
+}
+
+func TestEveryFlip(t *testing.T) {
+	b, _, _ := whole(t)
+	for bit := range 8 * len(b) {
+		bad := bytes.Clone(b)
+		bad[bit/8] ^= 1 << (bit % 8)
+		d := waltest.New()
+		d.Put(Name, bad)
+		_, err := Open(d, life, 4)
+		if _, ok := errors.AsType[*DamageError](err); !ok {
+			t.Fatalf("bit %d: %v", bit, err)
+		}
+		if !bytes.Equal(d.Get(Name), bad) {
+			t.Fatalf("bit %d: the file is changed", bit)
+		}
+	}
+}
+
+func TestRepair(t *testing.T) {
+	b, ends, states := whole(t)
+	d := waltest.New()
+	d.Put(Name, b)
+	if _, err := Repair(d); err == nil {
+		t.Error("a journal that is whole is repaired")
+	}
+	b[ends[3]+20] ^= 1
+	d.Put(Name, b)
+	aside, err := Repair(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(d.Get(aside), b) {
+		t.Error("what was set aside is not the damaged journal")
+	}
+	if got := say(t, reopen(t, d, 4)); got != states[3] {
+		t.Errorf("after the repair it knows\n%s\nwant\n%s", got, states[3])
+	}
+}
+
+// TestFaults has every step of a life fail, and the process killed or the
+// power lost then. What was acknowledged is known afterwards, and of what was
+// not, at most the one operation that was under way.
+func TestFaults(t *testing.T) {
+	ops := slices.Concat(script[:5], []step{compact(1)}, script[5:], []step{compact(3)}, []step{end(4, 0, 1, "late")})
+	_, j := create(t)
+	states := run(t, j, ops)
+	n := waltest.EachFault(func(d *waltest.Folder) int {
+		if Create(d, life, genesis) != nil {
+			return -1
+		}
+		j, err := Open(d, life, 0)
+		if err != nil {
+			return 0
+		}
+		for i, op := range ops {
+			if op(j) != nil {
+				if begin(99, 0, 1, "")(j) == nil {
+					t.Error("it goes on after an error")
+				}
+				return i
+			}
+		}
+		return len(ops)
+	}, func(when string, done int, found *waltest.Folder) {
+		j, err := Open(found, life, 99)
+		if err != nil {
+			if done >= 0 || !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s, after %d operations: %v", when, done, err)
+			}
+			return
+		}
+		got := say(t, j)
+		if got != states[max(done, 0)] && (done < 0 || got != states[min(done+1, len(states)-1)]) {
+			t.Errorf("%s, after %d operations, it knows\n%s", when, done, got)
+		}
+	})
+	if n < 200 {
+		t.Fatalf("only %d folders were checked", n)
+	}
+}
+
+func hexBlock(t *testing.T, page, info string) []byte {
+	t.Helper()
+	text, err := os.ReadFile("../../../docs/spec/" + page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "\n```"+info+"\n")
+	body, _, ok2 := strings.Cut(rest, "```")
+	if !ok || !ok2 {
+		t.Fatalf("%s has no block %q", page, info)
+	}
+	body = regexp.MustCompile(`#.*`).ReplaceAllString(body, "")
+	b, err := hex.DecodeString(strings.Join(strings.Fields(body), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestSpecExample holds the page to what the code does.
+func TestSpecExample(t *testing.T) {
+	var example Life
+	example.Agent = exampleKey()
+	example.Genesis = verifier.Hash(hexBlock(t, "journal.md", "hex genesis"))
+	d := waltest.New()
+	if err := Create(d, example, Base{4, example.Genesis}); err != nil {
+		t.Fatal(err)
+	}
+	j, err := Open(d, example, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := j.Begin(Begin{Tick: 5, Ordinal: 0, Kind: Payment, Held: 2500, Request: []byte("pay")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.End(id, 2500, []byte("paid")); err != nil {
+		t.Fatal(err)
+	}
+	if want := hexBlock(t, "journal.md", "hex id"); !bytes.Equal(id[:], want) {
+		t.Errorf("the example's id is %v, journal.md has %x", id, want)
+	}
+	if want, got := hexBlock(t, "journal.md", "hex journal"), d.Get(Name); !bytes.Equal(got, want) {
+		t.Errorf("the example's journal is\n%x\njournal.md has\n%x", got, want)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	d := waltest.New()
+	if err := Create(d, life, genesis); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(d.Get(Name))
+	j, err := Open(d, life, 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range script {
+		if err := s(j); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(d.Get(Name))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := waltest.New()
+		d.Put(Name, b)
+		j, err := Open(d, life, math.MaxUint64)
+		if err != nil {
+			return
+		}
+		for _, e := range j.Effects() {
+			if _, err := j.Request(e.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if kept := d.Get(Name); !bytes.HasPrefix(b, kept) {
+			t.Fatal("opening writes")
+		}
+		if j.Held() < 0 {
+			t.Fatal("a negative amount is held")
+		}
+	})
+}
+
+// FuzzRecord has the bytes of one record, with right checksums, which fuzzing the
+// file would not find.
+func FuzzRecord(f *testing.F) {
+	id := EffectID(life.Agent, life.Genesis, 1, 0)
+	f.Add(appendHeader(nil, life, genesis))
+	f.Add(appendBegin(nil, id, &Begin{Tick: 1, Kind: HTTP, Request: []byte("GET")}))
+	f.Add(appendEnd(nil, id, 1, []byte("result")))
+	f.Add(appendResolve(nil, id, Confirmed, 1, "note"))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var again []byte
+		if l, b, err := parseHeader(p); err == nil {
+			again = appendHeader(nil, l, b)
+		} else if len(p) == 0 {
+			return
+		} else if id, b, err := parseBegin(p); p[0] == recordBegin && err == nil {
+			again = appendBegin(nil, id, &b)
+		} else if id, spent, result, err := parseEnd(p); p[0] == recordEnd && err == nil {
+			again = appendEnd(nil, id, spent, result)
+		} else if id, o, tick, note, err := parseResolve(p); p[0] == recordResolve && err == nil {
+			again = appendResolve(nil, id, o, tick, note)
+		} else {
+			return
+		}
+		if !bytes.Equal(again, p) {
+			t.Errorf("%x is written %x", p, again)
+		}
+	})
+}

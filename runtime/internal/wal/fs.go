@@ -1,0 +1,145 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// A Folder is where the files are. Every file of it is written through this
+// interface, so that a test can have each step fail.
+type Folder interface {
+	// Open opens an existing regular file to read and write.
+	Open(name string) (File, error)
+	// Create makes a file to read and write; it fails if the name is taken.
+	Create(name string) (File, error)
+	// Link gives a file a second name; it fails if that is taken.
+	Link(name, second string) error
+	// Rename gives a file another name, and replaces what has it.
+	Rename(from, to string) error
+	Remove(name string) error
+	// Names returns what is in the folder, in order.
+	Names() ([]string, error)
+	// Sync makes the names durable.
+	Sync() error
+}
+
+// A File is an open file.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Size() (int64, error)
+	Truncate(size int64) error
+	// Sync makes the content durable, its length included.
+	Sync() error
+}
+
+// Dir returns the folder that root is open on. Neither a name nor a link leads
+// out of it.
+func Dir(root *os.Root) Folder { return dir{root} }
+
+type dir struct{ root *os.Root }
+
+func (d dir) Open(name string) (File, error) {
+	info, err := d.root.Stat(name) // before it is opened: opening a pipe would wait
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	f, err := d.root.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	return file{f}, nil
+}
+
+func (d dir) Create(name string) (File, error) {
+	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return file{f}, nil
+}
+
+func (d dir) Link(name, second string) error { return d.root.Link(name, second) }
+func (d dir) Rename(from, to string) error   { return d.root.Rename(from, to) }
+func (d dir) Remove(name string) error       { return d.root.Remove(name) }
+
+func (d dir) Names() ([]string, error) {
+	entries, err := fs.ReadDir(d.root.FS(), ".")
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
+}
+
+func (d dir) Sync() error {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+type file struct{ *os.File }
+
+func (f file) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f file) Sync() error { return datasync(f.File) }
+
+// WriteFile makes a whole file under name, durable: it has the content or is not
+// there. next is the name that it has meanwhile; a file of that name is nothing
+// that anybody relies on. With replace, name may be taken.
+func WriteFile(d Folder, next, name string, content io.Reader, replace bool) error {
+	if err := d.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := d.Create(next)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.NewOffsetWriter(f, 0), content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, d.Remove(next))
+	}
+	if replace {
+		err = d.Rename(next, name)
+	} else {
+		err = errors.Join(d.Link(next, name), d.Remove(next))
+	}
+	if err != nil {
+		return err
+	}
+	return d.Sync()
+}
+
+// SetAside gives a damaged file a further name, name.damaged.N, and returns it.
+// Both names are of the same bytes until [WriteFile] replaces the first.
+func SetAside(d Folder, name string) (string, error) {
+	for i := 1; ; i++ {
+		aside := fmt.Sprintf("%s.damaged.%d", name, i)
+		err := d.Link(name, aside)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		return aside, d.Sync()
+	}
+}
