@@ -1,3 +1,6 @@
+// Registers <igor-lineage>. Import element.ts instead to register the class
+// under another name, or later.
+
 import { IgorLineageElement } from "./element.ts";
 
-customElements.define("igor-lineage", IgorLineageElement);
+if (!customElements.get("igor-lineage")) customElements.define("igor-lineage", IgorLineageElement);

@@ -4,8 +4,7 @@
 //	go run ./site/build
 //
 // It writes to dist: npm/, the files of the npm package, and site/, the files of
-// the static site. With -ldflags it prints the linker's flags for the commands,
-// so that their reports name the same version.
+// the static site.
 package main
 
 import (
@@ -25,16 +24,11 @@ import (
 )
 
 func main() {
-	flags := flag.Bool("ldflags", false, "print the linker's flags and do nothing else")
 	out := flag.String("out", "dist", "the `folder` to write to")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintln(os.Stderr, "build: takes no arguments (see -help for its flags)")
 		os.Exit(2)
-	}
-	if *flags {
-		fmt.Println(ldflags())
-		return
 	}
 	if err := build(*out); err != nil {
 		fmt.Fprintln(os.Stderr, "build:", err)
@@ -54,14 +48,17 @@ func build(out string) error {
 		return err
 	}
 	b := bundler{goroot: wasm.goroot, sha256: wasm.sha256}
-	return b.npm(filepath.Join(out, "npm"), wasm)
+	return errors.Join(
+		b.npm(filepath.Join(out, "npm"), wasm),
+		b.site(filepath.Join(out, "site"), wasm),
+	)
 }
 
-// ldflags names the version that reports carry. Commands and WASM are built
-// with the same, so that their reports are the same bytes.
+// ldflags are those of the commands, in the Makefile: the reports of both name
+// the same commit and are the same bytes.
 func ldflags() string {
 	commit := "unknown"
-	if out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").Output(); err == nil {
+	if out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
 		commit = strings.TrimSpace(string(out))
 	}
 	return "-s -w -X igor.dev/verifier.commit=" + commit
@@ -141,7 +138,7 @@ func emptyDir(dir string) error {
 
 // bundle bundles entry points as ES modules, which share what they have in common.
 func (b *bundler) bundle(dir string, platform api.Platform, entries ...string) error {
-	result := api.Build(api.BuildOptions{
+	return failure(api.Build(api.BuildOptions{
 		EntryPoints:       entries,
 		Outdir:            dir,
 		EntryNames:        "[name]",
@@ -161,7 +158,10 @@ func (b *bundler) bundle(dir string, platform api.Platform, entries ...string) e
 		Plugins:           []api.Plugin{b.wasmExec(), forPlatform(platform)},
 		Write:             true,
 		LogLevel:          api.LogLevelSilent,
-	})
+	}))
+}
+
+func failure(result api.BuildResult) error {
 	if len(result.Errors) == 0 {
 		return nil
 	}

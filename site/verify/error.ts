@@ -26,6 +26,8 @@ export type VerifyErrorCode =
 export class VerifyError extends Error {
   override readonly name = "VerifyError";
   readonly code: VerifyErrorCode;
+  /** What is wrong, without what it is about and without the hint. */
+  readonly problem: string;
   /** The file, CAR or URL that it is about. */
   readonly path: string | undefined;
   /** The next step, where there is one. */
@@ -35,6 +37,7 @@ export class VerifyError extends Error {
     const { path, hint, cause } = about;
     super((path ? `${path}: ` : "") + problem + (hint ? ` (${hint})` : ""), cause === undefined ? {} : { cause });
     this.code = code;
+    this.problem = problem;
     this.path = path;
     this.hint = hint;
   }

@@ -18,7 +18,6 @@ export function startWorker(url: URL, receive: (message: unknown) => void, fail:
   worker.on("message", receive);
   worker.on("messageerror", fail);
   worker.on("error", fail);
-  worker.unref();
   return {
     post: (message, transfer) => worker.postMessage(message, transfer),
     busy: (yes) => (yes ? worker.ref() : worker.unref()),

@@ -175,7 +175,10 @@ class Remote implements Channel {
   constructor(url: URL, ready: () => void, failed: (cause: unknown) => void) {
     const receive = (message: unknown) => {
       const { id, result, error } = message as Response;
-      if (id === 0) return ready();
+      if (id === 0) {
+        this.#port.busy(false);
+        return ready();
+      }
       const call = this.#calls.get(id);
       this.#calls.delete(id);
       if (this.#calls.size === 0) this.#port.busy(false);

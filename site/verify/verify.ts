@@ -187,7 +187,7 @@ function ofCAR({ path }: CARSource): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof VerifyError) || error.code !== "malformed-car") throw error;
     const hint = "ask for the file again, or for the checkpoints themselves";
-    throw new VerifyError(error.code, error.message, { path, hint });
+    throw new VerifyError(error.code, error.problem, { path, hint });
   };
 }
 

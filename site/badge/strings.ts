@@ -1,0 +1,101 @@
+import type { ProblemCode } from "../verify/index.ts";
+
+/** The states of a badge. Only `verified` means that the lineage was verified. */
+export type State = "loading" | "verified" | "incomplete" | "invalid" | "error";
+
+/**
+ * The words of a badge, in one language. In braces stands what is put in: {n} a number,
+ * {did}, {tick} and {name} what they say. A plural has a form for each category of
+ * `Intl.PluralRules` that the language has, `other` at least.
+ *
+ * The sentences of the report itself are English in every language.
+ */
+export interface Strings {
+  /** What the badge is about; stands before the state. */
+  readonly lineage: string;
+  readonly states: Readonly<Record<State, string>>;
+  readonly checkpoints: Plural;
+  readonly noGaps: string;
+  readonly by: string;
+  readonly atTick: string;
+  readonly problems: Readonly<Record<ProblemCode, string>>;
+  readonly more: Plural;
+  readonly save: string;
+  readonly close: string;
+  /** The rows of the details. */
+  readonly rows: Readonly<
+    Record<"identity" | "checkpoints" | "ticks" | "size" | "genesis" | "head" | "programs" | "duplicates" | "verifier", string>
+  >;
+  readonly pinned: string;
+  readonly selfAsserted: string;
+  readonly headPinned: string;
+  readonly headUnpinned: string;
+  readonly bytes: Plural;
+  readonly expected: string;
+  readonly found: string;
+}
+
+export type Plural = Readonly<Partial<Record<Intl.LDMLPluralRule, string>> & { other: string }>;
+
+export const english: Strings = {
+  lineage: "agent lineage",
+  states: {
+    loading: "verifying",
+    verified: "verified",
+    incomplete: "incomplete",
+    invalid: "invalid",
+    error: "not verified",
+  },
+  checkpoints: { one: "{n} checkpoint", other: "{n} checkpoints" },
+  noGaps: "no gaps",
+  by: "by {did}, self-asserted",
+  atTick: "at tick {tick}",
+  problems: {
+    empty: "an empty file",
+    truncated: "a truncated file",
+    "unsupported-version": "a file of an unknown version",
+    "unsigned-version": "an unsigned checkpoint",
+    "weak-key": "a weak key",
+    "bad-signature": "a bad signature",
+    "negative-budget": "a negative budget",
+    "negative-price": "a negative price",
+    "identity-mismatch": "another identity",
+    fork: "a fork",
+    "tick-order": "ticks out of order",
+    "missing-genesis": "its beginning is missing",
+    gap: "a gap",
+    "head-not-found": "its head is missing",
+  },
+  more: { one: "and {n} more problem", other: "and {n} more problems" },
+  save: "Save report",
+  close: "Close",
+  rows: {
+    identity: "Identity",
+    checkpoints: "Checkpoints",
+    ticks: "Ticks",
+    size: "Size",
+    genesis: "Genesis",
+    head: "Head",
+    programs: "WASM binaries",
+    duplicates: "Duplicates",
+    verifier: "Verifier",
+  },
+  pinned: "the one that this page expects",
+  selfAsserted: "self-asserted: this page does not say whose history it expects",
+  headPinned: "the checkpoint that this page expects is in it",
+  headUnpinned: "newer checkpoints may exist: this page does not say which it expects",
+  bytes: { one: "{n} byte", other: "{n} bytes" },
+  expected: "expected",
+  found: "found",
+};
+
+/** Puts values in the place of their names. */
+export function fill(text: string, values: Readonly<Record<string, string>>): string {
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => values[name] ?? whole);
+}
+
+/** Writes a number and what it counts. */
+export function count(forms: Plural, n: number, language: string): string {
+  const form = forms[new Intl.PluralRules(language).select(n)] ?? forms.other;
+  return fill(form, { n: new Intl.NumberFormat(language).format(n) });
+}

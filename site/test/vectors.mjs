@@ -1,0 +1,103 @@
+// The repository's test vectors (testdata/vectors/README.md) and real
+// histories, and what igor-verify reports for them.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { root } from "./browser.mjs";
+
+const run = promisify(execFile);
+
+/** Returns all vectors; it is an error that there is none. */
+export async function vectors() {
+  const found = [];
+  for (const [folder, file] of [["testdata/vectors", "vector.json"], ["testdata/histories", "EXPECT.json"]]) {
+    const before = found.length;
+    for (const name of (await readdir(join(root, folder))).sort()) {
+      const text = await readFile(join(root, folder, name, file), "utf8").catch(() => undefined);
+      if (text === undefined) continue;
+      const vector = JSON.parse(text);
+      const whole = file === "vector.json" ? vector : { inputs: ["."], expect: vector };
+      found.push({ name, folder: join(root, folder, name), ...whole });
+    }
+    assert.ok(found.length > before, `no ${file} below ${folder}`);
+  }
+  return found;
+}
+
+/** The inputs of a vector as verifyHistory takes them, their bytes in base64. */
+export async function inputs({ folder, inputs, names = {} }) {
+  const items = [];
+  const path = (file) => names[file] ?? file;
+  for (const input of inputs) {
+    const info = await stat(join(folder, input));
+    if (!info.isDirectory()) {
+      items.push({ name: basename(path(input)), base64: await readFile(join(folder, input), "base64") });
+      continue;
+    }
+    for (const entry of await readdir(join(folder, input), { recursive: true, withFileTypes: true })) {
+      const file = join(entry.parentPath ?? entry.path, entry.name).slice(folder.length + 1);
+      if (!entry.isFile() || !file.endsWith(".ckpt")) continue;
+      const inside = input === "." ? path(file) : path(file).slice(input.length + 1);
+      items.push({ name: inside, base64: await readFile(join(folder, file), "base64") });
+    }
+  }
+  return items;
+}
+
+/**
+ * Builds igor-verify as the version that a report names.
+ *
+ * @returns a function that runs it in a folder
+ */
+export async function igorVerify(t, version) {
+  const commit = /\(commit (\S+),/.exec(version)[1];
+  const dir = await mkdtemp(join(tmpdir(), "igor-verify-"));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const ldflags = `-s -w -X igor.dev/verifier.commit=${commit}`;
+  await run("go", ["build", "-trimpath", "-ldflags", ldflags, "-o", dir, "./cmd/igor-verify"], { cwd: root });
+  return async (cwd, ...args) => {
+    try {
+      const { stdout } = await run(join(dir, "igor-verify"), args, { cwd, maxBuffer: 1 << 28 });
+      return { exit: 0, stdout, stderr: "" };
+    } catch (error) {
+      if (typeof error.code !== "number") throw error;
+      return { exit: error.code, stdout: error.stdout, stderr: error.stderr };
+    }
+  };
+}
+
+/** Runs igor-verify on a vector, under the names that it asks for. */
+export async function command(verify, { folder, inputs, names, args = {} }) {
+  const pins = Object.entries(args).map(([name, value]) => `--${name}=${value}`);
+  if (!names) return verify(folder, "--format=json", ...pins, ...inputs);
+  const copy = await mkdtemp(join(tmpdir(), "igor-vector-"));
+  try {
+    await cp(folder, copy, { recursive: true });
+    for (const [from, to] of Object.entries(names)) {
+      await mkdir(dirname(join(copy, to)), { recursive: true });
+      await rename(join(copy, from), join(copy, to));
+    }
+    return await verify(copy, "--format=json", ...pins, ...inputs);
+  } finally {
+    await rm(copy, { recursive: true, force: true });
+  }
+}
+
+/** Holds what verifyHistory gave, a report's JSON or an error, against igor-verify and the vector. */
+export function check({ expect }, { json, error }, cli) {
+  assert.equal(cli.exit, expect.exit);
+  if (expect.exit === 2) {
+    assert.equal(json, undefined);
+    assert.equal(error.name, "VerifyError");
+    const words = error.code === "malformed-car" ? `${error.path}: ${error.problem}\nhint: ${error.hint}\n` : error.problem;
+    if (["malformed-car", "bad-pin"].includes(error.code)) assert.ok(cli.stderr.includes(words), `${cli.stderr}\n${words}`);
+    return;
+  }
+  assert.equal(error, undefined);
+  assert.equal(json, cli.stdout);
+  assert.equal(JSON.parse(json).verdict, expect.verdict);
+}
