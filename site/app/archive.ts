@@ -308,14 +308,15 @@ function parseHeader(b: Uint8Array, limits: Limits): { name: string; size: numbe
 }
 
 function metaName(type: string, bytes: Uint8Array): string {
-  const text = new TextDecoder().decode(bytes);
-  if (type === "L") return text.replace(/\0.*$/s, "");
-  // A pax record: its own length, a space, key=value, a line feed.
-  for (let at = 0; at < text.length; ) {
-    const space = text.indexOf(" ", at);
-    const length = parseInt(text.slice(at, space), 10);
-    if (space < 0 || !(length > 0)) return "";
-    const record = text.slice(space + 1, at + length - 1);
+  const utf8 = (part: Uint8Array) => new TextDecoder().decode(part);
+  if (type === "L") return utf8(bytes).replace(/\0.*$/s, "");
+  // Pax records, each: its own length in bytes, a space, key=value, a line feed.
+  for (let at = 0; at < bytes.length; ) {
+    const space = bytes.indexOf(0x20, at);
+    if (space < 0) return "";
+    const length = parseInt(utf8(bytes.subarray(at, space)), 10);
+    if (!(length > 0)) return "";
+    const record = utf8(bytes.subarray(space + 1, at + length - 1));
     if (record.startsWith("path=")) return record.slice(5);
     at += length;
   }

@@ -17,8 +17,13 @@ export function h<Tag extends keyof HTMLElementTagNameMap>(
     else if (value === true) element.setAttribute(name, "");
     else if (value !== undefined && value !== false) element.setAttribute(name, String(value));
   }
-  element.append(...children.filter((child) => child !== undefined && child !== false));
+  fill(element, ...children);
   return element;
+}
+
+/** Puts the children, of which some may not be wanted, in the place of those that there are. */
+export function fill(element: Element, ...children: Child[]): void {
+  element.replaceChildren(...children.filter((child) => child !== undefined && child !== false));
 }
 
 /** Returns the element with an id, which the page is known to have. */
@@ -28,7 +33,7 @@ export function byID<Type extends HTMLElement = HTMLElement>(id: string): Type {
   return element as Type;
 }
 
-export type Mark = "verified" | "incomplete" | "invalid" | "error" | "open";
+export type Mark = "verified" | "incomplete" | "invalid" | "error" | "yes" | "open";
 
 /** The shape that stands for a verdict; layout.html has the drawings. */
 export function mark(kind: Mark): SVGSVGElement {

@@ -1,5 +1,5 @@
 // Package pages renders the HTML of the verification site: the pages beside
-// this file, and docs/spec. It is part of the site's build and of no program
+// this file, docs/ci.md and docs/spec. It is part of the site's build and of no program
 // that runs elsewhere.
 package pages
 
@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
-	"path"
 	"strings"
 )
 
@@ -61,7 +60,7 @@ var all = []page{
 	{"embed.html", "embed.html", "Igor: embed a lineage badge",
 		"A badge that verifies an agent’s lineage in the reader’s browser, in two lines of HTML.",
 		[]string{"site.css", "text.css"}, []string{"embed.js"}},
-	{"ci.html", "ci.html", "Igor: verify in CI",
+	{"ci.html", "document.html", "Igor: verify in CI",
 		"Check an agent’s history in continuous integration and on the command line.",
 		[]string{"site.css", "text.css"}, []string{"text.js"}},
 	{"specs/index.html", "specs.html", "Igor: the specifications",
@@ -93,9 +92,13 @@ func nav(at string) []navItem {
 }
 
 // Render returns the site's pages and samples, by their paths in the site.
-// Specs is docs/spec, and histories testdata/histories.
-func Render(specs, histories fs.FS, build Build) (map[string][]byte, error) {
+// Docs is the folder docs, and histories testdata/histories.
+func Render(docs, histories fs.FS, build Build) (map[string][]byte, error) {
 	samples, err := makeSamples(histories)
+	if err != nil {
+		return nil, err
+	}
+	specs, err := fs.Sub(docs, "spec")
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +106,14 @@ func Render(specs, histories fs.FS, build Build) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	ci, err := readDocument(docs, "ci.md")
+	if err != nil {
+		return nil, err
+	}
 	site := make(map[string][]byte)
 	for _, s := range samples {
-		site[path.Join("samples", s.File)] = s.bytes
+		site["samples/"+s.CAR] = s.car
+		site["samples/"+s.File] = s.bytes
 	}
 	for _, name := range []string{"icon.svg", "manifest.webmanifest"} {
 		if site[name], err = sources.ReadFile(name); err != nil {
@@ -113,7 +121,7 @@ func Render(specs, histories fs.FS, build Build) (map[string][]byte, error) {
 		}
 	}
 	for _, p := range all {
-		content, err := execute(p.source, map[string]any{"Samples": samples, "Specs": documents})
+		content, err := execute(p.source, map[string]any{"Samples": samples, "Specs": documents, "Document": ci})
 		if err != nil {
 			return nil, err
 		}

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"path"
+	"strings"
 
 	"igor.dev/verifier"
 )
@@ -17,7 +19,9 @@ type sample struct {
 	Verdict string // that it has to have
 	DID     string // that the page pins, or ""
 	Head    string
+	CAR     string // the same as a CAR, in samples/
 	bytes   []byte
+	car     []byte
 }
 
 type namedFile struct {
@@ -63,9 +67,12 @@ func makeSamples(histories fs.FS) ([]sample, error) {
 			bytes: zipped(forked)},
 	}
 	for i, files := range [][]namedFile{whole, tampered, heartbeat[:len(heartbeat)-4], forked} {
-		if err := samples[i].check(files); err != nil {
+		s := &samples[i]
+		if err := s.check(files); err != nil {
 			return nil, err
 		}
+		s.car = car(files)
+		s.CAR = strings.TrimSuffix(s.File, path.Ext(s.File)) + ".car"
 	}
 	return samples, nil
 }
@@ -98,12 +105,12 @@ func readHistory(histories fs.FS, name string) ([]namedFile, error) {
 		return nil, fmt.Errorf("pages: the history %s has %d checkpoints, too few for a sample", name, len(paths))
 	}
 	var files []namedFile
-	for _, p := range paths {
-		b, err := fs.ReadFile(histories, p)
+	for _, file := range paths {
+		b, err := fs.ReadFile(histories, file)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, namedFile{p[len(name)+1:], b})
+		files = append(files, namedFile{path.Base(file), b})
 	}
 	return files, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/yuin/goldmark/text"
 )
 
-// A document is one page of docs/spec.
+// A document is one page of docs.
 type document struct {
 	Path     string // in specs/
 	Title    string
@@ -40,18 +40,26 @@ func readSpecs(specs fs.FS) ([]document, error) {
 			continue
 		}
 		done[name] = true
-		source, err := fs.ReadFile(specs, name)
+		d, err := readDocument(specs, name)
 		if err != nil {
-			return nil, fmt.Errorf("pages: %w", err)
-		}
-		d, err := convert(source)
-		if err != nil {
-			return nil, fmt.Errorf("pages: %s: %w", name, err)
+			return nil, err
 		}
 		d.Path = strings.TrimSuffix(name, ".md") + ".html"
 		documents = append(documents, d)
 	}
 	return documents, nil
+}
+
+func readDocument(docs fs.FS, name string) (document, error) {
+	source, err := fs.ReadFile(docs, name)
+	if err != nil {
+		return document{}, fmt.Errorf("pages: %w", err)
+	}
+	d, err := convert(source)
+	if err != nil {
+		return document{}, fmt.Errorf("pages: %s: %w", name, err)
+	}
+	return d, nil
 }
 
 var markdown = goldmark.New(
@@ -81,8 +89,11 @@ func convert(source []byte) (d document, err error) {
 				d.Summary = plain(n, source)
 			}
 		case *ast.Link:
-			// The specs link to each other as files of the repository.
+			// The documents link to each other as files of docs, of which spec is specs here.
 			if to, rest, ok := strings.Cut(string(n.Destination), ".md"); ok && !strings.Contains(to, ":") {
+				if name, ok := strings.CutPrefix(to, "spec/"); ok {
+					to = "specs/" + name
+				}
 				n.Destination = []byte(to + ".html" + rest)
 			}
 		}

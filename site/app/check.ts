@@ -1,0 +1,115 @@
+// The page's own use of the verifier: a run that keeps what is shown later.
+
+import type { Inspection } from "../verify/inspect.ts";
+import type { Named } from "../verify/input.ts";
+import { Pool } from "../verify/pool.ts";
+import { parseReport, type Report } from "../verify/report.ts";
+import { run, type Batch, type Options } from "../verify/verify.ts";
+import { blobs, Life } from "./life.ts";
+
+/** Findings that are handed to the verifier at once. */
+const batchLength = 4096;
+
+const pool = new Pool();
+
+/** A verified history, as the page shows it. */
+export interface Checked {
+  readonly report: Report;
+  readonly life: Life;
+  /** What it was verified with. */
+  readonly pins: { did: string; head: string };
+  /** Whether it can be written as a CAR. */
+  readonly saveable: boolean;
+  /** Writes it as a CAR. */
+  save(): Promise<Blob>;
+  inspect(bytes: Uint8Array): Promise<Inspection>;
+  relink(row: number, bytes: Uint8Array): Promise<Report>;
+}
+
+export async function check(items: AsyncIterable<Named & { bytes: Blob }>, options: Options): Promise<Checked> {
+  const batches: Batch[] = [];
+  blobs.clear();
+  const input = async function* () {
+    for await (const item of items) {
+      if (item.name.endsWith(".car")) blobs.set(item.name, item.bytes);
+      yield item;
+    }
+  };
+  const pins = { did: options.did ?? "", head: options.head ?? "" };
+  const { report, path } = await run(
+    pool,
+    input(),
+    options,
+    async ({ linker, run, report }) => ({ report, path: await linker.call("path", [run]) }),
+    // The findings go on to another worker, and out of reach here.
+    ({ findings, from }) => batches.push({ findings: findings.slice(), from }),
+  );
+  const life = Life.from(batches);
+  return {
+    report,
+    life,
+    pins,
+    saveable: path.length > 0,
+    save: () => save(life, path),
+    inspect,
+    relink: (row, bytes) => relink(life, row, bytes, pins),
+  };
+}
+
+async function inspect(bytes: Uint8Array): Promise<Inspection> {
+  const linker = await pool.linker();
+  return JSON.parse(await linker.call("inspect", [bytes])) as Inspection;
+}
+
+/** The numbers of this page's own runs; those of verify.ts are above zero. */
+let lastRun = 0;
+
+/** Opens an instance of the verifier for a history, and closes it in the end. */
+async function session<T>(pins: Checked["pins"], f: (linker: Awaited<ReturnType<Pool["linker"]>>, run: number) => Promise<T>): Promise<T> {
+  const linker = await pool.linker();
+  const run = --lastRun;
+  try {
+    await linker.call("open", [run, pins.did, pins.head]);
+    return await f(linker, run);
+  } finally {
+    linker.call("close", [run]).catch(() => {}); // a broken worker holds nothing
+  }
+}
+
+/** Links the life once more, with another finding in the place of one. */
+async function relink(life: Life, row: number, bytes: Uint8Array, pins: Checked["pins"]): Promise<Report> {
+  return session(pins, async (linker, run) => {
+    const changed = await linker.call("examine", [Uint32Array.of(bytes.length), bytes]);
+    for (let from = 0; from < life.length; from += batchLength) {
+      const to = Math.min(from + batchLength, life.length);
+      const findings = life.findings(from, to);
+      if (row >= from && row < to) findings.set(changed, ((row - from) * findings.length) / (to - from));
+      const names = Array.from({ length: to - from }, (_, i) => life.name(from + i));
+      await linker.call("add", [run, findings, names], [findings.buffer]);
+    }
+    return parseReport(await linker.call("link", [run, pins.did, pins.head]));
+  });
+}
+
+async function save(life: Life, path: Uint8Array<ArrayBuffer>): Promise<Blob> {
+  const hashSize = 32;
+  return session({ did: "", head: "" }, async (linker, run) => {
+    const parts: BlobPart[] = [await linker.call("carStart", [run, path.slice(-hashSize)])];
+    for (let from = 0; from < path.length; from += batchLength * hashSize) {
+      const hashes = path.subarray(from, from + batchLength * hashSize);
+      const claims = new Uint8Array((hashes.length / hashSize) * (hashSize + 4));
+      const view = new DataView(claims.buffer);
+      const blocks: BlobPart[] = [];
+      for (let i = 0; i < hashes.length / hashSize; i++) {
+        const hash = hashes.subarray(i * hashSize, (i + 1) * hashSize);
+        const block = await life.part(hash);
+        claims.set(hash, i * (hashSize + 4));
+        view.setUint32(i * (hashSize + 4) + hashSize, block.size, true);
+        blocks.push(block.part);
+      }
+      const starts = await linker.call("carBlocks", [run, claims]);
+      starts.forEach((start, i) => parts.push(start, blocks[i]!));
+    }
+    return new Blob(parts, { type: "application/vnd.ipld.car" });
+  });
+}

@@ -1,0 +1,330 @@
+// The Verify page.
+
+import { VerifyError } from "../verify/error.ts";
+import { reportJSON } from "../verify/report.ts";
+import { check, type Checked } from "./check.ts";
+import { fromFiles, fromTransfer, items, type Found } from "./collect.ts";
+import { byID, count, download, h, mark, size } from "./dom.ts";
+import { goToInspector, inspector } from "./inspector.ts";
+import { historyURL, loadPage } from "./link.ts";
+import { offline } from "./offline.ts";
+import { badgeSVG } from "./svg.ts";
+import { timeline } from "./timeline.ts";
+import { problemsSection, summary, verdictPanel } from "./verdict.ts";
+
+/** How much is loaded from an address. */
+const maxLoad = 2 ** 30;
+
+/** Progress is shown, and read out, so often, in milliseconds. */
+const showEvery = 60;
+
+const idle = byID("idle");
+const busy = byID("busy");
+const result = byID("result");
+const drop = byID("drop");
+const filesInput = byID<HTMLInputElement>("files");
+const folderInput = byID<HTMLInputElement>("folder");
+const pinDID = byID<HTMLInputElement>("pin-did");
+const pinHead = byID<HTMLInputElement>("pin-head");
+const pinError = byID("pin-error");
+
+type Source = () => AsyncIterable<Found>;
+
+let stop: AbortController | undefined;
+let checked: Checked | undefined;
+
+/** Shows one of the page's three states. */
+function show(state: HTMLElement): void {
+  for (const each of [idle, busy, result]) each.hidden = each !== state;
+}
+
+/** Verifies whatever was given, however it was given. */
+async function verify(source: Source, pins = { did: pinDID.value.trim(), head: pinHead.value.trim() }): Promise<void> {
+  stop?.abort();
+  const controller = new AbortController();
+  stop = controller;
+  checked = undefined;
+  pinError.textContent = "";
+  for (const field of [pinDID, pinHead]) field.removeAttribute("aria-invalid");
+  const progress = new Progress();
+  const began = performance.now();
+  try {
+    const done = await check(items(source(), controller.signal), {
+      ...pins,
+      signal: controller.signal,
+      onProgress: (now) => progress.update(now.checkpoints, now.bytes),
+    });
+    if (stop !== controller) return;
+    checked = done;
+    showResult(done, (performance.now() - began) / 1000);
+  } catch (error) {
+    if (stop !== controller) return;
+    if (controller.signal.aborted) showIdle("Stopped. Nothing was decided.");
+    else if (error instanceof VerifyError && error.code === "bad-pin") showBadPin(error, pins);
+    else showError(error);
+  } finally {
+    progress.end();
+    if (stop === controller) stop = undefined;
+  }
+}
+
+/** The progress, which is only shown once it takes long enough to be seen. */
+class Progress {
+  #timer: ReturnType<typeof setInterval>;
+  #checkpoints = 0;
+  #bytes = 0;
+
+  constructor() {
+    let shown = false;
+    const focused = document.activeElement;
+    this.#timer = setInterval(() => {
+      if (!shown) {
+        show(busy);
+        if (focused instanceof HTMLElement && focused !== document.body) byID("stop").focus();
+        shown = true;
+      }
+      byID("busy-count").textContent = count(this.#checkpoints, "checkpoint");
+      byID("busy-bytes").textContent = size(this.#bytes);
+    }, showEvery);
+  }
+
+  update(checkpoints: number, bytes: number): void {
+    this.#checkpoints = checkpoints;
+    this.#bytes = bytes;
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+  }
+}
+
+function showIdle(message = ""): void {
+  result.replaceChildren();
+  show(idle);
+  byID("live").textContent = message;
+  scrollTo(0, 0);
+  byID("pick-files").focus({ preventScroll: true });
+}
+
+function showBadPin(error: VerifyError, pins: { did: string; head: string }): void {
+  showIdle();
+  byID<HTMLDetailsElement>("pins").open = true;
+  const field = /\bDID\b|did:key/.test(error.message) || !pins.head ? pinDID : pinHead;
+  field.setAttribute("aria-invalid", "true");
+  pinError.textContent = `${error.message}.`;
+  field.focus();
+}
+
+function again(): HTMLElement {
+  return h("button", { type: "button", class: "primary", click: () => showIdle() }, "Verify another");
+}
+
+/** No verdict: neither good nor bad. */
+function showError(error: unknown): void {
+  const known = error instanceof VerifyError;
+  const hint = known ? error.hint : undefined;
+  let problem = known ? error.message : `the page failed: ${String(error)}`;
+  if (hint && problem.endsWith(` (${hint})`)) problem = problem.slice(0, -hint.length - 3);
+  const heading = h("h2", { id: "verdict", tabindex: -1 }, "No verdict");
+  result.replaceChildren(
+    h(
+      "section",
+      { class: "verdict error", "aria-labelledby": "verdict" },
+      h("div", { class: "head" }, mark("error"), h("div", {}, heading, h("p", { class: "sum" }, "Nothing was verified, and nothing was found wrong."))),
+      h(
+        "div",
+        { class: "body" },
+        h("div", {}, h("p", { class: "mono" }, `${problem}`), hint ? h("p", { class: "hint" }, `What to do: ${hint}.`) : undefined),
+      ),
+    ),
+    h("div", { class: "actions" }, again()),
+  );
+  present(heading);
+}
+
+function present(heading: HTMLElement): void {
+  show(result);
+  scrollTo(0, 0);
+  heading.focus({ preventScroll: true });
+}
+
+function showResult(done: Checked, seconds: number): void {
+  const { report, life } = done;
+  const inspect = inspector(life, report, done, (row) => picture.select(row));
+  const open = (row: number) => {
+    goToInspector();
+    inspect.open(row).catch(showError);
+  };
+  const picture = timeline(life, report, open);
+  const saving = h("button", { type: "button", disabled: !done.saveable }, "Save as one CAR");
+  saving.addEventListener("click", async () => {
+    saving.disabled = true;
+    try {
+      download(`${name(done)}.car`, await done.save());
+    } catch (error) {
+      showError(error);
+    } finally {
+      saving.disabled = false;
+    }
+  });
+  const panel = verdictPanel(report, seconds);
+  result.replaceChildren(
+    panel,
+    h(
+      "div",
+      { class: "actions" },
+      again(),
+      saving,
+      h("button", { type: "button", click: () => download(`${name(done)}.report.json`, new Blob([reportJSON(report)], { type: "application/json" })) }, "Save the report"),
+      h("button", { type: "button", click: () => download(`${name(done)}.svg`, new Blob([badgeSVG(report)], { type: "image/svg+xml" })) }, "Save the badge"),
+      !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),
+    ),
+  );
+  if (report.problems.length > 0) {
+    result.append(
+      problemsSection(report, (problem) => {
+        const row = life.find(problem);
+        return row === undefined ? undefined : () => open(row);
+      }),
+    );
+  }
+  result.append(picture.element, inspect.element);
+  const first = report.problems.find((problem) => problem.name !== undefined);
+  inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(showError);
+  byID("live").textContent = `${report.verdict}: ${summary(report)}`;
+  present(panel.querySelector("h2")!);
+}
+
+/** A name for what is saved: the end of the DID, and the last tick. */
+function name({ report }: Checked): string {
+  const who = report.did ? report.did.slice(-8) : "unknown";
+  return report.lastTick === undefined ? `igor-${who}` : `igor-${who}-${report.lastTick}`;
+}
+
+// Drop, on the whole page.
+
+let depth = 0; // of elements inside the page that are dragged over
+const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
+
+addEventListener("dragenter", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  depth++;
+  drop.classList.add("over");
+  byID("drop-title").textContent = "Let go to verify";
+});
+
+function dragEnded(): void {
+  depth = 0;
+  drop.classList.remove("over");
+  byID("drop-title").textContent = "Drop a folder or files here";
+}
+
+addEventListener("dragleave", (event) => {
+  if (hasFiles(event) && --depth <= 0) dragEnded();
+});
+addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  event.dataTransfer!.dropEffect = "copy";
+});
+addEventListener("drop", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  dragEnded();
+  void verify(fromTransfer(event.dataTransfer!));
+});
+addEventListener("paste", (event) => {
+  if (!event.clipboardData?.types.includes("Files")) return;
+  event.preventDefault();
+  void verify(fromTransfer(event.clipboardData));
+});
+
+// Choose.
+
+byID("pick-files").addEventListener("click", () => filesInput.click());
+byID("pick-folder").addEventListener("click", () => folderInput.click());
+for (const input of [filesInput, folderInput]) {
+  input.addEventListener("change", () => {
+    if (!input.files?.length) return;
+    const source = fromFiles(input.files);
+    input.value = ""; // so that the same choice counts again
+    void verify(source);
+  });
+}
+
+byID("stop").addEventListener("click", () => stop?.abort());
+
+// Samples.
+
+for (const button of document.querySelectorAll<HTMLButtonElement>("[data-sample]")) {
+  const { sample, did, head } = button.dataset;
+  button.addEventListener("click", () => {
+    const source = () => loaded(new URL(`samples/${sample}`, document.baseURI), sample!);
+    void verify(source, { did: did ?? "", head: head ?? "" });
+  });
+}
+
+/** Loads a history, within a limit. */
+async function* loaded(url: URL, name: string): AsyncGenerator<Found> {
+  const signal = stop?.signal;
+  const fail = (problem: string, hint: string, cause?: unknown) => new VerifyError("unreadable", problem, { path: url.href, hint, cause });
+  let response: Response;
+  try {
+    response = await fetch(url, { ...(signal && { signal }), credentials: "omit", referrerPolicy: "no-referrer" });
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw fail("could not be loaded", "check the address, and that its server lets other pages read it (CORS)", cause);
+  }
+  if (!response.ok || !response.body) throw fail(`could not be loaded: HTTP status ${response.status}`, "check the address");
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let total = 0;
+  const reader = response.body.getReader();
+  for (;;) {
+    let piece: ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
+    try {
+      piece = await reader.read();
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw fail("the connection broke", "try again", cause);
+    }
+    if (piece.done) break;
+    total += piece.value.length;
+    if (total > maxLoad) {
+      await reader.cancel();
+      throw new VerifyError("too-large", "over 1 GiB", { path: url.href, hint: "download it, and drop the file" });
+    }
+    parts.push(piece.value);
+  }
+  yield { name, file: new Blob(parts, { type: response.headers.get("content-type") ?? "" }), folder: "" };
+}
+
+// A link with ?history=URL, and pins in a link.
+
+const parameters = new URLSearchParams(location.search);
+pinDID.value = parameters.get("did") ?? "";
+pinHead.value = parameters.get("head") ?? "";
+byID<HTMLDetailsElement>("pins").open = pinDID.value !== "" || pinHead.value !== "";
+
+const url = historyURL();
+if (parameters.has("history")) {
+  if (!url) showError(new VerifyError("unreadable", "the link names no address that can be loaded", { hint: "check the part after ?history=" }));
+  else if (!location.pathname.endsWith(`/${loadPage}`)) location.replace(new URL(`${loadPage}${location.search}`, document.baseURI));
+  else ask(url);
+}
+
+function ask(url: URL): void {
+  byID("ask").hidden = false;
+  byID("ask-url").textContent = url.href;
+  byID("ask-yes").addEventListener("click", () => {
+    const file = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
+    void verify(() => loaded(url, file || "history"));
+  });
+  byID("ask-no").addEventListener("click", () => {
+    byID("ask").hidden = true;
+    byID("pick-files").focus();
+  });
+  byID("ask-yes").focus();
+}
+
+offline();

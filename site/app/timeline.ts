@@ -1,0 +1,520 @@
+// The life as a picture: ticks on the axis, the budget as a line, the agent's
+// binaries as a band below, and everything wrong or missing where it is.
+
+import uPlot from "uplot";
+import type { Report } from "../verify/report.ts";
+import { h } from "./dom.ts";
+import { money, short } from "./format.ts";
+import type { Life } from "./life.ts";
+import { isMissing } from "./verdict.ts";
+
+/** The strips above and below the budget, in CSS pixels. */
+const laneHeight = 24;
+const bandHeight = 12;
+
+/** Checkpoints are drawn as points while at least so many pixels are between them. */
+const pointSpacing = 7;
+
+export interface Timeline {
+  element: HTMLElement;
+  /** Moves the cursor to a row, without opening it. */
+  select(row: number): void;
+}
+
+/** Draws a life. Open is called with the row that the visitor wants to see. */
+export function timeline(life: Life, report: Report, open: (row: number) => void): Timeline {
+  const model = new Model(life, report);
+  const plot = h("div", {
+    class: "plot",
+    tabindex: 0,
+    role: "slider",
+    "aria-label": "Checkpoint on the timeline",
+    "aria-describedby": "timeline-keys",
+    "aria-valuemin": 1,
+    "aria-valuemax": life.length,
+  });
+  const readout = h("div", { class: "readout" });
+  const zoomIn = h("button", { type: "button", class: "quiet", "aria-label": "Zoom in" }, "+");
+  const zoomOut = h("button", { type: "button", class: "quiet", "aria-label": "Zoom out" }, "−");
+  const whole = h("button", { type: "button", class: "quiet" }, "Whole life");
+  const element = h(
+    "section",
+    { class: "section", "aria-labelledby": "timeline" },
+    h("h2", { id: "timeline" }, "The life"),
+    h(
+      "p",
+      { class: "hint", id: "timeline-keys" },
+      "The budget over its ticks. Drag over a part to see it larger. Keys: arrows move, + and − zoom, Enter inspects.",
+    ),
+    h("div", { class: "panel timeline" }, h("div", { class: "bar" }, legend(model), h("div", { class: "zoom" }, zoomOut, zoomIn, whole)), plot, readout),
+  );
+
+  let current = model.first;
+  let chart: uPlot | undefined;
+
+  const select = (row: number, moveCursor = true) => {
+    current = row;
+    const name = life.title(row);
+    const parsed = life.parsed(row);
+    const state = model.problemText(row) ?? (life.authentic(row) ? "signature valid" : "not signed");
+    plot.setAttribute("aria-valuenow", String(row + 1));
+    plot.setAttribute(
+      "aria-valuetext",
+      parsed ? `tick ${life.tick(row)}, budget ${money(life.budget(row))}, ${state}, ${name}` : `${name}, ${state}`,
+    );
+    const fact = (label: string, value: string) => h("span", { class: "num" }, h("b", {}, `${label} `), value);
+    readout.replaceChildren(
+      ...(parsed ? [fact("Tick", String(life.tick(row))), fact("Budget", money(life.budget(row)))] : []),
+      h("span", {}, state),
+      h("span", { class: "name mono" }, life.name(row) || short(name)),
+      h("button", { type: "button", class: "quiet", click: () => open(row) }, "Inspect"),
+    );
+    if (moveCursor && chart) {
+      const x = model.x[row]!;
+      const { min, max } = chart.scales["x"]!;
+      if (x < min! || x > max!) {
+        const half = (max! - min!) / 2;
+        model.zoom(chart, x - half, x + half);
+      }
+      chart.setCursor({ left: chart.valToPos(x, "x"), top: 0 }, false);
+    }
+  };
+
+  const draw = () => {
+    chart?.destroy();
+    chart = new uPlot(options(model, plot.clientWidth || 600), model.data, plot);
+    chart.over.addEventListener("click", () => {
+      if (chart!.select.width === 0 && typeof chart!.cursor.left === "number" && chart!.cursor.left >= 0) {
+        open(model.nearest(chart!.posToVal(chart!.cursor.left, "x")));
+      }
+    });
+    chart.over.addEventListener("pointermove", () => {
+      const { left } = chart!.cursor;
+      if (typeof left === "number" && left >= 0) select(model.nearest(chart!.posToVal(left, "x")), false);
+    });
+  };
+
+  const zoomBy = (factor: number) => {
+    if (!chart) return;
+    const { min, max } = chart.scales["x"]!;
+    const centre = Math.min(Math.max(model.x[current]!, min!), max!);
+    model.zoom(chart, centre - (centre - min!) * factor, centre + (max! - centre) * factor);
+  };
+  zoomIn.addEventListener("click", () => zoomBy(0.5));
+  zoomOut.addEventListener("click", () => zoomBy(2));
+  whole.addEventListener("click", () => chart && model.zoom(chart, -Infinity, Infinity));
+
+  plot.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const page = Math.max(1, Math.round(life.length / 20));
+    const steps: Record<string, () => void> = {
+      ArrowRight: () => select(Math.min(current + 1, life.length - 1)),
+      ArrowUp: () => select(Math.min(current + 1, life.length - 1)),
+      ArrowLeft: () => select(Math.max(current - 1, 0)),
+      ArrowDown: () => select(Math.max(current - 1, 0)),
+      PageUp: () => select(Math.min(current + page, life.length - 1)),
+      PageDown: () => select(Math.max(current - page, 0)),
+      Home: () => select(0),
+      End: () => select(life.length - 1),
+      Enter: () => open(current),
+      "+": () => zoomBy(0.5),
+      "=": () => zoomBy(0.5),
+      "-": () => zoomBy(2),
+      "0": () => chart && model.zoom(chart, -Infinity, Infinity),
+    };
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    step();
+  });
+
+  // The chart has the width of its place, and the colours of the theme.
+  let width = 0;
+  new ResizeObserver(() => {
+    if (plot.clientWidth === width || plot.clientWidth === 0) return;
+    width = plot.clientWidth;
+    if (chart) chart.setSize({ width, height: heightFor(width) });
+    else draw();
+    select(current);
+  }).observe(plot);
+  const themes = matchMedia("(prefers-color-scheme: dark)");
+  const recolour = () => {
+    if (!plot.isConnected) return themes.removeEventListener("change", recolour);
+    draw();
+    select(current);
+  };
+  themes.addEventListener("change", recolour);
+  select(current);
+  return { element, select };
+}
+
+function heightFor(width: number): number {
+  return width < 520 ? 250 : 320;
+}
+
+/** What is drawn, in the chart's terms. */
+class Model {
+  readonly life: Life;
+  readonly report: Report;
+  /** Each row's place on the axis: ticks since the first one. */
+  readonly x: Float64Array;
+  readonly base: bigint;
+  readonly last: number;
+  readonly data: uPlot.AlignedData;
+  /** The row that is shown first: that of the first problem. */
+  readonly first: number;
+  readonly problems: { row: number; missing: boolean; fork: boolean; text: string }[] = [];
+  /** Branches beside the main line, each from the predecessor that it shares. */
+  readonly branches: number[][] = [];
+  /** Rows before which something is missing. */
+  readonly gaps: number[] = [];
+  readonly segments: { from: number; to: number; hue: number; hash: string }[] = [];
+  readonly hashes: string[] = [];
+  readonly #texts = new Map<number, string>();
+  readonly #byX: Uint32Array;
+
+  constructor(life: Life, report: Report) {
+    this.life = life;
+    this.report = report;
+    // A forged tick may be anything; what was signed says where the axis begins and ends.
+    this.base = BigInt(report.firstTick ?? 0);
+    this.last = Math.max(1, Number(BigInt(report.lastTick ?? 0) - this.base));
+    this.x = new Float64Array(life.length);
+    for (let row = 0; row < life.length; row++) {
+      const x = life.parsed(row) ? Number(life.tick(row) - this.base) : 0;
+      this.x[row] = Math.min(Math.max(x, 0), this.last);
+    }
+    this.#byX = Uint32Array.from(this.x, (_, row) => row).sort((a, b) => this.x[a]! - this.x[b]! || a - b);
+
+    for (const problem of report.problems) {
+      const row = problem.name === undefined ? undefined : life.find(problem.name);
+      const missing = isMissing(problem);
+      if (row === undefined) continue;
+      if (missing) this.gaps.push(row);
+      this.problems.push({ row, missing, fork: problem.code === "fork", text: problem.code });
+      this.#texts.set(row, [this.#texts.get(row), problem.code].filter(Boolean).join(", "));
+    }
+    this.first = this.problems[0]?.row ?? 0;
+
+    const side = this.#findBranches();
+    const budget: (number | null)[] = Array.from(this.#byX, (row) =>
+      life.authentic(row) && !side[row] ? Number(life.budget(row)) : null,
+    );
+    this.data = [Float64Array.from(this.#byX, (row) => this.x[row]!), budget];
+
+    for (const { wasmHash, firstTick, lastTick } of report.segments) {
+      let hue = this.hashes.indexOf(wasmHash);
+      if (hue < 0 && this.hashes.length < 64) hue = this.hashes.push(wasmHash) - 1;
+      this.segments.push({
+        from: Number(BigInt(firstTick) - this.base),
+        to: Number(BigInt(lastTick) - this.base),
+        hue: Math.max(hue, 0),
+        hash: wasmHash,
+      });
+    }
+  }
+
+  /** Marks the rows of branches, which begin where the report says fork. */
+  #findBranches(): Uint8Array {
+    const { life } = this;
+    const side = new Uint8Array(life.length);
+    const branchOf = new Map<number, number[]>(); // by its last row
+    const roots = new Set(this.problems.filter(({ fork }) => fork).map(({ row }) => row));
+    if (roots.size === 0) return side;
+    for (let row = 0; row < life.length; row++) {
+      const parent = life.parent(row);
+      if (roots.has(row)) {
+        side[row] = 1;
+        const branch = parent >= 0 ? [parent, row] : [row];
+        this.branches.push(branch);
+        branchOf.set(row, branch);
+      } else if (parent >= 0 && side[parent] && life.authentic(row)) {
+        side[row] = 1;
+        const branch = branchOf.get(parent) ?? [parent];
+        branchOf.delete(parent);
+        branch.push(row);
+        branchOf.set(row, branch);
+      }
+    }
+    return side;
+  }
+
+  problemText(row: number): string | undefined {
+    return this.#texts.get(row);
+  }
+
+  /** The row nearest to a place on the axis. */
+  nearest(x: number): number {
+    let [low, high] = [0, this.#byX.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.x[this.#byX[middle]!]! < x) low = middle + 1;
+      else high = middle;
+    }
+    const [after, before] = [this.#byX[low]!, this.#byX[Math.max(low - 1, 0)]!];
+    return x - this.x[before]! < this.x[after]! - x ? before : after;
+  }
+
+  /** Where the life is whole again before a gap, on the axis. */
+  gapStart(row: number): number {
+    let position = this.#byX.indexOf(row);
+    while (position > 0 && this.x[this.#byX[position - 1]!]! >= this.x[row]!) position--;
+    return position > 0 ? this.x[this.#byX[position - 1]!]! : 0;
+  }
+
+  zoom(chart: uPlot, min: number, max: number): void {
+    const margin = this.last * 0.01;
+    const span = Math.min(Math.max(max - min, 1), this.last + 2 * margin);
+    min = Math.max(Number.isFinite(min) ? min : -margin, -margin);
+    max = Math.min(min + span, this.last + margin);
+    min = Math.max(max - span, -margin);
+    chart.setScale("x", { min, max });
+  }
+}
+
+function legend(model: Model): HTMLElement {
+  const symbol = (kind: string, path: string) => {
+    const holder = h("span", { class: kind, "aria-hidden": true });
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 16 16");
+    const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    shape.setAttribute("d", path);
+    shape.setAttribute("fill", kind === "line" ? "none" : "currentColor");
+    if (kind === "line") {
+      shape.setAttribute("stroke", "currentColor");
+      shape.setAttribute("stroke-width", "2.5");
+    }
+    svg.append(shape);
+    holder.append(svg);
+    return holder;
+  };
+  const list = h("ul", { class: "legend" }, h("li", {}, symbol("line", "M0 12 6 6l4 4 6-8"), "budget"));
+  const programs = model.hashes.length;
+  if (programs > 0) list.append(h("li", {}, symbol("line", "M0 8h16"), programs === 1 ? "band: one program" : `band: ${programs} programs, by WASM hash`));
+  if (model.gaps.length > 0) list.append(h("li", {}, symbol("gone", "M8 1l7.5 13.5H.5z"), "something missing"));
+  if (model.problems.some(({ missing, fork }) => !missing && !fork)) list.append(h("li", {}, symbol("bad", "M5 1h6l4 4v6l-4 4H5l-4-4V5z"), "something wrong"));
+  if (model.problems.some(({ fork }) => fork)) list.append(h("li", {}, symbol("bad", "M8 0l8 8-8 8-8-8z"), "fork"));
+  return list;
+}
+
+function options(model: Model, width: number): uPlot.Options {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  const font = `13px ${style.getPropertyValue("--sans")}`;
+  const programs = ["accent", "program-1", "program-2", "program-3"].map(colour);
+  const axis = { stroke: colour("ink-2"), font, grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
+  const margin = model.last * 0.01;
+  return {
+    width,
+    height: heightFor(width),
+    padding: [laneHeight, 12, 0, 4],
+    legend: { show: false },
+    cursor: { y: false, points: { size: 9 }, drag: { x: true, y: false, dist: 5 } },
+    scales: {
+      x: { time: false, range: (_, min, max) => [min ?? -margin, max ?? model.last + margin] },
+      y: {
+        // Room for the band below, and a line that is flat in the middle.
+        range: (chart, low, high) => {
+          let min = low ?? 0;
+          let max = high ?? 1;
+          if (min === max) [min, max] = [min - Math.max(1, Math.abs(min) * 0.05), max + Math.max(1, Math.abs(max) * 0.05)];
+          const height = (chart.bbox?.height || 220) / devicePixelRatio;
+          const unit = (max - min) / Math.max(height - bandHeight - 26, 40);
+          return [min - unit * (bandHeight + 16), max + unit * 10];
+        },
+      },
+    },
+    axes: [
+      {
+        ...axis,
+        space: 70,
+        incrs: increments(),
+        values: (_, splits) => splits.map((x) => (Number.isInteger(x) ? String(model.base + BigInt(x)) : "")),
+      },
+      { ...axis, size: 76, values: (_, splits) => splits.map((y) => (y < 0 ? "" : amount(y))) },
+    ],
+    series: [
+      {},
+      {
+        stroke: colour("accent"),
+        width: 2,
+        spanGaps: true,
+        points: { show: (chart) => visible(model, chart) < chart.bbox.width / devicePixelRatio / pointSpacing, size: 6, fill: colour("panel") },
+        gaps: (chart) =>
+          model.gaps.map((row) => [
+            Math.round(chart.valToPos(model.gapStart(row), "x", true)),
+            Math.round(chart.valToPos(model.x[row]!, "x", true)),
+          ]),
+      },
+    ],
+    hooks: {
+      drawClear: [(chart) => drawGaps(chart, model, colour)],
+      draw: [
+        (chart) => {
+          drawBand(chart, model, programs, colour("panel"));
+          drawBranches(chart, model, colour("invalid"));
+          drawProblems(chart, model, colour);
+        },
+      ],
+      ready: [(chart) => model.zoom(chart, -Infinity, Infinity)],
+    },
+  };
+}
+
+/** Steps of the axis: ticks are whole. */
+function increments(): number[] {
+  const steps: number[] = [];
+  for (let ten = 1; ten < 1e19; ten *= 10) steps.push(ten, 2 * ten, 5 * ten);
+  return steps;
+}
+
+/** An amount on the axis, in currency units, no longer than it has to be. */
+function amount(microcents: number): string {
+  const units = microcents / 1e6;
+  if (Math.abs(units) >= 1e6) return units.toLocaleString("en", { notation: "compact", maximumFractionDigits: 2 });
+  return units.toLocaleString("en", { maximumFractionDigits: 6, useGrouping: false });
+}
+
+function visible(model: Model, chart: uPlot): number {
+  const { min, max } = chart.scales["x"]!;
+  const xs = chart.data[0];
+  const after = (x: number) => {
+    let [low, high] = [0, xs.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (xs[middle]! < x) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+  return model.life.length === 0 ? 0 : after(max!) - after(min!);
+}
+
+function drawGaps(chart: uPlot, model: Model, colour: (name: string) => string): void {
+  const { ctx, bbox } = chart;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  for (const row of model.gaps) {
+    const to = chart.valToPos(model.x[row]!, "x", true);
+    const from = Math.min(chart.valToPos(model.gapStart(row), "x", true), to - 6 * devicePixelRatio);
+    ctx.fillStyle = colour("incomplete-tint");
+    ctx.fillRect(from, bbox.top, to - from, bbox.height);
+    ctx.strokeStyle = colour("incomplete");
+    ctx.lineWidth = devicePixelRatio;
+    ctx.globalAlpha = 0.35;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(from, bbox.top, to - from, bbox.height);
+    ctx.clip();
+    ctx.beginPath();
+    const step = 9 * devicePixelRatio;
+    const left = Math.max(from, bbox.left);
+    const right = Math.min(to, bbox.left + bbox.width);
+    for (let x = left - bbox.height; x < right; x += step) {
+      ctx.moveTo(x, bbox.top + bbox.height);
+      ctx.lineTo(x + bbox.height, bbox.top);
+    }
+    ctx.stroke();
+    ctx.restore();
+    ctx.globalAlpha = 1;
+  }
+  ctx.restore();
+}
+
+function drawBand(chart: uPlot, model: Model, programs: string[], paper: string): void {
+  const { ctx, bbox } = chart;
+  const height = bandHeight * devicePixelRatio;
+  const top = bbox.top + bbox.height - height;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, top, bbox.width, height);
+  ctx.clip();
+  let drawnTo = -Infinity;
+  model.segments.forEach((segment, i) => {
+    const next = model.segments[i + 1];
+    const from = chart.valToPos(segment.from, "x", true);
+    const to = next ? chart.valToPos(next.from, "x", true) : chart.valToPos(segment.to, "x", true);
+    if (to < drawnTo + 1) return; // narrower than a pixel
+    ctx.fillStyle = programs[segment.hue % programs.length]!;
+    ctx.fillRect(from, top, Math.max(to - from, devicePixelRatio * 2), height);
+    if (i > 0) {
+      ctx.fillStyle = paper;
+      ctx.fillRect(from, top, 2 * devicePixelRatio, height);
+    }
+    drawnTo = to;
+    const label = segment.hash.slice(0, 8);
+    ctx.font = `${10 * devicePixelRatio}px "Plex Mono", monospace`;
+    const width = ctx.measureText(label).width;
+    const start = Math.max(from, bbox.left) + 5 * devicePixelRatio;
+    if (Math.min(to, bbox.left + bbox.width) - start < width + 8 * devicePixelRatio) return;
+    ctx.fillStyle = paper;
+    ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
+    ctx.fillText(label, start, top + height / 2 + devicePixelRatio / 2);
+  });
+  ctx.restore();
+}
+
+function drawBranches(chart: uPlot, model: Model, colour: string): void {
+  if (model.branches.length === 0) return;
+  const { ctx, bbox } = chart;
+  const position = (row: number): [number, number] => [
+    chart.valToPos(model.x[row]!, "x", true),
+    chart.valToPos(Number(model.life.budget(row)), "y", true),
+  ];
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.strokeStyle = colour;
+  ctx.fillStyle = colour;
+  ctx.lineWidth = 2 * devicePixelRatio;
+  for (const branch of model.branches) {
+    ctx.setLineDash([5 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    branch.forEach((row, i) => (i === 0 ? ctx.moveTo(...position(row)) : ctx.lineTo(...position(row))));
+    ctx.stroke();
+    if (branch.length > 500) continue;
+    for (const row of branch.slice(1)) {
+      ctx.beginPath();
+      ctx.arc(...position(row), 2.5 * devicePixelRatio, 0, 2 * Math.PI);
+      ctx.fill();
+    }
+  }
+  ctx.restore();
+}
+
+function drawProblems(chart: uPlot, model: Model, colour: (name: string) => string): void {
+  const { ctx, bbox } = chart;
+  const { min, max } = chart.scales["x"]!;
+  const r = 6 * devicePixelRatio;
+  const y = bbox.top - 11 * devicePixelRatio;
+  const taken = new Set<number>();
+  ctx.save();
+  for (const { row, missing, fork } of model.problems) {
+    if (model.x[row]! < min! || model.x[row]! > max!) continue;
+    const x = chart.valToPos(model.x[row]!, "x", true);
+    // One mark stands for those that would cover each other.
+    const place = Math.round(x / (2 * r)) * 2 + (missing ? 1 : 0);
+    if (taken.has(place)) continue;
+    taken.add(place);
+    ctx.fillStyle = ctx.strokeStyle = colour(missing ? "incomplete" : "invalid");
+    ctx.lineWidth = devicePixelRatio;
+    ctx.beginPath();
+    ctx.moveTo(x, y + r);
+    ctx.lineTo(x, bbox.top + bbox.height - bandHeight * devicePixelRatio);
+    ctx.stroke();
+    ctx.beginPath();
+    const corners = missing
+      ? [[0, -1], [1, 0.85], [-1, 0.85]]
+      : fork
+        ? [[0, -1], [1, 0], [0, 1], [-1, 0]]
+        : [[-0.42, -1], [0.42, -1], [1, -0.42], [1, 0.42], [0.42, 1], [-0.42, 1], [-1, 0.42], [-1, -0.42]];
+    for (const [dx, dy] of corners) ctx.lineTo(x + dx! * r, y + dy! * r);
+    ctx.closePath();
+    ctx.fill();
+  }
+  ctx.restore();
+}

@@ -1,0 +1,166 @@
+import type { Problem, Report } from "../verify/report.ts";
+import { count, h, mark, size, type Mark } from "./dom.ts";
+import { likely } from "./explain.ts";
+
+/** How many problems are shown at once. */
+const problemsShown = 20;
+
+const words = { verified: "Verified", incomplete: "Incomplete", invalid: "Invalid" };
+
+const incompleteCodes: readonly string[] = ["missing-genesis", "gap", "head-not-found"];
+
+/** Whether a problem is that something was not supplied. */
+export function isMissing(problem: Problem): boolean {
+  return incompleteCodes.includes(problem.code);
+}
+
+function ticks({ firstTick, lastTick }: Report): string | undefined {
+  if (firstTick === undefined || lastTick === undefined) return undefined;
+  return firstTick === lastTick ? `tick ${firstTick}` : `ticks ${firstTick} to ${lastTick}`;
+}
+
+function has(report: Report, ...codes: Problem["code"][]): boolean {
+  return report.problems.some(({ code }) => codes.includes(code));
+}
+
+/** One line under the verdict. */
+export function summary(report: Report): string {
+  const parts = [count(report.checkpoints, "checkpoint"), ticks(report)];
+  if (report.verdict === "verified") parts.push("no gaps");
+  else parts.push(count(report.problems.length, "problem"));
+  return parts.filter(Boolean).join(", ");
+}
+
+/** The verdict, large, and what it means. Its heading can be focused. */
+export function verdictPanel(report: Report, seconds: number): HTMLElement {
+  const { verdict } = report;
+  return h(
+    "section",
+    { class: `verdict ${verdict}`, "aria-labelledby": "verdict" },
+    h(
+      "div",
+      { class: "head" },
+      mark(verdict),
+      h(
+        "div",
+        {},
+        h("h2", { id: "verdict", tabindex: -1 }, words[verdict]),
+        h("p", { class: "sum num" }, summary(report)),
+      ),
+    ),
+    h(
+      "div",
+      { class: "body" },
+      h(
+        "div",
+        { class: "claims" },
+        h("div", {}, h("h3", {}, "What this proves"), h("p", {}, report.proves)),
+        h("div", {}, h("h3", {}, "What it does not prove"), h("p", {}, report.doesNotProve)),
+      ),
+      questions(report, seconds),
+    ),
+  );
+}
+
+/** The four questions, which no single word answers. */
+function questions(report: Report, seconds: number): HTMLElement {
+  const { signatures, checkpoints, duplicates, verdict } = report;
+  const unsigned = checkpoints - signatures.valid - signatures.invalid;
+  const wrong = report.problems.filter((problem) => !isMissing(problem) && problem.code !== "identity-mismatch").length;
+
+  const list = h("dl", { class: "questions" });
+  const ask = (question: string, kind: Mark, answer: string, ...details: (string | undefined | false)[]) =>
+    list.append(
+      h(
+        "div",
+        {},
+        h("dt", {}, question),
+        h(
+          "dd",
+          {},
+          mark(kind),
+          h("b", {}, answer),
+          ...details.filter(Boolean).map((text) => h("span", { class: "hint num" }, text as string)),
+        ),
+      ),
+    );
+
+  ask(
+    "Was all of it checked?",
+    "yes",
+    "Yes",
+    `${count(checkpoints, "checkpoint")}, ${size(report.bytes)}, in ${seconds.toLocaleString("en", { maximumFractionDigits: 2, minimumFractionDigits: 2 })} s`,
+    duplicates > 0 && `${count(duplicates, "identical copy").replace("copys", "copies")} ignored`,
+  );
+  ask(
+    "Is it intact?",
+    wrong > 0 ? "invalid" : "yes",
+    wrong > 0 ? "No" : "Yes",
+    signatures.invalid > 0 ? `${count(signatures.invalid, "signature")} of ${checkpoints} not valid` : `${count(signatures.valid, "valid signature")}`,
+    unsigned > 0 && `${count(unsigned, "checkpoint")} without one`,
+  );
+  const missing = has(report, "missing-genesis", "gap", "head-not-found");
+  const ends = report.completeness === "head-pinned" ? "the head you know is in it" : "no head was given, so newer ones may exist";
+  if (missing) {
+    const reasons = [
+      has(report, "missing-genesis") && "its beginning is missing",
+      has(report, "gap") && "something between is missing",
+      has(report, "head-not-found") && "the head you know is missing",
+    ];
+    ask("Is it whole?", verdict === "invalid" ? "invalid" : "incomplete", "No", reasons.filter(Boolean).join(", "));
+  } else if (has(report, "fork")) ask("Is it whole?", "invalid", "It forks", "more than one future was supplied");
+  else if (verdict === "invalid") ask("Is it whole?", "open", "Not known", "what is wrong has to be put right first");
+  else ask("Is it whole?", "yes", "Yes, from its genesis", ends);
+
+  const did = report.did ?? "no identity";
+  if (report.identity === "self-asserted") ask("Is it who you expect?", "open", "You did not say", did);
+  else if (has(report, "identity-mismatch")) ask("Is it who you expect?", "invalid", "No", did);
+  else if (signatures.valid === 0) ask("Is it who you expect?", "open", "Not known", "nothing in it is signed");
+  else ask("Is it who you expect?", "yes", "Yes", did);
+  return list;
+}
+
+/** Every problem, explained. Inspect is called with the name of a problem's file. */
+export function problemsSection(report: Report, inspect: (name: string) => (() => void) | undefined): HTMLElement {
+  const list = h("ol", { class: "problems" });
+  const more = h("button", { type: "button", class: "more" });
+  let shown = 0;
+  const show = () => {
+    const first = shown;
+    shown = Math.min(shown + problemsShown, report.problems.length);
+    for (const problem of report.problems.slice(first, shown)) list.append(problemItem(problem, inspect));
+    const left = report.problems.length - shown;
+    more.hidden = left === 0;
+    more.textContent = `Show ${Math.min(left, problemsShown)} more of ${left.toLocaleString("en")}`;
+    if (first > 0) (list.children[first] as HTMLElement).focus();
+  };
+  more.addEventListener("click", show);
+  show();
+  return h(
+    "section",
+    { class: "section", "aria-labelledby": "problems" },
+    h("h2", { id: "problems" }, report.problems.length === 1 ? "The problem" : `${report.problems.length.toLocaleString("en")} problems`),
+    h("p", { class: "hint" }, report.problems.length === 1 ? "And what it most likely means." : "The first cause comes first. Later ones often follow from it."),
+    list,
+    more,
+  );
+}
+
+function problemItem(problem: Problem, inspect: (name: string) => (() => void) | undefined): HTMLElement {
+  const { code, name, tick, message, expected, found } = problem;
+  const missing = isMissing(problem);
+  const at = [name, tick !== undefined && `tick ${tick}`].filter(Boolean).join(", ");
+  const open = name === undefined ? undefined : inspect(name);
+  const facts = h("dl", {});
+  if (expected !== undefined) facts.append(h("dt", {}, "Expected"), h("dd", {}, expected));
+  if (found !== undefined) facts.append(h("dt", {}, "Found"), h("dd", {}, found));
+  return h(
+    "li",
+    { class: missing ? "panel problem missing" : "panel problem", tabindex: -1 },
+    h("header", {}, mark(missing ? "incomplete" : "invalid"), h("code", {}, code), at ? h("span", { class: "at mono" }, at) : undefined),
+    h("p", { class: "message" }, `${message[0]!.toUpperCase()}${message.slice(1)}.`),
+    facts.children.length > 0 && facts,
+    h("p", { class: "likely" }, h("b", {}, "Most likely: "), likely[code]),
+    open && h("button", { type: "button", class: "quiet", click: open, "aria-label": `Inspect ${name}` }, "Inspect this checkpoint"),
+  );
+}
