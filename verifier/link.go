@@ -46,6 +46,8 @@ type linker struct {
 	*Report
 	rank  []uint32 // position in order
 	child []uint32 // the first authentic successor, or none
+
+	geneses int // authentic ones
 }
 
 // Link links the findings on the pile and reports. It is a function of the set
@@ -235,7 +237,7 @@ func (l *linker) edges() (claimedGenesis bool, orphans []uint32) {
 			continue
 		}
 		if r.prevHash.IsZero() {
-			if l.genesis == none {
+			if l.geneses++; l.geneses == 1 {
 				l.genesis = i
 			} else {
 				l.found(Fork, i, l.genesis)
@@ -302,7 +304,9 @@ func (l *linker) missing(claimedGenesis bool, orphans []uint32) {
 func (l *linker) ends() {
 	forked := slices.ContainsFunc(l.problems, func(q problem) bool { return q.code == Fork })
 	if forked {
-		l.genesis = none
+		if l.geneses > 1 {
+			l.genesis = none
+		}
 		return
 	}
 	for _, i := range slices.Backward(l.order) {
