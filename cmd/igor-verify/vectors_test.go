@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -109,6 +110,11 @@ func testVector(t *testing.T, v testkit.Vector) {
 		}
 		if !strings.Contains(out.String(), v.Expect.Verdict) {
 			t.Errorf("%s: no verdict in\n%s", format, &out)
+		}
+		if format == "svg" {
+			if err := xml.Unmarshal([]byte(out.String()), new(struct{})); err != nil {
+				t.Errorf("%s: %v", format, err)
+			}
 		}
 		if err := printable(out.String()); err != nil {
 			t.Errorf("%s: %v", format, err)

@@ -16,7 +16,8 @@ import (
 const (
 	bytesPerLine = 16
 	statePreview = 4 * bytesPerLine
-	valueColumn  = len("offset  size  field            ")
+	tableHead    = "offset  size  field           "
+	valueColumn  = len(tableHead)
 )
 
 // inspect prints one checkpoint field by field, as far as its bytes go, and what
@@ -78,9 +79,10 @@ func (in *invocation) readCheckpoint(path string) ([]byte, error) {
 // writeTable prints the offset table of b. The fields that a truncated header
 // lacks are told from those that it has.
 func writeTable(w io.Writer, b []byte) {
-	fmt.Fprintln(w, "offset  size  field            value")
+	fmt.Fprintln(w, tableHead+"value")
 	row := func(offset, size int, name string, value []string) {
-		fmt.Fprintf(w, "%6d  %4d  %-15s  %s\n", offset, size, name, value[0])
+		left := fmt.Sprintf("%6d  %4d  %s", offset, size, name) // a large state's size takes of its name's room
+		fmt.Fprintf(w, "%-*s%s\n", valueColumn, left, value[0])
 		for _, v := range value[1:] {
 			fmt.Fprintf(w, "%*s%s\n", valueColumn, "", v)
 		}
@@ -117,7 +119,7 @@ func writeTable(w io.Writer, b []byte) {
 			lines := hexLines(b[f.Offset:f.Offset+f.Size], f.Size)
 			switch d, last := decoded(&c, f.Name), &lines[len(lines)-1]; {
 			case len(*last)+len(d)+len("  ") > columns-valueColumn:
-				lines = append(lines, d)
+				lines = append(lines, wrap(d, columns-valueColumn)...)
 			case d != "":
 				*last += "  " + d
 			}

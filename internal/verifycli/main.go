@@ -54,9 +54,7 @@ func Main(name string, args []string, stdin io.Reader, stdout, stderr io.Writer)
 	in := &invocation{name: name, stdin: stdin, stdout: stdout, stderr: stderr}
 	code, err := in.main(args, out)
 	if err == nil {
-		if err = out.Flush(); err != nil {
-			err = &failure{"cannot write the output: " + cause(err), "there is no verdict without the whole output"}
-		}
+		err = outputError(out.Flush())
 	}
 	if err == nil {
 		return code
@@ -238,13 +236,13 @@ func (in *invocation) write(out *bufio.Writer, r *verifier.Report) error {
 	l := newLocator(in.paths)
 	switch in.format {
 	case "json":
-		return in.outputError(r.WriteJSON(out))
+		return outputError(r.WriteJSON(out))
 	case "github":
 		return writeGitHub(out, r, l)
 	case "junit":
 		writeJUnit(out, r)
 	case "sarif":
-		return in.outputError(writeSARIF(out, r, l))
+		return outputError(writeSARIF(out, r, l))
 	case "svg":
 		writeSVG(out, r)
 	default:
@@ -253,7 +251,7 @@ func (in *invocation) write(out *bufio.Writer, r *verifier.Report) error {
 	return nil
 }
 
-func (in *invocation) outputError(err error) error {
+func outputError(err error) error {
 	if err == nil {
 		return nil
 	}

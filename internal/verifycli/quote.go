@@ -20,15 +20,14 @@ func escape(s string) string {
 	if plain {
 		return s
 	}
-	// GitHub's runner takes ##[command] anywhere in a line for a command.
-	s = strings.ReplaceAll(s, "##[", "#\x00#[")
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
-		case strings.HasPrefix(s[i:], "\x00#["):
-			b.WriteString(`\x23[`)
-			size = len("\x00#[")
+		case strings.HasPrefix(s[i:], "##["):
+			// GitHub's runner takes ##[command] anywhere in a line for a command.
+			b.WriteString(`#\x23[`)
+			size = len("##[")
 		case r == utf8.RuneError && size == 1:
 			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i])|0x100, 16)[1:])
 		case strconv.IsPrint(r):
@@ -56,8 +55,8 @@ func width(s string) int {
 	n := 0
 	for _, r := range s {
 		n++
-		if r >= 0x1100 {
-			n++ // wide, or may be
+		if r >= 0x1100 && (r < 0x2000 || r > 0x22ff) {
+			n++ // wide, or may be; those between are not
 		}
 	}
 	return n
