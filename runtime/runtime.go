@@ -115,6 +115,9 @@ func Resume(ctx context.Context, dir string, c Config) (Result, error) {
 		return Result{}, err
 	}
 	defer s.Close()
+	if _, err := s.Key(); err != nil { // the first thing that a bare history lacks
+		return Result{}, err
+	}
 	wasm, err := s.WASM()
 	if err != nil {
 		return Result{}, err

@@ -15,6 +15,8 @@ func historyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history",
 		Short: "Share histories as one file",
+		Args:  cobra.ArbitraryArgs,
+		RunE:  noCommand,
 	}
 	cmd.AddCommand(exportCommand(), importCommand())
 	return cmd
@@ -25,7 +27,7 @@ func exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export FOLDER",
 		Short: "Write a history as one .car file",
-		Args:  cobra.ExactArgs(1),
+		Args:  operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				abs, err := filepath.Abs(args[0])
@@ -49,7 +51,7 @@ func importCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "import FILE.car FOLDER",
 		Short: "Write the checkpoints of a .car file into a new folder",
-		Args:  cobra.ExactArgs(2),
+		Args:  operands("FILE.car", "FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := runtime.ImportHistory(cmd.Context(), args[0], args[1])
 			if err != nil {

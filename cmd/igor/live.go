@@ -123,7 +123,7 @@ until it is stopped (Ctrl-C or SIGTERM), its budget is exhausted, or a limit is
 reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 		Example: `  igor run heartbeat.wasm --ticks 20 --checkpoint-every 5 --tick-interval 0
   igor verify heartbeat`,
-		Args: cobra.ExactArgs(1),
+		Args: operands("AGENT.wasm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := live.finish(cmd)
 			if err != nil {
@@ -170,7 +170,7 @@ func resumeCommand() *cobra.Command {
 		Short: "Go on with an agent's life",
 		Long: `Resume verifies the history in an agent's folder, or in a copy of it, and goes on
 with the same identity from its newest checkpoint.`,
-		Args: cobra.ExactArgs(1),
+		Args: operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := live.finish(cmd)
 			if err != nil {

@@ -42,10 +42,8 @@ is a chain of signed checkpoints that anybody can verify.`,
 		Version:       verifier.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return errors.New("there is no command")
-		},
+		Args:          cobra.ArbitraryArgs, // noCommand says what is wrong with them
+		RunE:          noCommand,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetArgs(args)
@@ -81,6 +79,14 @@ is a chain of signed checkpoints that anybody can verify.`,
 	return code
 }
 
+// noCommand is what a command that only has commands below it does.
+func noCommand(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("there is no command %q", args[0])
+	}
+	return errors.New("there is no command")
+}
+
 // A failure is an error of what a command does. Every other error is one of
 // how it is called.
 type failure struct{ error }
@@ -92,6 +98,19 @@ func failed(err error) error {
 		return nil
 	}
 	return &failure{err}
+}
+
+// operands wants one operand for each name.
+func operands(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return fmt.Errorf("%s is missing", names[len(args)])
+		case len(args) > len(names):
+			return fmt.Errorf("%q is one too many", args[len(names)])
+		}
+		return nil
+	}
 }
 
 // printable escapes what could move a terminal's cursor: agents and file names

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var killRounds = flag.Int("kill-rounds", 12, "how often TestKill kills a running agent")
+
+// igor returns a command that runs this program as a process.
+func igor(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(filepath.Dir(t.TempDir()), "igor") // TestMain goes by the name
+	if err := os.Symlink(self, link); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
+	return exec.Command(link, args...)
+}
+
+// An ack is a checkpoint that igor said is durable.
+type ack struct {
+	tick uint64
+	cid  string
+}
+
+// A process is a running agent whose log is read.
+type process struct {
+	cmd    *exec.Cmd
+	stdout bytes.Buffer
+	acks   chan ack
+	did    chan string
+	stderr bytes.Buffer // complete once acks is closed
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{
+		cmd:  igor(t, append(args, "--log-format=json", "--tick-interval=0", "--checkpoint-every=1")...),
+		acks: make(chan ack, 1<<20),
+		did:  make(chan string, 1),
+	}
+	p.cmd.Stdout = &p.stdout
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.cmd.Process.Kill() })
+	go func() {
+		defer close(p.acks)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.stderr.Write(append(lines.Bytes(), '\n'))
+			var line struct {
+				Msg, CID, DID string
+				Tick          uint64
+			}
+			if json.Unmarshal(lines.Bytes(), &line) != nil {
+				continue // cut by the kill, or an error's text
+			}
+			switch line.Msg {
+			case "alive":
+				p.did <- line.DID
+			case "checkpoint":
+				p.acks <- ack{line.Tick, line.CID}
+			}
+		}
+	}()
+	return p
+}
+
+// wait ends the process, as it is told to, and returns what it acknowledged last.
+func (p *process) wait(last ack) (ack, error) {
+	for a := range p.acks {
+		last = a
+	}
+	return last, p.cmd.Wait()
+}
+
+// verify wants the whole life in dir green, by this identity, with this
+// checkpoint in it.
+func verify(t *testing.T, dir, did, head string) {
+	t.Helper()
+	args := []string{"verify"}
+	if did != "" {
+		args = append(args, "--did", did)
+	}
+	if head != "" {
+		args = append(args, "--head", head)
+	}
+	if out, err := igor(t, append(args, dir)...).CombinedOutput(); err != nil {
+		t.Fatalf("igor verify: %v\n%s", err, out)
+	}
+}
+
+// TestKill kills running agents at random moments, and each time goes on with
+// the same life: the same identity, a verified history, and every checkpoint
+// that was said to be durable.
+func TestKill(t *testing.T) {
+	const roundsPerLife = 20
+	counter := filepath.Join(agents(t), "counter.wasm")
+	var dir, did string
+	var last ack
+	checkpoints, early, beforeBirth := 0, 0, 0
+	for round := range *killRounds {
+		var p *process
+		if round%roundsPerLife == 0 {
+			if dir != "" {
+				finish(t, dir, did, last)
+			}
+			dir, did, last = filepath.Join(t.TempDir(), "agent"+strconv.Itoa(round)), "", ack{}
+		}
+		born := true
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			born = false
+			p = start(t, "run", counter, "--dir", dir)
+		} else {
+			p = start(t, "resume", dir)
+		}
+		if rand.IntN(4) == 0 {
+			early++
+			time.Sleep(rand.N(40 * time.Millisecond)) // at its start
+		} else {
+			for range 1 + rand.IntN(60) {
+				a, ok := <-p.acks
+				if !ok {
+					t.Fatalf("round %d: igor ended by itself:\n%s", round, p.stderr.Bytes())
+				}
+				last = a
+				checkpoints++
+			}
+			time.Sleep(rand.N(2 * time.Millisecond))
+		}
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if last, err = p.wait(last); err == nil {
+			t.Fatalf("round %d: igor was not killed", round)
+		}
+		select {
+		case d := <-p.did:
+			if did != "" && d != did {
+				t.Fatalf("round %d: lives as %s, and was %s", round, d, did)
+			}
+			did = d
+		default:
+		}
+		if _, err := os.Stat(dir); err != nil && !born {
+			beforeBirth++ // killed before there was anything
+			continue
+		}
+		if last.cid != "" {
+			verify(t, dir, did, last.cid)
+		}
+	}
+	finish(t, dir, did, last)
+	t.Logf("%d kills, %d of them at the start, %d before there was a folder; %d checkpoints waited for",
+		*killRounds, early, beforeBirth, checkpoints)
+	if *killRounds == 0 {
+		t.Error("no kills")
+	}
+}
+
+// finish lives one more tick in peace.
+func finish(t *testing.T, dir, did string, last ack) {
+	t.Helper()
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	p := start(t, "resume", dir, "--ticks=1")
+	newest, err := p.wait(last)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.stderr.Bytes())
+	}
+	if d := <-p.did; did != "" && d != did {
+		t.Fatalf("lives as %s, and was %s", d, did)
+	}
+	if newest.tick <= last.tick {
+		t.Fatalf("at tick %d after tick %d was durable", newest.tick, last.tick)
+	}
+	verify(t, dir, did, newest.cid)
+	if last.cid != "" {
+		verify(t, dir, did, last.cid)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "damaged")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a kill damaged a checkpoint")
+	}
+}
+
+// TestSignals checks that SIGINT and SIGTERM end a life in peace.
+func TestSignals(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		dir := filepath.Join(t.TempDir(), "agent")
+		p := start(t, "run", filepath.Join(agents(t), "counter.wasm"), "--dir", dir)
+		for range 3 {
+			<-p.acks
+		}
+		if err := p.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+		last, err := p.wait(ack{})
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", s, err, p.stderr.Bytes())
+		}
+		if out := p.stdout.String(); !strings.Contains(out, ": stopped\n") || !strings.Contains(out, last.cid) {
+			t.Errorf("%v: got\n%s\nwant the reason, and the head %s", s, out, last.cid)
+		}
+		verify(t, dir, <-p.did, last.cid)
+	}
+}
+
+// TestInUse checks that a life is not lived twice at a time.
+func TestInUse(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	p := start(t, "run", filepath.Join(agents(t), "counter.wasm"), "--dir", dir)
+	<-p.acks
+	out, err := igor(t, "resume", dir).CombinedOutput()
+	want := "is in use by process " + strconv.Itoa(p.cmd.Process.Pid) + " on "
+	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != exitFailed || !strings.Contains(string(out), want) {
+		t.Errorf("got %v\n%s\nwant %q", err, out, want)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.wait(ack{}); err != nil {
+		t.Error(err)
+	}
+}
