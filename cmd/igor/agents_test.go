@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHeartbeat builds the heartbeat, an agent in standard Go, and lives it:
+// run, go on from a copy, verify.
+func TestHeartbeat(t *testing.T) {
+	tmp := t.TempDir()
+	wasm := filepath.Join(tmp, "heartbeat.wasm")
+	build := exec.Command("go", "build", "-buildmode=c-shared", "-o", wasm, "./heartbeat")
+	build.Dir = "../../agents"
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dir, moved := filepath.Join(tmp, "here"), filepath.Join(tmp, "there")
+	manifest := "--manifest=../../agents/heartbeat/heartbeat.manifest.json"
+	p := start(t, "run", wasm, "--dir", dir, manifest, "--ticks=12")
+	last, err := p.wait(ack{})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.stderr.Bytes())
+	}
+	if log := p.stderr.String(); !strings.Contains(log, `"says":"alive"`) || !strings.Contains(log, `"says":"beat 10"`) {
+		t.Errorf("the agent did not speak:\n%s", log)
+	}
+	did := <-p.did
+	verify(t, dir, did, last.cid)
+
+	if out, err := exec.Command("cp", "-r", dir, moved).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p = start(t, "resume", moved, "--ticks=8")
+	if last, err = p.wait(ack{}); err != nil {
+		t.Fatalf("%v\n%s", err, p.stderr.Bytes())
+	}
+	if log := p.stderr.String(); !strings.Contains(log, `"says":"beat 20"`) || strings.Contains(log, `"says":"alive"`) {
+		t.Errorf("the agent did not go on with its count:\n%s", log)
+	}
+	if last.tick != 20 {
+		t.Errorf("the last tick is %d, want 20", last.tick)
+	}
+	verify(t, moved, did, last.cid)
+}
+
+// TestWAT checks that the agents in testdata are what their text says.
+func TestWAT(t *testing.T) {
+	wat2wasm, err := exec.LookPath("wat2wasm")
+	if err != nil {
+		t.Skip("wat2wasm is not here (package wabt)")
+	}
+	texts, err := filepath.Glob("testdata/agents/*.wat")
+	if err != nil || len(texts) == 0 {
+		t.Fatalf("no agents: %v", err)
+	}
+	for _, text := range texts {
+		out := filepath.Join(t.TempDir(), "out.wasm")
+		if b, err := exec.Command(wat2wasm, text, "-o", out).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", text, err, b)
+		}
+		want, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(strings.TrimSuffix(text, ".wat") + ".wasm")
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: the .wasm beside it is another program, %v", text, err)
+		}
+	}
+}

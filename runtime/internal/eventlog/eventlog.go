@@ -1,0 +1,397 @@
+// Package eventlog keeps what an agent observed, so that its life can be run
+// again. See docs/spec/eventlog.md.
+//
+// There is one segment a checkpoint interval: a [Writer] appends to the open one,
+// and seals it with the agent's signature when the next checkpoint is made. A
+// [Reader] streams a segment in bounded memory, and [Verify] holds it against its
+// two checkpoints.
+package eventlog
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"math"
+
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+)
+
+const nextName = ".next"
+
+// Ext is how the name of a segment's file ends.
+const Ext = ".events"
+
+// FileName returns the name of the segment whose first tick is given: the tick
+// after the checkpoint before it, or 0 if that is the genesis.
+func FileName(first uint64) string { return fmt.Sprintf("%010d%s", first, Ext) }
+
+// A Log is the event log of one agent.
+type Log struct {
+	segments, payloads wal.Folder
+}
+
+// New returns the log that has its segments in one folder, and the payloads that
+// are files of their own in another.
+func New(segments, payloads wal.Folder) *Log { return &Log{segments, payloads} }
+
+// Content returns a payload's bytes.
+func (l *Log) Content(d Data) ([]byte, error) {
+	if d.size <= MaxInline || d.inline != nil {
+		return d.inline, nil
+	}
+	b, err := l.readPayload(d)
+	if err != nil {
+		return nil, fmt.Errorf("payload %s: %w", d.hash, err)
+	}
+	return b, nil
+}
+
+func (l *Log) readPayload(d Data) ([]byte, error) {
+	f, err := l.payloads.Open(d.hash.String())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if d.size > MaxPayload || size != int64(d.size) {
+		return nil, errDamagedPayload
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if sha256.Sum256(b) != d.hash {
+		return nil, errDamagedPayload
+	}
+	return b, nil
+}
+
+var errDamagedPayload = errors.New("its file does not have the content of its name")
+
+// store makes a payload durable before a record names it.
+func (l *Log) store(d Data) error {
+	if d.size <= MaxInline {
+		return nil
+	}
+	if _, err := l.readPayload(d); err == nil {
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) && err != errDamagedPayload {
+		return err
+	}
+	return wal.WriteFile(l.payloads, nextName, d.hash.String(), bytes.NewReader(d.inline), true)
+}
+
+// A Segment is an open [Reader] on a segment's file.
+type Segment struct {
+	*Reader
+	f wal.File
+}
+
+// Close closes the file.
+func (s *Segment) Close() error { return s.f.Close() }
+
+// Segment opens the segment whose first tick is given. If there is none
+// (fs.ErrNotExist), its ticks cannot be executed again.
+func (l *Log) Segment(first uint64) (*Segment, error) {
+	f, err := l.segments.Open(FileName(first))
+	if err != nil {
+		return nil, err
+	}
+	return &Segment{NewReader(io.NewSectionReader(f, 0, math.MaxInt64)), f}, nil
+}
+
+// A Writer appends to the open segment. After an error nothing can be appended
+// any more. It is not safe for concurrent use.
+type Writer struct {
+	log    *Log
+	prev   verifier.Hash
+	w      *wal.Writer
+	root   hash.Hash
+	totals Totals
+	record []byte
+	err    error
+}
+
+// A Recovery says what of an open segment was there already.
+type Recovery struct {
+	// Damage says what is wrong after the last whole record, and Aside is the name
+	// of the copy that still has it. Both are "" if all is well, or if only the
+	// last write was cut short.
+	Damage, Aside string
+}
+
+// Continue opens the segment after the newest checkpoint, whose next tick is
+// first, to append to it. If there is none it makes one. If there is one, then the
+// process that wrote it ended; what is whole of it counts: see [Writer.Totals],
+// and [Log.Segment] to read it. A seal is taken off, for the checkpoint that it
+// was made for never became part of the history.
+func (l *Log) Continue(h Header, first uint64) (*Writer, Recovery, error) {
+	w, r, err := l.resume(h, FileName(first))
+	if err != nil {
+		err = fmt.Errorf("event log: %s: %w", FileName(first), err)
+	}
+	return w, r, err
+}
+
+func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
+	f, err := l.segments.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		content := wal.AppendRecord(nil, h.append(nil))
+		if err := wal.WriteFile(l.segments, nextName, name, bytes.NewReader(content), false); err != nil {
+			return nil, r, err
+		}
+		f, err = l.segments.Open(name)
+	}
+	if err != nil {
+		return nil, r, err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	reader := NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
+	found, err := reader.Header()
+	if err != nil {
+		return nil, r, hint.Wrap(err, "restore it from a copy; without it, the ticks after the newest checkpoint are lost")
+	}
+	if found != h {
+		return nil, r, hint.Wrap(errors.New("it was recorded after another checkpoint, or with another program or manifest"),
+			"put back the program and the manifest with which the agent ran last")
+	}
+	for err == nil {
+		_, err = reader.Next()
+	}
+	switch tail, ok := errors.AsType[*wal.TailError](err); {
+	case err == io.EOF, ok && tail.Torn:
+	case ok, errors.Is(err, errFormat):
+		r.Damage = err.Error()
+	default:
+		return nil, r, err
+	}
+	end := reader.end
+	if r.Damage != "" {
+		if r.Aside, err = wal.SetAside(l.segments, name); err != nil {
+			return nil, r, err
+		}
+		if err = wal.WriteFile(l.segments, nextName, name, io.NewSectionReader(f, 0, end), true); err != nil {
+			return nil, r, err
+		}
+		f.Close()
+		if f, err = l.segments.Open(name); err != nil {
+			return nil, r, err
+		}
+	}
+	w := &Writer{log: l, prev: h.Prev, root: sha256.New(), totals: reader.totals}
+	if _, err = io.Copy(w.root, io.NewSectionReader(f, 0, end)); err != nil {
+		return nil, r, err
+	}
+	w.w, err = wal.NewWriter(f, end, w.root)
+	return w, r, err
+}
+
+// Append adds a record. It survives the process after [Writer.Flush], and the
+// machine after [Writer.Sync].
+func (w *Writer) Append(r *Record) error {
+	if w.err != nil {
+		return w.err
+	}
+	if r.Kind != TickEnd && r.Kind != Account && !r.Kind.Hostcall() {
+		return fmt.Errorf("event log: no record is of %s", r.Kind)
+	}
+	err := r.check()
+	if err == nil {
+		totals := w.totals
+		if err = totals.add(r); err == nil {
+			w.totals = totals
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("event log: %w", err)
+	}
+	err = w.log.store(r.Request)
+	if err == nil {
+		err = w.log.store(r.Result)
+	}
+	if err == nil {
+		w.record = r.append(w.record[:0])
+		err = w.w.Append(w.record)
+	}
+	return w.fail(err)
+}
+
+func (w *Writer) fail(err error) error {
+	if err != nil && w.err == nil {
+		w.err = fmt.Errorf("event log: %w", err)
+	}
+	return w.err
+}
+
+// Flush makes all records survive the process: to be called at a tick's end.
+func (w *Writer) Flush() error {
+	if w.err != nil {
+		return w.err
+	}
+	return w.fail(w.w.Flush())
+}
+
+// Sync makes all records survive the machine: to be called before a side effect
+// is begun.
+func (w *Writer) Sync() error {
+	if w.err != nil {
+		return w.err
+	}
+	return w.fail(w.w.Sync())
+}
+
+// Totals returns what the records come to so far.
+func (w *Writer) Totals() Totals { return w.totals }
+
+// Size returns how long the segment is, in bytes.
+func (w *Writer) Size() int64 { return w.w.Offset() }
+
+// Seal ends the segment, durably, with the hash of the checkpoint that comes
+// next, and closes it. It is to be called before that checkpoint is appended to
+// the history, so that no checkpoint is without its segment.
+func (w *Writer) Seal(next verifier.Hash, key ed25519.PrivateKey) error {
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	s := Seal{Next: next}
+	w.root.Sum(s.Root[:0])
+	copy(s.Signature[:], ed25519.Sign(key, s.message(w.prev)))
+	err := w.w.Append(s.append(nil))
+	if err == nil {
+		err = w.w.Sync()
+	}
+	return w.fail(errors.Join(err, w.Close()))
+}
+
+// Close closes the file, and leaves the segment open for [Log.Continue].
+func (w *Writer) Close() error {
+	flushed := w.Flush()
+	if w.err == nil {
+		w.err = errors.New("event log: the segment is closed")
+	}
+	return errors.Join(flushed, w.w.Close())
+}
+
+// A Reader reads a segment, in memory bounded by the largest record. What it
+// reads may be anything.
+type Reader struct {
+	s       *wal.Scanner
+	root    hash.Hash
+	header  Header
+	totals  Totals
+	seal    *Seal
+	end     int64 // of the last record that is an observation
+	started bool
+	err     error
+}
+
+// NewReader reads a segment from r.
+func NewReader(r io.Reader) *Reader {
+	root := sha256.New()
+	return &Reader{s: wal.NewScanner(r, maxRecord), root: root}
+}
+
+var errFormat = errors.New("not an event segment")
+
+func (r *Reader) malformed(err error) error {
+	return fmt.Errorf("%w: at byte %d: %w", errFormat, r.end, err)
+}
+
+// Header returns the segment's header.
+func (r *Reader) Header() (Header, error) {
+	if !r.started {
+		r.started = true
+		p, err := r.s.Next()
+		if err == io.EOF {
+			err = fmt.Errorf("%w: it is empty", errFormat)
+		}
+		if err == nil {
+			if r.header, err = parseHeader(p); err != nil {
+				err = r.malformed(err)
+			}
+		}
+		if r.err = err; err == nil {
+			r.take(p)
+		}
+	}
+	return r.header, r.err
+}
+
+func (r *Reader) take(payload []byte) {
+	r.root.Write(wal.AppendRecord(nil, payload))
+	r.end = r.s.Offset()
+}
+
+// Next returns the next record, whose payloads are valid until the next call. At
+// the end of the segment, sealed or not, it fails with io.EOF. A last record that
+// is cut short is a [*wal.TailError] that is Torn.
+func (r *Reader) Next() (Record, error) {
+	if _, err := r.Header(); err != nil {
+		return Record{}, err
+	}
+	record, err := r.next()
+	if err != nil {
+		r.err = err
+		return Record{}, err
+	}
+	return record, nil
+}
+
+func (r *Reader) next() (Record, error) {
+	p, err := r.s.Next()
+	if err != nil {
+		return Record{}, err
+	}
+	if len(p) > 0 && Kind(p[0]) == footer {
+		seal, err := parseSeal(p)
+		if err != nil {
+			return Record{}, r.malformed(err)
+		}
+		if r.root.Sum(nil); verifier.Hash(r.root.Sum(nil)) != seal.Root {
+			return Record{}, r.malformed(errors.New("the footer's root is not that of the records"))
+		}
+		if _, err := r.s.Next(); err == nil {
+			return Record{}, r.malformed(errors.New("something comes after the footer"))
+		} else if err != io.EOF {
+			return Record{}, err
+		}
+		r.seal = &seal
+		return Record{}, io.EOF
+	}
+	record, err := parse(p)
+	if err == nil {
+		err = r.totals.add(&record)
+	}
+	if err != nil {
+		return Record{}, r.malformed(err)
+	}
+	r.take(p)
+	return record, nil
+}
+
+// Seal returns the segment's end, unverified, once Next has failed with io.EOF.
+// An open segment has none.
+func (r *Reader) Seal() (seal Seal, ok bool) {
+	if r.seal == nil {
+		return seal, false
+	}
+	return *r.seal, true
+}
+
+// Totals returns what the records that were read come to.
+func (r *Reader) Totals() Totals { return r.totals }
+
