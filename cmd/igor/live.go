@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"igor.dev/runtime"
 	"igor.dev/verifier"
@@ -28,7 +27,8 @@ type liveFlags struct {
 	quiet        bool
 }
 
-func (f *liveFlags) add(flags *pflag.FlagSet) {
+func (f *liveFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	f.config.CheckpointEvery = runtime.Every{Time: 5 * time.Second}
 	flags.DurationVar(&f.tickInterval, "tick-interval", 0, "time between ticks, such as 0 or 500ms (default: the agent's own pace, 10ms while it has more to do and 1s when idle)")
 	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
@@ -154,7 +154,7 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 			return printResult(cmd.OutOrStdout(), dir, result)
 		},
 	}
-	live.add(cmd.Flags())
+	live.add(cmd)
 	cmd.Flags().StringVar(&dir, "dir", "", "the agent's new folder (default: AGENT, here)")
 	cmd.Flags().StringVar(&manifest, "manifest", "", "manifest `file` (default: AGENT.manifest.json beside AGENT.wasm)")
 	cmd.Flags().Var(&budget, "budget", "what the agent has to live on, in currency units")
@@ -187,7 +187,7 @@ with the same identity from its newest checkpoint.`,
 			return printResult(cmd.OutOrStdout(), args[0], result)
 		},
 	}
-	live.add(cmd.Flags())
+	live.add(cmd)
 	cmd.Flags().Var(&topUp, "top-up", "what to add to the budget, durable with the next checkpoint")
 	cmd.Flags().Var(&price, "price", "what a second of its ticks costs from now on (default: as before)")
 	return cmd
