@@ -10,6 +10,14 @@ var (
 	report *verifier.Report
 )
 
+// reset forgets the history and the CAR.
+//
+//go:wasmexport reset
+func reset() {
+	pile, report = verifier.Pile{}, nil
+	caropen()
+}
+
 // add puts n findings on the pile.
 // Input: n packed findings, n sizes of names, the names in UTF-8. A name of size
 // zero stands for the checkpoint's CID. No result.

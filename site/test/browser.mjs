@@ -20,6 +20,9 @@ import { chromium } from "playwright-core";
 /** The repository's root. */
 export const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
+/** What the build program wrote; DIST names another folder in the repository. */
+export const dist = process.env.DIST ?? "dist";
+
 /** Debian's Chromium; CHROMIUM names another one. */
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 

@@ -1,26 +1,40 @@
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { after, test } from "node:test";
-import { close, open, root, serve } from "./browser.mjs";
+import { close, dist, open, serve, strictPolicy } from "./browser.mjs";
+import { check, inputs, outcomes } from "./vectors.mjs";
 
 after(close);
 
-const pageHTML = `<!doctype html><html lang="en"><title>test</title><script type="module">
-import * as verifier from "/npm/index.js";
+const headers = { "content-security-policy": strictPolicy };
+const routes = {
+  "/page": `<!doctype html><html lang="en"><title>test</title><script type="module" src="/page.js"></script>`,
+  "/page.js": `import * as verifier from "/npm/index.js";
 window.verifier = verifier;
-</script>`;
+window.decode = (items) => items.map(({ name, base64 }) => ({ name, bytes: Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)) }));`,
+  "/npm/": `${dist}/npm`,
+};
 
-test("a folder of a real life, in Chromium", async (t) => {
-  const server = await serve(t, { "/": pageHTML, "/page": pageHTML, "/npm/": "dist/npm", "/histories/": "testdata/histories" });
-  const page = await open(t, server.url + "/page");
-  const names = (await readdir(join(root, "testdata/histories/heartbeat-01"))).filter((name) => name.endsWith(".ckpt"));
-  assert.ok(names.length > 0);
-  const report = await page.evaluate(async (names) => {
-    const files = [];
-    for (const name of names) files.push({ name, bytes: await (await fetch(`/histories/heartbeat-01/${name}`)).blob() });
-    return window.verifier.verifyHistory(files);
-  }, names);
-  assert.equal(report.verdict, "verified");
-  assert.equal(report.checkpoints, names.length);
-});
+for (const workers of [2, 0]) {
+  test(`every vector in Chromium, with ${workers} workers`, async (t) => {
+    const server = await serve(t, routes, { headers });
+    const page = await open(t, server.url + "/page");
+    const version = await page.evaluate((workers) => {
+      window.verifier.configure({ workers });
+      return window.verifier.verifierVersion();
+    }, workers);
+    for (const vector of await outcomes(t, version)) {
+      const got = await page.evaluate(
+        async ({ items, args }) => {
+          try {
+            const report = await window.verifier.verifyHistory(window.decode(items), args);
+            return { json: window.verifier.reportJSON(report) };
+          } catch ({ name, code, message, problem, path, hint }) {
+            return { error: { name, code, message, problem, path, hint } };
+          }
+        },
+        { items: await inputs(vector), args: vector.args },
+      );
+      await t.test(vector.name, () => check(vector, got));
+    }
+  });
+}

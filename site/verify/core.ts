@@ -7,6 +7,9 @@ export const findingSize = 183;
 /** The size of what a CAR says of a block: its index and the digest of its CID. */
 const blockClaimSize = 36;
 
+/** Above this size an instance is not used again: WASM memory never shrinks. */
+const keepMemory = 32 << 20;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -18,6 +21,7 @@ interface Exports {
   reserve(size: number): number;
   result(): number;
   version(): number;
+  reset(): void;
   examine(n: number): number;
   inspect(): number;
   add(n: number): number;
@@ -64,8 +68,15 @@ export class Core {
     return new Core(go, await WebAssembly.instantiate(module, go.importObject));
   }
 
-  get memory(): number {
-    return this.#exports.mem.buffer.byteLength;
+  /** Makes it ready for another history, or returns false if it is not to be used again. */
+  reset(): boolean {
+    if (this.#exited || this.#exports.mem.buffer.byteLength > keepMemory) return false;
+    try {
+      this.#run(() => (this.#exports.reset(), 0), "crashed");
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Runs a function of the instance that may trap, which ends the instance. */

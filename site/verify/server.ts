@@ -3,58 +3,60 @@ import { VerifyError } from "./error.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Above this much memory an examiner is not used again: WASM memory never shrinks. */
-const keepMemory = 32 << 20;
-
-/**
- * What a worker does for the page. It examines with one instance, and links
- * each run, by its number, with an instance of its own.
- */
+/** What a worker does for the page: it examines, and links runs, each by its number. */
 export class Server {
   #module: WebAssembly.Module;
-  #examiner: Promise<Core> | undefined;
+  #idle: Promise<Core> | undefined; // the one to use next, which takes its time to start
   #runs = new Map<number, Promise<Core>>();
 
   constructor(module: WebAssembly.Module) {
     this.#module = module;
-    this.#examiner = Core.start(module);
-    this.#examiner.catch(() => {}); // whoever examines will see it
+    this.#idle = Core.start(module);
+    this.#idle.catch(() => {}); // whoever uses it will see it
   }
 
-  async #withExaminer<T>(f: (core: Core) => T): Promise<T> {
-    this.#examiner ??= Core.start(this.#module);
+  #take(): Promise<Core> {
+    const core = this.#idle ?? Core.start(this.#module);
+    this.#idle = undefined;
+    return core;
+  }
+
+  #give(core: Core): void {
+    if (!this.#idle && core.reset()) this.#idle = Promise.resolve(core);
+  }
+
+  async #once<T>(f: (core: Core) => T): Promise<T> {
+    const core = await this.#take();
     try {
-      const core = await this.#examiner;
-      const result = f(core);
-      if (core.memory > keepMemory) this.#examiner = undefined;
-      return result;
-    } catch (error) {
-      this.#examiner = undefined;
-      throw error;
+      return f(core);
+    } finally {
+      this.#give(core);
     }
   }
 
   version(): Promise<string> {
-    return this.#withExaminer((core) => core.version());
+    return this.#once((core) => core.version());
   }
 
   examine(sizes: Uint32Array, bytes: Uint8Array): Promise<Bytes> {
-    return this.#withExaminer((core) => core.examine(sizes, bytes));
+    return this.#once((core) => core.examine(sizes, bytes));
   }
 
   inspect(bytes: Uint8Array): Promise<string> {
-    return this.#withExaminer((core) => core.inspect(bytes));
+    return this.#once((core) => core.inspect(bytes));
   }
 
   async open(run: number, did: string, head: string): Promise<void> {
-    const core = Core.start(this.#module);
+    const core = this.#take();
     this.#runs.set(run, core);
     (await core).checkPins(did, head);
   }
 
   /** Forgets a run. */
-  close(run: number): void {
+  async close(run: number): Promise<void> {
+    const core = this.#runs.get(run);
     this.#runs.delete(run);
+    if (core) this.#give(await core);
   }
 
   #run(run: number): Promise<Core> {
