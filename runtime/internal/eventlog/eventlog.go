@@ -119,6 +119,7 @@ type Writer struct {
 	root   hash.Hash
 	totals Totals
 	record []byte
+	closed bool
 	err    error
 }
 
@@ -274,16 +275,27 @@ func (w *Writer) Seal(next verifier.Hash, key ed25519.PrivateKey) error {
 	if err == nil {
 		err = w.w.Sync()
 	}
-	return w.fail(errors.Join(err, w.Close()))
+	w.closed = true
+	if err = w.fail(errors.Join(err, w.w.Close())); err == nil {
+		w.err = errClosed
+	}
+	return err
 }
 
-// Close closes the file, and leaves the segment open for [Log.Continue].
+var errClosed = errors.New("event log: the segment is closed")
+
+// Close closes the file, and leaves the segment open for [Log.Continue]. After
+// [Writer.Seal] it does nothing.
 func (w *Writer) Close() error {
-	flushed := w.Flush()
-	if w.err == nil {
-		w.err = errors.New("event log: the segment is closed")
+	if w.closed {
+		return nil
 	}
-	return errors.Join(flushed, w.w.Close())
+	err := w.Flush()
+	w.closed = true
+	if w.err == nil {
+		w.err = errClosed
+	}
+	return errors.Join(err, w.w.Close())
 }
 
 // A Reader reads a segment, in memory bounded by the largest record. What it
@@ -291,6 +303,7 @@ func (w *Writer) Close() error {
 type Reader struct {
 	s       *wal.Scanner
 	root    hash.Hash
+	bytes   []byte // of the last record
 	header  Header
 	totals  Totals
 	seal    *Seal
@@ -301,8 +314,7 @@ type Reader struct {
 
 // NewReader reads a segment from r.
 func NewReader(r io.Reader) *Reader {
-	root := sha256.New()
-	return &Reader{s: wal.NewScanner(r, maxRecord), root: root}
+	return &Reader{s: wal.NewScanner(r, maxRecord), root: sha256.New()}
 }
 
 var errFormat = errors.New("not an event segment")
@@ -332,7 +344,8 @@ func (r *Reader) Header() (Header, error) {
 }
 
 func (r *Reader) take(payload []byte) {
-	r.root.Write(wal.AppendRecord(nil, payload))
+	r.bytes = wal.AppendRecord(r.bytes[:0], payload)
+	r.root.Write(r.bytes)
 	r.end = r.s.Offset()
 }
 
@@ -361,7 +374,7 @@ func (r *Reader) next() (Record, error) {
 		if err != nil {
 			return Record{}, r.malformed(err)
 		}
-		if r.root.Sum(nil); verifier.Hash(r.root.Sum(nil)) != seal.Root {
+		if verifier.Hash(r.root.Sum(nil)) != seal.Root {
 			return Record{}, r.malformed(errors.New("the footer's root is not that of the records"))
 		}
 		if _, err := r.s.Next(); err == nil {
@@ -394,4 +407,3 @@ func (r *Reader) Seal() (seal Seal, ok bool) {
 
 // Totals returns what the records that were read come to.
 func (r *Reader) Totals() Totals { return r.totals }
-
