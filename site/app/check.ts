@@ -12,6 +12,11 @@ const batchLength = 4096;
 
 const pool = new Pool();
 
+/** Makes the verifier ready before it is needed. Where that fails, the visitor's own run says why. */
+export function prepare(): void {
+  pool.linker().catch(() => {});
+}
+
 /** A verified history, as the page shows it. */
 export interface Checked {
   readonly report: Report;

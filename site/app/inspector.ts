@@ -69,8 +69,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
         h("div", {}, title),
       ),
       verdictLine,
-      h("div", { class: "bytes" }, table, h("div", { class: "hex" }, h("div", { class: "pager" }, pagerText, h("span", { class: "row" }, undo, reset, pageBack, pageOn)), grid)),
-      state,
+      h("div", { class: "bytes" }, table, h("div", { class: "hex" }, h("div", { class: "pager" }, pagerText, h("span", { class: "row" }, undo, reset, pageBack, pageOn)), grid, state)),
     ),
   );
 

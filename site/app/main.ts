@@ -2,7 +2,7 @@
 
 import { VerifyError } from "../verify/error.ts";
 import { reportJSON } from "../verify/report.ts";
-import { check, type Checked } from "./check.ts";
+import { check, prepare, type Checked } from "./check.ts";
 import { fromFiles, fromTransfer, items, type Found } from "./collect.ts";
 import { byID, count, download, h, mark, size } from "./dom.ts";
 import { goToInspector, inspector } from "./inspector.ts";
@@ -327,4 +327,5 @@ function ask(url: URL): void {
   byID("ask-yes").focus();
 }
 
+prepare();
 offline();

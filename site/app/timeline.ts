@@ -72,8 +72,9 @@ export function timeline(life: Life, report: Report, open: (row: number) => void
     if (moveCursor && chart) {
       const x = model.x[row]!;
       const { min, max } = chart.scales["x"]!;
-      if (x < min! || x > max!) {
-        const half = (max! - min!) / 2;
+      if (min == null || max == null) return; // not drawn yet
+      if (x < min || x > max) {
+        const half = (max - min) / 2;
         model.zoom(chart, x - half, x + half);
       }
       chart.setCursor({ left: chart.valToPos(x, "x"), top: 0 }, false);
@@ -82,7 +83,7 @@ export function timeline(life: Life, report: Report, open: (row: number) => void
 
   const draw = () => {
     chart?.destroy();
-    chart = new uPlot(options(model, plot.clientWidth || 600), model.data, plot);
+    chart = new uPlot(options(model, plot.clientWidth, () => select(current)), model.data, plot);
     chart.over.addEventListener("click", () => {
       if (chart!.select.width === 0 && typeof chart!.cursor.left === "number" && chart!.cursor.left >= 0) {
         open(model.nearest(chart!.posToVal(chart!.cursor.left, "x")));
@@ -133,15 +134,14 @@ export function timeline(life: Life, report: Report, open: (row: number) => void
   new ResizeObserver(() => {
     if (plot.clientWidth === width || plot.clientWidth === 0) return;
     width = plot.clientWidth;
-    if (chart) chart.setSize({ width, height: heightFor(width) });
-    else draw();
+    if (!chart) return draw();
+    chart.setSize({ width, height: heightFor(width) });
     select(current);
   }).observe(plot);
   const themes = matchMedia("(prefers-color-scheme: dark)");
   const recolour = () => {
     if (!plot.isConnected) return themes.removeEventListener("change", recolour);
     draw();
-    select(current);
   };
   themes.addEventListener("change", recolour);
   select(current);
@@ -297,7 +297,7 @@ function legend(model: Model): HTMLElement {
   return list;
 }
 
-function options(model: Model, width: number): uPlot.Options {
+function options(model: Model, width: number, ready: () => void): uPlot.Options {
   const style = getComputedStyle(document.documentElement);
   const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
   const font = `13px ${style.getPropertyValue("--sans")}`;
@@ -311,7 +311,7 @@ function options(model: Model, width: number): uPlot.Options {
     legend: { show: false },
     cursor: { y: false, points: { size: 9 }, drag: { x: true, y: false, dist: 5 } },
     scales: {
-      x: { time: false, range: (_, min, max) => [min ?? -margin, max ?? model.last + margin] },
+      x: { time: false, min: -margin, max: model.last + margin, range: (_, min, max) => [min, max] },
       y: {
         // Room for the band below, and a line that is flat in the middle.
         range: (chart, low, high) => {
@@ -329,16 +329,23 @@ function options(model: Model, width: number): uPlot.Options {
         ...axis,
         space: 70,
         incrs: increments(),
-        values: (_, splits) => splits.map((x) => (Number.isInteger(x) ? String(model.base + BigInt(x)) : "")),
+        splits: (_, __, min, max, step) => {
+          // At round ticks, wherever the life began.
+          const past = Number(model.base % BigInt(step));
+          const splits: number[] = [];
+          for (let x = Math.ceil((min + past) / step) * step - past; x <= max; x += step) splits.push(x);
+          return splits;
+        },
+        values: (_, splits) => splits.map((x) => (String(model.base + BigInt(Math.round(x))))),
       },
-      { ...axis, size: 76, values: (_, splits) => splits.map((y) => (y < 0 ? "" : amount(y))) },
+      { ...axis, size: 76, values: (_, splits) => splits.map((y) => (y < 0 ? "" : amount(y))), space: 36 },
     ],
     series: [
       {},
       {
         stroke: colour("accent"),
         width: 2,
-        spanGaps: true,
+        spanGaps: false, // what spans them is what gaps, below, leaves out
         points: { show: (chart) => visible(model, chart) < chart.bbox.width / devicePixelRatio / pointSpacing, size: 6, fill: colour("panel") },
         gaps: (chart) =>
           model.gaps.map((row) => [
@@ -348,6 +355,7 @@ function options(model: Model, width: number): uPlot.Options {
       },
     ],
     hooks: {
+      ready: [ready],
       drawClear: [(chart) => drawGaps(chart, model, colour)],
       draw: [
         (chart) => {
@@ -356,7 +364,6 @@ function options(model: Model, width: number): uPlot.Options {
           drawProblems(chart, model, colour);
         },
       ],
-      ready: [(chart) => model.zoom(chart, -Infinity, Infinity)],
     },
   };
 }

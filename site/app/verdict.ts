@@ -19,6 +19,11 @@ function ticks({ firstTick, lastTick }: Report): string | undefined {
   return firstTick === lastTick ? `tick ${firstTick}` : `ticks ${firstTick} to ${lastTick}`;
 }
 
+function duration(seconds: number): string {
+  if (seconds < 1) return `${Math.ceil(seconds * 1000)}\u00a0ms`;
+  return `${seconds.toLocaleString("en", { maximumFractionDigits: seconds < 10 ? 1 : 0 })}\u00a0s`;
+}
+
 function has(report: Report, ...codes: Problem["code"][]): boolean {
   return report.problems.some(({ code }) => codes.includes(code));
 }
@@ -54,12 +59,17 @@ export function verdictPanel(report: Report, seconds: number): HTMLElement {
       h(
         "div",
         { class: "claims" },
-        h("div", {}, h("h3", {}, "What this proves"), h("p", {}, report.proves)),
-        h("div", {}, h("h3", {}, "What it does not prove"), h("p", {}, report.doesNotProve)),
+        h("div", {}, h("h3", {}, "What this proves"), h("p", {}, ...sentence(report.proves))),
+        h("div", {}, h("h3", {}, "What it does not prove"), h("p", {}, ...sentence(report.doesNotProve))),
       ),
       questions(report, seconds),
     ),
   );
+}
+
+/** A sentence with its DIDs and CIDs as code. */
+function sentence(text: string): (Node | string)[] {
+  return text.split(/(did:key:z\w+|bafkrei\w{52})/).map((part, i) => (i % 2 === 1 ? h("code", {}, part) : part));
 }
 
 /** The four questions, which no single word answers. */
@@ -89,7 +99,7 @@ function questions(report: Report, seconds: number): HTMLElement {
     "Was all of it checked?",
     "yes",
     "Yes",
-    `${count(checkpoints, "checkpoint")}, ${size(report.bytes)}, in ${seconds.toLocaleString("en", { maximumFractionDigits: 2, minimumFractionDigits: 2 })} s`,
+    `${count(checkpoints, "checkpoint")}, ${size(report.bytes)}, in ${duration(seconds)}`,
     duplicates > 0 && `${count(duplicates, "identical copy").replace("copys", "copies")} ignored`,
   );
   ask(
@@ -98,6 +108,7 @@ function questions(report: Report, seconds: number): HTMLElement {
     wrong > 0 ? "No" : "Yes",
     signatures.invalid > 0 ? `${count(signatures.invalid, "signature")} of ${checkpoints} not valid` : `${count(signatures.valid, "valid signature")}`,
     unsigned > 0 && `${count(unsigned, "checkpoint")} without one`,
+    wrong > 0 && signatures.valid === checkpoints && "but what they say is not one life",
   );
   const missing = has(report, "missing-genesis", "gap", "head-not-found");
   const ends = report.completeness === "head-pinned" ? "the head you know is in it" : "no head was given, so newer ones may exist";
@@ -113,7 +124,7 @@ function questions(report: Report, seconds: number): HTMLElement {
   else ask("Is it whole?", "yes", "Yes, from its genesis", ends);
 
   const did = report.did ?? "no identity";
-  if (report.identity === "self-asserted") ask("Is it who you expect?", "open", "You did not say", did);
+  if (report.identity === "self-asserted") ask("Is it who you expect?", "open", "You did not say", `its key is ${did}`);
   else if (has(report, "identity-mismatch")) ask("Is it who you expect?", "invalid", "No", did);
   else if (signatures.valid === 0) ask("Is it who you expect?", "open", "Not known", "nothing in it is signed");
   else ask("Is it who you expect?", "yes", "Yes", did);
@@ -152,8 +163,8 @@ function problemItem(problem: Problem, inspect: (name: string) => (() => void) |
   const at = [name, tick !== undefined && `tick ${tick}`].filter(Boolean).join(", ");
   const open = name === undefined ? undefined : inspect(name);
   const facts = h("dl", {});
-  if (expected !== undefined) facts.append(h("dt", {}, "Expected"), h("dd", {}, expected));
-  if (found !== undefined) facts.append(h("dt", {}, "Found"), h("dd", {}, found));
+  if (expected !== undefined) facts.append(h("dt", {}, "Expected"), h("dd", {}, ...sentence(expected)));
+  if (found !== undefined) facts.append(h("dt", {}, "Found"), h("dd", {}, ...sentence(found)));
   return h(
     "li",
     { class: missing ? "panel problem missing" : "panel problem", tabindex: -1 },

@@ -63,7 +63,8 @@ func readDocument(docs fs.FS, name string) (document, error) {
 }
 
 var markdown = goldmark.New(
-	goldmark.WithExtensions(extension.Table),
+	// The site's policy allows no inline styles, which is how alignment is written otherwise.
+	goldmark.WithExtensions(extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute))),
 	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
 )
 
