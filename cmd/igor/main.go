@@ -33,6 +33,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends the process
+	// Nobody reading the log must not end a life.
+	signal.Ignore(syscall.SIGPIPE)
 
 	root := &cobra.Command{
 		Use:   "igor",

@@ -19,7 +19,9 @@
 // no arguments, no environment. Standard output and standard error go to the
 // log. WASI's clocks start at 2022-01-01T00:00:00Z in each instance and advance
 // by one millisecond at each reading, and its randomness is one fixed stream:
-// what an agent does follows from its state and from the hostcalls alone.
+// what an agent does follows from its state and from the hostcalls alone. What
+// AssemblyScript's own runtime imports from "env" (abort, trace and seed) is
+// there too, on the same terms.
 //
 // A trap, a panic, an exit or a call that takes too long is an [*AgentError],
 // and the end of that instance, never of the process.
@@ -29,17 +31,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/imports/assemblyscript"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
+	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/verifier"
@@ -53,6 +59,8 @@ const (
 	MaxState = verifier.MaxCheckpointSize - verifier.HeaderSize
 
 	pageSize = 64 << 10
+
+	assemblyScriptModule = "env" // by its compiler
 )
 
 // The exports that make a module an agent.
@@ -99,6 +107,9 @@ func Compile(ctx context.Context, wasm []byte, config Config) (*Program, error) 
 		WithCloseOnContextDone(true) // or nothing would end an endless loop
 	p := &Program{config: config}
 	if config.CacheDir != "" {
+		if err := checkCache(config.CacheDir); err != nil {
+			return nil, fmt.Errorf("compilation cache: %w", err)
+		}
 		if p.cache, err = wazero.NewCompilationCacheWithDir(config.CacheDir); err != nil {
 			return nil, fmt.Errorf("compilation cache: %w", err)
 		}
@@ -116,6 +127,9 @@ func (p *Program) compile(ctx context.Context, wasm []byte) error {
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, p.runtime); err != nil {
 		return err
 	}
+	if _, err := assemblyscript.Instantiate(ctx, p.runtime); err != nil {
+		return err
+	}
 	if err := hostcall.Link(ctx, p.runtime, p.config.Manifest, p.config.Host); err != nil {
 		return err
 	}
@@ -129,6 +143,21 @@ func (p *Program) compile(ctx context.Context, wasm []byte) error {
 	return p.checkExports()
 }
 
+// checkCache refuses a cache that others can write: what is in it is run as it
+// is, outside the sandbox.
+func checkCache(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // it will be made, for this user alone
+	case err != nil:
+		return err
+	case info.Mode().Perm()&0o022 != 0:
+		return hint.Wrap(fmt.Errorf("%s can be written by others (mode %04o)", dir, info.Mode().Perm()), "name a folder of your own, or: chmod go-w %s", dir)
+	}
+	return nil
+}
+
 func (p *Program) checkImports() error {
 	for _, f := range p.compiled.ImportedFunctions() {
 		switch module, name, _ := f.Import(); module {
@@ -136,8 +165,8 @@ func (p *Program) checkImports() error {
 			if err := hostcall.Check(f, p.config.Manifest); err != nil {
 				return err
 			}
-		case wasi_snapshot_preview1.ModuleName:
-			// Instantiating names what WASI has not.
+		case wasi_snapshot_preview1.ModuleName, assemblyScriptModule:
+			// Instantiating names what they have not.
 		default:
 			return fmt.Errorf("agent imports %s.%s, and there is no module %q: an agent imports from %q and %q alone",
 				module, name, module, hostcall.Module, wasi_snapshot_preview1.ModuleName)
@@ -205,7 +234,8 @@ type Instance struct {
 	output  *lineLogger // standard error, where panics are explained
 }
 
-// Instantiate makes a fresh instance, in which nothing but _initialize ran.
+// Instantiate makes a fresh instance, in which nothing but _initialize ran. It
+// ends early when ctx is cancelled, unlike all else that runs agent code.
 func (p *Program) Instantiate(ctx context.Context) (*Instance, error) {
 	stdout := &lineLogger{log: p.config.Log, stream: "stdout"}
 	stderr := &lineLogger{log: p.config.Log, stream: "stderr"}
@@ -233,7 +263,7 @@ func (p *Program) Instantiate(ctx context.Context) (*Instance, error) {
 	}
 	in := &Instance{program: p, module: module, output: stderr}
 	if module.ExportedFunction(exportInitialize) != nil {
-		if _, err := in.call(ctx, exportInitialize); err != nil {
+		if _, err := in.invoke(ctx, exportInitialize); err != nil {
 			return nil, err
 		}
 	}
@@ -304,14 +334,19 @@ func (in *Instance) Resume(ctx context.Context, state []byte) error {
 // Close frees the instance.
 func (in *Instance) Close() error { return in.module.Close(context.Background()) }
 
-// limit gives a call its time. That ctx is cancelled does not interrupt a call:
-// a tick is done or not done, only its time limit ends it.
+// limit gives a call its time.
 func (p *Program) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), p.config.CallLimit)
+	return context.WithTimeout(ctx, p.config.CallLimit)
 }
 
-// call calls an export, which has no result or one.
+// call calls an export. That ctx is cancelled does not interrupt it: a tick is
+// done or not done, and only its time limit ends it.
 func (in *Instance) call(ctx context.Context, export string, args ...uint64) (uint64, error) {
+	return in.invoke(context.WithoutCancel(ctx), export, args...)
+}
+
+// invoke calls an export, which has no result or one.
+func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (uint64, error) {
 	ctx, cancel := in.program.limit(ctx)
 	defer cancel()
 	in.output.first = ""

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -162,8 +163,8 @@ func TestCompileErrors(t *testing.T) {
 			"exports agent_checkpoint as (), and it has to be () -> i32"},
 		{"private memory", wasmtest.Agent{Private: true}, "does not export its memory"},
 		{"no body", one("agent_tick", wasmtest.Func{Type: wasmtest.ToI32}), "not an agent: invalid function"},
-		{"foreign module", imports(wasmtest.Import{Module: "env", Name: "abort", Type: wasmtest.Nothing}),
-			`agent imports env.abort, and there is no module "env"`},
+		{"foreign module", imports(wasmtest.Import{Module: "web", Name: "fetch", Type: wasmtest.Nothing}),
+			`agent imports web.fetch, and there is no module "web"`},
 		{"unknown hostcall", imports(wasmtest.Import{Module: "igor", Name: "launch", Type: wasmtest.Nothing}),
 			"agent imports igor.launch, which no version"},
 		{"later hostcall", imports(wasmtest.Import{Module: "igor", Name: "kv_get", Type: wasmtest.Nothing}),
@@ -238,6 +239,11 @@ func TestHostile(t *testing.T) {
 	start := one("extra", wasmtest.Nothing, wasmtest.Forever)
 	start.Start = "extra"
 	cases = append(cases,
+		hostile{"AssemblyScript's abort", wasmtest.Agent{
+			Imports: []wasmtest.Import{{Module: "env", Name: "abort", Type: wasmtest.I32x4}},
+			Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(7) + wasmtest.I32(9) +
+				wasmtest.Call(0) + wasmtest.I32(1)}},
+		}, "agent_tick failed: it exited with code 255"},
 		hostile{"endless start function", start, "instantiation failed: it took longer than 50ms"},
 		hostile{"memory bomb", one("agent_tick", wasmtest.ToI32, wasmtest.Exhaust+wasmtest.Unreachable), "agent_tick failed: unreachable"},
 		hostile{"table bomb", one("agent_tick", wasmtest.ToI32, wasmtest.ExhaustTable+wasmtest.Unreachable), "agent_tick failed: unreachable"},
@@ -398,6 +404,48 @@ func TestFreshMemory(t *testing.T) {
 				binary.LittleEndian.Uint32(state), binary.LittleEndian.Uint32(state[4:]))
 		}
 		in.Close()
+	}
+}
+
+// TestCacheOfOthers checks that nobody else's machine code is run.
+func TestCacheOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	compile := func() error {
+		p, err := Compile(t.Context(), wasmtest.Agent{}.Bytes(), Config{
+			Manifest: declare(), Host: new(fakeHost), Log: slog.New(slog.DiscardHandler), CacheDir: dir,
+		})
+		if err == nil {
+			p.Close()
+		}
+		return err
+	}
+	if err := compile(); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []os.FileMode{0o720, 0o702} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := compile(); err == nil || !strings.Contains(err.Error(), "can be written by others") {
+			t.Errorf("mode %o: got error %v", mode, err)
+		}
+	}
+}
+
+// TestCancelInstantiate checks that a spare instance that nobody waits for any
+// more is given up.
+func TestCancelInstantiate(t *testing.T) {
+	var s setup
+	p, err := s.compile(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{
+		"_initialize": {Type: wasmtest.Nothing, Body: wasmtest.Forever},
+	}}.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if _, err := p.Instantiate(ctx); err == nil || strings.Contains(err.Error(), "longer") {
+		t.Errorf("got error %v, want one that is not its time limit's", err)
 	}
 }
 
