@@ -19,7 +19,8 @@ type sarifText struct {
 
 type sarifRule struct {
 	ID               string    `json:"id"`
-	ShortDescription sarifText `json:"shortDescription"`
+	ShortDescription sarifText `json:"shortDescription"` // an alert's title
+	FullDescription  sarifText `json:"fullDescription"`
 }
 
 type sarifResult struct {
@@ -51,7 +52,7 @@ func writeSARIF(w *bufio.Writer, r *verifier.Report, l *locator) error {
 	rules := make([]sarifRule, len(checks))
 	index := make(map[verifier.Code]int)
 	for i, c := range checks {
-		rules[i] = sarifRule{c.code.String(), sarifText{c.text}}
+		rules[i] = sarifRule{c.code.String(), sarifText{c.code.String()}, sarifText{"It is checked that " + c.text + "."}}
 		index[c.code] = i
 	}
 	s.value(rules)
