@@ -9,7 +9,7 @@ import { reportJSON, verifyHistory, VerifyError, type Report } from "../verify/i
 import { count, english, fill, type State, type Strings } from "./strings.ts";
 import { css } from "./style.ts";
 
-export type { Plural, State, Strings } from "./strings.ts";
+export { english, type Plural, type State, type Strings } from "./strings.ts";
 
 /** Says that a verification came to a verdict, whichever it is. */
 export class LineageReportEvent extends Event {
@@ -55,6 +55,9 @@ function icon(state: State): string {
   return `<svg class="icon" part="icon" viewBox="0 0 24 24" aria-hidden="true">${shapes[state]}</svg>`;
 }
 
+/** The badges of the page, for when a language comes later than they. */
+const connected = new Set<IgorLineageElement>();
+
 const languages = new Map<string, Strings>([["en", english]]);
 
 let sheet: CSSStyleSheet | undefined;
@@ -86,6 +89,7 @@ export class IgorLineageElement extends Base {
   /** Gives the words of a language, of which the nearest `lang` attribute decides. */
   static localize(language: string, strings: Strings): void {
     languages.set(language.toLowerCase(), strings);
+    for (const badge of connected) badge.#render();
   }
 
   #root: ShadowRoot;
@@ -103,7 +107,7 @@ export class IgorLineageElement extends Base {
     this.#root.innerHTML =
       `<button class="badge" part="badge" type="button" aria-haspopup="dialog">` +
       `<span class="holder"></span><span class="text" part="text"><span class="lineage"></span> ` +
-      `<span class="state" part="state"></span><span class="rest"></span> ` +
+      `<span class="state" part="state"></span><span class="rest"></span>` +
       `<span class="identity" part="identity"></span></span></button>`;
     if (!sheet) {
       sheet = new CSSStyleSheet();
@@ -160,10 +164,12 @@ export class IgorLineageElement extends Base {
   }
 
   connectedCallback(): void {
+    connected.add(this);
     this.#schedule();
   }
 
   disconnectedCallback(): void {
+    connected.delete(this);
     this.#stop();
   }
 
@@ -280,13 +286,13 @@ export class IgorLineageElement extends Base {
       .join("");
     const { did, identity } = this.#report ?? {};
     this.#find(".identity").textContent =
-      did && identity === "self-asserted" ? fill(strings.by, { did: `${did.slice(8, 13)}…${did.slice(-4)}` }) : "";
+      did && identity === "self-asserted" ? ", " + fill(strings.by, { did: `${did.slice(8, 13)}…${did.slice(-5)}` }) : "";
   }
 
   /** What the badge says after its state. */
   #facts(language: string, strings: Strings): string[] {
     const report = this.#report;
-    if (!report) return this.#verified > 0 ? [count(strings.checkpoints, this.#verified, language)] : [];
+    if (!report) return this.#state === "loading" && this.#verified > 0 ? [count(strings.checkpoints, this.#verified, language)] : [];
     const facts = [count(strings.checkpoints, report.checkpoints, language)];
     const problem = report.problems[0];
     if (!problem) return report.verdict === "verified" ? [...facts, strings.noGaps] : facts;
@@ -302,7 +308,7 @@ export class IgorLineageElement extends Base {
     const [language, strings] = this.#language();
     this.#root.querySelector("dialog")?.remove();
     const dialog = element("dialog", { part: "dialog", "aria-labelledby": "title" });
-    const title = element("h2", { id: "title" });
+    const title = element("h2", { id: "title", tabindex: "-1", autofocus: "" });
     title.innerHTML = icon(this.#state);
     title.append(`${strings.lineage}: ${strings.states[this.#state]}`);
     dialog.append(title, ...this.#details(language, strings), this.#buttons(dialog, strings));
@@ -329,7 +335,7 @@ export class IgorLineageElement extends Base {
       });
       footer.append(save);
     }
-    const close = element("button", { type: "button", autofocus: "" }, strings.close);
+    const close = element("button", { type: "button" }, strings.close);
     close.addEventListener("click", () => dialog.close());
     footer.append(close);
     return footer;

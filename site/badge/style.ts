@@ -34,6 +34,7 @@ button { font: inherit; color: inherit; cursor: pointer; }
 }
 .badge:hover { border-color: var(--state); }
 .badge[aria-disabled=true] { cursor: default; }
+.holder { display: flex; }
 .icon { flex: none; width: 1.35em; height: 1.35em; color: var(--state); }
 .icon path { fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
 .icon .shape { fill: currentColor; }
@@ -51,6 +52,7 @@ dialog {
   font: var(--igor-lineage-dialog-font, 400 0.9375rem/1.5 system-ui, sans-serif);
 }
 dialog::backdrop { background: rgb(0 0 0 / 0.5); }
+h2:focus-visible { outline: none; }
 h2 { display: flex; align-items: center; gap: 0.5em; margin: 0 0 0.75rem; font-size: 1.25rem; line-height: 1.3; }
 p { margin: 0 0 0.75rem; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.35rem 1rem; margin: 1rem 0; }

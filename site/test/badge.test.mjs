@@ -1,0 +1,236 @@
+import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { close, dist, open, root, serve, strictPolicy } from "./browser.mjs";
+
+after(close);
+
+const headers = { "content-security-policy": strictPolicy };
+const vectors = (name) => `/vectors/${name}`;
+
+/** Serves a page with the badge's two lines, and the histories. */
+function site(t, body, more = {}) {
+  return serve(
+    t,
+    {
+      "/page": `<!doctype html><html lang="en"><title>test</title>
+<main><h1>Agents</h1>
+${body}
+</main>
+<script type="module" src="/npm/igor-lineage.js"></script>`,
+      "/npm/": `${dist}/npm`,
+      "/vectors/": "testdata/vectors",
+      "/histories/": "testdata/histories",
+      ...more,
+    },
+    { headers },
+  );
+}
+
+async function life(name) {
+  const files = (await readdir(join(root, "testdata/histories", name))).filter((file) => file.endsWith(".ckpt"));
+  assert.ok(files.length > 0);
+  return files.map((file) => `/histories/${name}/${file}`).join(" ");
+}
+
+/** Waits until no badge is loading and returns what each says. */
+function settled(page) {
+  return page.evaluate(async () => {
+    await customElements.whenDefined("igor-lineage");
+    const badges = [...document.querySelectorAll("igor-lineage")];
+    while (badges.some((badge) => badge.state === "loading")) await new Promise((resolve) => setTimeout(resolve, 10));
+    return badges.map((badge) => ({
+      state: badge.state,
+      text: badge.shadowRoot.querySelector("button").textContent.replace(/\s+/g, " ").trim(),
+    }));
+  });
+}
+
+const good = vectors("car-good/history.car");
+const goodDID = "did:key:z6MknTqAWs1xa4Z81VAXdUSpFKx5BhWC1QNLaWaKu511bwgk";
+
+test("every state, under a strict policy", async (t) => {
+  const real = await life("heartbeat-01");
+  const otherDID = "did:key:z6MksVnWzbqJ93zTJmWiv91TzzNPHHgngJEk2LKum1rvDs6n";
+  const server = await site(
+    t,
+    `<igor-lineage src="${real}">the life of an agent</igor-lineage>
+<igor-lineage src="${good}" did="${goodDID}"></igor-lineage>
+<igor-lineage src="${vectors("car-missing-genesis/history.car")}"></igor-lineage>
+<igor-lineage src="${vectors("car-gap/history.car")}" did="${goodDID}"></igor-lineage>
+<igor-lineage src="${vectors("car-bad-signature-middle/history.car")}" did="${goodDID}"></igor-lineage>
+<igor-lineage src="${good}" did="${otherDID}"></igor-lineage>
+<igor-lineage src="${vectors("car-refused-flipped-bit/history.car")}"></igor-lineage>
+<igor-lineage src="${good}" did="nobody"></igor-lineage>
+<igor-lineage></igor-lineage>`,
+  );
+  const page = await open(t, server.url + "/page");
+  const badges = await settled(page);
+  assert.deepEqual(badges, [
+    { state: "verified", text: "agent lineage: verified, 16 checkpoints, no gaps, by z6Mks…vDs6n, self-asserted" },
+    { state: "verified", text: "agent lineage: verified, 4 checkpoints, no gaps" },
+    { state: "incomplete", text: "agent lineage: incomplete, 3 checkpoints, its beginning is missing, by z6Mkn…1bwgk, self-asserted" },
+    { state: "incomplete", text: "agent lineage: incomplete, 3 checkpoints, a gap" },
+    { state: "invalid", text: "agent lineage: invalid, a bad signature at tick 9" },
+    { state: "invalid", text: "agent lineage: invalid, another identity at tick 4" },
+    { state: "error", text: "agent lineage: not verified" },
+    { state: "error", text: "agent lineage: not verified" },
+    { state: "error", text: "agent lineage: not verified" },
+  ]);
+  // Each state has a shape and a colour of its own, and the colour is readable.
+  const looks = await page.evaluate(() =>
+    [...document.querySelectorAll("igor-lineage")].map(({ state, shadowRoot }) => ({
+      state,
+      shape: shadowRoot.querySelector("svg").innerHTML,
+      color: getComputedStyle(shadowRoot.querySelector(".state")).color,
+    })),
+  );
+  const states = new Map(looks.map((look) => [look.state, look]));
+  assert.equal(states.size, 4);
+  assert.equal(new Set([...states.values()].map(({ shape }) => shape)).size, 4);
+  assert.equal(new Set([...states.values()].map(({ color }) => color)).size, 4);
+  // One pool for all: the WASM was fetched once.
+  assert.equal(server.requests.filter((path) => path.startsWith("/npm/igor-verify.wasm.gz")).length, 1);
+});
+
+test("events, properties and attributes", async (t) => {
+  const server = await site(t, "");
+  const page = await open(t, server.url + "/page");
+  const seen = await page.evaluate(
+    async ({ good, goodDID }) => {
+      await customElements.whenDefined("igor-lineage");
+      const next = (name) => new Promise((resolve) => document.addEventListener(name, resolve, { once: true }));
+      const badge = document.createElement("igor-lineage");
+      badge.src = good;
+      const seen = [badge.getAttribute("src"), badge.state];
+      let event = next("igor-lineage-report");
+      document.querySelector("main").append(badge);
+      const { report, target } = await event;
+      seen.push(target === badge && badge.report === report, report.verdict, report.identity);
+      event = next("igor-lineage-report");
+      badge.did = goodDID;
+      await Promise.resolve();
+      seen.push(badge.state, badge.report, (await event).report.identity);
+      event = next("igor-lineage-error");
+      badge.head = "not a CID";
+      seen.push((await event).error.code, badge.error.message, badge.getAttribute("state"));
+      badge.remove();
+      badge.head = "";
+      return seen;
+    },
+    { good, goodDID },
+  );
+  assert.deepEqual(seen, [
+    good,
+    "loading",
+    true,
+    "verified",
+    "self-asserted",
+    "loading",
+    undefined,
+    "pinned",
+    "bad-pin",
+    "not a checkpoint CID: want 59 characters that begin with bafkrei (CIDv1, raw, sha2-256, base32 lower case)",
+    "error",
+  ]);
+});
+
+test("the details, by keyboard alone", async (t) => {
+  const src = vectors("car-bad-signature-middle/history.car");
+  const server = await site(t, `<igor-lineage src="${src}"></igor-lineage>`);
+  const page = await open(t, server.url + "/page");
+  await settled(page);
+  const badge = page.locator("igor-lineage");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.localName), "igor-lineage");
+  await page.keyboard.press("Enter");
+  const dialog = page.getByRole("dialog", { name: "agent lineage: invalid" });
+  await dialog.waitFor();
+  const text = await dialog.innerText();
+  for (const part of ["bad-signature", "at tick 9", "the signature does not fit the content", goodDID, "must not be relied on"]) {
+    assert.ok(text.includes(part), `${part} is not in ${text}`);
+  }
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Save report" }).focus();
+  await page.keyboard.press("Enter");
+  assert.equal((await download).suggestedFilename(), "igor-lineage-report.json");
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
+  assert.equal(await badge.evaluate((badge) => badge.shadowRoot.activeElement?.localName), "button");
+});
+
+test("another language", async (t) => {
+  const server = await site(t, `<div lang="de-AT"><igor-lineage src="${good}"></igor-lineage></div>`);
+  const page = await open(t, server.url + "/page");
+  await settled(page);
+  await page.evaluate(async () => {
+    const { english, IgorLineageElement } = await import("/npm/element.js");
+    IgorLineageElement.localize("de", {
+      ...english,
+      lineage: "Lebenslauf des Agenten",
+      states: { ...english.states, verified: "geprüft" },
+      checkpoints: { one: "{n} Sicherungspunkt", other: "{n} Sicherungspunkte" },
+      noGaps: "lückenlos",
+      by: "von {did}, nach eigener Angabe",
+    });
+  });
+  assert.deepEqual(await settled(page), [
+    { state: "verified", text: "Lebenslauf des Agenten: geprüft, 4 Sicherungspunkte, lückenlos, von z6Mkn…1bwgk, nach eigener Angabe" },
+  ]);
+});
+
+test("a lazy badge waits until it comes into view", async (t) => {
+  const server = await site(t, `<div id="tall"></div><igor-lineage src="${good}" loading="lazy"></igor-lineage>`, {
+    "/page.css": "#tall { height: 5000px; }",
+  });
+  const page = await open(t, server.url + "/page", {
+    init: () => addEventListener("DOMContentLoaded", () => {
+      const sheet = new CSSStyleSheet();
+      sheet.replaceSync("#tall { height: 5000px; }");
+      document.adoptedStyleSheets = [sheet];
+    }),
+  });
+  await page.waitForFunction(() => customElements.get("igor-lineage"));
+  await page.waitForTimeout(300);
+  assert.ok(!server.requests.includes(good));
+  await page.locator("igor-lineage").scrollIntoViewIfNeeded();
+  assert.equal((await settled(page))[0].state, "verified");
+});
+
+test("without JavaScript, the text in the element", async (t) => {
+  const server = await serve(t, { "/page": `<!doctype html><html lang="en"><title>test</title><igor-lineage src="x.car">verify x.car</igor-lineage>` }, { headers });
+  const page = await open(t, server.url + "/page");
+  assert.equal(await page.locator("igor-lineage").innerText(), "verify x.car");
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`axe-core finds nothing, ${colorScheme}`, async (t) => {
+    const names = ["car-good", "car-gap", "car-bad-signature-middle", "car-refused-flipped-bit"];
+    const badges = names.map((name) => `<p><igor-lineage src="${vectors(`${name}/history.car`)}"></igor-lineage></p>`).join("\n");
+    const server = await site(t, badges);
+    const page = await open(t, server.url + "/page", { colorScheme, init: () => {
+      addEventListener("DOMContentLoaded", () => {
+        const sheet = new CSSStyleSheet();
+        sheet.replaceSync(":root { color-scheme: light dark; }");
+        document.adoptedStyleSheets = [sheet];
+      });
+    } });
+    await settled(page);
+    // Through the debugger, so that the page's policy need not allow it.
+    const axe = createRequire(import.meta.url)("axe-core").source;
+    await page.evaluate(axe);
+    const run = () => page.evaluate(async () => {
+      const { violations } = await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(" ")).join(", ")}`);
+    });
+    assert.deepEqual(await run(), []);
+    for (let i = 0; i < names.length; i++) {
+      await page.locator("igor-lineage").nth(i).click();
+      await page.getByRole("dialog").waitFor();
+      assert.deepEqual(await run(), []);
+      await page.keyboard.press("Escape");
+    }
+  });
+}
