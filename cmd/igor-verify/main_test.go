@@ -22,8 +22,22 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected output in testdata")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"igor-verify": main})
+	testscript.Main(tests{m}, map[string]func(){"igor-verify": main})
 }
+
+// tests are all tests, and what is to be done after them.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	defer func() {
+		if binaryDir != "" {
+			os.RemoveAll(binaryDir)
+		}
+	}()
+	return t.M.Run()
+}
+
+var binaryDir string // once the program is built
 
 // TestScripts runs testdata/*.txtar: output, exit codes and errors.
 func TestScripts(t *testing.T) {
@@ -165,6 +179,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	binaryDir = dir
 	path := filepath.Join(dir, "igor-verify")
 	out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, ".").CombinedOutput()
 	if err != nil {
