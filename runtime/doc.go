@@ -32,6 +32,18 @@
 // killed loses the ticks since the last checkpoint, their cost with them, and
 // nothing else.
 //
+// Durability costs two syncs a checkpoint, which is what the rate of
+// checkpoints depends on: half a millisecond each is 1,000 a second. There is no
+// switch to do without. [Config.CheckpointEvery] says how much may be lost.
+//
+// # Money
+//
+// A tick costs its time on this machine's monotonic clock times the price per
+// second, exactly: what is less than a microcent is carried over to the next
+// tick. When the budget is at zero the agent is checkpointed and the run ends,
+// with [BudgetExhausted]; the tick that used it up is paid with what there was.
+// What was spent is durable with the next checkpoint, and so is a top-up.
+//
 // # Errors
 //
 // Errors of this package say what is wrong with which thing. Many have a method

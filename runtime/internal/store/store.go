@@ -275,14 +275,23 @@ func (s *Store) Birth() (budget, price int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	var f birthFile
-	if err := json.Unmarshal(b, &f); err != nil {
+	if budget, price, err = parseBirth(b); err != nil {
 		return 0, 0, fmt.Errorf("%s: %w", s.path(fileBirth), err)
+	}
+	return budget, price, nil
+}
+
+func parseBirth(b []byte) (budget, price int64, err error) {
+	var f birthFile
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return 0, 0, err
 	}
 	budget, err1 := strconv.ParseInt(f.Budget, 10, 64)
 	price, err2 := strconv.ParseInt(f.Price, 10, 64)
 	if err1 != nil || err2 != nil || budget < 0 || price < 0 {
-		return 0, 0, fmt.Errorf("%s: an amount in it is not a whole number of microcents from 0", s.path(fileBirth))
+		return 0, 0, errors.New("an amount in it is not a whole number of microcents from 0")
 	}
 	return budget, price, nil
 }
@@ -306,24 +315,28 @@ func (s *Store) Key() (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, rest := pem.Decode(b)
-	if block == nil || block.Type != pemType || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, s.badKey(errors.New("it is not one PKCS #8 key in PEM"))
-	}
-	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := parseKey(b)
 	if err != nil {
-		return nil, s.badKey(err)
-	}
-	key, ok := k.(ed25519.PrivateKey)
-	if !ok {
-		return nil, s.badKey(errors.New("it is not an Ed25519 key"))
+		return nil, hint.Wrap(fmt.Errorf("%s is no agent's key: %w", s.path(fileKey), err),
+			"put the agent's key back from a copy of the folder; a new key would be another agent")
 	}
 	return key, nil
 }
 
-func (s *Store) badKey(err error) error {
-	return hint.Wrap(fmt.Errorf("%s is no agent's key: %w", s.path(fileKey), err),
-		"put the agent's key back from a copy of the folder; a new key would be another agent")
+func parseKey(b []byte) (ed25519.PrivateKey, error) {
+	block, rest := pem.Decode(b)
+	if block == nil || block.Type != pemType || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("it is not one PKCS #8 key in PEM")
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := k.(ed25519.PrivateKey)
+	if !ok {
+		return nil, errors.New("it is not an Ed25519 key")
+	}
+	return key, nil
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
