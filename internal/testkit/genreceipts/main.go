@@ -1,0 +1,272 @@
+// Command genreceipts writes testdata/receipts. Every expectation is stated by hand, from
+// docs/spec/receipts.md; nothing here verifies.
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"igor.dev/internal/testkit"
+)
+
+func main() {
+	dir, err := receiptsDir()
+	if err == nil {
+		err = write(dir, files())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "genreceipts:", err)
+		os.Exit(1)
+	}
+}
+
+// receiptsDir finds testdata/receipts of the module around the working directory.
+func receiptsDir() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return filepath.Join(dir, "testdata", "receipts"), nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod above the working directory; run it inside the module")
+		}
+		dir = parent
+	}
+}
+
+// write makes dir hold exactly these vectors.
+func write(dir string, files map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, name := range old {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	for name, b := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func files() map[string][]byte {
+	all := make(map[string][]byte)
+	for _, v := range vectors() {
+		b, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			panic(err)
+		}
+		name := v.name + ".json"
+		if all[name] != nil {
+			panic(name + " twice")
+		}
+		all[name] = append(b, '\n')
+	}
+	return all
+}
+
+type vector struct {
+	name        string
+	Description string   `json:"description"`
+	Agent       string   `json:"agent,omitempty"`
+	Checkpoints []string `json:"checkpoints,omitempty"`
+	Receipts    string   `json:"receipts"`
+	Expect      outcome  `json:"expect"`
+}
+
+type outcome struct {
+	Verdict    string   `json:"verdict,omitempty"`
+	Exit       int      `json:"exit"`
+	Codes      []string `json:"codes,omitempty"`
+	Executions int      `json:"executions"`
+	Payments   int      `json:"payments"`
+	Duplicates int      `json:"duplicates"`
+	Error      string   `json:"error,omitempty"`
+}
+
+var (
+	alice = testkit.NewAgent("alice")
+	bob   = testkit.NewAgent("bob")
+	node  = testkit.NewAgent("node")
+)
+
+// execution is an execution receipt, field by field.
+type execution struct {
+	agent, node                      []byte
+	prev, checkpoint                 [32]byte
+	tick, ticks, elapsed             uint64
+	price, added, cost, paid, budget int64
+	time                             int64
+}
+
+func (e execution) sign(by *testkit.Agent) []byte {
+	b := []byte("igor/execution-receipt/v1\x00")
+	for _, part := range [][]byte{e.agent, e.node, e.prev[:], e.checkpoint[:]} {
+		b = append(b, part...)
+	}
+	for _, v := range []uint64{e.tick, e.ticks, e.elapsed, uint64(e.price), uint64(e.added), uint64(e.cost), uint64(e.paid), uint64(e.budget), uint64(e.time)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return append(b, ed25519.Sign(by.Private, b)...)
+}
+
+func payment(by *testkit.Agent, effect byte, amount int64, recipient, memo string) []byte {
+	nonce := sha256.Sum256(append([]byte("igor/payment-nonce/v1\x00"), bytes.Repeat([]byte{effect}, 32)...))
+	b := append([]byte("igor/payment-receipt/v1\x00"), by.Key...)
+	b = append(b, nonce[:]...)
+	b = binary.LittleEndian.AppendUint64(b, uint64(amount))
+	b = binary.LittleEndian.AppendUint64(b, 1_700_000_000_000_000_000)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(recipient)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(memo)))
+	b = append(append(b, recipient...), memo...)
+	return append(b, ed25519.Sign(by.Private, b)...)
+}
+
+// A life of three checkpoints: ticks 0, 10, 20.
+var (
+	wasm        = sha256.Sum256([]byte("wasm"))
+	genesis     = alice.Checkpoint(testkit.Fields{Budget: 1000, Price: 7, WASMHash: wasm})
+	second      = alice.After(genesis, testkit.Fields{Budget: 850, Price: 7, Tick: 10, WASMHash: wasm})
+	third       = alice.After(second, testkit.Fields{Budget: 1200, Price: 8, Tick: 20, WASMHash: wasm})
+	checkpoints = [][]byte{genesis, second, third}
+)
+
+// Their receipts.
+var (
+	born   = execution{alice.Key, node.Key, [32]byte{}, testkit.Hash(genesis), 0, 0, 0, 7, 1000, 0, 0, 1000, 1}
+	lived  = execution{alice.Key, node.Key, testkit.Hash(genesis), testkit.Hash(second), 10, 10, 5e9, 7, 0, 35, 115, 850, 2}
+	topped = execution{alice.Key, node.Key, testkit.Hash(second), testkit.Hash(third), 20, 10, 1e9, 8, 400, 8, 42, 1200, 3}
+)
+
+func vectors() (vs []vector) {
+	var r1, r2, r3 = born.sign(node), lived.sign(node), topped.sign(node)
+	add := func(name, description string, history [][]byte, receipts [][]byte, o outcome) *vector {
+		v := vector{name: name, Description: description, Receipts: hex.EncodeToString(bytes.Join(receipts, nil)), Expect: o}
+		for _, c := range history {
+			v.Checkpoints = append(v.Checkpoints, hex.EncodeToString(c))
+		}
+		vs = append(vs, v)
+		return &vs[len(vs)-1]
+	}
+	list := func(b ...[]byte) [][]byte { return b }
+	verified := func(executions, payments int) outcome {
+		return outcome{Verdict: "verified", Executions: executions, Payments: payments}
+	}
+	invalid := func(executions, payments int, codes ...string) outcome {
+		return outcome{Verdict: "invalid", Exit: 1, Codes: codes, Executions: executions, Payments: payments}
+	}
+	incomplete := func(executions int, codes ...string) outcome {
+		return outcome{Verdict: "incomplete", Exit: 3, Codes: codes, Executions: executions}
+	}
+	refused := func(why string) outcome { return outcome{Exit: 2, Error: why} }
+	// edited has the second receipt changed, and signed again.
+	edited := func(change func(*execution)) [][]byte {
+		e := lived
+		change(&e)
+		return list(r1, e.sign(node), r3)
+	}
+	flip := func(b []byte, at int) []byte {
+		b = bytes.Clone(b)
+		b[at] ^= 1
+		return b
+	}
+	pay := payment(alice, 1, 115, "bob", "for data")
+
+	add("whole", "A receipt for each checkpoint.", checkpoints, list(r1, r2, r3), verified(3, 0))
+	add("whole-with-payment", "And a payment.", checkpoints, list(r1, pay, r2, r3), verified(3, 1))
+	add("any-order", "The order of the receipts is not judged.", list(third, genesis, second), list(r3, pay, r1, r2), verified(3, 1))
+	add("no-checkpoints", "The receipts agree with one another.", nil, list(r1, r2, r3), verified(3, 0))
+	add("payments-only", "Two payments.", nil, list(pay, payment(alice, 2, 0, "b", "")), verified(0, 2))
+	d := verified(3, 0)
+	d.Duplicates = 2
+	add("duplicates", "Byte-identical receipts are one.", checkpoints, list(r1, r2, r2, r3, r1), d)
+	add("agent-right", "The agent is pinned.", checkpoints, list(r1, r2, r3), verified(3, 0)).Agent = alice.DID()
+
+	add("missing-receipt", "A checkpoint has no receipt.", checkpoints, list(r1, r3), incomplete(2, "missing-receipt"))
+	add("missing-receipt-no-checkpoints", "A predecessor has no receipt.", nil, list(r1, r3), incomplete(2, "missing-receipt"))
+	add("unknown-checkpoint", "A receipt's checkpoint was not supplied.", list(genesis, second), list(r1, r2, r3), incomplete(3, "unknown-checkpoint"))
+	bad := bytes.Clone(second)
+	bad[len(bad)-1] ^= 1
+	add("checkpoint-not-authentic", "A checkpoint that its key did not sign is as if it were not there.", list(genesis, bad, third), list(r1, r2, r3), incomplete(3, "unknown-checkpoint"))
+
+	add("bad-signature", "A bit of the signature is flipped.", checkpoints, list(r1, flip(r2, len(r2)-40), r3), invalid(2, 0, "bad-signature", "missing-receipt"))
+	add("bad-signature-cost", "The cost was changed and not signed again.", checkpoints, list(r1, flip(r2, 26+128+40), r3), invalid(2, 0, "bad-signature", "missing-receipt"))
+	add("bad-signature-payment", "The amount of a payment was changed.", nil, list(r1, flip(pay, 24+64)), invalid(1, 0, "bad-signature"))
+	byOther := lived
+	byOther.node = bob.Key
+	add("bad-signature-node", "Another node's key stands in it.", nil, list(r1, byOther.sign(node)), invalid(1, 0, "bad-signature"))
+	byAgent := lived
+	add("bad-signature-agent", "The agent signed a receipt of the node.", nil, list(r1, byAgent.sign(alice)), invalid(1, 0, "bad-signature"))
+	weak := lived
+	weak.node = append([]byte{1}, make([]byte, 31)...)
+	add("weak-key", "The node's key is the identity point, for which anybody can sign.", nil, list(r1, weak.sign(node)), invalid(1, 0, "weak-key"))
+
+	other := lived
+	other.agent = bob.Key
+	add("other-agent", "A receipt is another agent's.", checkpoints, list(r1, other.sign(node), r3), invalid(2, 0, "identity-mismatch", "missing-receipt"))
+	add("other-payer", "A payment is another agent's.", checkpoints, list(r1, r2, r3, payment(bob, 1, 1, "x", "")), invalid(3, 0, "identity-mismatch"))
+	add("agent-wrong", "Another agent is pinned.", nil, list(r1), invalid(0, 0, "identity-mismatch")).Agent = bob.DID()
+	add("several-histories", "The checkpoints are of two agents.", append(list(bob.Checkpoint(testkit.Fields{})), checkpoints...), list(r1, r2, r3), invalid(0, 0, "identity-mismatch", "missing-receipt")).Agent = bob.DID()
+
+	later := lived
+	later.time++
+	add("conflict", "Two different receipts for one checkpoint.", checkpoints, list(r1, r2, later.sign(node), r3), invalid(4, 0, "conflict"))
+	add("conflict-nonce", "Two different payments with one nonce.", nil, list(pay, payment(alice, 1, 116, "bob", "for data")), invalid(0, 2, "conflict"))
+	fork := lived
+	fork.checkpoint = [32]byte{1}
+	add("conflict-predecessor", "Receipts for two checkpoints after the same one.", nil, list(r1, r2, fork.sign(node)), invalid(3, 0, "conflict"))
+
+	add("cost-higher", "More cost than left the budget.", checkpoints, edited(func(e *execution) { e.cost++ }), invalid(3, 0, "budget-mismatch"))
+	add("cost-higher-no-checkpoints", "The same, known from the receipt before.", nil, edited(func(e *execution) { e.cost++ }), invalid(3, 0, "budget-mismatch"))
+	add("paid-lower", "Less paid than left the budget.", checkpoints, edited(func(e *execution) { e.paid-- }), invalid(3, 0, "budget-mismatch"))
+	add("added-from-nowhere", "Money came in that is not in the budget.", checkpoints, edited(func(e *execution) { e.added++ }), invalid(3, 0, "budget-mismatch"))
+	poor, rich := born, lived
+	poor.added, poor.budget = 100, 100
+	rich.added, rich.cost, rich.paid = 748, 1<<63-1, 1<<63-1
+	add("sums-beyond-64-bits", "100 + 748 and 2 * (2^63 - 1) + 850 are equal modulo 2^64.", nil, list(poor.sign(node), rich.sign(node)), invalid(2, 0, "budget-mismatch"))
+	add("budget-other", "The budget is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.budget++; e.cost-- }), invalid(3, 0, "checkpoint-mismatch"))
+	add("price-other", "The price is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.price++ }), invalid(3, 0, "checkpoint-mismatch"))
+	add("tick-other", "The tick is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.tick++; e.ticks++ }), invalid(3, 0, "checkpoint-mismatch"))
+	add("prev-other", "The predecessor is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.prev = [32]byte{9} }), invalid(3, 0, "checkpoint-mismatch", "missing-receipt"))
+	add("ticks-higher", "More ticks than there were.", checkpoints, edited(func(e *execution) { e.ticks++ }), invalid(3, 0, "tick-mismatch"))
+	add("genesis-ticks", "A genesis of tick 0 with a tick.", nil, list(func() []byte { e := born; e.ticks = 1; return e.sign(node) }()), invalid(1, 0, "tick-mismatch"))
+	for name, change := range map[string]func(*execution){
+		"cost": func(e *execution) { e.cost = -1 }, "paid": func(e *execution) { e.paid = -1 }, "added": func(e *execution) { e.added = -1 },
+		"budget": func(e *execution) { e.budget = -1 }, "price": func(e *execution) { e.price = -1 },
+	} {
+		e := born
+		change(&e)
+		add("negative-"+name, "A negative amount.", nil, list(e.sign(node)), invalid(1, 0, "negative-amount"))
+	}
+	add("negative-payment", "A negative payment.", nil, list(payment(alice, 1, -1, "bob", "")), invalid(0, 1, "negative-amount"))
+
+	add("nothing", "No receipt.", checkpoints, nil, refused("there is nothing to verify"))
+	add("truncated", "The last receipt is cut short.", nil, list(r1, r2[:len(r2)-1]), refused("a receipt is cut short"))
+	add("truncated-tag", "The last receipt is cut in its first bytes.", nil, list(r1, r2[:9]), refused("a receipt is cut short"))
+	add("unknown-version", "A receipt of version 2.", nil, list([]byte("igor/execution-receipt/v2\x00"), r1[26:]), refused("an unknown kind of receipt"))
+	add("trailing-byte", "A byte after the last receipt.", nil, list(r1, []byte{0}), refused("something that is no receipt"))
+	add("recipient-empty", "A payment to nobody.", nil, list(payment(alice, 1, 1, "", "m")), refused("a recipient has 1 to 256 bytes"))
+	add("recipient-max", "The longest recipient and memo.", nil, list(payment(alice, 1, 1, string(bytes.Repeat([]byte("r"), 256)), string(bytes.Repeat([]byte("m"), 1024)))), verified(0, 1))
+	add("recipient-long", "A recipient of 257 bytes.", nil, list(payment(alice, 1, 1, string(bytes.Repeat([]byte("r"), 257)), "")), refused("a recipient has 1 to 256 bytes"))
+	add("memo-long", "A memo of 1,025 bytes.", nil, list(payment(alice, 1, 1, "r", string(bytes.Repeat([]byte("m"), 1025)))), refused("a memo has at most 1024 bytes"))
+	return vs
+}

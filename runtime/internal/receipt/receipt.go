@@ -1,0 +1,126 @@
+// Package receipt signs receipts and keeps them in the agent's folder, so that
+// they go where the agent goes. What they are, and how they are verified, is
+// package [igor.dev/verifier/receipt] and docs/spec/receipts.md.
+package receipt
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+	"igor.dev/verifier/receipt"
+)
+
+// Name is the file of receipts in an agent's folder.
+const Name = "receipts"
+
+// SignExecution signs a receipt with the key of the node that gives it.
+func SignExecution(e *receipt.Execution, node ed25519.PrivateKey) {
+	e.Node = public(node)
+	copy(e.Signature[:], ed25519.Sign(node, e.AppendMessage(nil)))
+}
+
+// SignPayment signs a payment with the payer's key. The payment of an effect has
+// the nonce that [receipt.PaymentNonce] makes of its id.
+func SignPayment(p *receipt.Payment, payer ed25519.PrivateKey) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	p.Payer = public(payer)
+	copy(p.Signature[:], ed25519.Sign(payer, p.AppendMessage(nil)))
+	return nil
+}
+
+func public(key ed25519.PrivateKey) verifier.PublicKey {
+	return verifier.PublicKey(key.Public().(ed25519.PublicKey))
+}
+
+// A File has the receipts of one agent. It is not safe for concurrent use.
+type File struct {
+	f    wal.File
+	end  int64
+	last verifier.Hash
+	err  error
+}
+
+// Open opens the receipts of an agent, or begins them. A last receipt that is cut
+// short was never acknowledged, and is cut off; anything else that is no receipt
+// is an error, and changes nothing.
+func Open(folder wal.Folder) (_ *File, err error) {
+	f, err := folder.Open(Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if f, err = folder.Create(Name); err == nil {
+			if err = folder.Sync(); err != nil {
+				f.Close()
+			}
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("receipts: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	file := &File{f: f}
+	r := receipt.NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
+	for {
+		got, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if errors.Is(err, receipt.ErrTruncated) {
+			if err := f.Truncate(r.Offset()); err != nil {
+				return nil, fmt.Errorf("receipts: %w", err)
+			}
+			if err := f.Sync(); err != nil {
+				return nil, fmt.Errorf("receipts: %w", err)
+			}
+			break
+		}
+		if err != nil {
+			return nil, hint.Wrap(err, "restore the file %s from a copy, or move it away: the receipts before it are then no longer with the agent", Name)
+		}
+		if e, ok := got.(*receipt.Execution); ok {
+			file.last = e.Checkpoint
+		}
+	}
+	file.end = r.Offset()
+	return file, nil
+}
+
+// Last returns the checkpoint of the newest execution receipt, zero if there is
+// none. If that is not the newest checkpoint, the process ended between the two,
+// and the receipt can be made again from the event log.
+func (f *File) Last() verifier.Hash { return f.last }
+
+// Append adds a receipt, durably. After an error nothing can be appended any more.
+func (f *File) Append(r receipt.Receipt) error {
+	if f.err != nil {
+		return f.err
+	}
+	b := r.Append(nil)
+	_, err := f.f.WriteAt(b, f.end)
+	if err == nil {
+		err = f.f.Sync()
+	}
+	if err != nil {
+		f.err = fmt.Errorf("receipts: %w", err)
+		return f.err
+	}
+	f.end += int64(len(b))
+	if e, ok := r.(*receipt.Execution); ok {
+		f.last = e.Checkpoint
+	}
+	return nil
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.f.Close() }

@@ -1,0 +1,113 @@
+package receipt
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"testing"
+
+	"igor.dev/runtime/internal/wal/waltest"
+	"igor.dev/verifier"
+	"igor.dev/verifier/receipt"
+)
+
+var (
+	node  = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
+	agent = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
+)
+
+func execution(i byte) *receipt.Execution {
+	e := &receipt.Execution{Agent: public(agent), Prev: verifier.Hash{i}, Checkpoint: verifier.Hash{i + 1}, Tick: uint64(i), Ticks: 1}
+	SignExecution(e, node)
+	return e
+}
+
+func TestSign(t *testing.T) {
+	if e := execution(1); !e.Authentic() || e.Node != public(node) {
+		t.Error("a receipt is not authentic")
+	}
+	p := &receipt.Payment{Amount: 1, Recipient: "bob"}
+	if err := SignPayment(p, agent); err != nil || !p.Authentic() || p.Payer != public(agent) {
+		t.Errorf("a payment is not authentic: %v", err)
+	}
+	if err := SignPayment(&receipt.Payment{}, agent); err == nil {
+		t.Error("a payment to nobody is signed")
+	}
+}
+
+func TestFile(t *testing.T) {
+	d := waltest.New()
+	var whole []byte
+	var at []int
+	for i := range byte(3) {
+		f, err := Open(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i > 0 && f.Last() != (verifier.Hash{i}) {
+			t.Errorf("the last is %s", f.Last())
+		}
+		if err := f.Append(execution(i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Append(&receipt.Payment{Recipient: "bob"}); err != nil {
+			t.Fatal(err)
+		}
+		if f.Last() != (verifier.Hash{i + 1}) {
+			t.Errorf("the last is %s", f.Last())
+		}
+		whole = d.Get(Name)
+		at = append(at, len(whole))
+	}
+	for cut := range whole {
+		torn := waltest.New()
+		torn.Put(Name, whole[:cut])
+		f, err := Open(torn)
+		if err != nil {
+			t.Fatalf("cut at %d: %v", cut, err)
+		}
+		kept := torn.Get(Name)
+		if !bytes.HasPrefix(whole, kept) || len(kept) > cut || cut >= at[0] && len(kept) < at[0] {
+			t.Fatalf("cut at %d: %d bytes are kept", cut, len(kept))
+		}
+		if err := f.Append(execution(9)); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := Open(torn); err != nil || again.Last() != (verifier.Hash{10}) {
+			t.Fatalf("cut at %d, what is appended then is lost: %v", cut, err)
+		}
+	}
+	bad := bytes.Clone(whole)
+	bad[at[0]+1] ^= 1
+	d.Put(Name, bad)
+	if _, err := Open(d); err == nil || !bytes.Equal(d.Get(Name), bad) {
+		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	n := waltest.EachFault(func(d *waltest.Folder) (acknowledged int) {
+		f, err := Open(d)
+		if err != nil {
+			return 0
+		}
+		for i := range 3 {
+			if f.Append(execution(byte(i))) != nil {
+				if f.Append(execution(byte(i))) == nil {
+					t.Error("it goes on after an error")
+				}
+				return i
+			}
+		}
+		return 3
+	}, func(when string, acknowledged int, found *waltest.Folder) {
+		if _, err := Open(found); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+		if n := len(found.Get(Name)) / receipt.ExecutionSize; n < acknowledged || n > acknowledged+1 {
+			t.Errorf("%s: %d receipts of %d", when, n, acknowledged)
+		}
+	})
+	if n < 50 {
+		t.Fatalf("only %d folders were checked", n)
+	}
+}

@@ -1,0 +1,311 @@
+package receipt
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"math"
+	"math/bits"
+	"slices"
+	"strconv"
+
+	"igor.dev/verifier"
+)
+
+// A Code is the stable name of a kind of problem. See docs/spec/receipts.md, "Checking".
+type Code string
+
+// The problem codes.
+const (
+	WeakKey            Code = "weak-key"
+	BadSignature       Code = "bad-signature"
+	NegativeAmount     Code = "negative-amount"
+	IdentityMismatch   Code = "identity-mismatch"
+	Conflict           Code = "conflict"
+	CheckpointMismatch Code = "checkpoint-mismatch"
+	BudgetMismatch     Code = "budget-mismatch"
+	TickMismatch       Code = "tick-mismatch"
+	UnknownCheckpoint  Code = "unknown-checkpoint"
+	MissingReceipt     Code = "missing-receipt"
+)
+
+// Incomplete reports whether the problem is that something was not supplied.
+func (c Code) Incomplete() bool { return c == UnknownCheckpoint || c == MissingReceipt }
+
+// A Problem is one thing that is wrong or missing.
+type Problem struct {
+	Code Code
+	// Index says of which receipt, by the order in which they were added, from 0;
+	// -1 if of none.
+	Index   int
+	Tick    uint64
+	Message string
+}
+
+// MaxReceipts is how many receipts a Checker takes.
+const MaxReceipts = 1 << 24
+
+// A Checker holds receipts against one another and against the checkpoints of
+// their agent. The zero value is ready. The order in which things are added does
+// not change the verdict.
+type Checker struct {
+	Agent *verifier.PublicKey // whose receipts they have to be, nil = not pinned
+
+	receipts    []entry
+	checkpoints map[verifier.Hash]checkpoint
+	agent       *verifier.PublicKey // of the checkpoints
+	mixed       bool                // the checkpoints have several agents
+}
+
+type entry struct {
+	index   int
+	hash    [sha256.Size]byte
+	receipt Receipt
+}
+
+type checkpoint struct {
+	prev          verifier.Hash
+	tick          uint64
+	budget, price int64
+}
+
+// Add adds a receipt.
+func (c *Checker) Add(r Receipt) error {
+	if len(c.receipts) >= MaxReceipts {
+		return errors.New("too many receipts: at most " + strconv.Itoa(MaxReceipts))
+	}
+	c.receipts = append(c.receipts, entry{len(c.receipts), sha256.Sum256(r.Append(nil)), r})
+	return nil
+}
+
+// AddCheckpoint adds what examining a checkpoint found. One that is not authentic
+// is not believed, and is as if it were not there: to verify the history itself is
+// package verifier's part.
+func (c *Checker) AddCheckpoint(f *verifier.Finding) {
+	if !f.Authentic() {
+		return
+	}
+	if c.checkpoints == nil {
+		c.checkpoints = make(map[verifier.Hash]checkpoint)
+	}
+	if c.agent == nil {
+		key := f.AgentPubKey
+		c.agent = &key
+	}
+	c.mixed = c.mixed || *c.agent != f.AgentPubKey
+	c.checkpoints[f.ContentHash] = checkpoint{f.PrevHash, f.TickNumber, f.Budget, f.PricePerSecond}
+}
+
+// A Report says what checking found.
+type Report struct {
+	Verdict    verifier.Verdict
+	Problems   []Problem
+	Executions int // authentic ones
+	Payments   int // authentic ones
+	Duplicates int
+
+	// Sums over the authentic executions, in microcents. Valid unless the verdict
+	// is Invalid.
+	Added, Cost, Paid int64
+}
+
+type checking struct {
+	Report
+	by    map[verifier.Hash]*Execution // authentic, by checkpoint
+	order []*Execution                 // the same, by tick
+}
+
+func (c *checking) found(code Code, e *entry, tick uint64, message string) {
+	index := -1
+	if e != nil {
+		index = e.index
+	}
+	c.Problems = append(c.Problems, Problem{code, index, tick, message})
+}
+
+// Check gives the report. Of nothing there is none: an error.
+func (c *Checker) Check() (*Report, error) {
+	if len(c.receipts) == 0 {
+		return nil, errors.New("there are no receipts to verify")
+	}
+	k := &checking{by: make(map[verifier.Hash]*Execution)}
+	if c.mixed {
+		k.found(IdentityMismatch, nil, 0, "the checkpoints are of several agents")
+	}
+	authentic := c.authentic(k)
+	agent := cmp.Or(c.Agent, c.agent)
+	if agent == nil && len(authentic) > 0 {
+		key := authentic[0].receipt.AgentKey()
+		agent = &key
+	}
+	if c.Agent != nil && c.agent != nil && *c.Agent != *c.agent {
+		k.found(IdentityMismatch, nil, 0, "the checkpoints are those of "+c.agent.DID()+", not of "+c.Agent.DID())
+	}
+	nonces := make(map[[32]byte]bool)
+	after := make(map[verifier.Hash]bool) // predecessors that have a receipt after them
+	var executions []*entry
+	for i := range authentic {
+		e := &authentic[i]
+		if got := e.receipt.AgentKey(); got != *agent {
+			k.found(IdentityMismatch, e, tickOf(e.receipt), "the receipt is one of "+got.DID()+", not of "+agent.DID())
+			continue
+		}
+		switch r := e.receipt.(type) {
+		case *Execution:
+			k.Executions++
+			if k.by[r.Checkpoint] != nil {
+				k.found(Conflict, e, r.Tick, "there is another receipt for the same checkpoint, "+r.Checkpoint.CID())
+				continue
+			}
+			if after[r.Prev] {
+				k.found(Conflict, e, r.Tick, "there is a receipt for another checkpoint after the same one")
+			}
+			k.by[r.Checkpoint], after[r.Prev] = r, true
+			k.order = append(k.order, r)
+			if min(r.Price, r.Added, r.Cost, r.Paid, r.Budget) < 0 {
+				k.found(NegativeAmount, e, r.Tick, "an amount of the receipt is negative")
+				continue
+			}
+			executions = append(executions, e)
+		case *Payment:
+			k.Payments++
+			if nonces[r.Nonce] {
+				k.found(Conflict, e, 0, "there is another payment with the same nonce")
+			}
+			nonces[r.Nonce] = true
+			if r.Amount < 0 {
+				k.found(NegativeAmount, e, 0, "the amount of the payment is negative")
+			}
+		}
+	}
+	for _, e := range executions {
+		c.execution(k, e)
+	}
+	c.missing(k)
+	k.Verdict = verifier.Verified
+	for _, p := range k.Problems {
+		if !p.Code.Incomplete() {
+			k.Verdict = verifier.Invalid
+			break
+		}
+		k.Verdict = verifier.Incomplete
+	}
+	return &k.Report, nil
+}
+
+// authentic returns the distinct receipts whose signatures are good, by tick and
+// then by their bytes' hash.
+func (c *Checker) authentic(k *checking) []entry {
+	all := slices.Clone(c.receipts)
+	slices.SortStableFunc(all, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(tickOf(a.receipt), tickOf(b.receipt)), bytes.Compare(a.hash[:], b.hash[:]))
+	})
+	distinct := slices.CompactFunc(all, func(a, b entry) bool { return a.hash == b.hash })
+	k.Duplicates = len(c.receipts) - len(distinct)
+	return slices.DeleteFunc(distinct, func(e entry) bool {
+		switch {
+		case e.receipt.Signer().Weak():
+			k.found(WeakKey, &e, tickOf(e.receipt), "anybody can sign for this key")
+		case !e.receipt.Authentic():
+			k.found(BadSignature, &e, tickOf(e.receipt), e.receipt.Signer().DID()+" did not sign the receipt")
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+func tickOf(r Receipt) uint64 {
+	if e, ok := r.(*Execution); ok {
+		return e.Tick
+	}
+	return 0
+}
+
+// execution holds one receipt against its checkpoint and what is before it.
+func (c *Checker) execution(k *checking, e *entry) {
+	r := e.receipt.(*Execution)
+	at, supplied := c.checkpoints[r.Checkpoint]
+	switch {
+	case c.checkpoints != nil && !supplied:
+		k.found(UnknownCheckpoint, e, r.Tick, "its checkpoint, "+r.Checkpoint.CID()+", was not supplied")
+	case supplied && (at.prev != r.Prev || at.tick != r.Tick || at.budget != r.Budget || at.price != r.Price):
+		k.found(CheckpointMismatch, e, r.Tick, "its predecessor, tick, budget or price is not that of its checkpoint")
+	}
+	if !k.add(r) {
+		k.found(BudgetMismatch, e, r.Tick, "the receipts come to more than there is money")
+	}
+	var before checkpoint
+	if !r.Prev.IsZero() {
+		var ok bool
+		if before, ok = c.checkpoints[r.Prev]; !ok {
+			prev := k.by[r.Prev]
+			if prev == nil {
+				return // what is missing is said elsewhere
+			}
+			before = checkpoint{tick: prev.Tick, budget: prev.Budget}
+		}
+	}
+	if r.Tick < before.tick || r.Ticks != r.Tick-before.tick {
+		k.found(TickMismatch, e, r.Tick, "it is for "+strconv.FormatUint(r.Ticks, 10)+" ticks, and they go from "+
+			strconv.FormatUint(before.tick, 10)+" to "+strconv.FormatUint(r.Tick, 10))
+	}
+	// before + added = cost + paid + budget, without overflow.
+	leftHigh, left := sum(before.budget, r.Added)
+	rightHigh, right := sum(r.Cost, r.Paid, r.Budget)
+	if leftHigh != rightHigh || left != right {
+		k.found(BudgetMismatch, e, r.Tick, verifier.FormatMicrocents(before.budget)+" before and "+verifier.FormatMicrocents(r.Added)+
+			" added are not "+verifier.FormatMicrocents(r.Cost)+" cost, "+verifier.FormatMicrocents(r.Paid)+" paid and "+
+			verifier.FormatMicrocents(r.Budget)+" left")
+	}
+}
+
+// add adds to the sums, and reports whether they hold it.
+func (k *checking) add(r *Execution) bool {
+	if r.Added > math.MaxInt64-k.Added || r.Cost > math.MaxInt64-k.Cost || r.Paid > math.MaxInt64-k.Paid {
+		return false
+	}
+	k.Added += r.Added
+	k.Cost += r.Cost
+	k.Paid += r.Paid
+	return true
+}
+
+// sum adds amounts that are not negative, as a number of 128 bits.
+func sum(amounts ...int64) (high, low uint64) {
+	for _, a := range amounts {
+		var carry uint64
+		low, carry = bits.Add64(low, uint64(a), 0)
+		high += carry
+	}
+	return high, low
+}
+
+// missing names what has no receipt: every checkpoint supplied, or else every
+// predecessor that a receipt names.
+func (c *Checker) missing(k *checking) {
+	type gap struct {
+		tick uint64
+		hash verifier.Hash
+	}
+	var gaps []gap
+	for hash, at := range c.checkpoints {
+		if k.by[hash] == nil {
+			gaps = append(gaps, gap{at.tick, hash})
+		}
+	}
+	seen := make(map[verifier.Hash]bool)
+	for _, r := range k.order {
+		if _, supplied := c.checkpoints[r.Prev]; !supplied && !r.Prev.IsZero() && k.by[r.Prev] == nil && !seen[r.Prev] {
+			seen[r.Prev] = true
+			gaps = append(gaps, gap{r.Tick - r.Ticks, r.Prev})
+		}
+	}
+	slices.SortFunc(gaps, func(a, b gap) int {
+		return cmp.Or(cmp.Compare(a.tick, b.tick), bytes.Compare(a.hash[:], b.hash[:]))
+	})
+	for _, g := range gaps {
+		k.found(MissingReceipt, nil, g.tick, "there is no receipt for checkpoint "+g.hash.CID())
+	}
+}
