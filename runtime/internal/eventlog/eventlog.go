@@ -35,11 +35,17 @@ func FileName(first uint64) string { return fmt.Sprintf("%010d%s", first, Ext) }
 // A Log is the event log of one agent.
 type Log struct {
 	segments, payloads wal.Folder
+	stored             map[verifier.Hash]struct{} // payloads that are known to be there
 }
+
+// maxStored bounds that knowledge. Beyond it, files are read to know again.
+const maxStored = 1 << 12
 
 // New returns the log that has its segments in one folder, and the payloads that
 // are files of their own in another.
-func New(segments, payloads wal.Folder) *Log { return &Log{segments, payloads} }
+func New(segments, payloads wal.Folder) *Log {
+	return &Log{segments, payloads, make(map[verifier.Hash]struct{})}
+}
 
 // Content returns a payload's bytes.
 func (l *Log) Content(d Data) ([]byte, error) {
@@ -83,12 +89,21 @@ func (l *Log) store(d Data) error {
 	if d.size <= MaxInline {
 		return nil
 	}
-	if _, err := l.readPayload(d); err == nil {
+	if _, ok := l.stored[d.hash]; ok {
 		return nil
-	} else if !errors.Is(err, fs.ErrNotExist) && err != errDamagedPayload {
+	}
+	_, err := l.readPayload(d)
+	if errors.Is(err, fs.ErrNotExist) || err == errDamagedPayload {
+		err = wal.WriteFile(l.payloads, nextName, d.hash.String(), bytes.NewReader(d.inline), true)
+	}
+	if err != nil {
 		return err
 	}
-	return wal.WriteFile(l.payloads, nextName, d.hash.String(), bytes.NewReader(d.inline), true)
+	if len(l.stored) >= maxStored {
+		clear(l.stored)
+	}
+	l.stored[d.hash] = struct{}{}
+	return nil
 }
 
 // A Segment is an open [Reader] on a segment's file.
@@ -129,6 +144,11 @@ type Recovery struct {
 	// of the copy that still has it. Both are "" if all is well, or if only the
 	// last write was cut short.
 	Damage, Aside string
+
+	// Sealed is the checkpoint that the segment was sealed for, zero if it was not.
+	// It was made at the end of the last tick, and never became part of the
+	// history, or was lost from it. Made again, it is the same bytes.
+	Sealed verifier.Hash
 }
 
 // Continue opens the segment after the newest checkpoint, whose next tick is
@@ -179,6 +199,9 @@ func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
 		r.Damage = err.Error()
 	default:
 		return nil, r, err
+	}
+	if seal, ok := reader.Seal(); ok {
+		r.Sealed = seal.Next
 	}
 	end := reader.end
 	if r.Damage != "" {

@@ -463,6 +463,16 @@ func TestGoOn(t *testing.T) {
 	if _, err := Verify(bytes.NewReader(want), prev, next); err != nil {
 		t.Fatal(err)
 	}
+	sealed, r, err := f.log().Continue(h, 5)
+	if err != nil || r.Sealed != next.ContentHash {
+		t.Errorf("it was sealed for %s: %v", r.Sealed, err)
+	}
+	if err := sealed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, r, err := f.log().Continue(h, 5); err != nil || !r.Sealed.IsZero() {
+		t.Errorf("without its seal it was sealed for %s: %v", r.Sealed, err)
+	}
 	h.Manifest[0]++
 	if _, _, err := f.log().Continue(h, 5); err == nil {
 		t.Error("a segment with another manifest is continued")

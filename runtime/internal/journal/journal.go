@@ -482,26 +482,23 @@ func (j *Journal) Compact(base Base) error {
 	if len(keep) == len(j.effects) {
 		return nil
 	}
-	content, done := io.Pipe()
-	go func() {
-		b := wal.AppendRecord(nil, appendHeader(nil, j.Life, base))
-		_, err := done.Write(b)
-		for _, e := range keep {
-			for _, at := range []place{e.begin, e.outcome} {
-				if err != nil || at.offset == 0 { // the header is at 0: no outcome yet
-					continue
-				}
-				var p []byte
-				if p, err = j.read(at); err == nil {
-					b = wal.AppendRecord(b[:0], p)
-					_, err = done.Write(b)
-				}
-			}
+	var places []place
+	for _, e := range keep {
+		places = append(places, e.begin)
+		if e.State != Begun {
+			places = append(places, e.outcome)
 		}
-		done.CloseWithError(err)
-	}()
+	}
+	content := &feed{rest: wal.AppendRecord(nil, appendHeader(nil, j.Life, base))}
+	content.next = func(b []byte) ([]byte, error) {
+		if len(places) == 0 {
+			return nil, io.EOF
+		}
+		p, err := j.read(places[0])
+		places = places[1:]
+		return wal.AppendRecord(b, p), err
+	}
 	err := wal.WriteFile(j.folder, nextName, Name, content, true)
-	content.CloseWithError(err) // or the writing goroutine would wait for ever
 	if err != nil {
 		// The old file and the new one say the same, but which has the name?
 		j.failed = wrap(err)
@@ -521,6 +518,25 @@ func (j *Journal) Compact(base Base) error {
 	j.file.w.Close()
 	*j = *compacted
 	return nil
+}
+
+// A feed reads one piece after the other, so that only one is in memory.
+type feed struct {
+	piece, rest []byte
+	next        func(dst []byte) ([]byte, error)
+}
+
+func (f *feed) Read(p []byte) (int, error) {
+	if len(f.rest) == 0 {
+		var err error
+		if f.piece, err = f.next(f.piece[:0]); err != nil {
+			return 0, err
+		}
+		f.rest = f.piece
+	}
+	n := copy(p, f.rest)
+	f.rest = f.rest[n:]
+	return n, nil
 }
 
 // Repair is an operator's last resort for a damaged journal: it gives the file a
