@@ -1,14 +1,14 @@
 // Package hostcall is the membrane between an agent and the world: the host
 // module "igor", of which an agent gets the capabilities that its manifest
-// declares, and nothing else.
-//
-//	clock   clock_now() -> i64                Unix nanoseconds
-//	rand    rand_bytes(ptr, len) -> i32       0, -1 memory out of range, -2 over MaxRandom
-//	log     log_emit(ptr, len)                cut at MaxLogLine bytes
+// declares, and nothing else. The functions, their results and their limits
+// are in docs/spec/abi.md.
 //
 // Denial is by default and at load: a function of an undeclared capability is
-// not linked, and an agent that imports one does not start. Everything that an
-// agent observes comes through [Host], so that what was observed once can be
+// not linked, and an agent that imports one does not start. What the manifest
+// decides (hosts, recipients, amounts), the limits of input and the bounds of
+// the agent's memory are checked here; a call that fails one of these checks
+// never reaches the [Host]. All that an agent observes comes through the Host,
+// one method call an observation, so that what was observed once can be
 // recorded, and given again.
 //
 // There is one file a capability.
@@ -16,7 +16,10 @@ package hostcall
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -28,20 +31,108 @@ import (
 // Module is the name of the host module.
 const Module = "igor"
 
-// Results of hostcalls that fail.
+// Results of hostcalls that fail. What they mean is in docs/spec/abi.md.
 const (
-	errGeneric      = -1 // here: memory out of range
-	errInputTooLong = -2
+	CodeFailed     = -1 // memory out of range, network, budget too small, nothing configured
+	CodeTooLong    = -2
+	CodeNotAllowed = -3
+	CodeTimeout    = -4 // http
+	CodeOverCap    = -4 // x402
+	CodeNoRoom     = -4 // wallet, kv: the buffer is too small
+	CodeTooLarge   = -5 // http, x402: what comes back is too large
+	CodeNotFound   = -5 // kv
+	CodeProcessing = -6
+	CodeUnresolved = -7
 )
 
-// A Host is the world as an agent observes it.
+// Limits of one tick, and of agent_init. An agent that goes over the first two
+// fails, for its observations have to be recorded; log lines are dropped.
+const (
+	MaxCalls    = 100_000
+	MaxBytes    = 64 << 20 // in and out
+	MaxLogLines = 1_000
+)
+
+// A Host is the world as an agent observes it. Slices that it gets are valid
+// during the call alone, but for those of [HTTPRequest] and [Payment].
+//
+// A result called written is what goes into the agent's buffer, byte for byte,
+// and code is what the function returns: together they are what has to be
+// recorded, and what a replay gives. They fit into the room that the agent
+// states; a Host that gives more ends the tick.
 type Host interface {
 	// ClockNow returns the time in Unix nanoseconds.
 	ClockNow() int64
 	// RandBytes fills b with randomness. b is the agent's own memory.
 	RandBytes(b []byte)
-	// LogEmit takes one line of the agent's log. line is valid during the call.
+	// LogEmit takes one line of the agent's log, cut at MaxLogLine.
 	LogEmit(line []byte)
+	// WalletBalance returns the budget left, in microcents.
+	WalletBalance() int64
+	// ReceiptCount returns the number of payment receipts.
+	ReceiptCount() int32
+	// Receipt returns a payment receipt by its index.
+	Receipt(index, room uint32) (written []byte, code int32)
+	// NodePrice returns the price in microcents per second.
+	NodePrice() int64
+	// HTTP sends a request that the manifest allows. See [Fit].
+	HTTP(ctx context.Context, r *HTTPRequest) (written []byte, code int32)
+	// Pay makes a payment that the manifest allows. See [Fit].
+	Pay(ctx context.Context, p *Payment) (written []byte, code int32)
+	// KVGet returns the value of a key.
+	KVGet(key []byte, room uint32) (written []byte, code int32)
+	// KVPut sets the value of a key.
+	KVPut(key, value []byte) (code int32)
+	// KVDelete removes a key.
+	KVDelete(key []byte) (code int32)
+}
+
+// A Membrane is what the host module is made of.
+type Membrane struct {
+	Manifest *manifest.Manifest
+	Host     Host
+	Log      *slog.Logger // for what is dropped
+	Meter    *Meter       // nil = nobody counts
+}
+
+// A Phase is what a call into an agent is for.
+type Phase int
+
+// The phases. Only in Init and Tick is there a world: any other call is made
+// more often than it is lived, or in advance. A hostcall then does nothing, and
+// returns 0 if it is an i64 and CodeNotAllowed if it is an i32.
+const (
+	Quiet Phase = iota // agent_checkpoint, agent_resume, malloc, _initialize …
+	Init               // agent_init: observations, and no side effects
+	Tick               // agent_tick
+)
+
+// A scope is one call into the agent.
+type scope struct {
+	phase Phase
+	calls int
+	bytes int
+	lines int
+}
+
+type scopeKey struct{}
+
+// In returns the context of one call into the agent.
+func In(ctx context.Context, p Phase) context.Context {
+	if p == Quiet {
+		return ctx
+	}
+	return context.WithValue(ctx, scopeKey{}, &scope{phase: p})
+}
+
+// A call is one hostcall under way.
+type call struct {
+	*Membrane
+	*scope
+	ctx    context.Context
+	memory api.Memory
+	stack  []uint64
+	moved  int // bytes in and out
 }
 
 // A function is one hostcall.
@@ -49,7 +140,7 @@ type function struct {
 	capability      string
 	name            string
 	params, results []api.ValueType
-	call            func(Host) api.GoModuleFunc // nil where this version has none yet
+	do              func(*call) // takes its parameters from the stack, and leaves its result there
 }
 
 const (
@@ -59,21 +150,20 @@ const (
 
 func types(t ...api.ValueType) []api.ValueType { return t }
 
-// functions are the whole module. The ones without an implementation are here
-// so that an agent which imports one is told which capability that is.
+// functions are the whole module.
 var functions = []function{
 	clockNow,
 	randBytes,
 	logEmit,
-	{capability: "wallet", name: "wallet_balance"},
-	{capability: "wallet", name: "wallet_receipt_count"},
-	{capability: "wallet", name: "wallet_receipt"},
-	{capability: "pricing", name: "node_price"},
-	{capability: "http", name: "http_request"},
-	{capability: "x402", name: "wallet_pay"},
-	{capability: "kv", name: "kv_get"},
-	{capability: "kv", name: "kv_put"},
-	{capability: "kv", name: "kv_delete"},
+	walletBalance,
+	walletReceiptCount,
+	walletReceipt,
+	nodePrice,
+	httpRequest,
+	walletPay,
+	kvGet,
+	kvPut,
+	kvDelete,
 }
 
 // Check reports whether a function that an agent imports from [Module] is one
@@ -83,9 +173,6 @@ func Check(imported api.FunctionDefinition, m *manifest.Manifest) error {
 	for _, f := range functions {
 		if f.name != name {
 			continue
-		}
-		if f.call == nil {
-			return fmt.Errorf("agent imports %s.%s, and capability %q is not supported by this version", Module, name, f.capability)
 		}
 		if _, ok := m.Capabilities[f.capability]; !ok {
 			return hint.Wrap(
@@ -100,16 +187,114 @@ func Check(imported api.FunctionDefinition, m *manifest.Manifest) error {
 	return fmt.Errorf("agent imports %s.%s, which no version of this runtime has", Module, name)
 }
 
-// Link makes the host module in r, with the functions that m grants.
-func Link(ctx context.Context, r wazero.Runtime, m *manifest.Manifest, host Host) error {
+// Link makes the host module in r, with the functions that the manifest grants.
+func Link(ctx context.Context, r wazero.Runtime, m Membrane) error {
 	b := r.NewHostModuleBuilder(Module)
 	for _, f := range functions {
-		if _, ok := m.Capabilities[f.capability]; ok && f.call != nil {
-			b.NewFunctionBuilder().WithGoModuleFunction(f.call(host), f.params, f.results).Export(f.name)
+		if _, ok := m.Manifest.Capabilities[f.capability]; ok {
+			b.NewFunctionBuilder().WithGoModuleFunction(m.serve(f), f.params, f.results).Export(f.name)
 		}
 	}
 	_, err := b.Instantiate(ctx)
 	return err
+}
+
+func (m *Membrane) serve(f function) api.GoModuleFunc {
+	usage := m.Meter.of(f.capability)
+	return func(ctx context.Context, module api.Module, stack []uint64) {
+		s, ok := ctx.Value(scopeKey{}).(*scope)
+		if !ok {
+			refuse(f, stack)
+			return
+		}
+		if s.calls++; s.calls > MaxCalls {
+			panic(fmt.Errorf("%s: more than %d hostcalls in one call", f.name, MaxCalls))
+		}
+		began := time.Now()
+		c := call{Membrane: m, scope: s, ctx: ctx, memory: module.Memory(), stack: stack}
+		f.do(&c)
+		usage.add(c.moved, time.Since(began))
+		if s.bytes += c.moved; s.bytes > MaxBytes {
+			panic(fmt.Errorf("%s: more than %d bytes through hostcalls in one call", f.name, MaxBytes))
+		}
+	}
+}
+
+func refuse(f function, stack []uint64) {
+	switch {
+	case len(f.results) == 0:
+	case f.results[0] == i64:
+		stack[0] = 0
+	default:
+		stack[0] = api.EncodeI32(CodeNotAllowed)
+	}
+}
+
+// return32 leaves an i32 result.
+func (c *call) return32(code int32) { c.stack[0] = api.EncodeI32(code) }
+
+// i32 returns a parameter.
+func (c *call) i32(param int) uint32 { return uint32(c.stack[param]) }
+
+// input returns the agent's memory that the two parameters from param on name,
+// or the code of what is wrong with it.
+func (c *call) input(param int, limit uint32) (b []byte, code int32) {
+	ptr, size := c.i32(param), c.i32(param+1)
+	if size > limit {
+		return nil, CodeTooLong
+	}
+	b, ok := c.memory.Read(ptr, size)
+	if !ok {
+		return nil, CodeFailed
+	}
+	c.moved += len(b)
+	return b, 0
+}
+
+// room checks that the buffer that the two parameters from param on name is in
+// the agent's memory, before anything happens for which there is no room.
+func (c *call) room(param int) (size uint32, ok bool) {
+	ptr, size := c.i32(param), c.i32(param+1)
+	_, ok = c.memory.Read(ptr, size)
+	return size, ok
+}
+
+// output writes what a Host gave into the buffer, and leaves the result.
+func (c *call) output(param int, written []byte, code int32) {
+	ptr, size := c.i32(param), c.i32(param+1)
+	if uint64(len(written)) > uint64(size) || !c.memory.Write(ptr, written) {
+		panic(fmt.Errorf("a result of %d bytes does not fit into the agent's buffer of %d", len(written), size))
+	}
+	c.moved += len(written)
+	c.return32(code)
+}
+
+// Fit makes what is written for an http_request or a wallet_pay that came back
+// with payload: its length and itself, or, if that is more than room, the size
+// needed, and CodeTooLarge.
+func Fit(payload []byte, code int32, room uint32) (written []byte, _ int32) {
+	needed := 4 + len(payload)
+	if uint64(needed) > uint64(room) {
+		return sizeNeeded(needed, room), CodeTooLarge
+	}
+	written = make([]byte, 0, needed)
+	written = binary.LittleEndian.AppendUint32(written, uint32(len(payload)))
+	return append(written, payload...), code
+}
+
+// fitPlain is the same for a payload without its length, as of kv and wallet.
+func fitPlain(payload []byte, room uint32) (written []byte, code int32) {
+	if uint64(len(payload)) > uint64(room) {
+		return sizeNeeded(len(payload), room), CodeNoRoom
+	}
+	return payload, int32(len(payload))
+}
+
+func sizeNeeded(needed int, room uint32) []byte {
+	if room < 4 {
+		return nil
+	}
+	return binary.LittleEndian.AppendUint32(nil, uint32(needed))
 }
 
 // Signature writes a function's type as the text format does.
@@ -127,6 +312,3 @@ func Signature(params, results []api.ValueType) string {
 	}
 	return s
 }
-
-// result encodes an i32 result of a hostcall.
-func result(code int32) uint64 { return api.EncodeI32(code) }

@@ -3,26 +3,22 @@ package hostcall
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
+
+	"igor.dev/runtime/internal/kv"
 )
 
-// Live is the world as it is: the machine's clock, the system's randomness,
-// and a log.
+// Live is the world as it is: the machine's clock, the system's randomness, a
+// log, and what it is given. What it is not given fails.
 type Live struct {
-	Log *slog.Logger
-}
-
-// ClockNow implements [Host].
-func (Live) ClockNow() int64 { return time.Now().UnixNano() }
-
-// RandBytes implements [Host].
-func (Live) RandBytes(b []byte) { rand.Read(b) } // never fails
-
-// LogEmit implements [Host].
-func (l Live) LogEmit(line []byte) {
-	if l.Log.Enabled(context.Background(), slog.LevelInfo) {
-		l.Log.Info("agent", "says", strings.ToValidUTF8(string(line), "\uFFFD"))
-	}
+	Log      *slog.Logger
+	Balance  func() int64           // the budget left, microcents
+	Price    func() int64           // microcents per second
+	Receipts func() [][]byte        // the payment receipts, oldest first
+	HTTP_    Doer                   //
+	Payer    Payer                  //
+	KV       *kv.Map                //
 }

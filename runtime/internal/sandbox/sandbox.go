@@ -77,7 +77,7 @@ const (
 // Config is what a program runs with.
 type Config struct {
 	Manifest  *manifest.Manifest
-	Host      hostcall.Host
+	Host      hostcall.Host // of instances that have none of their own
 	Log       *slog.Logger  // for the agent's standard output and standard error
 	CallLimit time.Duration // 0 = DefaultCallLimit
 	CacheDir  string        // for compiled code; "" = none is kept
@@ -231,8 +231,12 @@ func (p *Program) Close() error {
 type Instance struct {
 	program *Program
 	module  api.Module
-	output  *lineLogger // standard error, where panics are explained
+	output  *lineLogger   // standard error, where panics are explained
+	host    hostcall.Host // nil: the program's
 }
+
+// Attach gives an instance a host of its own.
+func (in *Instance) Attach(host hostcall.Host) { in.host = host }
 
 // Instantiate makes a fresh instance, in which nothing but _initialize ran. It
 // ends early when ctx is cancelled, unlike all else that runs agent code.
@@ -349,6 +353,9 @@ func (in *Instance) call(ctx context.Context, export string, args ...uint64) (ui
 func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (uint64, error) {
 	ctx, cancel := in.program.limit(ctx)
 	defer cancel()
+	if in.host != nil {
+		ctx = hostcall.WithHost(ctx, in.host)
+	}
 	in.output.first = ""
 	results, err := in.module.ExportedFunction(export).Call(ctx, args...)
 	if err != nil {
