@@ -64,6 +64,17 @@ func ldflags() string {
 	return "-s -w -X igor.dev/verifier.commit=" + commit
 }
 
+// gcflags turn inlining off but where the time goes, which is in cryptography:
+// that makes the compressed WASM 6% smaller, and no slower.
+var gcflags = []string{
+	"-gcflags=all=-l",
+	"-gcflags=crypto/internal/fips140/...=",
+	"-gcflags=crypto/internal/fips140deps/...=",
+	"-gcflags=internal/byteorder=",
+	"-gcflags=math/bits=",
+	"-gcflags=igor.dev/verifier/internal/...=",
+}
+
 // A wasm is the verifier's WASM.
 type wasm struct {
 	raw, gz []byte
@@ -73,7 +84,8 @@ type wasm struct {
 
 func buildWASM(out string) (*wasm, error) {
 	path := filepath.Join(out, wasmName)
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags(), "-o", path, "./wasm")
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags(), "-o", path}
+	cmd := exec.Command("go", append(append(args, gcflags...), "./wasm")...)
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm", "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {

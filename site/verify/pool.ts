@@ -113,19 +113,23 @@ interface Started {
 
 async function start({ wasm = wasmURL, worker = workerURL, workers }: Configuration): Promise<Started> {
   const base = globalThis.document?.baseURI ?? import.meta.url;
-  const module = await loadModule(new URL(wasm, base));
+  const module = loadModule(new URL(wasm, base));
+  module.catch(() => {}); // it is awaited below
   const limit = workers ?? Math.min(cores(), maxWorkers);
   const url = new URL(worker, base);
   if (limit > 0) {
-    try {
-      const [linker, first] = await Promise.all([connect(module, url), connect(module, url)]);
-      return { linker, limit, examiner: examiners(first, limit, () => connect(module, url)) };
-    } catch {
-      // A content security policy, a sandbox, or a script of another origin forbids
-      // workers. What they would do is slower here, but the same.
+    // The workers start while the module comes.
+    const [linker, first] = await Promise.allSettled([connect(module, url), connect(module, url)]);
+    if (linker.status === "fulfilled" && first.status === "fulfilled") {
+      return { linker: linker.value, limit, examiner: examiners(first.value, limit, () => connect(module, url)) };
+    }
+    // A content security policy, a sandbox, or a script of another origin forbids
+    // workers. What they would do is slower here, but the same.
+    for (const { status, value } of [linker, first] as { status: string; value?: Remote }[]) {
+      if (status === "fulfilled") value?.close();
     }
   }
-  const local = new Local(new (await import("./server.ts")).Server(module));
+  const local = new Local(new (await import("./server.ts")).Server(await module));
   return { linker: local, limit: 0, examiner: async () => local };
 }
 
@@ -157,11 +161,17 @@ function examiners(first: Remote, limit: number, more: () => Promise<Remote>): (
   };
 }
 
-/** Starts a worker and waits until it answers. */
-function connect(module: WebAssembly.Module, url: URL): Promise<Remote> {
+/** Starts a worker, gives it the module, and waits until it answers. */
+function connect(module: Promise<WebAssembly.Module>, url: URL): Promise<Remote> {
   return new Promise((resolve, reject) => {
     const remote: Remote = new Remote(url, () => resolve(remote), reject);
-    remote.post(module, []);
+    module.then(
+      (module) => remote.post(module, []),
+      (error: unknown) => {
+        remote.close();
+        reject(error);
+      },
+    );
   });
 }
 
@@ -200,7 +210,12 @@ class Remote implements Channel {
   }
 
   post(message: unknown, transfer: ArrayBuffer[]): void {
-    this.#port.post(message, transfer);
+    if (!this.broken) this.#port.post(message, transfer);
+  }
+
+  close(): void {
+    this.broken = true;
+    this.#port.terminate();
   }
 
   call<Name extends keyof Operations>(

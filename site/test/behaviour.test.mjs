@@ -1,0 +1,224 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { close, dist, open, root, serve, strictPolicy } from "./browser.mjs";
+
+after(close);
+
+const routes = {
+  "/page": `<!doctype html><html lang="en"><title>test</title><script type="module" src="/page.js"></script>`,
+  "/page.js": `import * as verifier from "/npm/index.js"; Object.assign(window, verifier);`,
+  "/npm/": `${dist}/npm`,
+  "/vectors/": "testdata/vectors",
+  "/histories/": "testdata/histories",
+};
+
+async function page(t, { more = {}, policy = strictPolicy, ...options } = {}) {
+  const server = await serve(t, { ...routes, ...more }, { headers: { "content-security-policy": policy } });
+  const page = await open(t, server.url + "/page", options);
+  await page.waitForFunction(() => "verifyHistory" in window);
+  return { server, page };
+}
+
+/** What a promise rejects with. */
+const refused = `window.refused = (promise) => promise.then(
+  (report) => { throw new Error("there is a verdict: " + report.verdict); },
+  ({ name, code, message }) => ({ name, code, message }),
+);`;
+
+test("every kind of input gives the same report", async (t) => {
+  const { page: p } = await page(t);
+  const reports = await p.evaluate(async () => {
+    const url = new URL("/vectors/car-good/history.car", location.href);
+    const bytes = new Uint8Array(await (await fetch(url)).arrayBuffer());
+    const before = bytes.slice();
+    const file = new File([bytes], "life.car");
+    const inputs = [
+      url,
+      file,
+      [file],
+      new Blob([bytes], { type: "application/vnd.ipld.car" }),
+      new Blob([bytes]),
+      { name: "x.car", bytes },
+      { name: "x.car", bytes: bytes.buffer },
+      { name: "x.car", bytes: file.stream() },
+      (async function* () {
+        yield { name: "x.car", bytes: (async function* () { for (const byte of bytes) yield Uint8Array.of(byte); })() };
+      })(),
+    ];
+    const reports = [];
+    for (const input of inputs) reports.push(reportJSON(await verifyHistory(input)));
+    if (bytes.some((byte, i) => byte !== before[i]) || bytes.length !== before.length) throw new Error("the caller's bytes were changed");
+    return reports;
+  });
+  assert.equal(reports.length, 9);
+  for (const report of reports) assert.equal(report, reports[0]);
+  assert.equal(JSON.parse(reports[0]).verdict, "verified");
+});
+
+test("a folder that was chosen", async (t) => {
+  const { page: p } = await page(t);
+  await p.evaluate(() => {
+    const input = Object.assign(document.createElement("input"), { type: "file", webkitdirectory: true, id: "folder" });
+    document.body.append(input);
+  });
+  await p.locator("#folder").setInputFiles(join(root, "testdata/histories"));
+  const report = await p.evaluate(() => {
+    const files = [...document.querySelector("#folder").files];
+    return verifyHistory(files.filter((file) => !file.name.endsWith(".ckpt") || file.webkitRelativePath.includes("/liquidation-02/")));
+  });
+  assert.ok(report.checkpoints > 0);
+  const bad = await p.evaluate(() => verifyHistory(document.querySelector("#folder").files));
+  assert.equal(bad.verdict, "invalid");
+  assert.ok(bad.problems.some(({ name }) => name === "fork-01-merged/0000000020-R.ckpt"));
+  await p.evaluate(refused);
+  const { code, message } = await p.evaluate(() =>
+    window.refused(verifyHistory([...document.querySelector("#folder").files].filter((file) => !file.name.endsWith(".ckpt")))),
+  );
+  assert.equal(code, "nothing-to-verify");
+  assert.match(message, /^histories: no \.ckpt file/);
+});
+
+test("no verdict", async (t) => {
+  const { page: p } = await page(t, { expect: [/404/] });
+  await p.evaluate(refused);
+  const outcomes = await p.evaluate(async () => ({
+    nothing: await refused(verifyHistory([])),
+    unreadable: await refused(verifyHistory(new URL("/nowhere.car", location.href))),
+    large: await refused(verifyHistory({ name: "large.ckpt", bytes: new Blob([new Uint8Array((64 << 20) + 1)]) })),
+    endless: await refused(verifyHistory({ name: "endless", bytes: (async function* () { for (;;) yield new Uint8Array(1 << 20); })() })),
+    did: await refused(verifyHistory([], { did: "did:web:example.org" })),
+    throws: await refused(verifyHistory((async function* () { throw new TypeError("the caller's own"); })())),
+  }));
+  assert.deepEqual(Object.fromEntries(Object.entries(outcomes).map(([name, { code }]) => [name, code])), {
+    nothing: "nothing-to-verify",
+    unreadable: "unreadable",
+    large: "too-large",
+    endless: "too-large",
+    did: "bad-pin",
+    throws: undefined,
+  });
+  assert.equal(outcomes.throws.message, "the caller's own");
+});
+
+test("an abort, before and in mid-run, and a run after it", async (t) => {
+  const { page: p } = await page(t);
+  await p.evaluate(refused);
+  const seen = await p.evaluate(async () => {
+    const checkpoint = new Uint8Array(1 << 20).fill(4);
+    const endless = async function* () { for (let i = 0; ; i++) yield { name: `${i}`, bytes: checkpoint }; };
+    const seen = [(await refused(verifyHistory(endless(), { signal: AbortSignal.abort() }))).name];
+    const controller = new AbortController();
+    let calls = 0;
+    const run = verifyHistory(endless(), {
+      signal: controller.signal,
+      onProgress: () => { if (++calls === 3) controller.abort(new RangeError("enough")); },
+    });
+    seen.push((await refused(run)).message);
+    const hangs = new AbortController();
+    setTimeout(() => hangs.abort(), 50);
+    seen.push((await refused(verifyHistory({ name: "x", bytes: { [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) } }, { signal: hangs.signal }))).name);
+    seen.push((await verifyHistory(new URL("/vectors/car-good/history.car", location.href))).verdict);
+    return seen;
+  });
+  assert.deepEqual(seen, ["AbortError", "enough", "AbortError", "verified"]);
+});
+
+test("where workers are forbidden", async (t) => {
+  const { page: p } = await page(t, {
+    policy: strictPolicy.replace("worker-src 'self'", "worker-src 'none'"),
+    expect: [/worker/],
+  });
+  const verdict = await p.evaluate(async () => (await verifyHistory(new URL("/vectors/car-good/history.car", location.href))).verdict);
+  assert.equal(verdict, "verified");
+});
+
+test("another WASM is refused, and loaded anew afterwards", async (t) => {
+  const gz = await readFile(join(root, dist, "npm/igor-verify.wasm.gz"));
+  let changed = true;
+  const { page: p } = await page(t, {
+    more: {
+      "/npm/igor-verify.wasm.gz": (_, response) => {
+        response.setHeader("content-type", "application/gzip");
+        response.end(changed ? Buffer.from("not it") : gz);
+      },
+    },
+  });
+  await p.evaluate(refused);
+  const run = () => verifyHistory(new URL("/vectors/car-good/history.car", location.href));
+  assert.equal((await p.evaluate(`window.refused((${run})())`)).code, "wasm-refused");
+  changed = false;
+  assert.equal((await p.evaluate(`(${run})()`)).verdict, "verified");
+});
+
+for (const coding of ["gzip", "none"]) {
+  test(`a host that serves the WASM with the coding ${coding}`, async (t) => {
+    const [raw, gz] = await Promise.all(["igor-verify.wasm", "igor-verify.wasm.gz"].map((file) => readFile(join(root, dist, "npm", file))));
+    const { page: p, server } = await page(t, {
+      more: {
+        "/npm/igor-verify.wasm": (_, response) => {
+          response.setHeader("content-type", "application/wasm");
+          if (coding === "gzip") response.setHeader("content-encoding", "gzip");
+          response.end(coding === "gzip" ? gz : raw);
+        },
+      },
+    });
+    const verdict = await p.evaluate(async () => (await verifyHistory(new URL("/vectors/car-good/history.car", location.href))).verdict);
+    assert.equal(verdict, "verified");
+    assert.equal(server.requests.includes("/npm/igor-verify.wasm.gz"), coding === "none");
+  });
+}
+
+test("one checkpoint, inspected", async (t) => {
+  const { page: p } = await page(t);
+  const [good, changed, text] = await p.evaluate(async () => {
+    const bytes = new Uint8Array(await (await fetch("/histories/heartbeat-01/0000000009.ckpt")).arrayBuffer());
+    const good = await inspectCheckpoint(bytes);
+    bytes[bytes.length - 1] ^= 1;
+    return [good, await inspectCheckpoint(bytes), await inspectCheckpoint(new TextEncoder().encode("hello"))];
+  });
+  assert.equal(good.signature, "valid");
+  assert.deepEqual(good.problems, []);
+  assert.deepEqual(good.fields.map(({ name, offset }) => [name, offset]).slice(0, 4), [["version", 0], ["budget", 1], ["pricePerSecond", 9], ["tickNumber", 17]]);
+  assert.equal(good.fields.find(({ name }) => name === "tickNumber").value, "9");
+  assert.equal(changed.signature, "invalid");
+  assert.deepEqual(changed.problems, ["bad-signature"]);
+  assert.deepEqual(text.fields, []);
+  assert.deepEqual(text.problems, ["unsupported-version"]);
+});
+
+test("plain HTTP, without crypto.subtle", async (t) => {
+  const { page: p } = await page(t, { init: () => Object.defineProperty(Crypto.prototype, "subtle", { value: undefined }) });
+  const [subtle, verdict] = await p.evaluate(async () => [
+    crypto.subtle,
+    (await verifyHistory(new URL("/vectors/car-good/history.car", location.href))).verdict,
+  ]);
+  assert.equal(subtle, undefined);
+  assert.equal(verdict, "verified");
+});
+
+test("a crash of the verifier is no verdict, and the next run has a fresh one", async (t) => {
+  const { page: p } = await page(t);
+  await p.evaluate(refused);
+  const seen = await p.evaluate(async () => {
+    configure({ workers: 0 });
+    // The instance's memory is overwritten before it examines, which makes it trap.
+    const { instantiate } = WebAssembly;
+    WebAssembly.instantiate = async (...args) => {
+      const instance = await instantiate(...args);
+      const examine = (n) => {
+        new Uint8Array(instance.exports.mem.buffer).fill(0xff, 8192);
+        return instance.exports.examine(n);
+      };
+      const exports = { ...instance.exports, examine };
+      return new Proxy(instance, { get: (target, key) => (key === "exports" ? exports : Reflect.get(target, key)) });
+    };
+    const run = () => verifyHistory(new URL("/vectors/car-good/history.car", location.href));
+    const seen = [(await refused(run())).code];
+    WebAssembly.instantiate = instantiate;
+    seen.push((await run()).verdict);
+    return seen;
+  });
+  assert.deepEqual(seen, ["crashed", "verified"]);
+});
