@@ -111,7 +111,7 @@ function showBadPin(error: VerifyError, pins: { did: string; head: string }): vo
   byID<HTMLDetailsElement>("pins").open = true;
   const field = /\bDID\b|did:key/.test(error.message) || !pins.head ? pinDID : pinHead;
   field.setAttribute("aria-invalid", "true");
-  pinError.textContent = `${error.message}.`;
+  pinError.textContent = `${error.problem[0]!.toUpperCase()}${error.problem.slice(1)}.`;
   field.focus();
 }
 
@@ -122,9 +122,7 @@ function again(): HTMLElement {
 /** No verdict: neither good nor bad. */
 function showError(error: unknown): void {
   const known = error instanceof VerifyError;
-  const hint = known ? error.hint : undefined;
-  let problem = known ? error.message : `the page failed: ${String(error)}`;
-  if (hint && problem.endsWith(` (${hint})`)) problem = problem.slice(0, -hint.length - 3);
+  const { path, problem, hint } = known ? error : { path: undefined, problem: `the page failed: ${String(error)}`, hint: undefined };
   const heading = h("h2", { id: "verdict", tabindex: -1 }, "No verdict");
   result.replaceChildren(
     h(
@@ -134,7 +132,7 @@ function showError(error: unknown): void {
       h(
         "div",
         { class: "body" },
-        h("div", {}, h("p", { class: "mono" }, `${problem}`), hint ? h("p", { class: "hint" }, `What to do: ${hint}.`) : undefined),
+        h("div", {}, path ? h("p", { class: "mono" }, path) : undefined, h("p", { class: "wrong" }, `${problem[0]!.toUpperCase()}${problem.slice(1)}.`), hint ? h("p", { class: "hint" }, `What to do: ${hint}.`) : undefined),
       ),
     ),
     h("div", { class: "actions" }, again()),

@@ -26,9 +26,14 @@ export function badgeSVG(report: Report): string {
   const { colour, shape } = looks[report.verdict];
   const checkpoints = plural(report.checkpoints, "checkpoint");
   const problems = plural(report.problems.length, "problem");
-  const verified = report.verdict === "verified";
-  const status = `${report.verdict}, ${verified ? checkpoints : problems}`;
-  let title = `Agent lineage ${report.verdict}: ${checkpoints}, ${verified ? "no gaps" : problems}`;
+  const { verdict } = report;
+  const status = `${verdict}, ${verdict === "verified" ? checkpoints : problems}`;
+  const said: Record<Verdict, string> = {
+    verified: `${checkpoints}, no gaps; identity ${report.identity}, head ${report.completeness === "head-pinned" ? "pinned" : "unpinned"}`,
+    incomplete: `${problems} in ${checkpoints}; not a whole life`,
+    invalid: `${problems} in ${checkpoints}; do not rely on this history`,
+  };
+  let title = `Agent lineage ${verdict}: ${said[verdict]}`;
   if (report.did) title += `; ${report.did}`;
   const [subjectWidth, statusWidth] = [textWidth(subject), textWidth(status)];
   const left = padding + subjectWidth + padding;

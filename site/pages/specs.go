@@ -112,7 +112,7 @@ func convert(source []byte) (d document, err error) {
 	}
 	// What is wider than the screen scrolls, and what scrolls can be reached by keyboard.
 	html := strings.NewReplacer(
-		"<table>", `<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>`,
+		"<table>", `<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>`,
 		"</table>", "</table></div>",
 		"<pre>", `<pre tabindex="0">`,
 	).Replace(b.String())

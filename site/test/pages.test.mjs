@@ -1,0 +1,406 @@
+// The pages in Chromium: what a visitor does, and what must not happen.
+
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { cp, mkdtemp, open as openFile, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { strToU8, zipSync } from "fflate";
+import { close, dist, open, root, serve } from "./browser.mjs";
+import { igorVerify } from "./vectors.mjs";
+
+after(close);
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const histories = join(root, "testdata", "histories");
+const site = { "/": `${dist}/site` };
+
+/** A folder that is removed after the test. */
+async function folder(t) {
+  const dir = await mkdtemp(join(tmpdir(), "igor-pages-"));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** Opens a page, and waits until it has loaded all that it keeps for later. */
+async function visit(t, url, options) {
+  const page = await open(t, url, options);
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  return page;
+}
+
+async function verdict(page) {
+  await page.waitForSelector("#verdict");
+  return page.textContent("#verdict");
+}
+
+async function accessible(page, where) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() =>
+    window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }),
+  );
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join("; ")}`);
+  assert.deepEqual(found, [], where);
+}
+
+async function fits(page, where) {
+  const { scrollWidth, innerWidth } = await page.evaluate(() => ({ scrollWidth: document.documentElement.scrollWidth, innerWidth }));
+  assert.ok(scrollWidth <= innerWidth, `${where} is ${scrollWidth} pixels wide in a window of ${innerWidth}`);
+}
+
+const pages = ["", "load.html", "load.html?history=https://agent.example/history.car", "embed.html", "ci.html", "specs/",
+  "specs/checkpoint.html", "specs/lineage.html", "specs/car.html"];
+const samples = ["whole.car", "tampered.zip", "cut.car", "forked.zip"];
+const announced = { "whole.car": "Verified", "tampered.zip": "Invalid", "cut.car": "Incomplete", "forked.zip": "Invalid" };
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const width of [390, 1280]) {
+    test(`every page and verdict is accessible and fits, ${colorScheme}, ${width} pixels`, async (t) => {
+      const server = await serve(t, site);
+      const page = await visit(t, `${server.url}/`, { colorScheme, viewport: { width, height: 900 }, reducedMotion: "reduce" });
+      for (const path of pages) {
+        await page.goto(`${server.url}/${path}`);
+        if (path === "embed.html") await page.waitForSelector("igor-lineage[state=verified]");
+        await accessible(page, path);
+        await fits(page, path);
+      }
+      for (const sample of samples) {
+        await page.goto(server.url);
+        await page.click(`[data-sample="${sample}"]`);
+        assert.equal(await verdict(page), announced[sample]);
+        await page.waitForSelector(".verdict-line .mark");
+        await accessible(page, sample);
+        await fits(page, sample);
+      }
+    });
+  }
+}
+
+test("a dropped folder has the report and the badge that igor-verify writes", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const name = await page.evaluate(() => document.getElementById("build").textContent);
+  const verify = await igorVerify(t, name);
+  const cdp = await page.context().newCDPSession(page);
+  for (const history of ["liquidation-02", "heartbeat-03-B-only", "mut-missing-mid", "fork-01-merged", "small-order-key", "v2-single-zeroed"]) {
+    await page.goto(server.url);
+    const data = { items: [], files: [join(histories, history)], dragOperationsMask: 1 };
+    const at = { x: 400, y: 500, data };
+    await cdp.send("Input.dispatchDragEvent", { type: "dragEnter", ...at });
+    await cdp.send("Input.dispatchDragEvent", { type: "dragOver", ...at });
+    assert.equal(await page.textContent("#drop-title"), "Let go to verify");
+    await cdp.send("Input.dispatchDragEvent", { type: "drop", ...at });
+    await verdict(page);
+    for (const [button, format] of [["Save the report", "json"], ["Save the badge", "svg"]]) {
+      const [download] = await Promise.all([page.waitForEvent("download"), page.click(`text=${button}`)]);
+      const { stdout } = await verify(histories, "--format", format, history);
+      assert.equal(await readFile(await download.path(), "utf8"), stdout, `${history}, ${format}`);
+    }
+  }
+});
+
+test("files, folders and archives come to the same report", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const dir = await folder(t);
+  const names = ["0000000004", "0000000009", "0000000014", "0000000016"].map((name) => `${name}.ckpt`);
+  const files = {};
+  for (const name of names) files[name] = await readFile(join(histories, "fork-01-merged", name));
+  const tar = tarball(files);
+  await cp(join(histories, "fork-01-merged"), join(dir, "life"), { recursive: true, filter: (path) => !path.endsWith(".ckpt") || names.some((name) => path.endsWith(name)) });
+  await writeFile(join(dir, "life.zip"), zipSync({ ...files, "notes.txt": strToU8("not a checkpoint") }));
+  await writeFile(join(dir, "stored.zip"), zipSync(files, { level: 0 }));
+  await writeFile(join(dir, "life.tar"), tar);
+  await writeFile(join(dir, "life.tar.gz"), gzipSync(tar));
+  const inputs = [
+    ["#files", names.map((name) => join(dir, "life", name))],
+    ["#folder", join(dir, "life")],
+    ...["life.zip", "stored.zip", "life.tar", "life.tar.gz"].map((name) => ["#files", join(dir, name)]),
+  ];
+  const reports = [];
+  for (const [input, paths] of inputs) {
+    await page.goto(server.url);
+    await page.setInputFiles(input, paths);
+    assert.equal(await verdict(page), "Verified", String(paths));
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Save the report")]);
+    reports.push(await readFile(await download.path(), "utf8"));
+  }
+  for (const report of reports) assert.equal(report, reports[0]);
+});
+
+test("pasted files are verified", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.evaluate(async () => {
+    const bytes = await (await fetch("samples/whole.car")).arrayBuffer();
+    const clipboardData = new DataTransfer();
+    clipboardData.items.add(new File([bytes], "whole.car"));
+    document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+  });
+  assert.equal(await verdict(page), "Verified");
+});
+
+test("what is saved as a CAR is what was opened", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const dir = await folder(t);
+  const whole = await readFile(join(root, dist, "site", "samples", "whole.car"));
+  for (const input of [["#files", join(root, dist, "site", "samples", "whole.car")], ["#folder", join(histories, "liquidation-02")]]) {
+    await page.goto(server.url);
+    await page.setInputFiles(...input);
+    await verdict(page);
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Save as one CAR")]);
+    const path = join(dir, "saved.car");
+    await download.saveAs(path);
+    assert.deepEqual(await readFile(path), whole);
+  }
+  await page.goto(server.url);
+  await page.click('[data-sample="forked.zip"]');
+  await verdict(page);
+  assert.ok(await page.isDisabled("text=Save as one CAR"));
+});
+
+test("by keyboard alone: a sample, its timeline, a byte changed and undone", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const focused = () => page.evaluate(() => document.activeElement.id || document.activeElement.dataset.sample || document.activeElement.className || document.activeElement.textContent);
+  const tabTo = async (wanted) => {
+    for (let i = 0; i < 80; i++) {
+      await page.keyboard.press("Tab");
+      if ((await focused()) === wanted) return;
+    }
+    assert.fail(`${wanted} cannot be reached`);
+  };
+  await tabTo("whole.car");
+  await page.keyboard.press("Enter");
+  assert.equal(await verdict(page), "Verified");
+  await page.waitForFunction(() => document.activeElement.id === "verdict");
+  await tabTo("plot");
+  const value = () => page.getAttribute(".plot", "aria-valuetext");
+  await page.keyboard.press("Home");
+  assert.match(await value(), /^tick 4, budget .* signature valid, bafkrei/);
+  await page.keyboard.press("ArrowRight");
+  assert.match(await value(), /^tick 9,/);
+  await page.keyboard.press("+");
+  await page.keyboard.press("0");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.activeElement.id === "inspector" && document.getElementById("row").value === "2");
+  await page.waitForSelector(".verdict-line.verified");
+  await page.waitForSelector(".hex .byte");
+  await tabTo("byte f0");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("f");
+  await page.keyboard.press("f");
+  await page.waitForSelector(".verdict-line.invalid");
+  const why = await page.textContent(".verdict-line");
+  assert.match(why, /With your change the history is invalid/);
+  assert.match(why, /bad-signature.*tick 9/);
+  assert.match(why, /gap/);
+  await page.keyboard.press("Control+z");
+  await page.waitForSelector(".verdict-line.verified");
+});
+
+test("fields and bytes light each other", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.click('[data-sample="whole.car"]');
+  await page.waitForSelector(".hex .byte");
+  await page.hover(".fields-table tbody tr:nth-child(5)");
+  assert.equal(await page.locator(".hex .byte.lit").count(), 32);
+  await page.hover('.hex [data-at="146"]');
+  assert.equal(await page.locator(".hex .byte.lit").count(), 64);
+  assert.equal(await page.textContent(".fields-table tr.lit th"), "signature");
+});
+
+test("a problem leads to its checkpoint", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.click('[data-sample="tampered.zip"]');
+  await verdict(page);
+  const problem = page.locator(".problem").first();
+  assert.match(await problem.textContent(), /bad-signature.*0000000039\.ckpt, tick 39.*Most likely/s);
+  await page.locator(".problem button").nth(1).click();
+  await page.waitForFunction(() => document.querySelector(".which p").textContent === "0000000044.ckpt");
+});
+
+test("pins are held, and a wrong one is explained", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, `${server.url}/?did=did:key:z6MksVnWzbqJ93zTJmWiv91TzzNPHHgngJEk2LKum1rvDs6n`);
+  await page.setInputFiles("#folder", join(histories, "heartbeat-01"));
+  assert.equal(await verdict(page), "Verified");
+  assert.match(await page.textContent(".questions"), /Is it who you expect\?Yes/);
+  await page.click("text=Verify another");
+  await page.setInputFiles("#folder", join(histories, "liquidation-02"));
+  await page.waitForFunction(() => document.getElementById("verdict")?.textContent === "Invalid");
+  assert.match(await page.textContent(".problems"), /identity-mismatch/);
+  await page.click("text=Verify another");
+  await page.fill("#pin-did", "did:key:nobody");
+  await page.setInputFiles("#folder", join(histories, "heartbeat-01"));
+  await page.waitForSelector('#pin-did[aria-invalid="true"]');
+  assert.match(await page.textContent("#pin-error"), /DID/);
+});
+
+test("a link loads its history after the visitor agrees, and nothing else", async (t) => {
+  const allow = { "access-control-allow-origin": "*" };
+  const other = await serve(t, { "/lives/": `${dist}/site/samples` }, { headers: allow });
+  const third = await serve(t, { "/x": "x" }, { headers: allow });
+  const server = await serve(t, site);
+  const page = await visit(t, `${server.url}/?history=${other.url}/lives/whole.car`, { expect: [/policy violation: connect-src/, /Content Security Policy/] });
+  await page.waitForURL(/load\.html/);
+  await page.waitForSelector("#ask:not([hidden])");
+  assert.deepEqual(other.requests, []);
+  await page.click("#ask-yes");
+  assert.equal(await verdict(page), "Verified");
+  assert.deepEqual(other.requests, ["/lives/whole.car"]);
+  for (const url of [`${third.url}/x`, `${other.url}/lives/cut.car`]) {
+    assert.equal(await page.evaluate((url) => fetch(url).then(() => "loaded", () => "refused"), url), "refused");
+  }
+  assert.deepEqual(third.requests, []);
+});
+
+test("the page asks no other server than its own", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url, { expect: [/policy violation: connect-src/, /Content Security Policy/] });
+  assert.equal(await page.evaluate(() => fetch("http://127.0.0.1:9/").then(() => "loaded", () => "refused")), "refused");
+});
+
+test("works offline after the first visit", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
+  await page.context().setOffline(true);
+  t.after(() => page.context().setOffline(false));
+  const before = server.requests.length;
+  for (const path of ["", "specs/", "embed.html", "specs/lineage.html", ""]) {
+    await page.goto(`${server.url}/${path}`);
+    assert.notEqual(await page.textContent("h1"), "");
+  }
+  await page.click('[data-sample="whole.car"]');
+  assert.equal(await verdict(page), "Verified");
+  assert.equal(server.requests.length, before);
+});
+
+test("the page names the verifier that it runs", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const wasm = await readFile(join(root, dist, "site", "app", "igor-verify.wasm"));
+  const build = await page.textContent("#build");
+  assert.ok(build.includes(createHash("sha256").update(wasm).digest("hex")));
+  await page.click('[data-sample="whole.car"]');
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Save the report")]);
+  const report = JSON.parse(await readFile(await download.path(), "utf8"));
+  assert.ok(build.includes(report.verifier), `${build}, but ${report.verifier}`);
+});
+
+test("a run can be stopped", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  // One checkpoint, many times over: as many signatures to check.
+  await page.evaluate(async () => {
+    const zip = await (await fetch("samples/whole.car")).arrayBuffer();
+    const files = Array.from({ length: 60_000 }, (_, i) => {
+      const bytes = new Uint8Array(zip.slice(95, 95 + 250));
+      new DataView(bytes.buffer).setUint32(210, i);
+      return new File([bytes], `${i}.ckpt`);
+    });
+    const transfer = new DataTransfer();
+    for (const file of files) transfer.items.add(file);
+    document.getElementById("files").files = transfer.files;
+    document.getElementById("files").dispatchEvent(new Event("change"));
+  });
+  await page.waitForSelector("#stop", { state: "visible" });
+  await page.waitForFunction(() => /[1-9]/.test(document.getElementById("busy-count").textContent));
+  await page.click("#stop");
+  await page.waitForSelector("#idle:not([hidden])");
+  assert.match(await page.textContent("#live"), /Stopped/);
+  await page.click('[data-sample="whole.car"]');
+  assert.equal(await verdict(page), "Verified");
+});
+
+test("hostile files give no verdict, and the page goes on", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const dir = await folder(t);
+  const whole = await readFile(join(root, dist, "site", "samples", "whole.car"));
+  const changed = Buffer.from(whole);
+  changed[300] ^= 1;
+  const zeros = new Uint8Array(80 << 20);
+  const large = join(dir, "large.ckpt");
+  const file = await openFile(large, "w");
+  await file.truncate(2 ** 30);
+  await file.close();
+  await writeFile(join(dir, "large.car"), Buffer.concat([whole.subarray(0, 59), Buffer.from([0xff, 0xff, 0xff, 0x1f])]));
+  const sparse = await openFile(join(dir, "gigabyte.car"), "w");
+  await sparse.truncate(2 ** 30);
+  await sparse.close();
+  const cases = {
+    "cut.car": [whole.subarray(0, -1), /cut/],
+    "changed.car": [changed, /was changed/],
+    "empty.car": [Buffer.alloc(0), /empty/],
+    "bomb.zip": [zipSync({ "bomb.ckpt": zeros }), /at most 64 MiB/],
+    "bomb.tar.gz": [bomb(), /more than 1 GiB/],
+    "cut.zip": [Buffer.from(zipSync({ "a.ckpt": changed })).subarray(0, 200), /cut|damaged/],
+    "text.zip": [Buffer.from("hello"), /not a zip archive/],
+    "text.tar": [Buffer.from("hello".repeat(300)), /not a tar archive/],
+    "nothing.zip": [zipSync({ "a.txt": strToU8("a") }), /no \.ckpt file/],
+    "large.ckpt": [large, /at most 64 MiB/],
+    "large.car": [join(dir, "large.car"), /over the limit/],
+    "gigabyte.car": [join(dir, "gigabyte.car"), /malformed CAR/],
+  };
+  for (const [name, [content, expected]] of Object.entries(cases)) {
+    await page.setInputFiles("#files", typeof content === "string" ? content : { name, mimeType: "", buffer: Buffer.from(content) });
+    await page.waitForSelector("#verdict", { timeout: 120_000 });
+    assert.equal(await page.textContent("#verdict"), "No verdict", name);
+    assert.match(await page.textContent(".verdict"), expected, name);
+    await page.click("text=Verify another");
+  }
+  await page.click('[data-sample="whole.car"]');
+  assert.equal(await verdict(page), "Verified");
+});
+
+test("names and states of a history are never read as HTML", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const bytes = await readFile(join(histories, "heartbeat-01", "0000000004.ckpt"));
+  bytes.write("<img src=x onerror=alert(1)>", 209);
+  const name = "<img src=x onerror=alert(1)>.ckpt";
+  await page.setInputFiles("#files", { name, mimeType: "", buffer: bytes });
+  assert.equal(await verdict(page), "Invalid");
+  await page.waitForSelector(".which p");
+  assert.equal(await page.locator("main img").count(), 0);
+  assert.match(await page.textContent(".problem"), /<img src=x onerror=alert\(1\)>\.ckpt/);
+});
+
+/** A POSIX tar archive. */
+function tarball(files) {
+  const parts = [];
+  for (const [name, bytes] of Object.entries(files)) {
+    parts.push(tarHeader(name, bytes.length), bytes, Buffer.alloc((512 - (bytes.length % 512)) % 512));
+  }
+  return Buffer.concat([...parts, Buffer.alloc(1024)]);
+}
+
+function tarHeader(name, size) {
+  const header = Buffer.alloc(512);
+  header.write(name, 0);
+  header.write("0000644\0", 100);
+  header.write("0000000\0", 108);
+  header.write("0000000\0", 116);
+  header.write(`${size.toString(8).padStart(11, "0")}\0`, 124);
+  header.write("00000000000\0", 136);
+  header.fill(" ", 148, 156);
+  header.write("0", 156);
+  header.write("ustar\x0000", 257);
+  const sum = header.reduce((a, b) => a + b, 0);
+  header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
+  return header;
+}
+
+/** A gzip stream, of members, that unpacks to a tar of over 1 GiB that has no checkpoint. */
+function bomb() {
+  const member = gzipSync(Buffer.alloc(64 << 20), { level: 9 });
+  return Buffer.concat([gzipSync(tarHeader("zeros", 17 * (64 << 20))), ...Array.from({ length: 17 }, () => member)]);
+}
