@@ -33,7 +33,7 @@ test-go: build agents tools-go
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
 
 test-web: site tools-web
-	node --test --test-concurrency=1 "site/test/*.test.*"
+	node --test --test-concurrency=1 site/test/*.test.*
 
 node_modules: package.json package-lock.json
 	npm ci --no-audit --no-fund
