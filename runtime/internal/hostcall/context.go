@@ -10,9 +10,10 @@ func WithHost(ctx context.Context, host Host) context.Context {
 	return context.WithValue(ctx, hostKey{}, host)
 }
 
-func hostOf(ctx context.Context, linked Host) Host {
-	if h, ok := ctx.Value(hostKey{}).(Host); ok {
-		return h
+// host returns the host of a call.
+func (m *Membrane) host(ctx context.Context) Host {
+	if host, ok := ctx.Value(hostKey{}).(Host); ok {
+		return host
 	}
-	return linked
+	return m.Host
 }

@@ -129,6 +129,7 @@ func In(ctx context.Context, p Phase) context.Context {
 type call struct {
 	*Membrane
 	*scope
+	Host   Host // of this instance
 	ctx    context.Context
 	memory api.Memory
 	stack  []uint64
@@ -211,7 +212,7 @@ func (m *Membrane) serve(f function) api.GoModuleFunc {
 			panic(fmt.Errorf("%s: more than %d hostcalls in one call", f.name, MaxCalls))
 		}
 		began := time.Now()
-		c := call{Membrane: m, scope: s, ctx: ctx, memory: module.Memory(), stack: stack}
+		c := call{Membrane: m, Host: m.host(ctx), scope: s, ctx: ctx, memory: module.Memory(), stack: stack}
 		f.do(&c)
 		usage.add(c.moved, time.Since(began))
 		if s.bytes += c.moved; s.bytes > MaxBytes {

@@ -26,8 +26,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/kv"
 )
 
 // Limits of a manifest.
@@ -38,6 +40,10 @@ const (
 	// gets when the manifest states nothing.
 	MaxMemory = 64 << 20
 
+	// MaxTick is the most time that one call into an agent gets, and what it
+	// gets when the manifest states nothing.
+	MaxTick = 15 * time.Second
+
 	maxRegions    = 64
 	maxRegionSize = 64
 )
@@ -47,8 +53,13 @@ type Manifest struct {
 	// Capabilities holds the declared version of each capability by its name.
 	Capabilities map[string]int
 
-	// MaxMemory is the limit of linear memory in bytes, at most MaxMemory.
-	MaxMemory uint32
+	HTTP HTTP // the options of http
+	X402 X402 // the options of x402
+
+	MaxMemory  uint32        // of linear memory, in bytes
+	MaxState   int           // of the agent's own state, in bytes; 0 = what a checkpoint holds
+	MaxStorage int           // of the key-value store, in bytes
+	MaxTick    time.Duration // for one call into the agent
 
 	Migration Migration
 }
@@ -61,34 +72,36 @@ type Migration struct {
 	PreferredRegions  []string
 }
 
-// capabilities are all that the format knows: the version that this runtime
-// has, or 0 where the runtime has none yet.
+// capabilities are all that there are, with the version that this runtime has.
 var capabilities = map[string]int{
 	"clock":   1,
 	"rand":    1,
 	"log":     1,
-	"kv":      0,
-	"wallet":  0,
-	"pricing": 0,
-	"http":    0,
-	"x402":    0,
+	"kv":      1,
+	"wallet":  1,
+	"pricing": 1,
+	"http":    1,
+	"x402":    1,
 }
 
-// Capabilities returns the names of the capabilities that this version has.
-func Capabilities() []string {
-	var names []string
-	for name, version := range capabilities {
-		if version > 0 {
-			names = append(names, name)
-		}
+// Capabilities returns the names of the capabilities, sorted.
+func Capabilities() []string { return slices.Sorted(maps.Keys(capabilities)) }
+
+// Empty returns the manifest of an agent that reaches nothing.
+func Empty() *Manifest {
+	return &Manifest{
+		Capabilities: map[string]int{},
+		HTTP:         HTTP{Timeout: DefaultTimeout, MaxResponse: MaxResponse, Class: Unsafe},
+		X402:         X402{Class: Unsafe},
+		MaxMemory:    MaxMemory,
+		MaxStorage:   kv.MaxTotal,
+		MaxTick:      MaxTick,
 	}
-	slices.Sort(names)
-	return names
 }
 
 // Parse reads a manifest. Empty input is an empty manifest.
 func Parse(b []byte) (*Manifest, error) {
-	m := &Manifest{Capabilities: map[string]int{}, MaxMemory: MaxMemory}
+	m := Empty()
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("manifest has %d bytes, and at most %d are read", len(b), MaxSize)
 	}
@@ -114,12 +127,8 @@ func Parse(b []byte) (*Manifest, error) {
 func (p *parser) capabilities(m *Manifest) error {
 	return p.each("capabilities", func(name string) error {
 		have, known := capabilities[name]
-		switch {
-		case !known:
+		if !known {
 			return hint.Wrap(p.errorf("unknown capability %q", name),
-				"this version has %s", strings.Join(Capabilities(), ", "))
-		case have == 0:
-			return hint.Wrap(p.errorf("capability %q is not supported by this version", name),
 				"this version has %s", strings.Join(Capabilities(), ", "))
 		}
 		version := int64(0)
@@ -131,11 +140,7 @@ func (p *parser) capabilities(m *Manifest) error {
 				}
 				return err
 			},
-			"options": func() error {
-				return p.each("options", func(option string) error {
-					return p.errorf("unknown option %q of capability %q, which has none", option, name)
-				})
-			},
+			"options": func() error { return p.options(name, m) },
 		})
 		if err != nil {
 			return err
@@ -151,15 +156,24 @@ func (p *parser) capabilities(m *Manifest) error {
 func (p *parser) limits(m *Manifest) error {
 	return p.object("resource_limits", fields{
 		"max_memory_bytes": func() error {
-			n, err := p.integer("max_memory_bytes")
-			if err != nil {
-				return err
-			}
-			if n < 1 || n > MaxMemory {
-				return p.errorf("max_memory_bytes is %d, and must be from 1 to %d", n, MaxMemory)
-			}
+			n, err := p.between("max_memory_bytes", 1, MaxMemory)
 			m.MaxMemory = uint32(n)
-			return nil
+			return err
+		},
+		"max_state_bytes": func() error {
+			n, err := p.between("max_state_bytes", 1, MaxMemory)
+			m.MaxState = int(n)
+			return err
+		},
+		"max_storage_bytes": func() error {
+			n, err := p.between("max_storage_bytes", 0, kv.MaxTotal)
+			m.MaxStorage = int(n)
+			return err
+		},
+		"max_tick_ms": func() error {
+			n, err := p.between("max_tick_ms", 1, MaxTick.Milliseconds())
+			m.MaxTick = time.Duration(n) * time.Millisecond
+			return err
 		},
 	})
 }
@@ -290,6 +304,15 @@ func (p *parser) integer(what string) (int64, error) {
 		return 0, p.errorf("%s is %s, and must be a whole number of 64 bits", what, number)
 	}
 	return n, nil
+}
+
+// between reads an integer that has to be in a range.
+func (p *parser) between(what string, low, high int64) (int64, error) {
+	n, err := p.integer(what)
+	if err == nil && (n < low || n > high) {
+		err = p.errorf("%s is %d, and must be from %d to %d", what, n, low, high)
+	}
+	return n, err
 }
 
 func (p *parser) boolean(what string) (bool, error) {

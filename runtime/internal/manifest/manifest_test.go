@@ -17,11 +17,10 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Manifest{
-		Capabilities: map[string]int{"clock": 1, "rand": 1, "log": 1},
-		MaxMemory:    33554432,
-		Migration:    Migration{Enabled: true, MaxPricePerSecond: 5000, PreferredRegions: []string{"eu-west"}},
-	}
+	want := Empty()
+	want.Capabilities = map[string]int{"clock": 1, "rand": 1, "log": 1}
+	want.MaxMemory = 33554432
+	want.Migration = Migration{Enabled: true, MaxPricePerSecond: 5000, PreferredRegions: []string{"eu-west"}}
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("got %+v, want %+v", m, want)
 	}
@@ -47,7 +46,7 @@ func TestParseErrors(t *testing.T) {
 		{`{"capabilites": {}}`, `unknown key "capabilites" in the manifest, which has capabilities, migration_policy, resource_limits`},
 		{`{"Capabilities": {}}`, `unknown key "Capabilities"`},
 		{"{\"capabilities\": {\n\"clock\": {\"version\": 1},\n\"teleport\": {\"version\": 1}}}", `line 3: unknown capability "teleport"`},
-		{"{\"capabilities\": {\n\"http\": {\"version\": 1}}}", `line 2: capability "http" is not supported by this version`},
+		{"{\"capabilities\": {\n\"http\": {\"version\": 2}}}", `line 2: version 2 of capability "http" is not supported by this version`},
 		{`{"capabilities": {"clock": {"version": 2}}}`, `version 2 of capability "clock" is not supported by this version, which has 1`},
 		{`{"capabilities": {"clock": {"version": 0}}}`, `version 0 of capability "clock"`},
 		{`{"capabilities": {"clock": {"version": "1"}}}`, `version is not a number`},
@@ -79,9 +78,9 @@ func TestParseErrors(t *testing.T) {
 }
 
 func TestHint(t *testing.T) {
-	_, err := Parse([]byte(`{"capabilities": {"kv": {"version": 1}}}`))
+	_, err := Parse([]byte(`{"capabilities": {"camera": {"version": 1}}}`))
 	var h interface{ Hint() string }
-	if !errors.As(err, &h) || h.Hint() != "this version has clock, log, rand" {
+	if !errors.As(err, &h) || h.Hint() != "this version has clock, http, kv, log, pricing, rand, wallet, x402" {
 		t.Errorf("got %v, want an error with a hint", err)
 	}
 }

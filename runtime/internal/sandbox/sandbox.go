@@ -47,13 +47,14 @@ import (
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/verifier"
 )
 
 const (
 	// DefaultCallLimit is how long one call into an agent may take.
-	DefaultCallLimit = 15 * time.Second
+	DefaultCallLimit = manifest.MaxTick
 
 	// MaxState is the largest state that fits into a checkpoint.
 	MaxState = verifier.MaxCheckpointSize - verifier.HeaderSize
@@ -77,10 +78,11 @@ const (
 // Config is what a program runs with.
 type Config struct {
 	Manifest  *manifest.Manifest
-	Host      hostcall.Host // of instances that have none of their own
-	Log       *slog.Logger  // for the agent's standard output and standard error
-	CallLimit time.Duration // 0 = DefaultCallLimit
-	CacheDir  string        // for compiled code; "" = none is kept
+	Host      hostcall.Host   // of instances that have none of their own
+	Log       *slog.Logger    // for the agent's standard output and standard error
+	CallLimit time.Duration   // 0 = DefaultCallLimit; the manifest's limit holds if it is lower
+	CacheDir  string          // for compiled code; "" = none is kept
+	Meter     *hostcall.Meter // counts hostcalls; nil = nobody does
 }
 
 // A Program is compiled code. Its instances may be used at the same time.
@@ -98,6 +100,7 @@ func Compile(ctx context.Context, wasm []byte, config Config) (*Program, error) 
 	if config.CallLimit == 0 {
 		config.CallLimit = DefaultCallLimit
 	}
+	config.CallLimit = min(config.CallLimit, config.Manifest.MaxTick)
 	screened, err := screen(wasm)
 	if err != nil {
 		return nil, fmt.Errorf("not an agent: %w", err)
@@ -130,7 +133,8 @@ func (p *Program) compile(ctx context.Context, wasm []byte) error {
 	if _, err := assemblyscript.Instantiate(ctx, p.runtime); err != nil {
 		return err
 	}
-	if err := hostcall.Link(ctx, p.runtime, p.config.Manifest, p.config.Host); err != nil {
+	membrane := hostcall.Membrane{Manifest: p.config.Manifest, Host: p.config.Host, Log: p.config.Log, Meter: p.config.Meter}
+	if err := hostcall.Link(ctx, p.runtime, membrane); err != nil {
 		return err
 	}
 	var err error
@@ -299,8 +303,8 @@ func (in *Instance) Checkpoint(ctx context.Context) ([]byte, error) {
 	if size == 0 {
 		return nil, nil
 	}
-	if size > MaxState {
-		return nil, in.fail(exportCheckpoint, fmt.Errorf("its state has %d bytes, and a checkpoint holds %d", size, MaxState))
+	if most := in.program.maxState(); uint64(size) > uint64(most) {
+		return nil, in.fail(exportCheckpoint, fmt.Errorf("its state has %d bytes, and may have %d", size, most))
 	}
 	result, err = in.call(ctx, exportCheckpointPtr)
 	if err != nil {
@@ -312,6 +316,18 @@ func (in *Instance) Checkpoint(ctx context.Context) ([]byte, error) {
 			size, uint32(result), in.module.Memory().Size()))
 	}
 	return append([]byte(nil), b...), nil
+}
+
+// maxState is the largest state that the agent may have of its own.
+func (p *Program) maxState() int {
+	most := MaxState
+	if _, ok := p.config.Manifest.Capabilities["kv"]; ok {
+		most -= kv.MaxEnvelope
+	}
+	if limit := p.config.Manifest.MaxState; limit > 0 {
+		most = min(most, limit)
+	}
+	return most
 }
 
 // Resume hands a state to a fresh instance.
@@ -357,7 +373,14 @@ func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (
 		ctx = hostcall.WithHost(ctx, in.host)
 	}
 	in.output.first = ""
-	results, err := in.module.ExportedFunction(export).Call(ctx, args...)
+	phase := hostcall.Quiet
+	switch export {
+	case exportInit:
+		phase = hostcall.Init
+	case exportTick:
+		phase = hostcall.Tick
+	}
+	results, err := in.module.ExportedFunction(export).Call(hostcall.In(ctx, phase), args...)
 	if err != nil {
 		return 0, in.fail(export, err)
 	}

@@ -17,8 +17,10 @@ import (
 	"igor.dev/runtime/internal/wasmtest"
 )
 
-// fakeHost gives the same observations each time.
+// fakeHost gives the same observations each time, of the capabilities that need
+// no part of Live.
 type fakeHost struct {
+	hostcall.Live
 	logged []string
 	drawn  int
 }
@@ -33,7 +35,7 @@ func (h *fakeHost) RandBytes(b []byte) {
 func (h *fakeHost) LogEmit(line []byte) { h.logged = append(h.logged, string(line)) }
 
 func declare(capabilities ...string) *manifest.Manifest {
-	m := &manifest.Manifest{Capabilities: map[string]int{}, MaxMemory: manifest.MaxMemory}
+	m := manifest.Empty()
 	for _, c := range capabilities {
 		m.Capabilities[c] = 1
 	}
@@ -167,8 +169,8 @@ func TestCompileErrors(t *testing.T) {
 			`agent imports web.fetch, and there is no module "web"`},
 		{"unknown hostcall", imports(wasmtest.Import{Module: "igor", Name: "launch", Type: wasmtest.Nothing}),
 			"agent imports igor.launch, which no version"},
-		{"later hostcall", imports(wasmtest.Import{Module: "igor", Name: "kv_get", Type: wasmtest.Nothing}),
-			`capability "kv" is not supported by this version`},
+		{"another undeclared hostcall", imports(wasmtest.Import{Module: "igor", Name: "kv_get", Type: wasmtest.Nothing}),
+			`manifest does not declare capability "kv"`},
 		{"undeclared hostcall", imports(wasmtest.RandBytes), `manifest does not declare capability "rand"`},
 		{"hostcall of another type", imports(wasmtest.Import{Module: "igor", Name: "clock_now", Type: wasmtest.ToI32}),
 			"imports igor.clock_now as () -> i32, and it is () -> i64"},
@@ -248,7 +250,7 @@ func TestHostile(t *testing.T) {
 		hostile{"memory bomb", one("agent_tick", wasmtest.ToI32, wasmtest.Exhaust+wasmtest.Unreachable), "agent_tick failed: unreachable"},
 		hostile{"table bomb", one("agent_tick", wasmtest.ToI32, wasmtest.ExhaustTable+wasmtest.Unreachable), "agent_tick failed: unreachable"},
 		hostile{"endless recursion", one("agent_tick", wasmtest.ToI32, wasmtest.Recurse+wasmtest.I32(0)), "agent_tick failed: stack overflow"},
-		hostile{"state too long", one("agent_checkpoint", wasmtest.ToI32, wasmtest.I32(-1)), "agent_checkpoint failed: its state has 4294967295 bytes"},
+		hostile{"state too long", one("agent_checkpoint", wasmtest.ToI32, wasmtest.I32(-1)), "agent_checkpoint failed: its state has 4294967295 bytes, and may have"},
 		hostile{"state beyond memory", one("agent_checkpoint", wasmtest.ToI32, wasmtest.I32(65537)), "is outside its memory of 65536 bytes"},
 		hostile{"pointer out of range", one("agent_checkpoint_ptr", wasmtest.ToI32, wasmtest.I32(-4)), "its state (8 bytes at 4294967292) is outside"},
 		hostile{"malloc out of range", one("malloc", wasmtest.I32ToI32, wasmtest.I32(65530)), "malloc failed: the memory that it gave (8 bytes at 65530) is outside"},
