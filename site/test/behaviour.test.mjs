@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { close, dist, open, root, serve, strictPolicy } from "./browser.mjs";
@@ -221,4 +222,46 @@ test("a crash of the verifier is no verdict, and the next run has a fresh one", 
     return seen;
   });
   assert.deepEqual(seen, ["crashed", "verified"]);
+});
+
+test("files of 1 GiB do not harm the page", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "igor-large-"));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  const good = await readFile(join(root, "testdata/vectors/car-good/history.car"));
+  // Zeros are no block.
+  const large = { "good.car": good, "large.ckpt": Buffer.from([4]), "zeros.car": good, "text.car": Buffer.from("hello") };
+  for (const [name, start] of Object.entries(large)) {
+    await writeFile(join(dir, name), start);
+    if (name !== "good.car") await truncate(join(dir, name), 1 << 30);
+  }
+  const { page: p } = await page(t);
+  await p.evaluate(refused);
+  await p.evaluate(() => document.body.append(Object.assign(document.createElement("input"), { type: "file", multiple: true })));
+  await p.locator("input").setInputFiles(Object.keys(large).map((name) => join(dir, name)));
+  const codes = await p.evaluate(async () => {
+    const [good, ...rest] = document.querySelector("input").files;
+    const codes = [(await verifyHistory(good)).verdict];
+    for (const file of rest) codes.push((await refused(verifyHistory(file))).code);
+    codes.push((await verifyHistory(good)).verdict);
+    return codes;
+  });
+  assert.deepEqual(codes, ["verified", "too-large", "malformed-car", "malformed-car", "verified"]);
+});
+
+test("states of 64 MiB, one after the other", async (t) => {
+  const { page: p } = await page(t);
+  const report = await p.evaluate(async () => {
+    const bytes = new Uint8Array(64 << 20);
+    bytes[0] = 4;
+    const history = (function* () {
+      for (let i = 0; i < 3; i++) {
+        bytes[200] = i;
+        yield { name: `${i}.ckpt`, bytes: new Blob([bytes]) };
+      }
+    })();
+    return verifyHistory(history);
+  });
+  assert.equal(report.verdict, "invalid");
+  assert.equal(report.checkpoints, 3);
+  assert.equal(report.bytes, 3 * (64 << 20));
 });
