@@ -59,6 +59,7 @@ is a chain of signed checkpoints that anybody can verify.`,
 		verifyCommand(&code),
 		inspectCommand(&code),
 		historyCommand(),
+		siteCommand(),
 	)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {

@@ -195,7 +195,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
         );
         ascii += byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : "·";
       }
-      element.append(h("span", { class: "ascii", "aria-hidden": true }, ascii));
+      element.dataset["ascii"] = ascii;
       lines.push(element);
     }
     grid.replaceChildren(...lines);

@@ -123,7 +123,7 @@ function again(): HTMLElement {
 function showError(error: unknown): void {
   const known = error instanceof VerifyError;
   const { path, problem, hint } = known ? error : { path: undefined, problem: `the page failed: ${String(error)}`, hint: undefined };
-  const heading = h("h2", { id: "verdict", tabindex: -1 }, "No verdict");
+  const heading = h("h1", { id: "verdict", tabindex: -1 }, "No verdict");
   result.replaceChildren(
     h(
       "section",
@@ -190,7 +190,7 @@ function showResult(done: Checked, seconds: number): void {
   const first = report.problems.find((problem) => problem.name !== undefined);
   inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(showError);
   byID("live").textContent = `${report.verdict}: ${summary(report)}`;
-  present(panel.querySelector("h2")!);
+  present(panel.querySelector("h1")!);
 }
 
 /** A name for what is saved: the end of the DID, and the last tick. */

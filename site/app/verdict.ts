@@ -49,7 +49,7 @@ export function verdictPanel(report: Report, seconds: number): HTMLElement {
       h(
         "div",
         {},
-        h("h2", { id: "verdict", tabindex: -1 }, words[verdict]),
+        h("h1", { id: "verdict", tabindex: -1 }, words[verdict]),
         h("p", { class: "sum num" }, summary(report)),
       ),
     ),
@@ -59,8 +59,8 @@ export function verdictPanel(report: Report, seconds: number): HTMLElement {
       h(
         "div",
         { class: "claims" },
-        h("div", {}, h("h3", {}, "What this proves"), h("p", {}, ...sentence(report.proves))),
-        h("div", {}, h("h3", {}, "What it does not prove"), h("p", {}, ...sentence(report.doesNotProve))),
+        h("div", {}, h("h2", {}, "What this proves"), h("p", {}, ...sentence(report.proves))),
+        h("div", {}, h("h2", {}, "What it does not prove"), h("p", {}, ...sentence(report.doesNotProve))),
       ),
       questions(report, seconds),
     ),

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -68,7 +70,42 @@ func (b *bundler) site(dir string, w *wasm) error {
 	if err != nil {
 		return err
 	}
-	return b.serviceWorker(dir)
+	if err := b.serviceWorker(dir); err != nil {
+		return err
+	}
+	return pack(dir, embeddedSite)
+}
+
+// embeddedSite is what igor has the site from.
+const embeddedSite = "site/embedded/files/site.zip"
+
+// pack puts the site's files into an archive, always the same for the same files.
+func pack(dir, to string) error {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasSuffix(path, ".map") {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		e, err := w.Create(filepath.ToSlash(name))
+		if err != nil {
+			return err
+		}
+		_, err = e.Write(content)
+		return err
+	})
+	if err := errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	return os.WriteFile(to, b.Bytes(), 0o666)
 }
 
 // verifierVersion asks the verifier, built as the WASM is, for its name.

@@ -10,6 +10,8 @@ import (
 	"html/template"
 	"io/fs"
 	"strings"
+
+	"igor.dev/site/policy"
 )
 
 //go:embed *.html *.svg *.webmanifest
@@ -20,24 +22,6 @@ type Build struct {
 	Version  string // as in a report's "verifier"
 	WASMHash string // SHA-256 of the WASM, in hex
 }
-
-// The policy of every page. What each page is allowed to do is all that it
-// needs: run the site's own scripts, compile the verifier, and show an image of
-// a badge that was made in the page.
-const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
-	"font-src 'self'; img-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
-
-// ContentSecurityPolicy returns the policy of a page, by its path in the site.
-// Only load.html may ask other servers. Its script narrows that down to the one
-// address that the visitor's link names, before anything else runs.
-func ContentSecurityPolicy(page string) string {
-	if page == loadPage {
-		return policy + "connect-src 'self' https: http:"
-	}
-	return policy + "connect-src 'self'"
-}
-
-const loadPage = "load.html"
 
 type page struct {
 	path        string // in the site
@@ -54,7 +38,7 @@ var all = []page{
 	{"index.html", "verify.html", "Igor: verify an agent’s history",
 		"Verify the signed history of an autonomous agent in your browser. Nothing leaves your machine.",
 		verifyStyles, []string{"main.js"}},
-	{loadPage, "verify.html", "Igor: verify an agent’s history",
+	{policy.LoadPage, "verify.html", "Igor: verify an agent’s history",
 		"Load a history from an address, and verify it in your browser.",
 		verifyStyles, []string{"narrow.js", "main.js"}},
 	{"embed.html", "embed.html", "Igor: embed a lineage badge",
@@ -79,7 +63,7 @@ func nav(at string) []navItem {
 		}
 	}
 	switch {
-	case at == "index.html" || at == loadPage:
+	case at == "index.html" || at == policy.LoadPage:
 		set(0, at == "index.html")
 	case at == "embed.html":
 		set(1, true)
@@ -145,7 +129,7 @@ func Render(docs, histories fs.FS, build Build) (map[string][]byte, error) {
 // render puts a page's content into the layout.
 func (p page) render(content template.HTML, build Build) ([]byte, error) {
 	out, err := execute("layout.html", map[string]any{
-		"CSP":         ContentSecurityPolicy(p.path),
+		"CSP":         policy.For(p.path),
 		"Title":       p.title,
 		"Description": p.description,
 		"Root":        template.URL(strings.Repeat("../", strings.Count(p.path, "/"))),
