@@ -13,6 +13,7 @@
 package kv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -125,12 +126,12 @@ func (m *Map) Append(dst, own []byte) []byte {
 // Parse reads an envelope into a store that holds at most limit bytes. own is
 // part of b.
 func Parse(b []byte, limit int) (m *Map, own []byte, err error) {
-	rest, ok := strings.CutPrefix(string(b[:min(len(b), len(tag))]), tag)
-	if !ok || rest != "" {
+	section, ok := bytes.CutPrefix(b, []byte(tag))
+	if !ok {
 		return nil, nil, errors.New("kv: the state does not begin with a key-value store, and the manifest declares one")
 	}
 	m = New(limit)
-	d := decoder{b: b[len(tag):]}
+	d := decoder{b: section}
 	count := d.uint32()
 	for i := range count {
 		key := d.bytes(MaxKey)

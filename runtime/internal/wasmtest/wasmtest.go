@@ -54,11 +54,33 @@ type Import struct {
 	Type         Type
 }
 
+// FuncType is the type of a function with these parameters and results: a letter
+// each, i for i32 and I for i64.
+func FuncType(params, results string) Type {
+	encode := func(letters string) string {
+		out := string(uleb(len(letters)))
+		for _, c := range letters {
+			out += map[rune]string{'i': "\x7f", 'I': "\x7e"}[c]
+		}
+		return out
+	}
+	return Type("\x60" + encode(params) + encode(results))
+}
+
 // The hostcalls.
 var (
-	ClockNow  = Import{"igor", "clock_now", ToI64}
-	RandBytes = Import{"igor", "rand_bytes", I32x2I32}
-	LogEmit   = Import{"igor", "log_emit", I32I32}
+	ClockNow           = Import{"igor", "clock_now", ToI64}
+	RandBytes          = Import{"igor", "rand_bytes", I32x2I32}
+	LogEmit            = Import{"igor", "log_emit", I32I32}
+	WalletBalance      = Import{"igor", "wallet_balance", ToI64}
+	WalletReceiptCount = Import{"igor", "wallet_receipt_count", ToI32}
+	WalletReceipt      = Import{"igor", "wallet_receipt", FuncType("iii", "i")}
+	NodePrice          = Import{"igor", "node_price", ToI64}
+	HTTPRequest        = Import{"igor", "http_request", FuncType("iiiiiiiiii", "i")}
+	WalletPay          = Import{"igor", "wallet_pay", FuncType("Iiiiiii", "i")}
+	KVGet              = Import{"igor", "kv_get", FuncType("iiii", "i")}
+	KVPut              = Import{"igor", "kv_put", FuncType("iiii", "i")}
+	KVDelete           = Import{"igor", "kv_delete", I32x2I32}
 )
 
 // A Func is an exported function.
@@ -66,6 +88,9 @@ type Func struct {
 	Type Type
 	Body string
 }
+
+// DataAt is where an agent's Data is.
+const DataAt = 1024
 
 // An Agent is a module to be.
 type Agent struct {
@@ -75,6 +100,7 @@ type Agent struct {
 	Table   bool            // a table of one entry without a maximum
 	Start   string          // the name of the function that is the start function
 	Private bool            // the memory is not exported
+	Data    string          // what memory begins with at DataAt
 }
 
 var counter = []struct {
@@ -144,6 +170,9 @@ func (a Agent) Bytes() []byte {
 		section(8, start)
 	}
 	section(10, vector(code))
+	if a.Data != "" {
+		section(11, append([]byte("\x01\x00"+I32(DataAt)+"\x0b"), name(a.Data)...))
+	}
 	return out
 }
 
