@@ -11,8 +11,9 @@
 // A tick is one call of the agent's agent_tick. Checkpoints come between
 // ticks: the agent's state, its budget and the number of its ticks, signed with
 // the agent's key and chained to the checkpoint before (see package
-// [igor.dev/verifier]). The genesis is the first checkpoint after a tick. There
-// is never a second checkpoint of the same tick.
+// [igor.dev/verifier]). The genesis is made directly after agent_init, at tick 0,
+// before the agent's folder has its name: what was never born leaves nothing
+// behind. There is never a second checkpoint of the same tick.
 //
 // After every checkpoint the life goes on in a fresh instance of the program
 // that was restored from it. So a life that was never interrupted, one that was
@@ -22,19 +23,30 @@
 // known before it becomes part of the history.
 //
 // A call into the agent that fails, by a trap, a panic or its time limit, ends
-// the run with an error. The history then ends at the last checkpoint, and
-// resuming goes on from there.
+// the run with an error. That tick has then not been, and resuming goes on from
+// the one before it.
+//
+// # What is kept
+//
+// Everything that a tick observes goes to the event log (docs/spec/eventlog.md),
+// and every side effect to the journal (docs/spec/journal.md), before it leaves
+// and before the agent sees what came of it. After a crash the ticks since the
+// newest checkpoint are lived again from both: what was observed is given again,
+// nothing is sent, and what they cost is what they cost. So a crash loses no tick
+// that was over, and repeats no side effect. At the newest checkpoint of a life
+// its observations are sealed with the agent's signature, so that others can run
+// it again too.
 //
 // # Durability
 //
 // A checkpoint is durable before it is logged: the file and then its folder are
-// synced (package store, which also describes the folder). A process that is
-// killed loses the ticks since the last checkpoint, their cost with them, and
-// nothing else.
+// synced (package store, which also describes the folder). Ticks are handed to the
+// operating system when they are over: a process that is killed loses the tick
+// that runs, and nothing else; a machine that fails loses the ticks since the
+// newest checkpoint, or since the newest side effect if that came later.
 //
-// Durability costs two syncs a checkpoint, which is what the rate of
-// checkpoints depends on: half a millisecond each is 1,000 a second. There is no
-// switch to do without. [Config.CheckpointEvery] says how much may be lost.
+// There is no switch to do without. [Config.CheckpointEvery] says how much a
+// machine's failure may cost.
 //
 // # Money
 //
@@ -42,7 +54,8 @@
 // second, exactly: what is less than a microcent is carried over to the next
 // tick. When the budget is at zero the agent is checkpointed and the run ends,
 // with [BudgetExhausted]; the tick that used it up is paid with what there was.
-// What was spent is durable with the next checkpoint, and so is a top-up.
+// What was spent is kept with the tick, and a top-up is durable when the first
+// tick after it begins.
 //
 // # Errors
 //

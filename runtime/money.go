@@ -39,8 +39,8 @@ type account struct {
 	rest   uint64 // of a microcent, in 1/1e9, < 1e9
 }
 
-// charge takes the cost of a tick. At zero the budget is exhausted.
-func (a *account) charge(elapsed time.Duration) {
+// charge takes the cost of a tick, and returns it. At zero the budget is exhausted.
+func (a *account) charge(elapsed time.Duration) int64 {
 	hi, lo := bits.Mul64(uint64(max(0, elapsed)), uint64(a.price))
 	lo, carry := bits.Add64(lo, a.rest, 0)
 	hi += carry
@@ -55,6 +55,7 @@ func (a *account) charge(elapsed time.Duration) {
 		cost = uint64(a.budget)
 	}
 	a.budget -= int64(cost)
+	return int64(cost)
 }
 
 // exhausted reports whether the agent cannot pay another tick.

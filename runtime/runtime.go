@@ -6,14 +6,20 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
+	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
-	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/receipt"
+	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
 )
 
@@ -53,6 +59,9 @@ type Config struct {
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 
+	// NodeKey signs a receipt for each checkpoint, nil = none is given.
+	NodeKey ed25519.PrivateKey
+
 	TickLimit time.Duration // for one call into the agent, 0 = 15 s
 	CacheDir  string        // for compiled code, "" = none is kept
 }
@@ -83,6 +92,8 @@ type Result struct {
 	Head        verifier.Hash
 	Budget      int64 // microcents, as of the newest checkpoint
 	Checkpoints int   // made by this run
+
+	size int // of the newest checkpoint that it made
 }
 
 // Start makes an agent with a new identity in dir, which has to be absent or
@@ -91,12 +102,23 @@ func Start(ctx context.Context, dir string, b Birth, c Config) (Result, error) {
 	if b.Budget < 0 || b.Price < 0 {
 		return Result{}, errors.New("a budget or a price is negative")
 	}
-	program, err := compile(ctx, b.WASM, b.Manifest, c)
+	body, err := embody(b.WASM, b.Manifest)
 	if err != nil {
 		return Result{}, err
 	}
-	defer program.Close()
-	if err := store.Create(dir, store.Birth(b)); err != nil {
+	if err := body.compile(ctx, b.WASM, c); err != nil {
+		return Result{}, err
+	}
+	defer body.close()
+	unborn := &life{Config: c, body: body}
+	err = store.Create(dir, b.WASM, b.Manifest, func(s *store.Store) error {
+		err := unborn.explain(unborn.genesis(context.WithoutCancel(ctx), s, b))
+		if closed := unborn.close(); err == nil {
+			err = closed
+		}
+		return err
+	})
+	if err != nil {
 		return Result{}, err
 	}
 	s, err := store.Open(dir)
@@ -104,8 +126,14 @@ func Start(ctx context.Context, dir string, b Birth, c Config) (Result, error) {
 		return Result{}, err
 	}
 	defer s.Close()
-	l := &life{Config: c, program: program, wasmHash: sha256.Sum256(b.WASM)}
-	return l.run(ctx, s)
+	unborn.logCheckpoint() // now it is durable
+	l := &life{Config: c, body: body}
+	l.result.Checkpoints = unborn.result.Checkpoints
+	defer l.close()
+	if err := l.recover(context.WithoutCancel(ctx), s); err != nil { // one checkpoint is soon verified
+		return Result{}, err
+	}
+	return l.run(ctx)
 }
 
 // Resume goes on with the life in dir, under the same identity.
@@ -126,174 +154,238 @@ func Resume(ctx context.Context, dir string, c Config) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	l := &life{Config: c, wasmHash: sha256.Sum256(wasm)}
+	body, err := embody(wasm, man)
+	if err != nil {
+		return Result{}, err
+	}
+	l := &life{Config: c, body: body}
+	defer l.close()
 	if err := l.recover(ctx, s); err != nil { // before the slow part
 		return Result{}, err
 	}
-	if l.program, err = compile(ctx, wasm, man, c); err != nil {
+	if err := body.compile(ctx, wasm, c); err != nil {
 		return Result{}, err
 	}
-	defer l.program.Close()
-	return l.run(ctx, s)
+	defer body.close()
+	return l.run(ctx)
 }
 
-func compile(ctx context.Context, wasm, man []byte, c Config) (*sandbox.Program, error) {
+// A body is an agent's program, ready to run.
+type body struct {
+	program  *sandbox.Program
+	manifest *manifest.Manifest
+	wasmHash verifier.Hash
+	manHash  verifier.Hash
+	spares   <-chan spare
+	stop     context.CancelFunc
+}
+
+func embody(wasm, man []byte) (*body, error) {
 	m, err := manifest.Parse(man)
 	if err != nil {
 		return nil, err
 	}
-	return sandbox.Compile(ctx, wasm, sandbox.Config{
-		Manifest:  m,
-		Host:      hostcall.Live{Log: c.Log},
+	return &body{manifest: m, wasmHash: sha256.Sum256(wasm), manHash: sha256.Sum256(man)}, nil
+}
+
+func (b *body) compile(ctx context.Context, wasm []byte, c Config) (err error) {
+	b.program, err = sandbox.Compile(ctx, wasm, sandbox.Config{
+		Manifest:  b.manifest,
 		Log:       c.Log,
 		CallLimit: c.TickLimit,
 		CacheDir:  c.CacheDir,
 	})
+	if err != nil {
+		return err
+	}
+	prepare, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.stop = stop
+	b.spares = b.prepareSpares(prepare)
+	return nil
+}
+
+func (b *body) close() {
+	b.stop()
+	for sp := range b.spares { // the program must not be closed under them
+		sp.close()
+	}
+	b.program.Close()
+}
+
+// An incarnation is one instance of the agent, with its world.
+type incarnation struct {
+	agent *sandbox.Instance
+	host  *record.Host
+	kv    *kv.Map
+}
+
+// incarnate makes a fresh instance. state is nil before the genesis.
+func (b *body) incarnate(ctx context.Context, world *record.World, feed *record.Feed, state []byte, born bool) (*incarnation, error) {
+	in := &incarnation{kv: kv.New(b.manifest.MaxStorage)}
+	if born && b.keeps() {
+		var err error
+		if in.kv, state, err = kv.Parse(state, b.manifest.MaxStorage); err != nil {
+			return nil, err
+		}
+	}
+	sp := <-b.spares
+	if sp.err != nil {
+		return nil, sp.err
+	}
+	in.agent = sp.agent
+	in.host = record.NewHost(world, feed, in.kv)
+	in.agent.Attach(in.host)
+	if born {
+		if err := in.agent.Resume(ctx, state); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// keeps reports whether the agent has a key-value store, which is in its state.
+func (b *body) keeps() bool {
+	_, ok := b.manifest.Capabilities["kv"]
+	return ok
+}
+
+// state returns what a checkpoint has of the agent.
+func (b *body) state(ctx context.Context, in *incarnation) ([]byte, error) {
+	state, err := in.agent.Checkpoint(ctx)
+	if err == nil && b.keeps() {
+		state = in.kv.Append(nil, state)
+	}
+	return state, err
+}
+
+func (in *incarnation) close() {
+	if in != nil {
+		in.agent.Close()
+	}
 }
 
 // A life is one run of an agent.
 type life struct {
 	Config
-	program  *sandbox.Program
-	wasmHash verifier.Hash
-	history  store.Appender
-	key      ed25519.PrivateKey
-	public   verifier.PublicKey
+	*body
+	history store.Appender
+	folder  wal.Folder
+	files   []io.Closer
+	key     ed25519.PrivateKey
+	public  verifier.PublicKey
+
+	log      *eventlog.Log
+	world    record.World
+	receipts *receipt.File
+	payments payments
 
 	// The newest checkpoint, as far as it matters.
 	head      verifier.Hash // zero = there is none
 	saved     uint64        // its tick
 	savedTime time.Time
-	state     []byte // of the newest checkpoint, while resuming
+	before    journal.Base // the checkpoint before it
+	state     []byte       // of the newest checkpoint, while resuming
 	result    Result
 
 	account account
 	tick    uint64
-	agent   *sandbox.Instance
-	spares  <-chan spare
-}
+	in      *incarnation
 
-// recover finds out where the life stands.
-func (l *life) recover(ctx context.Context, s *store.Store) error {
-	var err error
-	if l.key, err = s.Key(); err != nil {
-		return err
-	}
-	public := l.key.Public().(ed25519.PublicKey)
-	copy(l.public[:], public)
-	found, err := s.Recover(ctx, public)
-	if err != nil {
-		return err
-	}
-	if found.Damaged != "" {
-		l.Log.Warn("the newest checkpoint is damaged and was set aside; going on from the one before, so a copy of it elsewhere would be a fork",
-			"damage", found.Damage, "file", found.Damaged)
-	}
-	l.history = s
-	l.result.DID = l.public.DID()
-	if found.Newest == nil {
-		l.account.budget, l.account.price, err = s.Birth()
-		if err != nil {
-			return err
-		}
-	} else {
-		c, err := verifier.Parse(found.Newest)
-		if err != nil {
-			return err
-		}
-		if c.WASMHash != l.wasmHash {
-			return hint.Wrap(errors.New("the agent's program is not the one of its newest checkpoint"),
-				"put the program with SHA-256 %s back as agent.wasm", c.WASMHash)
-		}
-		l.account = account{budget: c.Budget, price: c.PricePerSecond}
-		l.tick, l.saved, l.head, l.state = c.TickNumber, c.TickNumber, found.Hash, c.State
-		l.result.Tick, l.result.Head, l.result.Budget = c.TickNumber, found.Hash, c.Budget
-	}
-	if l.TopUp < 0 {
-		return errors.New("a top-up is negative")
-	}
-	if err := l.account.add(l.TopUp); err != nil {
-		return err
-	}
-	if l.Price != nil {
-		l.account.price = *l.Price
-	}
-	l.Log.Info("alive", "did", l.result.DID, "folder", s.Dir(), "tick", l.tick, "budget", verifier.FormatMicrocents(l.account.budget))
-	if l.account.exhausted() {
-		return hint.Wrap(errors.New("the agent's budget is exhausted"), "give it more with igor resume --top-up AMOUNT")
-	}
-	return nil
+	// What was recorded after the newest checkpoint, and is to be lived again.
+	feed     *record.Feed
+	sealed   verifier.Hash    // the checkpoint that was made after it, and is lost
+	releases []journal.Effect // compensated: what they held may have to go back
+	wentLive bool
 }
 
 // run lives until there is a reason to stop.
-func (l *life) run(ctx context.Context, s *store.Store) (Result, error) {
-	if l.history == nil {
-		if err := l.recover(ctx, s); err != nil {
-			return Result{}, err
-		}
-	}
-	prepare, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l.spares = l.prepareSpares(prepare)
-	defer func() {
-		stop()
-		for sp := range l.spares { // the program must not be closed under them
-			sp.close()
-		}
-		if l.agent != nil {
-			l.agent.Close()
-		}
-	}()
+func (l *life) run(ctx context.Context) (_ Result, err error) {
+	defer l.close() // before the program is
 	l.savedTime = time.Now()
-	if err := l.begin(ctx); err != nil {
+	if l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, true); err != nil {
 		return l.result, l.explain(err)
 	}
+	l.state = nil
 	reason, err := l.live(ctx)
 	if err != nil {
 		return l.result, l.explain(err)
 	}
 	l.result.Reason = reason
-	return l.result, nil
+	return l.result, l.close()
+}
+
+// close gives the folder's files free. To do it again does nothing.
+func (l *life) close() error {
+	l.in.close()
+	var errs []error
+	for _, c := range l.files {
+		errs = append(errs, c.Close())
+	}
+	if w := l.world.Writer; w != nil {
+		errs = append(errs, w.Close())
+	}
+	l.in, l.files, l.world.Writer = nil, nil, nil
+	return errors.Join(errs...)
 }
 
 // explain says where a life stands after a failure.
 func (l *life) explain(err error) error {
-	if agentError, ok := errors.AsType[*sandbox.AgentError](err); ok {
-		err = fmt.Errorf("agent failed after tick %d: %w", l.tick, agentError)
-		if l.head.IsZero() {
-			return hint.Wrap(err, "it has no checkpoint yet; igor resume starts it again")
+	if err == nil {
+		return nil
+	}
+	if l.in != nil && l.in.host.Err() != nil {
+		err = l.in.host.Err()
+		if _, ok := errors.AsType[*record.Divergence](err); ok {
+			return hint.Wrap(fmt.Errorf("what was recorded after the newest checkpoint cannot be lived again: %w", err),
+				"the agent keeps state outside its checkpoints, or its program or manifest was changed; igor effects shows what it did outside")
 		}
-		return hint.Wrap(err, "its history is whole up to tick %d; igor resume goes on from there", l.saved)
+		return fmt.Errorf("tick %d: %w", l.tick+1, err)
 	}
-	return err
-}
-
-// begin brings an agent into memory, for the first time or from its newest checkpoint.
-func (l *life) begin(ctx context.Context) error {
-	agent, err := l.fresh()
-	if err != nil {
-		return err
+	if agentError, ok := errors.AsType[*sandbox.AgentError](err); ok {
+		if l.head.IsZero() {
+			return hint.Wrap(fmt.Errorf("agent failed before it was born: %w", agentError), "nothing was made; igor run starts it again")
+		}
+		return hint.Wrap(fmt.Errorf("agent failed after tick %d: %w", l.tick, agentError),
+			"its life is kept up to tick %d; igor resume goes on from there", l.tick)
 	}
-	l.agent = agent
-	if l.head.IsZero() {
-		return agent.Init(ctx)
-	}
-	err = agent.Resume(ctx, l.state)
-	l.state = nil
 	return err
 }
 
 func (l *life) live(ctx context.Context) (Reason, error) {
-	for ticks := uint64(1); ; ticks++ {
-		if ctx.Err() != nil {
-			return Stopped, l.checkpoint(ctx)
-		}
-		began := time.Now()
-		more, err := l.agent.Tick(ctx)
+	for ticks := uint64(0); ; {
+		again, err := l.in.host.Recorded()
 		if err != nil {
 			return "", err
 		}
-		l.account.charge(time.Since(began))
+		if !again {
+			if err := l.goLive(ctx); err != nil {
+				return "", err
+			}
+			if l.account.exhausted() {
+				return BudgetExhausted, l.checkpoint(ctx)
+			}
+			if ctx.Err() != nil {
+				return Stopped, l.checkpoint(ctx)
+			}
+		} else if ctx.Err() != nil {
+			return Stopped, nil // what is recorded can be lived again as well
+		}
+		l.in.host.Begin(l.tick + 1)
+		began := time.Now()
+		result, err := l.in.agent.Tick(ctx)
+		if err != nil {
+			return "", err
+		}
+		elapsed := time.Since(began)
+		if again, err = l.in.host.End(int64(result), elapsed, func() int64 { return l.account.charge(elapsed) }); err != nil {
+			return "", err
+		}
 		l.tick++
+		if again {
+			continue
+		}
+		ticks++
+		more := result != 0
 		switch {
 		case l.account.exhausted():
 			return BudgetExhausted, l.checkpoint(ctx)
@@ -354,25 +446,27 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // checkpoint makes the state durable, and goes on in a fresh instance that was
 // restored from it. It does nothing while the tick is that of the newest one.
+//
+// The order is: the segment of the event log, with its seal; the checkpoint, which
+// is what commits both; the next segment; the receipt. A process that ends after
+// the seal finds the segment open, and makes the same checkpoint again.
 func (l *life) checkpoint(ctx context.Context) error {
-	if l.tick == l.saved {
+	born := !l.head.IsZero()
+	if born && l.tick == l.saved {
 		return nil
 	}
-	state, err := l.agent.Checkpoint(ctx)
+	state, err := l.body.state(ctx, l.in)
 	if err != nil {
 		return err
 	}
 	// A state that cannot be restored would end the life for good, so that is
 	// tried before the state becomes part of the history.
-	fresh, err := l.fresh()
+	fresh, err := l.incarnate(ctx, &l.world, nil, state, true)
 	if err != nil {
 		return err
 	}
-	l.agent.Close()
-	l.agent = fresh
-	if err := fresh.Resume(ctx, state); err != nil {
-		return err
-	}
+	l.in.close()
+	l.in = fresh
 	c := verifier.Checkpoint{
 		Version:        verifier.Version4,
 		Budget:         l.account.budget,
@@ -386,14 +480,50 @@ func (l *life) checkpoint(ctx context.Context) error {
 	message := c.AppendMessage(make([]byte, 0, verifier.HeaderSize+len(state)))
 	copy(c.Signature[:], ed25519.Sign(l.key, message))
 	next := c.Append(message[:0])
-	if err := l.history.Append(l.head, next); err != nil {
+	hash := verifier.Hash(sha256.Sum256(next))
+	if err := l.commit(hash, next); err != nil {
 		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
 	}
-	l.head, l.saved, l.savedTime = sha256.Sum256(next), l.tick, time.Now()
-	l.result.Tick, l.result.Head, l.result.Budget = l.tick, l.head, l.account.budget
+	prev, totals := l.head, l.world.Writer.Totals()
+	before := l.before
+	l.before = journal.Base{Tick: l.tick, Hash: hash}
+	l.head, l.saved, l.savedTime = hash, l.tick, time.Now()
+	l.result.Tick, l.result.Head, l.result.Budget, l.result.size = l.tick, l.head, l.account.budget, len(next)
 	l.result.Checkpoints++
-	l.Log.Info("checkpoint", "tick", l.tick, "cid", l.head.CID(), "budget", verifier.FormatMicrocents(l.account.budget), "bytes", len(next))
+	if born {
+		l.logCheckpoint()
+	}
+	if l.world.Writer, _, err = l.log.Continue(l.header(), l.tick+1); err != nil {
+		return err
+	}
+	if err := l.giveReceipt(prev, totals); err != nil {
+		return err
+	}
+	if born {
+		return l.world.Journal.Compact(before)
+	}
 	return nil
+}
+
+// commit makes a checkpoint durable, after all that has to be there with it.
+func (l *life) commit(hash verifier.Hash, next []byte) error {
+	if l.head.IsZero() {
+		if err := journal.Create(l.folder, journal.Life{Agent: l.public, Genesis: hash}, journal.Base{Tick: l.tick, Hash: hash}); err != nil {
+			return err
+		}
+	}
+	if err := l.world.Writer.Seal(hash, l.key); err != nil {
+		return err
+	}
+	return l.history.Append(l.head, next)
+}
+
+func (l *life) header() eventlog.Header {
+	return eventlog.Header{Prev: l.head, WASM: l.wasmHash, Manifest: l.manHash}
+}
+
+func (l *life) logCheckpoint() {
+	l.Log.Info("checkpoint", "tick", l.tick, "cid", l.head.CID(), "budget", verifier.FormatMicrocents(l.account.budget), "bytes", l.result.size)
 }
 
 // A spare is a fresh instance, made before it is needed.
@@ -410,12 +540,12 @@ func (s spare) close() {
 
 // prepareSpares makes fresh instances in the background, one ahead, until ctx
 // is cancelled; then it closes the channel.
-func (l *life) prepareSpares(ctx context.Context) <-chan spare {
+func (b *body) prepareSpares(ctx context.Context) <-chan spare {
 	spares := make(chan spare)
 	go func() {
 		defer close(spares)
 		for {
-			agent, err := l.program.Instantiate(ctx)
+			agent, err := b.program.Instantiate(ctx)
 			select {
 			case spares <- spare{agent, err}:
 			case <-ctx.Done():
@@ -425,9 +555,4 @@ func (l *life) prepareSpares(ctx context.Context) <-chan spare {
 		}
 	}()
 	return spares
-}
-
-func (l *life) fresh() (*sandbox.Instance, error) {
-	s := <-l.spares
-	return s.agent, s.err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -81,7 +82,7 @@ func TestStartResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if first.Reason != TickLimit || first.Tick != 7 || first.Checkpoints != 3 || !strings.HasPrefix(first.DID, "did:key:z6Mk") {
+	if first.Reason != TickLimit || first.Tick != 7 || first.Checkpoints != 4 || !strings.HasPrefix(first.DID, "did:key:z6Mk") {
 		t.Errorf("got %+v", first)
 	}
 	second, err := Resume(t.Context(), dir, ticks(1, 0))
@@ -91,7 +92,7 @@ func TestStartResume(t *testing.T) {
 	if second.DID != first.DID || second.Tick != 8 || second.Checkpoints != 1 || second.Head == first.Head || second.Budget > first.Budget {
 		t.Errorf("got %+v after %+v", second, first)
 	}
-	if got := counts(t, dir); fmt.Sprint(got) != "[3 6 7 8]" {
+	if got := counts(t, dir); fmt.Sprint(got) != "[0 3 6 7 8]" {
 		t.Errorf("checkpoints at %v", got)
 	}
 	c := newest(t, dir, 8)
@@ -138,7 +139,7 @@ func TestUnrestorable(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "agent failed after tick 6: agent_resume failed: unreachable") {
 		t.Errorf("got error %v", err)
 	}
-	if got := counts(t, dir); fmt.Sprint(got) != "[2 4]" {
+	if got := counts(t, dir); fmt.Sprint(got) != "[0 2 4]" {
 		t.Errorf("checkpoints at %v", got)
 	}
 }
@@ -162,8 +163,12 @@ func TestHostileLife(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), name+" failed: ") {
 			t.Errorf("%s: got error %v", name, err)
 		}
-		if files, _ := filepath.Glob(filepath.Join(dir, "history", "*")); len(files) > 0 {
-			t.Errorf("%s: the history has %v", name, files)
+		_, err = os.Stat(dir)
+		switch born := name == "agent_tick"; {
+		case born && (err != nil || fmt.Sprint(counts(t, dir)) != "[0]"):
+			t.Errorf("%s: the history is not the genesis alone", name)
+		case !born && !errors.Is(err, fs.ErrNotExist):
+			t.Errorf("%s: there is a folder of an agent that was never born", name)
 		}
 	}
 }
@@ -175,7 +180,7 @@ func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	result, err := Start(ctx, dir, birth(wasmtest.Agent{}), quiet())
-	if err != nil || result.Reason != Stopped || result.Checkpoints != 0 {
+	if err != nil || result.Reason != Stopped || result.Checkpoints != 1 || result.Tick != 0 {
 		t.Errorf("got %+v, %v", result, err)
 	}
 	if result, err = Resume(t.Context(), dir, ticks(2, 0)); err != nil || result.Tick != 2 {
@@ -217,18 +222,37 @@ type conflict struct{}
 func (conflict) Append(verifier.Hash, []byte) error { return store.ErrConflict }
 
 func TestConflict(t *testing.T) {
-	l := &life{Config: quiet(), history: conflict{}, account: account{budget: 1}}
-	l.MaxTicks = 3
-	var err error
-	if l.program, err = compile(t.Context(), wasmtest.Agent{}.Bytes(), nil, l.Config); err != nil {
+	dir := filepath.Join(t.TempDir(), "agent")
+	born := birth(wasmtest.Agent{})
+	if _, err := Start(t.Context(), dir, born, ticks(2, 0)); err != nil {
 		t.Fatal(err)
 	}
-	defer l.program.Close()
-	l.key = make([]byte, 64)
-	if _, err := l.run(t.Context(), nil); !errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "checkpoint of tick 3") {
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l := &life{Config: ticks(3, 0)}
+	if l.body, err = embody(born.WASM, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.body.compile(t.Context(), born.WASM, l.Config); err != nil {
+		t.Fatal(err)
+	}
+	defer l.body.close()
+	defer l.close()
+	if err := l.recover(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	l.history = conflict{}
+	if l.in, err = l.incarnate(t.Context(), &l.world, l.feed, l.state, true); err != nil {
+		t.Fatal(err)
+	}
+	head := l.head
+	if _, err := l.live(t.Context()); !errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "checkpoint of tick 5") {
 		t.Errorf("got error %v, want ErrConflict", err)
 	}
-	if l.result.Checkpoints != 0 || !l.head.IsZero() {
+	if l.result.Checkpoints != 0 || l.head != head {
 		t.Errorf("went on: %+v", l.result)
 	}
 }
@@ -243,12 +267,12 @@ func TestPace(t *testing.T) {
 		took  time.Duration
 		at    string
 	}{
-		{"busy", wasmtest.Agent{}, Config{TickInterval: AgentPace, MaxTicks: 11}, 100 * time.Millisecond, "[11]"},
-		{"idle", idle, Config{TickInterval: AgentPace, MaxTicks: 11}, 10 * time.Second, "[11]"},
-		{"at once", idle, Config{MaxTicks: 11}, 0, "[11]"},
-		{"checkpoints by time", idle, Config{TickInterval: AgentPace, MaxTicks: 11, CheckpointEvery: Every{Time: 5 * time.Second}}, 10 * time.Second, "[5 10 11]"},
-		{"a checkpoint between ticks", idle, Config{TickInterval: time.Hour, MaxTicks: 3, CheckpointEvery: Every{Time: time.Minute}}, 2 * time.Hour, "[1 2 3]"},
-		{"checkpoints by ticks", idle, Config{TickInterval: time.Second, MaxTicks: 6, CheckpointEvery: Every{Ticks: 2}}, 5 * time.Second, "[2 4 6]"},
+		{"busy", wasmtest.Agent{}, Config{TickInterval: AgentPace, MaxTicks: 11}, 100 * time.Millisecond, "[0 11]"},
+		{"idle", idle, Config{TickInterval: AgentPace, MaxTicks: 11}, 10 * time.Second, "[0 11]"},
+		{"at once", idle, Config{MaxTicks: 11}, 0, "[0 11]"},
+		{"checkpoints by time", idle, Config{TickInterval: AgentPace, MaxTicks: 11, CheckpointEvery: Every{Time: 5 * time.Second}}, 10 * time.Second, "[0 5 10 11]"},
+		{"a checkpoint between ticks", idle, Config{TickInterval: time.Hour, MaxTicks: 3, CheckpointEvery: Every{Time: time.Minute}}, 2 * time.Hour, "[0 1 2 3]"},
+		{"checkpoints by ticks", idle, Config{TickInterval: time.Second, MaxTicks: 6, CheckpointEvery: Every{Ticks: 2}}, 5 * time.Second, "[0 2 4 6]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "agent")

@@ -125,6 +125,9 @@ func (l *Log) Segment(first uint64) (*Segment, error) {
 	return &Segment{NewReader(io.NewSectionReader(f, 0, math.MaxInt64)), f}, nil
 }
 
+// Raw opens the segment's bytes, for [Verify].
+func (l *Log) Raw(first uint64) (wal.File, error) { return l.segments.Open(FileName(first)) }
+
 // A Writer appends to the open segment. After an error nothing can be appended
 // any more. It is not safe for concurrent use.
 type Writer struct {

@@ -564,3 +564,6 @@ func Repair(folder wal.Folder) (aside string, err error) {
 
 // Close closes the journal's file.
 func (j *Journal) Close() error { return j.file.w.Close() }
+
+// Len returns how many effects the journal has.
+func (j *Journal) Len() int { return len(j.effects) }

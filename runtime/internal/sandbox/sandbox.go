@@ -287,10 +287,11 @@ func (in *Instance) Init(ctx context.Context) error {
 	return err
 }
 
-// Tick calls agent_tick and reports whether the agent has more to do at once.
-func (in *Instance) Tick(ctx context.Context) (more bool, err error) {
-	result, err := in.call(ctx, exportTick)
-	return uint32(result) != 0, err
+// Tick calls agent_tick and returns its result, which is not 0 if the agent has
+// more to do at once.
+func (in *Instance) Tick(ctx context.Context) (result int32, err error) {
+	r, err := in.call(ctx, exportTick)
+	return int32(uint32(r)), err
 }
 
 // Checkpoint returns the agent's state, in memory of its own.

@@ -89,7 +89,7 @@ func TestLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 300 {
-		if more, err := in.Tick(t.Context()); err != nil || !more {
+		if more, err := in.Tick(t.Context()); err != nil || more == 0 {
 			t.Fatal(more, err)
 		}
 	}
@@ -140,7 +140,7 @@ func TestTickResult(t *testing.T) {
 	} {
 		var s setup
 		in := s.start(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_tick": tt.tick}}.Bytes())
-		if more, err := in.Tick(t.Context()); more != tt.more || err != nil {
+		if more, err := in.Tick(t.Context()); (more != 0) != tt.more || err != nil {
 			t.Errorf("%q: got %v, %v, want %v", tt.tick.Body, more, err, tt.more)
 		}
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,13 @@ type Recovery struct {
 	// Newest is the newest checkpoint, nil if there is none yet.
 	Newest []byte
 	Hash   verifier.Hash // of Newest
+
+	// Before is the checkpoint before it, nil if it is the genesis.
+	Before []byte
+
+	// First and FirstTick are the first checkpoint's: the genesis.
+	First     verifier.Hash
+	FirstTick uint64
 
 	// Damaged is the path of a newest file that was damaged and set aside, or
 	// "", and Damage says what is wrong with it.
@@ -77,6 +85,19 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 			return r, err
 		}
 	}
+	if len(ticks) > 1 {
+		if r.Before, err = s.checkpoint(ticks[len(ticks)-2]); err != nil {
+			return r, err
+		}
+	}
+	first, err := s.checkpoint(ticks[0])
+	if err != nil {
+		return r, err
+	}
+	if genesis, err := verifier.Parse(first); err != nil || !genesis.PrevHash.IsZero() {
+		return r, hint.Wrap(fmt.Errorf("%s does not hold the genesis", s.historyPath(FileName(ticks[0]))), "give each file of the history its name back")
+	}
+	r.First, r.FirstTick = sha256.Sum256(first), ticks[0]
 	r.Newest, r.Hash = newest, finding.ContentHash
 	s.head, s.recovered = r.Hash, true
 	return r, nil

@@ -2,9 +2,11 @@
 //
 //	agent.wasm            the program
 //	agent.manifest.json   what it may reach
-//	birth.json            the budget and price that it begins with
 //	key                   its Ed25519 private key: PKCS #8 in PEM, mode 0600
 //	history/%010d.ckpt    its checkpoints, by tick
+//	events/               what it observed (package eventlog)
+//	journal               its side effects (package journal)
+//	receipts              what it paid, and what its time was (package receipt)
 //	damaged/              what was set aside
 //	lock                  who has the folder open; the lock itself is the kernel's
 //
@@ -26,7 +28,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ import (
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/runtime/internal/sandbox"
+	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
 )
@@ -49,18 +51,18 @@ import (
 const (
 	fileWASM     = "agent.wasm"
 	fileManifest = "agent.manifest.json"
-	fileBirth    = "birth.json"
 	fileKey      = "key"
 	fileLock     = "lock"
 	dirHistory   = "history"
 	dirDamaged   = "damaged"
+	dirEvents    = "events"
+	dirPayloads  = "payloads" // in dirEvents
 
 	// fileNext is what a checkpoint is called until it has its name. A file of
 	// this name is never a checkpoint, whatever is in it.
 	fileNext = ".next"
 
-	maxKeyFile   = 4 << 10
-	maxBirthFile = 4 << 10
+	maxKeyFile = 4 << 10
 )
 
 // An Appender takes checkpoints that are to be durable.
@@ -74,23 +76,10 @@ type Appender interface {
 // ErrConflict says that the history went on without the one who appends to it.
 var ErrConflict = errors.New("the history has another newest checkpoint")
 
-// A Birth is what an agent begins with.
-type Birth struct {
-	WASM, Manifest []byte
-	Budget         int64 // microcents
-	Price          int64 // microcents per second
-}
-
-// birthFile is the content of birth.json. Amounts are decimal strings, as in
-// every JSON that this project writes.
-type birthFile struct {
-	Budget string `json:"budget_microcents"`
-	Price  string `json:"price_per_second_microcents"`
-}
-
 // Create makes an agent's folder, with a new key, at once and whole: dir is
-// there afterwards or it is not. It has to be absent or empty before.
-func Create(dir string, b Birth) error {
+// there afterwards or it is not. It has to be absent or empty before. begin
+// makes what the life begins with, in the folder before it has its name.
+func Create(dir string, wasm, manifest []byte, begin func(*Store) error) error {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return inUse(dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -100,11 +89,7 @@ func Create(dir string, b Birth) error {
 	if err != nil {
 		return err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	birth, err := json.Marshal(birthFile{strconv.FormatInt(b.Budget, 10), strconv.FormatInt(b.Price, 10)})
+	encoded, err := EncodeKey(key)
 	if err != nil {
 		return err
 	}
@@ -114,16 +99,25 @@ func Create(dir string, b Birth) error {
 			data []byte
 			mode fs.FileMode
 		}{
-			{fileWASM, b.WASM, 0o644},
-			{fileManifest, b.Manifest, 0o644},
-			{fileBirth, append(birth, '\n'), 0o644},
-			{fileKey, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), 0o600},
+			{fileWASM, wasm, 0o644},
+			{fileManifest, manifest, 0o644},
+			{fileKey, encoded, 0o600},
 		} {
 			if err := writeFile(root, f.name, f.data, f.mode); err != nil {
 				return err
 			}
 		}
-		return root.Mkdir(dirHistory, 0o755)
+		for _, name := range []string{dirHistory, dirEvents, filepath.Join(dirEvents, dirPayloads)} {
+			if err := root.Mkdir(name, 0o755); err != nil {
+				return err
+			}
+		}
+		s, err := Open(root.Name())
+		if err != nil {
+			return err
+		}
+		s.dir = dir
+		return errors.Join(begin(s), s.Close())
 	})
 }
 
@@ -203,6 +197,8 @@ type Store struct {
 	dir        string
 	root       *os.Root
 	history    *os.Root
+	events     *os.Root // nil until they are asked for
+	payloads   *os.Root
 	historyDir *os.File // to sync
 	lock       *os.File
 	head       verifier.Hash // of the newest checkpoint, once recovered
@@ -255,7 +251,7 @@ func (s *Store) Close() error {
 			errs = append(errs, f.Close())
 		}
 	}
-	for _, r := range []*os.Root{s.history, s.root} {
+	for _, r := range []*os.Root{s.history, s.payloads, s.events, s.root} {
 		if r != nil {
 			errs = append(errs, r.Close())
 		}
@@ -269,34 +265,43 @@ func (s *Store) WASM() ([]byte, error) { return s.readFile(fileWASM, sandbox.Max
 // Manifest returns the agent's manifest, as it was given.
 func (s *Store) Manifest() ([]byte, error) { return s.readFile(fileManifest, manifest.MaxSize) }
 
-// Birth returns the budget and the price that the agent begins with.
-func (s *Store) Birth() (budget, price int64, err error) {
-	b, err := s.readFile(fileBirth, maxBirthFile)
-	if err != nil {
-		return 0, 0, err
-	}
-	if budget, price, err = parseBirth(b); err != nil {
-		return 0, 0, fmt.Errorf("%s: %w", s.path(fileBirth), err)
-	}
-	return budget, price, nil
-}
+// Folder is the agent's folder, for the files that other packages keep in it.
+func (s *Store) Folder() wal.Folder { return wal.Dir(s.root) }
 
-func parseBirth(b []byte) (budget, price int64, err error) {
-	var f birthFile
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		return 0, 0, err
+// Events returns the folders of the event log. If the agent has none, as one that
+// was born before there were event logs, it makes them, and made is true.
+func (s *Store) Events() (segments, payloads wal.Folder, made bool, err error) {
+	if s.events == nil {
+		for _, name := range []string{dirEvents, filepath.Join(dirEvents, dirPayloads)} {
+			err := s.root.Mkdir(name, 0o755)
+			if err == nil {
+				made = made || name == dirEvents
+				err = syncDir(s.root, filepath.Dir(name))
+			}
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				return nil, nil, false, err
+			}
+		}
+		if s.events, err = s.root.OpenRoot(dirEvents); err != nil {
+			return nil, nil, false, err
+		}
+		if s.payloads, err = s.events.OpenRoot(dirPayloads); err != nil {
+			return nil, nil, false, err
+		}
 	}
-	budget, err1 := strconv.ParseInt(f.Budget, 10, 64)
-	price, err2 := strconv.ParseInt(f.Price, 10, 64)
-	if err1 != nil || err2 != nil || budget < 0 || price < 0 {
-		return 0, 0, errors.New("an amount in it is not a whole number of microcents from 0")
-	}
-	return budget, price, nil
+	return wal.Dir(s.events), wal.Dir(s.payloads), made, nil
 }
 
 const pemType = "PRIVATE KEY" // PKCS #8, RFC 7468
+
+// EncodeKey writes a private key as its file has it.
+func EncodeKey(key ed25519.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
+}
 
 // Key reads the agent's private key. It never makes one.
 func (s *Store) Key() (ed25519.PrivateKey, error) {

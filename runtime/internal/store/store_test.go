@@ -39,13 +39,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var birth = Birth{WASM: []byte("\x00asm"), Manifest: []byte("{}"), Budget: 1_000_000, Price: 1000}
+// create makes an agent that has not begun to live.
+func create(dir string) error {
+	return Create(dir, []byte("\x00asm"), []byte("{}"), func(*Store) error { return nil })
+}
 
 // newAgent makes a folder with a history of n checkpoints, ticks 10, 20, ….
 func newAgent(t *testing.T, n int) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "agent")
-	if err := Create(dir, birth); err != nil {
+	if err := create(dir); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, dir)
@@ -139,12 +142,14 @@ func TestCreate(t *testing.T) {
 	s := open(t, dir)
 	wasm, err1 := s.WASM()
 	man, err2 := s.Manifest()
-	budget, price, err3 := s.Birth()
-	if err := errors.Join(err1, err2, err3); err != nil {
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(wasm, birth.WASM) || !bytes.Equal(man, birth.Manifest) || budget != birth.Budget || price != birth.Price {
-		t.Errorf("got %q, %q, %d, %d", wasm, man, budget, price)
+	if string(wasm) != "\x00asm" || string(man) != "{}" {
+		t.Errorf("got %q, %q", wasm, man)
+	}
+	if _, _, made, err := s.Events(); made || err != nil {
+		t.Errorf("a new agent has no folder of events, or %v", err)
 	}
 	if info, err := os.Stat(filepath.Join(dir, fileKey)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("key has mode %v, error %v, want 0600", info.Mode(), err)
@@ -160,26 +165,26 @@ func TestCreate(t *testing.T) {
 func TestCreateRefuses(t *testing.T) {
 	dir := newAgent(t, 2)
 	before := tree(t, dir)
-	wantError(t, Create(dir, birth), "already holds an agent")
+	wantError(t, create(dir), "already holds an agent")
 	if err := os.RemoveAll(filepath.Join(dir, dirHistory)); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, Create(dir, birth), "already holds an agent")
+	wantError(t, create(dir), "already holds an agent")
 	if after := tree(t, dir); after[fileKey] != before[fileKey] {
 		t.Error("the key was changed")
 	}
 
 	other := t.TempDir()
-	if err := Create(other, birth); err != nil { // there, and empty
+	if err := create(other); err != nil { // there, and empty
 		t.Error(err)
 	}
 	full := t.TempDir()
 	if err := os.WriteFile(filepath.Join(full, "notes"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, Create(full, birth), "is not empty")
+	wantError(t, create(full), "is not empty")
 	file := filepath.Join(full, "notes")
-	if err := Create(file, birth); err == nil {
+	if err := create(file); err == nil {
 		t.Error("a file was replaced")
 	}
 	if _, err := os.Stat(file); err != nil {
@@ -480,7 +485,7 @@ func TestPathCheck(t *testing.T) {
 	if err := os.WriteFile(outside, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{fileWASM, fileManifest, fileBirth, fileKey} {
+	for _, name := range []string{fileWASM, fileManifest, fileKey} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -492,8 +497,6 @@ func TestPathCheck(t *testing.T) {
 	_, err := s.WASM()
 	wantError(t, err, "escapes")
 	_, err = s.Manifest()
-	wantError(t, err, "escapes")
-	_, _, err = s.Birth()
 	wantError(t, err, "escapes")
 	_, err = s.Key()
 	wantError(t, err, "escapes")
@@ -542,17 +545,6 @@ func TestCopy(t *testing.T) {
 	appendNext(t, s, 30)
 }
 
-func FuzzParseBirth(f *testing.F) {
-	f.Add([]byte(`{"budget_microcents":"1000000","price_per_second_microcents":"1000"}`))
-	f.Add([]byte(`{"budget_microcents":"-1"}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		budget, price, err := parseBirth(b)
-		if budget < 0 || price < 0 || err != nil && (budget != 0 || price != 0) {
-			t.Errorf("got %d, %d, %v", budget, price, err)
-		}
-	})
-}
-
 func FuzzParseKey(f *testing.F) {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -576,7 +568,7 @@ func FuzzParseKey(f *testing.F) {
 // do for one: a new file, written and synced.
 func BenchmarkAppend(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "agent")
-	if err := Create(dir, birth); err != nil {
+	if err := create(dir); err != nil {
 		b.Fatal(err)
 	}
 	s, err := Open(dir)

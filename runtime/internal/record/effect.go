@@ -1,0 +1,241 @@
+package record
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/receipt"
+	"igor.dev/verifier"
+	receipts "igor.dev/verifier/receipt"
+)
+
+// A World is what the hosts of one life reach, and where they write it down.
+type World struct {
+	Live     hostcall.Live
+	Manifest *manifest.Manifest
+
+	Writer  *eventlog.Writer // of the open segment; nil before the genesis has one
+	Journal *journal.Journal // nil before the genesis: there are no side effects
+	Genesis verifier.Hash
+	Key     ed25519.PrivateKey
+
+	// Spend takes from the budget, which is at least that.
+	Spend func(microcents int64)
+	// Paid keeps the receipt of a payment, durably, and once.
+	Paid func(*receipts.Payment) error
+}
+
+// An effect is a side effect that the agent asks for.
+type effect struct {
+	ordinal uint32
+	kind    journal.Kind
+	hold    int64
+	room    uint32
+	class   manifest.Class
+
+	// request returns the bytes that leave the machine.
+	request func(id journal.ID) ([]byte, error)
+	// same reports whether they are of the request that was recorded.
+	same func(recorded []byte) bool
+	// act sends the recorded request, for the first time or again. With
+	// CodeUnresolved nobody knows whether it happened. spent is of what was held.
+	act func(ctx context.Context, id journal.ID, request []byte) (written []byte, code int32, spent int64)
+	// probe asks whether it happened: if known and it did, with what result.
+	probe func(ctx context.Context, id journal.ID) (written []byte, code int32, happened, known bool)
+	// ended is called when the outcome is durable, before the agent sees it.
+	ended func(request []byte, spent int64) error
+}
+
+// effect answers a side effect: from the journal, if it has begun before, or by
+// beginning it. What has begun, and may or may not have happened, is not begun
+// again, unless its class says that it can.
+func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int32, spent int64) {
+	w := h.world
+	if w.Journal == nil {
+		return nil, hostcall.CodeNotAllowed, 0
+	}
+	id := journal.EffectID(w.Journal.Agent, w.Genesis, h.tick, e.ordinal)
+	found, ok := w.Journal.Effect(id)
+	if !ok {
+		if e.hold > w.Live.Balance() || w.Journal.Len() >= journal.MaxEffects {
+			return nil, hostcall.CodeFailed, 0
+		}
+		request, err := e.request(id)
+		if err != nil {
+			return nil, hostcall.CodeProcessing, 0
+		}
+		h.must(h.write())
+		h.must(w.Writer.Sync())
+		_, err = w.Journal.Begin(journal.Begin{Tick: h.tick, Ordinal: e.ordinal, Kind: e.kind, Held: e.hold, Request: request})
+		h.must(err)
+		return h.carryOut(ctx, e, id, request, e.hold)
+	}
+	request, err := w.Journal.Request(id)
+	h.must(err)
+	if found.Kind != e.kind || !e.same(request) {
+		h.fail(hint.Wrap(fmt.Errorf("tick %d asks for another side effect than the one that it began before the crash (%s)", h.tick, id),
+			"igor effects shows it; nothing was sent"))
+	}
+	switch found.State {
+	case journal.Ended:
+		result, err := w.Journal.Result(id)
+		h.must(err)
+		if len(result) < 8 {
+			h.fail(fmt.Errorf("the result of effect %s is cut short", id))
+		}
+		h.must(e.ended(request, found.Spent))
+		w.Spend(found.Spent)
+		return result[8:], int32(le.Uint64(result)), found.Spent
+	case journal.Begun:
+		switch e.class {
+		case manifest.Idempotent:
+			return h.carryOut(ctx, e, id, request, found.Held)
+		case manifest.Queryable:
+			if e.probe == nil {
+				break
+			}
+			written, code, happened, known := e.probe(ctx, id)
+			switch {
+			case known && happened:
+				h.end(e, id, request, found.Held, written, code)
+				return written, code, found.Held
+			case known:
+				return h.carryOut(ctx, e, id, request, found.Held)
+			}
+		}
+	}
+	w.Spend(found.Held)
+	return nil, hostcall.CodeUnresolved, found.Held
+}
+
+// carryOut lets an effect that has begun leave the machine, and writes down what
+// came of it. Without an answer it stays unresolved, with what it holds.
+func (h *Host) carryOut(ctx context.Context, e *effect, id journal.ID, request []byte, held int64) ([]byte, int32, int64) {
+	written, code, spent := e.act(ctx, id, request)
+	if code == hostcall.CodeUnresolved {
+		h.world.Spend(held)
+		return nil, code, held
+	}
+	h.end(e, id, request, spent, written, code)
+	return written, code, spent
+}
+
+func (h *Host) end(e *effect, id journal.ID, request []byte, spent int64, written []byte, code int32) {
+	result := append(le.AppendUint64(nil, uint64(int64(code))), written...)
+	h.must(h.world.Journal.End(id, spent, result))
+	h.must(e.ended(request, spent))
+	h.world.Spend(spent)
+}
+
+// must ends the call if something cannot be written down: what is not durable is
+// not done, and not seen.
+func (h *Host) must(err error) {
+	if err != nil {
+		h.fail(err)
+	}
+}
+
+const idempotencyKey = "Idempotency-Key"
+
+func (h *Host) httpEffect(r *hostcall.HTTPRequest, request []byte, ordinal uint32) *effect {
+	live := h.world.Live
+	e := &effect{
+		ordinal: ordinal,
+		kind:    journal.HTTP,
+		class:   manifest.Unsafe,
+		request: func(journal.ID) ([]byte, error) { return request, nil },
+		same:    func(recorded []byte) bool { return string(recorded) == string(request) },
+		ended:   func([]byte, int64) error { return nil },
+		act: func(ctx context.Context, id journal.ID, _ []byte) ([]byte, int32, int64) {
+			sent := *r
+			sent.Extra = http.Header{idempotencyKey: {id.String()}}
+			written, code := live.HTTP(ctx, &sent)
+			return written, code, 0
+		},
+	}
+	u, err := r.Target()
+	if err != nil {
+		return e
+	}
+	var path string
+	if e.class, path = h.world.Manifest.HTTP.ClassOf(u); path == "" {
+		return e
+	}
+	e.probe = func(ctx context.Context, id journal.ID) ([]byte, int32, bool, bool) {
+		ask := hostcall.HTTPRequest{
+			Method: http.MethodGet,
+			URL:    u.Scheme + "://" + u.Host + strings.Replace(path, "{id}", id.String(), 1),
+			Room:   r.Room,
+		}
+		written, code := live.HTTP(ctx, &ask)
+		switch {
+		case code >= 200 && code < 300 || code == hostcall.CodeTooLarge:
+			return written, code, true, true
+		case code == http.StatusNotFound:
+			return nil, 0, false, true
+		}
+		return nil, 0, false, false
+	}
+	return e
+}
+
+func (h *Host) payEffect(p *hostcall.Payment, ordinal uint32) *effect {
+	w := h.world
+	parse := func(request []byte) (*receipts.Payment, error) {
+		r, size, err := receipts.Parse(request)
+		if err != nil {
+			return nil, err
+		}
+		payment, ok := r.(*receipts.Payment)
+		if !ok || size != len(request) {
+			return nil, fmt.Errorf("a journal's payment is not a payment receipt")
+		}
+		return payment, nil
+	}
+	return &effect{
+		ordinal: ordinal,
+		kind:    journal.Payment,
+		hold:    p.Amount,
+		class:   w.Manifest.X402.Class,
+		request: func(id journal.ID) ([]byte, error) {
+			authorisation := &receipts.Payment{Nonce: receipts.PaymentNonce(id), Amount: p.Amount,
+				Time: time.Now().UnixNano(), Recipient: p.Recipient, Memo: p.Memo}
+			if err := receipt.SignPayment(authorisation, w.Key); err != nil {
+				return nil, err
+			}
+			return authorisation.Append(nil), nil
+		},
+		same: func(recorded []byte) bool {
+			r, err := parse(recorded)
+			return err == nil && r.Amount == p.Amount && r.Recipient == p.Recipient && r.Memo == p.Memo
+		},
+		act: func(ctx context.Context, _ journal.ID, request []byte) ([]byte, int32, int64) {
+			sent := *p
+			sent.Authorisation = request
+			written, code := w.Live.Pay(ctx, &sent)
+			if code >= 0 || code == hostcall.CodeTooLarge {
+				return written, code, p.Amount
+			}
+			return nil, code, 0
+		},
+		ended: func(request []byte, spent int64) error {
+			if spent == 0 {
+				return nil
+			}
+			r, err := parse(request)
+			if err != nil {
+				return err
+			}
+			return w.Paid(r)
+		},
+	}
+}

@@ -1,0 +1,310 @@
+// Package record is the world of an agent whose life is recorded: what it
+// observes is written to its event log, and what it does outside to its journal.
+//
+// A [Host] first gives what was recorded already, then lets the agent reach the
+// world ([World]), and records that. So a life goes on after a crash in the middle
+// of a tick, with nothing lost and nothing done twice. A Host without a world only
+// gives what was recorded, and anything else is a [*Divergence]: a replay.
+//
+// What a tick observes is kept in memory until the tick ends, or begins a side
+// effect. A tick that fails has observed nothing, and is not bound to fail again.
+package record
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/kv"
+)
+
+var le = binary.LittleEndian
+
+// A Host is the world of one instance of an agent. It is not safe for concurrent
+// use.
+type Host struct {
+	world *World // nil: a replay
+	feed  *Feed  // nil: nothing was recorded
+	kv    hostcall.Live
+
+	tick    uint64
+	calls   int    // of this tick
+	ordinal uint32 // of this tick's next side effect
+	pending []eventlog.Record
+	err     error
+
+	// Observe, if it is there, is called with each observation.
+	Observe func(*eventlog.Record)
+}
+
+// NewHost makes the host of an instance whose store is m.
+func NewHost(world *World, feed *Feed, m *kv.Map) *Host {
+	return &Host{world: world, feed: feed, kv: hostcall.Live{KV: m}}
+}
+
+// Err returns why the host ended a call into the agent, nil if it did not.
+func (h *Host) Err() error { return h.err }
+
+// fail ends the call into the agent that is under way.
+func (h *Host) fail(err error) {
+	if h.err == nil {
+		h.err = err
+	}
+	panic(h.err)
+}
+
+// Begin begins a tick; 0 is agent_init.
+func (h *Host) Begin(tick uint64) { h.tick, h.calls, h.ordinal, h.pending = tick, 0, 0, h.pending[:0] }
+
+// Recorded reports whether something that was recorded has not been given yet.
+func (h *Host) Recorded() (bool, error) { return h.feed.More() }
+
+// End ends a tick that returned result. If the tick's end was recorded, it is
+// given: then again is true, and its cost is on the account already. Else charge
+// is called, takes the tick's cost from the account and returns it.
+func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (again bool, err error) {
+	r, err := h.feed.peek()
+	switch {
+	case err != nil:
+		return false, err
+	case r != nil && (r.Kind != eventlog.TickEnd || r.Tick != h.tick):
+		return false, h.diverge(r.Kind.String(), eventlog.TickEnd.String(), nil, nil)
+	case r != nil && r.Return != result:
+		return false, h.diverge(r.Kind.String(), r.Kind.String(), le.AppendUint64(nil, uint64(r.Return)), le.AppendUint64(nil, uint64(result)))
+	case r != nil:
+		if h.Observe != nil {
+			h.Observe(r)
+		}
+		h.feed.take()
+		return true, nil
+	case h.world == nil:
+		return false, fmt.Errorf("%w: the event log ends in the middle of tick %d", ErrMissing, h.tick)
+	}
+	end := eventlog.Record{Kind: eventlog.TickEnd, Tick: h.tick, Return: result, Elapsed: uint64(max(0, elapsed)), Cost: charge()}
+	if err := h.write(); err != nil {
+		return false, err
+	}
+	if err := h.world.Writer.Append(&end); err != nil {
+		return false, err
+	}
+	return false, h.world.Writer.Flush()
+}
+
+// write hands over what is pending to the event log.
+func (h *Host) write() error {
+	for i := range h.pending {
+		if err := h.world.Writer.Append(&h.pending[i]); err != nil {
+			return err
+		}
+	}
+	clear(h.pending)
+	h.pending = h.pending[:0]
+	return nil
+}
+
+func (h *Host) diverge(recorded, got string, was, is []byte) *Divergence {
+	at := FirstDifference(was, is)
+	return &Divergence{h.tick, h.calls, recorded, got, at, slices.Clone(was), slices.Clone(is)}
+}
+
+// given returns what was recorded of a call, and whether anything was.
+func (h *Host) given(kind eventlog.Kind, request []byte) (result []byte, ret int64, ok bool) {
+	r, err := h.feed.peek()
+	switch {
+	case err != nil:
+		h.fail(err)
+	case r == nil && h.world == nil:
+		h.fail(fmt.Errorf("%w: the event log ends in the middle of tick %d", ErrMissing, h.tick))
+	case r == nil:
+		return nil, 0, false
+	case r.Tick != h.tick || r.Kind != kind:
+		recorded := r.Kind.String()
+		if r.Tick != h.tick {
+			recorded = fmt.Sprintf("the end of the tick (next is tick %d)", r.Tick)
+		}
+		h.fail(h.diverge(recorded, kind.String(), nil, nil))
+	case !r.Request.Is(request):
+		was, err := h.feed.content(r.Request)
+		if err != nil {
+			h.fail(err)
+		}
+		h.fail(h.diverge(kind.String(), kind.String(), was, request))
+	}
+	if result, err = h.feed.content(r.Result); err != nil {
+		h.fail(err)
+	}
+	if h.Observe != nil {
+		h.Observe(r)
+	}
+	ret = r.Return
+	h.feed.take()
+	h.calls++
+	return result, ret, true
+}
+
+// observed records a call.
+func (h *Host) observed(r eventlog.Record) {
+	r.Tick = h.tick
+	if h.Observe != nil {
+		h.Observe(&r)
+	}
+	h.pending = append(h.pending, r)
+	h.calls++
+}
+
+// number observes what is only a number.
+func (h *Host) number(kind eventlog.Kind, live func() int64) int64 {
+	if _, n, ok := h.given(kind, nil); ok {
+		return n
+	}
+	n := live()
+	h.observed(eventlog.Record{Kind: kind, Return: n})
+	return n
+}
+
+// ClockNow implements [hostcall.Host].
+func (h *Host) ClockNow() int64 {
+	return h.number(eventlog.ClockNow, func() int64 { return h.world.Live.ClockNow() })
+}
+
+// WalletBalance implements [hostcall.Host].
+func (h *Host) WalletBalance() int64 {
+	return h.number(eventlog.WalletBalance, func() int64 { return h.world.Live.WalletBalance() })
+}
+
+// ReceiptCount implements [hostcall.Host].
+func (h *Host) ReceiptCount() int32 {
+	return int32(h.number(eventlog.WalletReceiptCount, func() int64 { return int64(h.world.Live.ReceiptCount()) }))
+}
+
+// NodePrice implements [hostcall.Host].
+func (h *Host) NodePrice() int64 {
+	return h.number(eventlog.NodePrice, func() int64 { return h.world.Live.NodePrice() })
+}
+
+// RandBytes implements [hostcall.Host].
+func (h *Host) RandBytes(b []byte) {
+	request := le.AppendUint32(nil, uint32(len(b)))
+	if result, _, ok := h.given(eventlog.RandBytes, request); ok {
+		if copy(b, result) != len(result) || len(result) != len(b) {
+			h.fail(h.diverge("rand_bytes", "rand_bytes", le.AppendUint32(nil, uint32(len(result))), request))
+		}
+		return
+	}
+	h.world.Live.RandBytes(b)
+	h.observed(eventlog.Record{Kind: eventlog.RandBytes, Request: eventlog.Bytes(request), Result: eventlog.Bytes(slices.Clone(b))})
+}
+
+// LogEmit implements [hostcall.Host].
+func (h *Host) LogEmit(line []byte) {
+	if _, _, ok := h.given(eventlog.LogEmit, line); ok {
+		return
+	}
+	h.world.Live.LogEmit(line)
+	h.observed(eventlog.Record{Kind: eventlog.LogEmit, Request: eventlog.Bytes(slices.Clone(line))})
+}
+
+// Receipt implements [hostcall.Host].
+func (h *Host) Receipt(index, room uint32) (written []byte, code int32) {
+	request := le.AppendUint32(le.AppendUint32(nil, index), room)
+	if result, ret, ok := h.given(eventlog.WalletReceipt, request); ok {
+		return result, int32(ret)
+	}
+	written, code = h.world.Live.Receipt(index, room)
+	h.observed(eventlog.Record{Kind: eventlog.WalletReceipt, Request: eventlog.Bytes(request), Return: int64(code), Result: eventlog.Bytes(written)})
+	return written, code
+}
+
+// HTTP implements [hostcall.Host].
+func (h *Host) HTTP(ctx context.Context, r *hostcall.HTTPRequest) (written []byte, code int32) {
+	request := appendHTTP(nil, r)
+	ordinal := h.ordinal
+	if r.Effect() {
+		h.ordinal++
+	}
+	if result, ret, ok := h.given(eventlog.HTTPRequest, request); ok {
+		return result, int32(ret)
+	}
+	record := eventlog.Record{Kind: eventlog.HTTPRequest, Request: eventlog.Bytes(request)}
+	if r.Effect() {
+		written, code, record.Spent = h.effect(ctx, h.httpEffect(r, request, ordinal))
+	} else {
+		written, code = h.world.Live.HTTP(ctx, r)
+	}
+	record.Return, record.Result = int64(code), eventlog.Bytes(written)
+	h.observed(record)
+	return written, code
+}
+
+// Pay implements [hostcall.Host].
+func (h *Host) Pay(ctx context.Context, p *hostcall.Payment) (written []byte, code int32) {
+	request := le.AppendUint64(nil, uint64(p.Amount))
+	request = le.AppendUint32(request, p.Room)
+	request = appendBytes(request, p.Recipient)
+	request = appendBytes(request, p.Memo)
+	ordinal := h.ordinal
+	h.ordinal++
+	if result, ret, ok := h.given(eventlog.WalletPay, request); ok {
+		return result, int32(ret)
+	}
+	record := eventlog.Record{Kind: eventlog.WalletPay, Request: eventlog.Bytes(request)}
+	written, code, record.Spent = h.effect(ctx, h.payEffect(p, ordinal))
+	record.Return, record.Result = int64(code), eventlog.Bytes(written)
+	h.observed(record)
+	return written, code
+}
+
+func appendHTTP(dst []byte, r *hostcall.HTTPRequest) []byte {
+	dst = le.AppendUint32(dst, r.Room)
+	dst = appendBytes(dst, r.Method)
+	dst = appendBytes(dst, r.URL)
+	dst = appendBytes(dst, r.Headers)
+	return appendBytes(dst, r.Body)
+}
+
+func appendBytes[T string | []byte](dst []byte, b T) []byte {
+	return append(le.AppendUint32(dst, uint32(len(b))), b...)
+}
+
+// The store is the agent's own: its calls are made again, and have to come to the
+// same.
+
+// KVGet implements [hostcall.Host].
+func (h *Host) KVGet(key []byte, room uint32) (written []byte, code int32) {
+	request := append(le.AppendUint32(nil, room), key...)
+	written, code = h.kv.KVGet(key, room)
+	if result, ret, ok := h.given(eventlog.KVGet, request); ok {
+		if int32(ret) != code || string(result) != string(written) {
+			h.fail(h.diverge("kv_get", "kv_get", append(le.AppendUint64(nil, uint64(ret)), result...), append(le.AppendUint64(nil, uint64(int64(code))), written...)))
+		}
+		return written, code
+	}
+	h.observed(eventlog.Record{Kind: eventlog.KVGet, Request: eventlog.Bytes(request), Return: int64(code), Result: eventlog.Bytes(slices.Clone(written))})
+	return written, code
+}
+
+// KVPut implements [hostcall.Host].
+func (h *Host) KVPut(key, value []byte) int32 {
+	return h.change(eventlog.KVPut, append(appendBytes(nil, key), value...), func() int32 { return h.kv.KVPut(key, value) })
+}
+
+// KVDelete implements [hostcall.Host].
+func (h *Host) KVDelete(key []byte) int32 {
+	return h.change(eventlog.KVDelete, slices.Clone(key), func() int32 { return h.kv.KVDelete(key) })
+}
+
+func (h *Host) change(kind eventlog.Kind, request []byte, live func() int32) int32 {
+	_, ret, ok := h.given(kind, request)
+	code := live()
+	if ok && int32(ret) != code {
+		h.fail(h.diverge(kind.String(), kind.String(), le.AppendUint64(nil, uint64(ret)), le.AppendUint64(nil, uint64(int64(code)))))
+	}
+	if !ok {
+		h.observed(eventlog.Record{Kind: kind, Request: eventlog.Bytes(request), Return: int64(code)})
+	}
+	return code
+}

@@ -1,0 +1,281 @@
+package runtime
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/record"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/verifier"
+)
+
+// open opens what a life needs of its folder.
+func (l *life) open(s *store.Store) error {
+	var err error
+	if l.key, err = s.Key(); err != nil {
+		return err
+	}
+	copy(l.public[:], l.key.Public().(ed25519.PublicKey))
+	l.history, l.folder = s, s.Folder()
+	l.result.DID = l.public.DID()
+	if err := l.openReceipts(); err != nil {
+		return err
+	}
+	l.world = record.World{
+		Live: hostcall.Live{
+			Log:      l.Log,
+			Balance:  func() int64 { return l.account.budget },
+			Price:    func() int64 { return l.account.price },
+			Receipts: l.payments.list,
+		},
+		Manifest: l.manifest,
+		Key:      l.key,
+		Spend:    func(microcents int64) { l.account.budget -= microcents },
+		Paid:     l.paid,
+	}
+	l.outside()
+	return nil
+}
+
+// genesis makes the first checkpoint, directly after agent_init. The folder does
+// not have its name yet: if anything fails, the agent was never born.
+func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
+	if err := l.open(s); err != nil {
+		return err
+	}
+	if _, err := s.Recover(ctx, l.public[:]); err != nil {
+		return err
+	}
+	segments, payloads, _, err := s.Events()
+	if err != nil {
+		return err
+	}
+	l.log = eventlog.New(segments, payloads)
+	if l.world.Writer, _, err = l.log.Continue(l.header(), 0); err != nil {
+		return err
+	}
+	l.account = account{budget: b.Budget, price: b.Price}
+	if err := l.world.Writer.Append(&eventlog.Record{Kind: eventlog.Account, Reason: eventlog.Birth, Amount: b.Budget, Price: b.Price}); err != nil {
+		return err
+	}
+	if l.in, err = l.incarnate(ctx, &l.world, nil, nil, false); err != nil {
+		return err
+	}
+	l.in.host.Begin(0)
+	began := time.Now()
+	if err := l.in.agent.Init(ctx); err != nil {
+		return err
+	}
+	if _, err := l.in.host.End(0, time.Since(began), func() int64 { return 0 }); err != nil {
+		return err
+	}
+	return l.checkpoint(ctx)
+}
+
+// recover finds out where the life stands.
+func (l *life) recover(ctx context.Context, s *store.Store) error {
+	if err := l.open(s); err != nil {
+		return err
+	}
+	found, err := s.Recover(ctx, l.public[:])
+	if err != nil {
+		return err
+	}
+	if found.Damaged != "" {
+		l.Log.Warn("the newest checkpoint is damaged and was set aside; going on from the one before",
+			"damage", found.Damage, "file", found.Damaged)
+	}
+	if found.Newest == nil {
+		return hint.Wrap(fmt.Errorf("%s has no checkpoint", s.Dir()), "restore its history from a copy; to begin a new life, igor run")
+	}
+	c, err := verifier.Parse(found.Newest)
+	if err != nil {
+		return err
+	}
+	if c.WASMHash != l.wasmHash {
+		return hint.Wrap(errors.New("the agent's program is not the one of its newest checkpoint"),
+			"put the program with SHA-256 %s back as agent.wasm", c.WASMHash)
+	}
+	l.account = account{budget: c.Budget, price: c.PricePerSecond}
+	l.tick, l.saved, l.head, l.state = c.TickNumber, c.TickNumber, found.Hash, c.State
+	l.before = journal.Base{Tick: c.TickNumber, Hash: found.Hash}
+	l.result.Tick, l.result.Head, l.result.Budget = c.TickNumber, found.Hash, c.Budget
+	if err := l.openLog(s, &found); err != nil {
+		return err
+	}
+	if l.TopUp < 0 {
+		return errors.New("a top-up is negative")
+	}
+	after := l.account
+	if err := after.add(l.TopUp); err != nil {
+		return err
+	}
+	if l.Price != nil {
+		after.price = *l.Price
+	}
+	l.Log.Info("alive", "did", l.result.DID, "folder", s.Dir(), "tick", l.tick, "budget", verifier.FormatMicrocents(after.budget))
+	again, err := l.feed.More()
+	if err == nil && !again && after.exhausted() {
+		return hint.Wrap(errors.New("the agent's budget is exhausted"), "give it more with igor resume --top-up AMOUNT")
+	}
+	return err
+}
+
+// openLog opens the event log and the journal where they stand, and takes what
+// the recorded ticks cost from the account.
+func (l *life) openLog(s *store.Store, found *store.Recovery) error {
+	segments, payloads, _, err := s.Events()
+	if err != nil {
+		return err
+	}
+	identity := journal.Life{Agent: l.public, Genesis: found.First}
+	if found.FirstTick > 0 {
+		// It was born before there were event logs and journals, with a genesis after
+		// its first tick.
+		if err := l.equip(segments.Names, identity); err != nil {
+			return err
+		}
+	}
+	if l.world.Journal, err = journal.Open(l.folder, identity, l.saved); err != nil {
+		return err
+	}
+	l.files = append(l.files, l.world.Journal)
+	l.world.Genesis = found.First
+	l.log = eventlog.New(segments, payloads)
+	w, was, err := l.log.Continue(l.header(), l.saved+1)
+	if err != nil {
+		return err
+	}
+	l.world.Writer = w
+	if was.Damage != "" {
+		l.Log.Warn("the event log after the newest checkpoint is damaged; going on with what is whole of it", "damage", was.Damage, "file", was.Aside)
+	}
+	l.sealed = was.Sealed
+	totals := w.Totals()
+	if l.feed, err = record.NewFeed(l.log, l.saved+1, totals.Records); err != nil {
+		return err
+	}
+	l.files = append(l.files, l.feed)
+	last := max(l.saved, totals.Last)
+	for _, e := range l.world.Journal.Effects() {
+		switch {
+		case e.Tick > last+1:
+			return hint.Wrap(fmt.Errorf("the journal has a side effect of tick %d, and the event log ends at tick %d", e.Tick, last),
+				"restore the folder events from a copy: without it the agent would not know what led to that side effect")
+		case e.State == journal.ResolvedCompensated && e.Held > 0 && (e.Tick > l.saved || l.saved <= e.ResolvedAt):
+			l.releases = append(l.releases, e)
+		}
+	}
+	if len(l.releases) > 0 {
+		if err := l.dropReleased(totals.Records); err != nil {
+			return err
+		}
+	}
+	if l.account.budget, err = totals.Budget(l.account.budget); err != nil {
+		return fmt.Errorf("event log: %w", err)
+	}
+	if totals.Priced {
+		l.account.price = totals.Price
+	}
+	return l.catchUpReceipts(found)
+}
+
+// equip makes the journal of a life that has none yet. A folder that has an event
+// log had a journal too.
+func (l *life) equip(segments func() ([]string, error), identity journal.Life) error {
+	names, err := segments()
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, eventlog.Ext) }) {
+		return nil
+	}
+	f, err := l.folder.Open(journal.Name)
+	if err == nil {
+		return f.Close()
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return journal.Create(l.folder, identity, l.before)
+}
+
+// dropReleased leaves those compensated effects whose hold has not gone back yet.
+func (l *life) dropReleased(records uint64) error {
+	s, err := l.log.Segment(l.saved + 1)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for range records {
+		r, err := s.Next()
+		if err != nil {
+			return err
+		}
+		if r.Kind == eventlog.Account && r.Reason == eventlog.Release {
+			l.releases = slices.DeleteFunc(l.releases, func(e journal.Effect) bool { return verifier.Hash(e.ID) == r.Effect })
+		}
+	}
+	return nil
+}
+
+// goLive is called where nothing is recorded any more, between two ticks.
+func (l *life) goLive(ctx context.Context) error {
+	if l.wentLive {
+		return nil
+	}
+	l.wentLive = true
+	if l.tick > l.saved {
+		l.Log.Info("lived again", "from", l.saved+1, "to", l.tick)
+	}
+	if !l.sealed.IsZero() {
+		if err := l.checkpoint(ctx); err != nil {
+			return err
+		}
+		if l.head != l.sealed {
+			l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", l.sealed.CID(), "is", l.head.CID())
+		}
+	}
+	changed := false
+	add := func(r eventlog.Record) error {
+		r.Kind, r.Tick, r.Price = eventlog.Account, l.tick+1, l.account.price
+		if err := l.account.add(r.Amount); err != nil {
+			return err
+		}
+		changed = true
+		return l.world.Writer.Append(&r)
+	}
+	for _, e := range l.releases {
+		if e.Tick > l.tick {
+			continue // its call was never made
+		}
+		if err := add(eventlog.Record{Reason: eventlog.Release, Amount: e.Held, Effect: verifier.Hash(e.ID)}); err != nil {
+			return err
+		}
+	}
+	if l.TopUp > 0 {
+		if err := add(eventlog.Record{Reason: eventlog.TopUp, Amount: l.TopUp}); err != nil {
+			return err
+		}
+	}
+	if l.Price != nil && *l.Price != l.account.price {
+		l.account.price = *l.Price
+		if err := add(eventlog.Record{Reason: eventlog.NewPrice}); err != nil {
+			return err
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return l.world.Writer.Sync()
+}
