@@ -12,7 +12,8 @@ FUZZTIME ?= 30s
 
 .PHONY: all build agents site demo test test-go test-web check fuzz bench clean tools-go tools-web
 
-all: build agents site
+# The site comes first: igor has it inside.
+all: site build agents
 
 build:
 	$(BUILD) -o bin/ ./cmd/igor ./cmd/igor-verify
@@ -33,6 +34,7 @@ test-go: build agents tools-go
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
 
 test-web: site tools-web
+	GOOS=js GOARCH=wasm $(GO) test -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" ./verifier/internal/onekey
 	node --test --test-concurrency=1 site/test/*.test.*
 
 node_modules: package.json package-lock.json
