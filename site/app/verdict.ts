@@ -172,6 +172,6 @@ function problemItem(problem: Problem, inspect: (name: string) => (() => void) |
     h("p", { class: "message" }, `${message[0]!.toUpperCase()}${message.slice(1)}.`),
     facts.children.length > 0 && facts,
     h("p", { class: "likely" }, h("b", {}, "Most likely: "), likely[code]),
-    open && h("button", { type: "button", class: "quiet", click: open, "aria-label": `Inspect ${name}` }, "Inspect this checkpoint"),
+    open && h("button", { type: "button", class: "quiet", click: open }, "Inspect this checkpoint", h("span", { class: "visually-hidden" }, ` ${name}`)),
   );
 }
