@@ -1,4 +1,20 @@
 package runtime
 
+import (
+	"igor.dev/runtime/internal/httpcap"
+	"igor.dev/runtime/internal/pay"
+)
+
 // outside connects the agent to what is outside this process.
-func (l *life) outside() {}
+func (l *life) outside() error {
+	l.world.Live.Web = httpcap.New(l.manifest.HTTP)
+	if l.PayAt == "" {
+		return nil
+	}
+	endpoint, err := pay.NewEndpoint(l.PayAt)
+	if err != nil {
+		return err
+	}
+	l.world.Live.Payer = endpoint
+	return nil
+}

@@ -43,8 +43,7 @@ func (l *life) open(s *store.Store) error {
 		Spend:    func(microcents int64) { l.account.budget -= microcents },
 		Paid:     l.paid,
 	}
-	l.outside()
-	return nil
+	return l.outside()
 }
 
 // genesis makes the first checkpoint, directly after agent_init. The folder does

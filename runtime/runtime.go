@@ -59,6 +59,10 @@ type Config struct {
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 
+	// PayAt is the address of the endpoint that settles payments; without one,
+	// every payment fails.
+	PayAt string
+
 	// NodeKey signs a receipt for each checkpoint, nil = none is given.
 	NodeKey ed25519.PrivateKey
 

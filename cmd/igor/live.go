@@ -34,6 +34,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
 	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after this many ticks (default: no limit)")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
+	flags.StringVar(&f.config.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json, on standard error")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")

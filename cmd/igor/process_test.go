@@ -52,7 +52,7 @@ type process struct {
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{
-		cmd:  igor(t, append(args, "--log-format=json", "--tick-interval=0", "--checkpoint-every=1")...),
+		cmd:  igor(t, append([]string{args[0], "--log-format=json", "--tick-interval=0", "--checkpoint-every=1"}, args[1:]...)...),
 		acks: make(chan ack, 1<<20),
 		did:  make(chan string, 1),
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ type effect struct {
 	// CodeUnresolved nobody knows whether it happened. spent is of what was held.
 	act func(ctx context.Context, id journal.ID, request []byte) (written []byte, code int32, spent int64)
 	// probe asks whether it happened: if known and it did, with what result.
-	probe func(ctx context.Context, id journal.ID) (written []byte, code int32, happened, known bool)
+	probe func(ctx context.Context, id journal.ID, request []byte) (written []byte, code int32, happened, known bool)
 	// ended is called when the outcome is durable, before the agent sees it.
 	ended func(request []byte, spent int64) error
 }
@@ -103,7 +104,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 			if e.probe == nil {
 				break
 			}
-			written, code, happened, known := e.probe(ctx, id)
+			written, code, happened, known := e.probe(ctx, id, request)
 			switch {
 			case known && happened:
 				h.end(e, id, request, found.Held, written, code)
@@ -158,7 +159,12 @@ func (h *Host) httpEffect(r *hostcall.HTTPRequest, request []byte, ordinal uint3
 		act: func(ctx context.Context, id journal.ID, _ []byte) ([]byte, int32, int64) {
 			sent := *r
 			sent.Extra = http.Header{idempotencyKey: {id.String()}}
+			left := false
+			ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { left = true }})
 			written, code := live.HTTP(ctx, &sent)
+			if left && (code == hostcall.CodeFailed || code == hostcall.CodeTimeout) {
+				code = hostcall.CodeUnresolved // it was sent, and not answered
+			}
 			return written, code, 0
 		},
 	}
@@ -170,7 +176,7 @@ func (h *Host) httpEffect(r *hostcall.HTTPRequest, request []byte, ordinal uint3
 	if e.class, path = h.world.Manifest.HTTP.ClassOf(u); path == "" {
 		return e
 	}
-	e.probe = func(ctx context.Context, id journal.ID) ([]byte, int32, bool, bool) {
+	e.probe = func(ctx context.Context, id journal.ID, _ []byte) ([]byte, int32, bool, bool) {
 		ask := hostcall.HTTPRequest{
 			Method: http.MethodGet,
 			URL:    u.Scheme + "://" + u.Host + strings.Replace(path, "{id}", id.String(), 1),
@@ -201,7 +207,7 @@ func (h *Host) payEffect(p *hostcall.Payment, ordinal uint32) *effect {
 		}
 		return payment, nil
 	}
-	return &effect{
+	e := &effect{
 		ordinal: ordinal,
 		kind:    journal.Payment,
 		hold:    p.Amount,
@@ -238,4 +244,20 @@ func (h *Host) payEffect(p *hostcall.Payment, ordinal uint32) *effect {
 			return w.Paid(r)
 		},
 	}
+	if asks, ok := w.Live.Payer.(Settler); ok {
+		e.probe = func(ctx context.Context, _ journal.ID, request []byte) ([]byte, int32, bool, bool) {
+			settled, known := asks.Settled(ctx, request)
+			if !settled || !known {
+				return nil, 0, false, known
+			}
+			written, code := hostcall.Fit(request, int32(4+len(request)), p.Room)
+			return written, code, true, true
+		}
+	}
+	return e
+}
+
+// A Settler is a payer that can be asked what became of a payment.
+type Settler interface {
+	Settled(ctx context.Context, authorisation []byte) (settled, known bool)
 }

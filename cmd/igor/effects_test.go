@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"igor.dev/verifier"
+	"igor.dev/verifier/receipt"
+)
+
+// A counter is a server that an agent acts on, and that counts. It is slow, so
+// that a kill finds effects under way.
+type counter struct {
+	slow time.Duration
+
+	mu       sync.Mutex
+	posts    map[uint64]int // by what was sent
+	keys     map[string]uint64
+	payments map[[32]byte]int // by nonce
+	memos    map[uint64]int
+	wrong    []string
+	arrived  chan struct{}
+}
+
+func newCounter(t *testing.T, slow time.Duration) (*counter, *url.URL) {
+	t.Helper()
+	c := &counter{slow: slow, posts: map[uint64]int{}, keys: map[string]uint64{}, payments: map[[32]byte]int{},
+		memos: map[uint64]int{}, arrived: make(chan struct{}, 1<<16)}
+	server := httptest.NewServer(c)
+	t.Cleanup(server.Close)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, u
+}
+
+func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	time.Sleep(rand.N(c.slow + 1))
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		c.take(r, body)
+	}
+	c.arrived <- struct{}{}
+	time.Sleep(rand.N(c.slow + 1))
+}
+
+func (c *counter) take(r *http.Request, body []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := r.Header.Get("Idempotency-Key")
+	if r.URL.Path == "/pay" {
+		got, size, err := receipt.Parse(body)
+		p, ok := got.(*receipt.Payment)
+		switch {
+		case err != nil || !ok || size != len(body) || !p.Authentic() || fmt.Sprintf("%x", p.Nonce) != key:
+			c.wrong = append(c.wrong, fmt.Sprintf("a payment that is none: %x, %v", body, err))
+		case len(p.Memo) != 8 || p.Amount != 1 || p.Recipient != "shop":
+			c.wrong = append(c.wrong, fmt.Sprintf("another payment: %+v", p))
+		default:
+			c.payments[p.Nonce]++
+			c.memos[binary.LittleEndian.Uint64([]byte(p.Memo))]++
+		}
+		return
+	}
+	if len(body) != 8 || len(key) != 64 || r.Method != "POST" {
+		c.wrong = append(c.wrong, fmt.Sprintf("%s with %x, key %q", r.Method, body, key))
+		return
+	}
+	n := binary.LittleEndian.Uint64(body)
+	c.posts[n]++
+	if was, ok := c.keys[key]; ok && was != n {
+		c.wrong = append(c.wrong, fmt.Sprintf("key %s for %d and %d", key, was, n))
+	}
+	c.keys[key] = n
+}
+
+// actor writes the agent of testdata/agents/actor.wat that acts on the server.
+func actor(t *testing.T, u *url.URL, class string) (wasm string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(agents(t), "actor.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := fmt.Sprintf("127.0.0.1:%05s", u.Port())
+	if b = bytes.Replace(b, []byte("127.0.0.1:00000"), []byte(port), 1); !bytes.Contains(b, []byte(port)) {
+		t.Fatal("the agent names no port")
+	}
+	wasm = filepath.Join(t.TempDir(), "actor.wasm")
+	manifest := fmt.Sprintf(`{"capabilities": {"clock": {"version": 1},
+		"http": {"version": 1, "options": {"allowed_hosts": ["%s"], "class": "%s"}},
+		"x402": {"version": 1, "options": {"allowed_recipients": ["shop"], "max_payment_microcents": 5, "class": "%[2]s"}}}}`, u.Host, class)
+	if err := os.WriteFile(wasm, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(wasm), "actor.manifest.json"), []byte(manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return wasm
+}
+
+// What the actor has done, from its newest checkpoint.
+type acts struct {
+	ticks, posts, postsDone, postsOpen, postsFailed uint64
+	payments, paid, paidOpen, paidFailed            uint64
+	last                                            int64
+	budget                                          int64
+}
+
+func actsOf(t *testing.T, dir string) (a acts) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "history", "*.ckpt"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no history: %v", err)
+	}
+	b, err := os.ReadFile(files[len(files)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := verifier.Parse(b)
+	if err != nil || len(c.State) != 88 {
+		t.Fatalf("not a state of the actor: %x, %v", c.State, err)
+	}
+	for i, v := range []*uint64{&a.ticks, &a.posts, &a.postsDone, &a.postsOpen, &a.postsFailed, &a.payments, &a.paid, &a.paidOpen, &a.paidFailed} {
+		*v = binary.LittleEndian.Uint64(c.State[8*i:])
+	}
+	a.last, a.budget = int64(binary.LittleEndian.Uint64(c.State[80:])), c.Budget
+	return a
+}
+
+// TestKillEffects kills an agent that means to act in one tick and acts in the
+// next, again and again. What it acts on counts: nothing is done twice, nothing
+// that the agent was told is lost, and what is unresolved is known to be.
+func TestKillEffects(t *testing.T) {
+	for _, class := range []string{"unsafe", "idempotent"} {
+		t.Run(class, func(t *testing.T) { killEffects(t, class) })
+	}
+}
+
+func killEffects(t *testing.T, class string) {
+	const budget = 1_000_000 // microcents
+	server, u := newCounter(t, 2*time.Millisecond)
+	wasm := actor(t, u, class)
+	dir := filepath.Join(t.TempDir(), "agent")
+	pay := "--pay-at=" + u.String() + "/pay"
+	var did string
+	var last ack
+	for round := range *killRounds {
+		args := []string{"resume", dir, pay, "--checkpoint-every=9"}
+		if _, err := os.Stat(dir); err != nil {
+			args = []string{"run", wasm, "--dir", dir, "--budget=1", "--price=0", pay, "--checkpoint-every=9"}
+		}
+		p := start(t, args...)
+		if rand.IntN(4) == 0 {
+			time.Sleep(rand.N(40 * time.Millisecond))
+		} else {
+			for range 1 + rand.IntN(12) {
+				select {
+				case <-server.arrived:
+				case <-time.After(20 * time.Second):
+					p.cmd.Process.Kill()
+					p.wait(last)
+					t.Fatalf("round %d: nothing arrives:\n%s", round, p.stderr.Bytes())
+				}
+			}
+			time.Sleep(rand.N(2 * time.Millisecond))
+		}
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if last, err = p.wait(last); err == nil {
+			t.Fatalf("round %d: igor was not killed", round)
+		}
+		select {
+		case d := <-p.did:
+			if did != "" && d != did {
+				t.Fatalf("round %d: lives as %s, and was %s", round, d, did)
+			}
+			did = d
+		default:
+		}
+		for len(server.arrived) > 0 {
+			<-server.arrived
+		}
+		if last.cid != "" {
+			verify(t, dir, did, last.cid)
+		}
+	}
+	p := start(t, "resume", dir, pay, "--checkpoint-every=9", "--ticks=8")
+	last, err := p.wait(last)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, p.stderr.Bytes())
+	}
+	verify(t, dir, did, last.cid)
+
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	a := actsOf(t, dir)
+	t.Logf("%d kills: %+v", *killRounds, a)
+	if len(server.wrong) > 0 {
+		t.Errorf("the server received %q", server.wrong)
+	}
+	if a.postsFailed != 0 || a.paidFailed != 0 {
+		t.Errorf("some failed, and the server never does: %+v", a)
+	}
+	if a.ticks < 8 || a.posts == 0 || a.payments == 0 {
+		t.Errorf("it did nothing: %+v", a)
+	}
+	if class == "unsafe" {
+		check(t, "post", server.posts, a.posts, a.postsDone, a.postsOpen)
+		check(t, "payment", server.memos, a.payments, a.paid, a.paidOpen)
+	} else {
+		// The same bytes may come again, and everything is done.
+		if a.postsOpen != 0 || a.paidOpen != 0 {
+			t.Errorf("what can be sent again is unresolved: %+v", a)
+		}
+		if len(server.keys) != len(server.posts) || len(server.payments) != len(server.memos) {
+			t.Errorf("%d posts under %d keys, %d payments under %d nonces", len(server.posts), len(server.keys), len(server.memos), len(server.payments))
+		}
+		if missing := a.postsDone - uint64(len(server.posts)); missing != 0 {
+			t.Errorf("%d posts are done, and the server does not know them", missing)
+		}
+		if missing := a.paid - uint64(len(server.memos)); missing != 0 {
+			t.Errorf("%d payments are done, and the server does not know them", missing)
+		}
+	}
+	if spent := int64(a.paid + a.paidOpen); a.budget != budget-spent {
+		t.Errorf("the budget is %d of %d, and %d was paid or is held", a.budget, budget, spent)
+	}
+	if *killRounds == 0 {
+		t.Error("no kills")
+	}
+}
+
+// check holds what a server received against what the agent was told.
+func check(t *testing.T, what string, received map[uint64]int, meant, done, open uint64) {
+	t.Helper()
+	for n, times := range received {
+		if times != 1 {
+			t.Errorf("%s %d came %d times", what, n, times)
+		}
+	}
+	if got := uint64(len(received)); got < done || got > done+open {
+		t.Errorf("%d of %ss arrived, and the agent knows of %d, and of %d that they may have", got, what, done, open)
+	}
+	// The newest may be meant, and not begun.
+	if over := done + open; over != meant && over+1 != meant {
+		t.Errorf("%d %ss were meant, and %d are accounted for", meant, what, over)
+	}
+}
