@@ -56,8 +56,6 @@ func (a edwards) times(n *big.Int) edwards {
 	return sum
 }
 
-func (a edwards) negated() edwards { return edwards{mod(sub(p, a.x), p), a.y} }
-
 func (a edwards) encode() []byte {
 	b := littleEndian(a.y)
 	b[31] |= byte(a.x.Bit(0)) << 7
