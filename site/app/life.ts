@@ -14,6 +14,13 @@ const wrongSignature = 0b110_0000;
 
 type Origin = CheckpointSource | CARSource;
 
+/** Where a checkpoint is in a CAR. A slice for every one would cost far more. */
+interface Block {
+  readonly blob: Blob;
+  readonly from: number;
+  readonly to: number;
+}
+
 /** One history's checkpoints, each by a number: its row, in the order of the report. */
 export class Life {
   readonly length: number;
@@ -23,7 +30,7 @@ export class Life {
   readonly #rows = new Map<string, number>();
   readonly #names = new Map<string, number>();
   readonly #parents: Int32Array;
-  #blocks: Promise<Map<string, Blob>> | undefined;
+  #blocks: Promise<Map<string, Block>> | undefined;
 
   private constructor(findings: Uint8Array, origins: readonly Origin[]) {
     this.#findings = findings;
@@ -166,12 +173,12 @@ export class Life {
     this.#blocks ??= this.#scan();
     const block = (await this.#blocks).get(this.#key(row, at.contentHash));
     if (!block) throw new Error("this block is not in the file any more");
-    return block;
+    return block.blob.slice(block.from, block.to);
   }
 
   /** Finds the blocks of the CARs, which were verified and so are well-formed. */
-  async #scan(): Promise<Map<string, Blob>> {
-    const blocks = new Map<string, Blob>();
+  async #scan(): Promise<Map<string, Block>> {
+    const blocks = new Map<string, Block>();
     for (const source of new Set(this.#origins)) {
       if (source.kind !== "car") continue;
       const blob = blobs.get(source.path);
@@ -180,13 +187,15 @@ export class Life {
       let start = 0; // of the section
       let window = new Uint8Array();
       let windowAt = 0;
-      const need = async (n: number) => {
-        if (start >= windowAt && start + n <= windowAt + window.length) return;
+      const need = (n: number) => {
+        if (start >= windowAt && start + n <= windowAt + window.length) return undefined;
         windowAt = start;
-        window = new Uint8Array(await blob.slice(start, start + (256 << 10)).arrayBuffer());
+        const next = blob.slice(start, start + (256 << 10)).arrayBuffer();
+        return next.then((bytes) => (window = new Uint8Array(bytes)));
       };
       for (let section = 0; start < blob.size; section++) {
-        await need(5 + prefix);
+        const reading = need(5 + prefix);
+        if (reading) await reading;
         let length = 0;
         let varint = 0;
         for (let more = true; more; varint++) {
@@ -197,7 +206,7 @@ export class Life {
         const payload = start + varint;
         if (section > 0) {
           const digest = new DataView(window.buffer, payload - windowAt + 4, 32);
-          blocks.set(keyOf(digest, 0), blob.slice(payload + prefix, payload + length));
+          blocks.set(keyOf(digest, 0), { blob, from: payload + prefix, to: payload + length });
         }
         start = payload + length;
       }
