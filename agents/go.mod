@@ -4,4 +4,9 @@ go 1.26
 
 require igor.dev/sdk v0.0.0
 
-replace igor.dev/sdk => ../sdk
+require igor.dev/effects v0.0.0 // indirect
+
+replace (
+	igor.dev/effects => ../effects
+	igor.dev/sdk => ../sdk
+)

@@ -26,15 +26,21 @@
 //
 // and runs with igor run counter.wasm. The manifest beside it,
 // counter.manifest.json, has to declare the capabilities that it uses: [Now]
-// needs clock, [Rand] needs rand, [Log] needs log.
+// needs clock, [Rand] needs rand, [Log] needs log, [Load] and [Store] need kv,
+// [Balance] needs wallet, [Price] needs pricing, [Do] needs http, [Pay] needs x402.
 //
 // What Marshal returns is all that lives on. After every checkpoint the agent
 // goes on as a fresh instance of the program: Run with a new value, then
 // Unmarshal. Package variables, goroutines and timers are gone by then, and
 // time.Now and math/rand are the same in every instance; use Now and Rand.
 //
+// Hostcalls work in Init and Tick. In Unmarshal, in Marshal and before Init there
+// is no world: Now is 1970, Log says nothing, and the others fail. Side effects
+// ([Pay], and [Do] of anything but GET and HEAD) work in Tick alone.
+//
 // Built for another system than wasip1, as by go test, the package works with
-// that system's clock, randomness and standard error.
+// that system's clock, randomness and standard error; package sdktest has a
+// deterministic world for tests, with the rest.
 package sdk
 
 // An Agent is what [Run] runs. Its methods are never called at the same time.
@@ -65,9 +71,3 @@ func Run(a Agent) {
 	}
 	running = a
 }
-
-// MaxRand is the most bytes that one call of [Rand] fills.
-const MaxRand = 1 << 20
-
-// MaxLog is how many bytes of a [Log] line are kept.
-const MaxLog = 4096
