@@ -204,6 +204,7 @@ func killEffects(t *testing.T, class string) {
 		t.Fatalf("%v\n%s", err, p.stderr.Bytes())
 	}
 	verify(t, dir, did, last.cid)
+	replayed(t, dir)
 
 	server.mu.Lock()
 	defer server.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ func historyCommand() *cobra.Command {
 
 func exportCommand() *cobra.Command {
 	var out string
+	var events bool
 	cmd := &cobra.Command{
 		Use:   "export FOLDER",
 		Short: "Write a history as one .car file",
@@ -40,9 +42,19 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return failed(plain(err))
 			}
-			return printShared(cmd.OutOrStdout(), out, report)
+			if err := printShared(cmd.OutOrStdout(), out, report); err != nil || !events {
+				return err
+			}
+			to := strings.TrimSuffix(out, ".car") + ".events"
+			n, err := runtime.ExportEvents(args[0], to)
+			if err != nil {
+				return failed(plain(err))
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%-8s%s, %d segments\n", "events", to, n)
+			return failed(err)
 		},
 	}
+	cmd.Flags().BoolVar(&events, "events", false, "write the event log too, into the folder FILE.events beside it: with it, others can run the life again")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default: FOLDER.car, here)")
 	return cmd
 }

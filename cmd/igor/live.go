@@ -64,15 +64,23 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 	}
 	c.CacheDir = f.cacheDir
 	if !cmd.Flags().Changed("cache-dir") {
-		// A machine without a cache folder runs agents too, only their start takes longer.
-		if dir, err := os.UserCacheDir(); err == nil {
-			dir = filepath.Join(dir, "igor")
-			if os.MkdirAll(dir, 0o700) == nil {
-				c.CacheDir = dir
-			}
-		}
+		c.CacheDir = userCache()
 	}
 	return c, nil
+}
+
+// userCache returns the folder for compiled code, "" if there can be none: a
+// machine without a cache folder runs agents too, only their start takes longer.
+func userCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	dir = filepath.Join(dir, "igor")
+	if os.MkdirAll(dir, 0o700) != nil {
+		return ""
+	}
+	return dir
 }
 
 // An everyFlag reads a number of ticks or a duration.

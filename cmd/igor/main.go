@@ -59,6 +59,7 @@ is a chain of signed checkpoints that anybody can verify.`,
 		verifyCommand(&code),
 		inspectCommand(&code),
 		historyCommand(),
+		replayCommand(&code),
 		siteCommand(),
 	)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -66,12 +67,15 @@ is a chain of signed checkpoints that anybody can verify.`,
 		return code
 	}
 	hint, code := cmd.CommandPath()+" --help explains the usage", exitUsage
-	if f, ok := errors.AsType[*failure](err); ok {
-		hint, code = "", exitFailed
+	_, isRefusal := errors.AsType[*refusal](err)
+	if _, ok := errors.AsType[*failure](err); ok || isRefusal {
+		if hint = ""; ok {
+			code = exitFailed
+		}
 		if h, ok := errors.AsType[interface {
 			error
 			Hint() string
-		}](f.error); ok {
+		}](err); ok {
 			hint = h.Hint()
 		}
 	}

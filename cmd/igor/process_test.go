@@ -111,6 +111,14 @@ func verify(t *testing.T, dir, did, head string) {
 	}
 }
 
+// replayed wants the whole life in dir to come to the same states again.
+func replayed(t *testing.T, dir string) {
+	t.Helper()
+	if out, err := igor(t, "replay", dir).CombinedOutput(); err != nil {
+		t.Fatalf("igor replay: %v\n%s", err, out)
+	}
+}
+
 // TestKill kills running agents at random moments, and each time goes on with
 // the same life: the same identity, a verified history, and every checkpoint
 // that was said to be durable.
@@ -201,6 +209,7 @@ func finish(t *testing.T, dir, did string, last ack) {
 	if last.cid != "" {
 		verify(t, dir, did, last.cid)
 	}
+	replayed(t, dir)
 	if _, err := os.Stat(filepath.Join(dir, "damaged")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a kill damaged a checkpoint")
 	}

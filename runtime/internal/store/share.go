@@ -208,3 +208,41 @@ func readCAR(file string, block func([]byte) error) error {
 		}
 	}
 }
+
+// A CheckpointFile is a checkpoint in a folder.
+type CheckpointFile struct {
+	Path       string
+	Tick       uint64
+	Hash, Prev verifier.Hash
+}
+
+// Checkpoints verifies the history in dir and below, and lists its checkpoints in
+// the order of their ticks, each once. It refuses a history in which something is
+// wrong, but not one that is merely not whole.
+func Checkpoints(ctx context.Context, dir string) (*verifier.Report, []CheckpointFile, error) {
+	report, err := check(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	named, err := byTick(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	var files []CheckpointFile
+	for _, f := range named {
+		b, err := os.ReadFile(f.path)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := verifier.Parse(b)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", f.path, err)
+		}
+		hash := verifier.Hash(sha256.Sum256(b))
+		if len(files) > 0 && files[len(files)-1].Hash == hash {
+			continue // a copy of the same checkpoint
+		}
+		files = append(files, CheckpointFile{f.path, f.tick, hash, c.PrevHash})
+	}
+	return report, files, nil
+}

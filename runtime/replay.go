@@ -1,0 +1,496 @@
+package runtime
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/record"
+	"igor.dev/runtime/internal/replay"
+	"igor.dev/runtime/internal/sandbox"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+)
+
+// A ReplayConfig says what to run again.
+type ReplayConfig struct {
+	WASM     []byte
+	Manifest []byte
+	Events   string // the folder of the event log
+
+	From  uint64  // begin with the checkpoint of this tick, 0 = with the birth
+	Until *uint64 // end after this tick, nil = with the newest checkpoint
+
+	// Observe is called with each observation, in order; the intervals are then run
+	// one after the other.
+	Observe func(Observation)
+
+	Log      *slog.Logger // for what the agent writes to standard output and error
+	CacheDir string
+}
+
+// An Observation is one hostcall of a life, or the end of a tick.
+type Observation struct {
+	Tick     uint64 `json:"tick,string"`
+	Hostcall string `json:"hostcall"`
+	Return   int64  `json:"return,string"`
+	Request  string `json:"request,omitempty"` // hexadecimal, the first bytes
+	Result   string `json:"result,omitempty"`
+}
+
+// A ReplayVerdict is what a replay comes to.
+type ReplayVerdict string
+
+// The verdicts of a replay. Only Replayed is green.
+const (
+	Replayed     ReplayVerdict = "replayed"   // every state is what its ticks come to
+	Diverged     ReplayVerdict = "diverged"   // some state is not, or the log is wrong
+	NotReplayed  ReplayVerdict = "incomplete" // nothing differs, but something cannot be re-executed
+	replayFormat               = "igor-replay-report/1"
+)
+
+// ExitCode returns 0, 1 or 3, as verification has it.
+func (v ReplayVerdict) ExitCode() int {
+	switch v {
+	case Replayed:
+		return 0
+	case NotReplayed:
+		return 3
+	}
+	return 1
+}
+
+// A ReplayReport says what running a life again has shown.
+type ReplayReport struct {
+	Format       string          `json:"format"`
+	Verdict      ReplayVerdict   `json:"verdict"`
+	DID          string          `json:"did"`
+	Lineage      string          `json:"lineage"` // the verdict on the checkpoints
+	WASM         string          `json:"wasmHash"`
+	FirstTick    uint64          `json:"firstTick,string"`
+	LastTick     uint64          `json:"lastTick,string"`
+	Intervals    int             `json:"intervals"` // between checkpoints
+	Replayed     int             `json:"replayed"`  // of them
+	Ticks        uint64          `json:"ticks,string"`
+	Observations uint64          `json:"observations,string"`
+	Problems     []ReplayProblem `json:"problems"`
+	Proves       string          `json:"proves"`
+	DoesNotProve string          `json:"doesNotProve"`
+
+	State []byte `json:"-"` // after the last tick, if Until was given
+}
+
+// A ReplayProblem is an interval that is not as recorded, or cannot be run.
+type ReplayProblem struct {
+	Code    string `json:"code"` // divergence, state-divergence, bad-segment, cannot-be-re-executed
+	From    uint64 `json:"fromTick,string"`
+	To      uint64 `json:"toTick,string"`
+	Message string `json:"message"`
+
+	// Of a divergence.
+	Tick     uint64 `json:"tick,string,omitempty"`
+	Hostcall int    `json:"hostcall,omitempty"` // of the tick, from 0
+	Byte     int    `json:"byte,omitempty"`     // the first that differs
+	Recorded string `json:"recorded,omitempty"`
+	Got      string `json:"got,omitempty"`
+}
+
+// The codes of replay problems.
+const (
+	codeDivergence      = "divergence"
+	codeStateDivergence = "state-divergence"
+	codeBadSegment      = "bad-segment"
+	codeMissing         = "cannot-be-re-executed"
+)
+
+// Replay runs the life again whose checkpoints are in dir and below, and compares
+// every state. Its error means that there is no verdict.
+func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, error) {
+	lineage, files, err := store.Checkpoints(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	b, err := embody(c.WASM, c.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	r := &ReplayReport{Format: replayFormat, Lineage: lineage.Verdict().String(), WASM: b.wasmHash.String(), Problems: []ReplayProblem{}}
+	if key, ok := lineage.Key(); ok {
+		r.DID = key.DID()
+	}
+	log, closeLog, err := openReadOnly(c.Events)
+	if err != nil {
+		return nil, err
+	}
+	defer closeLog()
+	program, err := sandbox.Compile(ctx, c.WASM, sandbox.Config{Manifest: b.manifest, Log: c.Log, CacheDir: c.CacheDir})
+	if err != nil {
+		return nil, err
+	}
+	defer program.Close()
+	e := &replay.Engine{Program: program, Manifest: b.manifest, ManHash: b.manHash, Log: log}
+	intervals, err := c.intervals(files)
+	if err != nil {
+		return nil, err
+	}
+	r.Intervals = len(intervals)
+	r.FirstTick, r.LastTick = intervals[0].from, intervals[len(intervals)-1].to
+	c.runAll(ctx, e, b.wasmHash, intervals)
+	for i := range intervals {
+		in := &intervals[i]
+		if err := in.err; err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			r.Problems = append(r.Problems, problemOf(in.from, in.to, err))
+			continue
+		}
+		r.Replayed++
+		r.Ticks += in.result.Ticks
+		r.Observations += in.result.Observations
+		r.State = in.result.State
+	}
+	r.conclude(lineage.Verdict())
+	return r, nil
+}
+
+func (r *ReplayReport) conclude(lineage verifier.Verdict) {
+	r.Verdict = Replayed
+	if lineage != verifier.Verified {
+		r.Verdict = NotReplayed
+	}
+	for _, p := range r.Problems {
+		if p.Code != codeMissing {
+			r.Verdict = Diverged
+			break
+		}
+		r.Verdict = NotReplayed
+	}
+	ticks := fmt.Sprintf("ticks %d to %d", r.FirstTick, r.LastTick)
+	switch r.Verdict {
+	case Replayed:
+		r.Proves = fmt.Sprintf("The program %s, run again from what %s signed as observed, comes to every recorded state in %s, byte for byte, and the budget of every checkpoint is what was recorded as added, spent and paid.", r.WASM, r.DID, ticks)
+	case NotReplayed:
+		r.Proves = fmt.Sprintf("Of %d intervals between checkpoints, %d were run again and come to the recorded states. The others cannot be re-executed: nothing is known of them.", r.Intervals, r.Replayed)
+	default:
+		r.Proves = fmt.Sprintf("Running again does not come to what was recorded in %d of %d intervals between checkpoints.", len(r.Problems), r.Intervals)
+	}
+	r.DoesNotProve = "It does not prove that the world was as the agent observed it, that its time was measured rightly, who holds its key, or that there was no other life. " +
+		"NaN bits of floating-point numbers may differ between processors: a divergence in them alone need not be a wrong life."
+}
+
+// interval is a part of a life between two checkpoints.
+type interval struct {
+	prev, next string // paths; prev is "" before the genesis
+	broken     bool   // the checkpoint before next is not there
+	from, to   uint64
+	until      uint64
+	result     replay.Result
+	err        error
+}
+
+func (c *ReplayConfig) intervals(files []store.CheckpointFile) ([]interval, error) {
+	var all []interval
+	begun := c.From == 0
+	for i, f := range files {
+		in := interval{next: f.Path, to: f.Tick}
+		if i > 0 {
+			in.prev, in.from = files[i-1].Path, files[i-1].Tick+1
+			in.broken = f.Prev != files[i-1].Hash
+		} else {
+			in.broken = !f.Prev.IsZero()
+			in.from = 0
+		}
+		begun = begun || i > 0 && files[i-1].Tick == c.From
+		if !begun {
+			continue
+		}
+		if c.Until != nil && *c.Until < in.to {
+			if *c.Until < in.from {
+				break
+			}
+			in.until, in.to = *c.Until, *c.Until
+			all = append(all, in)
+			break
+		}
+		all = append(all, in)
+	}
+	switch {
+	case !begun:
+		return nil, hint.Wrap(fmt.Errorf("there is no checkpoint of tick %d to begin with, or nothing after it", c.From), "igor ls FOLDER names them")
+	case len(all) == 0:
+		return nil, errors.New("there is nothing to run again")
+	case c.Until != nil && all[len(all)-1].to < *c.Until:
+		return nil, fmt.Errorf("the newest checkpoint is of tick %d, before tick %d", all[len(all)-1].to, *c.Until)
+	}
+	return all, nil
+}
+
+// runAll runs intervals again, as many at a time as there are processors.
+func (c *ReplayConfig) runAll(ctx context.Context, e *replay.Engine, wasm verifier.Hash, intervals []interval) {
+	workers := runtime.GOMAXPROCS(0)
+	if c.Observe != nil {
+		workers = 1
+	}
+	jobs := make(chan *interval)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for in := range jobs {
+				in.result, in.err = c.run(ctx, e, wasm, in)
+			}
+		})
+	}
+	for i := range intervals {
+		jobs <- &intervals[i]
+	}
+	close(jobs)
+	wg.Wait()
+}
+
+func (c *ReplayConfig) run(ctx context.Context, e *replay.Engine, wasm verifier.Hash, in *interval) (replay.Result, error) {
+	if in.broken {
+		return replay.Result{}, fmt.Errorf("%w: the checkpoint before it is not there", replay.ErrMissing)
+	}
+	ri := replay.Interval{Until: in.until}
+	var err error
+	if ri.Next, err = os.ReadFile(in.next); err != nil {
+		return replay.Result{}, err
+	}
+	if in.prev != "" {
+		if ri.Prev, err = os.ReadFile(in.prev); err != nil {
+			return replay.Result{}, err
+		}
+	}
+	next, err := verifier.Parse(ri.Next)
+	if err != nil {
+		return replay.Result{}, err
+	}
+	if next.WASMHash != wasm {
+		return replay.Result{}, fmt.Errorf("%w: it was lived by the program with SHA-256 %s, and this one has %s", replay.ErrMissing, next.WASMHash, wasm)
+	}
+	if c.Observe != nil {
+		ri.Observe = func(r *eventlog.Record) { c.Observe(observation(e.Log, r)) }
+	}
+	return e.Run(ctx, ri)
+}
+
+const shownBytes = 256
+
+func observation(log *eventlog.Log, r *eventlog.Record) Observation {
+	show := func(d eventlog.Data) string {
+		b, err := log.Content(d)
+		if err != nil {
+			return "missing"
+		}
+		return hex.EncodeToString(b[:min(len(b), shownBytes)])
+	}
+	return Observation{r.Tick, r.Kind.String(), r.Return, show(r.Request), show(r.Result)}
+}
+
+func problemOf(from, to uint64, err error) ReplayProblem {
+	p := ReplayProblem{Code: codeBadSegment, From: from, To: to, Message: err.Error()}
+	if d, ok := errors.AsType[*record.Divergence](err); ok {
+		p.Code, p.Tick, p.Hostcall, p.Byte = codeDivergence, d.Tick, d.Call, d.At
+		p.Recorded, p.Got = both(d.Recorded, d.RecordedBytes, d.At), both(d.Got, d.GotBytes, d.At)
+	} else if d, ok := errors.AsType[*replay.StateDivergence](err); ok {
+		p.Code, p.Tick, p.Byte = codeStateDivergence, d.Tick, d.At
+		p.Recorded, p.Got = record.Excerpt(d.Recorded, d.At), record.Excerpt(d.Got, d.At)
+	} else if errors.Is(err, replay.ErrMissing) {
+		p.Code = codeMissing
+	}
+	return p
+}
+
+func both(name string, b []byte, at int) string {
+	if b == nil {
+		return name
+	}
+	return name + " " + record.Excerpt(b, at)
+}
+
+// WriteText writes the report for people, the verdict as the last line.
+func (r *ReplayReport) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "agent   %s\nlineage %s\nreplay  %d of %d intervals, %d ticks, %d observations, ticks %d to %d\n\n",
+		r.DID, r.Lineage, r.Replayed, r.Intervals, r.Ticks, r.Observations, r.FirstTick, r.LastTick)
+	const most = 10
+	for i, p := range r.Problems {
+		if i == most {
+			fmt.Fprintf(&b, "and %d more (--json lists all)\n", len(r.Problems)-most)
+			break
+		}
+		fmt.Fprintf(&b, "%s  ticks %d to %d\n  %s\n", p.Code, p.From, p.To, p.Message)
+	}
+	if len(r.Problems) > 0 {
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "Proves: %s\n%s\n\n", r.Proves, r.DoesNotProve)
+	switch r.Verdict {
+	case Replayed:
+		fmt.Fprintf(&b, "replayed: %s, every state as recorded\n", plural(r.Intervals, "interval"))
+	case NotReplayed:
+		fmt.Fprintf(&b, "incomplete: %d of %s cannot be re-executed, or the lineage is not whole\n", r.Intervals-r.Replayed, plural(r.Intervals, "interval"))
+	default:
+		fmt.Fprintf(&b, "diverged: %s in %s; do not rely on this history\n", plural(len(r.Problems), "problem"), plural(r.Intervals, "interval"))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+// openReadOnly opens an event log to read it. One that is not there has no segments.
+func openReadOnly(dir string) (log *eventlog.Log, closeLog func(), err error) {
+	none := eventlog.New(readOnly{}, readOnly{})
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return none, func() {}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	payloads, err := root.OpenRoot("payloads")
+	if errors.Is(err, fs.ErrNotExist) {
+		return eventlog.New(readOnly{root: root}, readOnly{}), func() { root.Close() }, nil
+	}
+	if err != nil {
+		root.Close()
+		return nil, nil, err
+	}
+	return eventlog.New(readOnly{root: root}, readOnly{root: payloads}), func() { root.Close(); payloads.Close() }, nil
+}
+
+// readOnly is a folder of which files are only read.
+type readOnly struct {
+	wal.Folder
+	root *os.Root
+}
+
+func (d readOnly) Open(name string) (wal.File, error) {
+	if d.root == nil {
+		return nil, fs.ErrNotExist
+	}
+	info, err := d.root.Stat(name) // before it is opened: opening a pipe would wait
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return readFile{f}, nil
+}
+
+type readFile struct{ *os.File }
+
+func (f readFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// ExportEvents copies the sealed segments of the event log in dir, an agent's
+// folder, their payloads and the manifest, into a new folder.
+func ExportEvents(dir, to string) (segments int, err error) {
+	from := filepath.Join(dir, "events")
+	err = store.Build(to, func(root *os.Root) error {
+		names, err := filepath.Glob(filepath.Join(from, "*"+eventlog.Ext))
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(names, cmp.Compare[string])
+		if len(names) == 0 {
+			return fmt.Errorf("%s has no event log", dir)
+		}
+		payloads, err := filepath.Glob(filepath.Join(from, "payloads", "*"))
+		if err != nil {
+			return err
+		}
+		if err := root.Mkdir("payloads", 0o755); err != nil {
+			return err
+		}
+		for _, name := range names {
+			sealed, err := isSealed(name)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			if !sealed {
+				continue // the life goes on in it
+			}
+			segments++
+			if err := copyFile(root, filepath.Base(name), name); err != nil {
+				return err
+			}
+		}
+		for _, name := range payloads {
+			if strings.HasPrefix(filepath.Base(name), ".") {
+				continue
+			}
+			if err := copyFile(root, filepath.Join("payloads", filepath.Base(name)), name); err != nil {
+				return err
+			}
+		}
+		return copyFile(root, "agent.manifest.json", filepath.Join(dir, "agent.manifest.json"))
+	})
+	return segments, err
+}
+
+func isSealed(name string) (bool, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	r := eventlog.NewReader(f)
+	for err == nil {
+		_, err = r.Next()
+	}
+	_, sealed := r.Seal()
+	if tail, ok := errors.AsType[*wal.TailError](err); err == io.EOF || ok && tail.Torn {
+		err = nil
+	}
+	return sealed, err
+}
+
+func copyFile(root *os.Root, name, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err == nil {
+		err = out.Sync()
+	}
+	return errors.Join(err, out.Close())
+}

@@ -1,0 +1,147 @@
+package runtime
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/record"
+	"igor.dev/runtime/internal/replay"
+	"igor.dev/runtime/internal/sandbox"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wasmtest"
+)
+
+// watcher is a counter that looks at the clock in every tick, and keeps it.
+func watcher(extra string) wasmtest.Agent {
+	return wasmtest.Agent{
+		Imports: []wasmtest.Import{wasmtest.ClockNow, wasmtest.LogEmit},
+		Funcs: map[string]wasmtest.Func{
+			// count; store64(8, clock_now())
+			"agent_tick":       {Type: wasmtest.ToI32, Body: wasmtest.Count + "\x41\x08" + wasmtest.Call(0) + "\x37\x03\x00" + extra + wasmtest.I32(1)},
+			"agent_checkpoint": {Type: wasmtest.ToI32, Body: wasmtest.I32(16)},
+		},
+	}
+}
+
+const watching = `{"capabilities": {"clock": {"version": 1}, "log": {"version": 1}}}`
+
+func replayConfig(dir string, b Birth) ReplayConfig {
+	return ReplayConfig{WASM: b.WASM, Manifest: b.Manifest, Events: filepath.Join(dir, "events"), Log: quiet().Log}
+}
+
+// TestReplay runs a life again, and then with a program that does something else:
+// the divergence names the tick, the hostcall and the byte, and shows both sides.
+func TestReplay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(watcher(""))
+	b.Manifest = []byte(watching)
+	if _, err := Start(t.Context(), dir, b, ticks(7, 3)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Replay(t.Context(), dir, replayConfig(dir, b))
+	if err != nil || r.Verdict != Replayed || r.Intervals != 4 || r.Replayed != 4 || r.Ticks != 7 {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+
+	read := func(tick uint64) []byte {
+		b, err := os.ReadFile(filepath.Join(dir, "history", store.FileName(tick)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	log, done, err := openReadOnly(filepath.Join(dir, "events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	run := func(a wasmtest.Agent) error {
+		body, err := embody(a.Bytes(), b.Manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		program, err := sandbox.Compile(t.Context(), a.Bytes(), sandbox.Config{Manifest: body.manifest, Log: quiet().Log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer program.Close()
+		e := replay.Engine{Program: program, Manifest: body.manifest, ManHash: body.manHash, Log: log}
+		_, err = e.Run(t.Context(), replay.Interval{Prev: read(3), Next: read(6)})
+		return err
+	}
+	if err := run(watcher("")); err != nil {
+		t.Error(err)
+	}
+	var state *replay.StateDivergence
+	// memory[1] = 1
+	if err := run(watcher("\x41\x01\x41\x01\x3a\x00\x00")); !errors.As(err, &state) || state.Tick != 6 || state.At != 1 ||
+		len(state.Recorded) != 16 || state.Recorded[1] != 0 || state.Got[1] != 1 {
+		t.Errorf("another state: got %v", err)
+	}
+	var call *record.Divergence
+	if err := run(watcher(wasmtest.Call(0) + wasmtest.Drop)); !errors.As(err, &call) || call.Tick != 4 || call.Call != 1 ||
+		call.Recorded != "tick end" || call.Got != "clock_now" {
+		t.Errorf("a call more: got %v", err)
+	}
+	fewer := watcher("")
+	fewer.Funcs["agent_tick"] = wasmtest.Func{Type: wasmtest.ToI32, Body: wasmtest.Count + wasmtest.I32(1)}
+	if err := run(fewer); !errors.As(err, &call) || call.Recorded != "clock_now" || call.Got != "tick end" {
+		t.Errorf("a call less: got %v", err)
+	}
+	if err := run(watcher(wasmtest.Unreachable)); !errors.As(err, &call) || !strings.Contains(call.Got, "unreachable") {
+		t.Errorf("a trap: got %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "events", eventlog.FileName(4))); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(watcher("")); !errors.Is(err, replay.ErrMissing) {
+		t.Errorf("without a segment: got %v", err)
+	}
+	r, err = Replay(t.Context(), dir, replayConfig(dir, b))
+	if err != nil || r.Verdict != NotReplayed || r.Replayed != 3 || len(r.Problems) != 1 || r.Problems[0].Code != codeMissing {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// TestLivedAgain ends a life between checkpoints as a crash does, and goes on: no
+// tick that was over is lost, and what it observed and cost stays.
+func TestLivedAgain(t *testing.T) {
+	dir, other := filepath.Join(t.TempDir(), "agent"), filepath.Join(t.TempDir(), "other")
+	b := birth(watcher(""))
+	b.Manifest, b.Price, b.Budget = []byte(watching), 1<<40, 1<<50
+	if _, err := Start(t.Context(), dir, b, ticks(9, 4)); err != nil {
+		t.Fatal(err)
+	}
+	want := newest(t, dir, 9)
+	// The state of the folder before the last checkpoint became durable.
+	if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(other, "key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(other, "history", store.FileName(9))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(other, "events", eventlog.FileName(10))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for n := uint64(10); n < 13; n++ { // more crashes, before any checkpoint
+		if _, err := Resume(t.Context(), other, ticks(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if got := newest(t, other, 9); string(got.State) != string(want.State) || got.Budget != want.Budget || got.Signature != want.Signature {
+			t.Fatalf("the checkpoint of tick 9 is another one: %+v, want %+v", got, want)
+		}
+	}
+	r, err := Replay(t.Context(), other, replayConfig(other, b))
+	if err != nil || r.Verdict != Replayed || r.Ticks != 12 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	counts(t, other)
+}
