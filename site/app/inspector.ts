@@ -50,6 +50,18 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
   const pageBack = h("button", { type: "button", class: "quiet", "aria-label": "Earlier bytes" }, "←");
   const pageOn = h("button", { type: "button", class: "quiet", "aria-label": "Later bytes" }, "→");
   const state = h("div", { class: "state" });
+  const panel = h(
+    "div",
+    { class: "panel inspector", hidden: true },
+    h(
+      "div",
+      { class: "which" },
+      h("div", {}, h("label", { for: "row" }, `Checkpoint, 1 to ${life.length.toLocaleString("en")}`), h("div", { class: "row" }, previous, number, next)),
+      h("div", {}, title),
+    ),
+    verdictLine,
+    h("div", { class: "bytes" }, table, h("div", { class: "hex" }, h("div", { class: "pager" }, pagerText, h("span", { class: "row" }, undo, reset, pageBack, pageOn)), grid, state)),
+  );
   const element = h(
     "section",
     { class: "section", "aria-labelledby": "inspector" },
@@ -59,18 +71,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
       { class: "hint" },
       "What every byte means. Change one: click it and type two hexadecimal digits. Your file stays as it is.",
     ),
-    h(
-      "div",
-      { class: "panel inspector" },
-      h(
-        "div",
-        { class: "which" },
-        h("div", {}, h("label", { for: "row" }, `Checkpoint, 1 to ${life.length.toLocaleString("en")}`), h("div", { class: "row" }, previous, number, next)),
-        h("div", {}, title),
-      ),
-      verdictLine,
-      h("div", { class: "bytes" }, table, h("div", { class: "hex" }, h("div", { class: "pager" }, pagerText, h("span", { class: "row" }, undo, reset, pageBack, pageOn)), grid, state)),
-    ),
+    panel,
   );
 
   const fields = () => inspection?.fields ?? [];
@@ -110,6 +111,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
     showTable();
     showHex();
     showState();
+    panel.hidden = false;
   }
 
   function showVerdict(now: Inspection, then: Report): void {

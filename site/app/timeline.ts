@@ -307,7 +307,7 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
   return {
     width,
     height: heightFor(width),
-    padding: [laneHeight, 12, 0, 4],
+    padding: [laneHeight, 26, 0, 4],
     legend: { show: false },
     cursor: { y: false, points: { size: 9 }, drag: { x: true, y: false, dist: 5 } },
     scales: {
