@@ -2,10 +2,13 @@ package kv
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,13 +23,22 @@ func TestEnvelope(t *testing.T) {
 		}
 	}
 	m.Delete([]byte("c"))
-	const want = "igor/kv-state/v1\x00" + "\x02\x00\x00\x00" +
-		"\x01\x00\x00\x00a" + "\x03\x00\x00\x00one" +
-		"\x01\x00\x00\x00b" + "\x00\x00\x00\x00" +
-		"state"
+	page, err := os.ReadFile("../../../docs/spec/abi.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)\n```hex kv\n(.*?)```").FindSubmatch(page)
+	if block == nil {
+		t.Fatal("docs/spec/abi.md has no example of a store")
+	}
+	digits := regexp.MustCompile(`#.*|\s`).ReplaceAll(block[1], nil)
+	want, err := hex.DecodeString(string(digits))
+	if err != nil {
+		t.Fatal(err)
+	}
 	got := m.Append(nil, []byte("state"))
-	if string(got) != want {
-		t.Errorf("got %q, want %q", got, want)
+	if !bytes.Equal(got, want) {
+		t.Errorf("got %x, want %x", got, want)
 	}
 	again, own, err := Parse(got, MaxTotal)
 	if err != nil || string(own) != "state" || again.Len() != 2 || again.Size() != m.Size() {

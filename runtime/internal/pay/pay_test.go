@@ -10,6 +10,7 @@ import (
 	"igor.dev/runtime/internal/pay"
 	"igor.dev/runtime/internal/pay/paytest"
 	signer "igor.dev/runtime/internal/receipt"
+	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
 )
 
@@ -100,6 +101,28 @@ func TestNotAPayment(t *testing.T) {
 	for _, a := range [][]byte{nil, []byte("pay"), append(authorise(t, 1, 1), 0), make([]byte, 145)} {
 		if _, code := e.Pay(t.Context(), &hostcall.Payment{Authorisation: a}); code != hostcall.CodeProcessing {
 			t.Errorf("%x: got %d", a, code)
+		}
+	}
+}
+
+// TestNotACheckpoint checks that an agent cannot have a checkpoint of its own
+// making signed, as the recipient or the memo of a payment.
+func TestNotACheckpoint(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	forged := verifier.Checkpoint{Version: verifier.Version4, Budget: 1 << 40, State: []byte("mine")}
+	copy(forged.AgentPubKey[:], key.Public().(ed25519.PublicKey))
+	message := string(forged.AppendMessage(nil))
+	for _, text := range []string{message, "\x04" + message, message[1:]} {
+		p := &receipt.Payment{Amount: 1, Recipient: text, Memo: text}
+		if err := signer.SignPayment(p, key); err != nil {
+			t.Fatal(err)
+		}
+		signed := p.AppendMessage(nil)
+		if c, err := verifier.Parse(append(signed, p.Signature[:]...)); err == nil {
+			t.Errorf("a payment is a checkpoint of version %d", c.Version)
+		}
+		if ed25519.Verify(forged.AgentPubKey[:], []byte(message), p.Signature[:]) {
+			t.Error("the signature of a payment is one of a checkpoint")
 		}
 	}
 }
