@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -259,5 +261,76 @@ func check(t *testing.T, what string, received map[uint64]int, meant, done, open
 	// The newest may be meant, and not begun.
 	if over := done + open; over != meant && over+1 != meant {
 		t.Errorf("%d %ss were meant, and %d are accounted for", meant, what, over)
+	}
+}
+
+// TestUnresolved has a server that never answers. The agent is told that nobody
+// knows, and an operator who finds out says so.
+func TestUnresolved(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	t.Cleanup(server.Close)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "agent")
+	live := func(args ...string) {
+		t.Helper()
+		p := start(t, append(args, "--pay-at="+server.URL, "--checkpoint-every=100")...)
+		if _, err := p.wait(ack{}); err != nil {
+			t.Fatalf("%v\n%s", err, p.stderr.Bytes())
+		}
+	}
+	effects := func(args ...string) (found []map[string]string) {
+		t.Helper()
+		out, err := igor(t, append([]string{"effects", dir, "--json"}, args...)...).Output()
+		if err == nil {
+			err = json.Unmarshal(out, &found)
+		}
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return found
+	}
+	run := func(want int, args ...string) string {
+		t.Helper()
+		cmd := igor(t, args...)
+		out, _ := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != want {
+			t.Fatalf("%q: exit code %d, want %d\n%s", args, got, want, out)
+		}
+		return string(out)
+	}
+	live("run", actor(t, u, "unsafe"), "--dir", dir, "--budget=1", "--price=0", "--ticks=8")
+	open := effects()
+	if len(open) != 4 || open[0]["kind"] != "http" || open[0]["tick"] != "2" || open[1]["kind"] != "payment" || open[1]["heldMicrocents"] != "1" ||
+		!strings.Contains(open[0]["request"], u.Host) || !strings.Contains(open[1]["request"], "shop") {
+		t.Fatalf("got %v", open)
+	}
+	if a := actsOf(t, dir); a.postsOpen != 2 || a.paidOpen != 2 || a.last != -7 || a.budget != 999_998 {
+		t.Errorf("got %+v", a)
+	}
+	if out := run(0, "effects", dir); strings.Count(out, "unresolved") != 4 || !strings.Contains(out, "holds 0.000001") {
+		t.Errorf("got\n%s", out)
+	}
+	run(0, "effects", "confirm", dir, open[0]["id"][:16], "--note", "seen in the server's log")
+	run(0, "effects", "compensate", dir, open[1]["id"], "--note", "the shop never had it")
+	run(0, "effects", "confirm", dir, open[3]["id"])
+	run(1, "effects", "confirm", dir, open[1]["id"])
+	run(1, "effects", "confirm", dir, "ffffffff"+open[1]["id"])
+	run(2, "effects", "confirm", dir)
+	if left := effects(); len(left) != 1 || left[0]["id"] != open[2]["id"] {
+		t.Errorf("left are %v", left)
+	}
+	for range 2 { // the hold goes back once
+		live("resume", dir, "--ticks=1")
+		if a := actsOf(t, dir); a.budget != 999_999 {
+			t.Errorf("the budget is %d after one of two payments was compensated", a.budget)
+		}
+	}
+	replayed(t, dir)
+	out := run(0, "receipts", dir)
+	if !strings.Contains(out, "4 executions, 0 payments; added 1.000001, cost 0.000000, paid 0.000002, left 0.999999") || !strings.HasSuffix(out, "verified: 0 problems in 4 receipts\n") {
+		t.Errorf("got\n%s", out)
 	}
 }

@@ -23,6 +23,7 @@ type liveFlags struct {
 	config       runtime.Config
 	tickInterval time.Duration
 	cacheDir     string
+	nodeKey      string
 	logFormat    string
 	quiet        bool
 }
@@ -35,6 +36,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after this many ticks (default: no limit)")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
 	flags.StringVar(&f.config.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
+	flags.StringVar(&f.nodeKey, "node-key", "", "`file` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json, on standard error")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")
@@ -61,6 +63,19 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 		c.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), options))
 	default:
 		return c, fmt.Errorf("--log-format is %q, and can be text or json", f.logFormat)
+	}
+	if f.nodeKey == "" {
+		if dir, err := os.UserConfigDir(); err == nil {
+			f.nodeKey = filepath.Join(dir, "igor", "node.key")
+		}
+	}
+	if f.nodeKey == "" {
+		c.Log.Warn("no receipts are given: the user has no configuration folder, and there is no --node-key")
+	} else {
+		var err error
+		if c.NodeKey, err = runtime.NodeKey(f.nodeKey); err != nil {
+			return c, failed(plain(err))
+		}
 	}
 	c.CacheDir = f.cacheDir
 	if !cmd.Flags().Changed("cache-dir") {

@@ -60,6 +60,8 @@ is a chain of signed checkpoints that anybody can verify.`,
 		inspectCommand(&code),
 		historyCommand(),
 		replayCommand(&code),
+		effectsCommand(),
+		receiptsCommand(&code),
 		siteCommand(),
 	)
 	cmd, err := root.ExecuteContextC(ctx)

@@ -31,7 +31,9 @@ func igor(t *testing.T, args ...string) *exec.Cmd {
 	if err := os.Symlink(self, link); err != nil && !errors.Is(err, fs.ErrExist) {
 		t.Fatal(err)
 	}
-	return exec.Command(link, args...)
+	cmd := exec.Command(link, args...)
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(filepath.Dir(link), "config"))
+	return cmd
 }
 
 // An ack is a checkpoint that igor said is durable.

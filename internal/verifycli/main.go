@@ -45,7 +45,7 @@ type invocation struct {
 var formats = []string{"text", "json", "github", "junit", "sarif", "svg"}
 
 // Main runs the program called name with args and returns its exit code.
-// "inspect" as the first argument inspects one checkpoint.
+// "inspect" as the first argument inspects one checkpoint, "receipts" checks receipts.
 func Main(name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// A closed pipe is an error to report, with the exit code of errors.
 	signal.Ignore(syscall.SIGPIPE)
@@ -79,6 +79,9 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 	if len(args) > 0 && args[0] == "inspect" {
 		return in.inspect(args[1:], out)
 	}
+	if len(args) > 0 && args[0] == "receipts" {
+		return in.receipts(args[1:], out)
+	}
 	if err := in.parse(args); err != nil {
 		return 0, err
 	}
@@ -94,6 +97,7 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 
 const usage = `usage: %[1]s [--did DID] [--head CID] [--format FORMAT] PATH...
        %[1]s inspect FILE
+       %[1]s receipts [--did DID] [--format text|json] PATH...
        %[1]s --version
 
 Says whether the checkpoints at the PATHs are one whole, untampered life of an
@@ -106,7 +110,8 @@ are one history; their order and names do not matter.
                    one you know shows that the history was not cut before it
   --format FORMAT  %[2]s
 
-inspect prints one checkpoint field by field.
+inspect prints one checkpoint field by field. receipts checks what nodes and the
+agent signed for; a PATH is an agent's folder, its file receipts, or checkpoints.
 
 exit codes: 0 verified, 1 invalid, 3 incomplete (nothing is wrong, but something
 is missing), 2 no verdict (wrong usage, or something could not be read)

@@ -20,6 +20,7 @@ type Recovery struct {
 	// Newest is the newest checkpoint, nil if there is none yet.
 	Newest []byte
 	Hash   verifier.Hash // of Newest
+	Tick   uint64        // of Newest
 
 	// Before is the checkpoint before it, nil if it is the genesis.
 	Before []byte
@@ -98,7 +99,7 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 		return r, hint.Wrap(fmt.Errorf("%s does not hold the genesis", s.historyPath(FileName(ticks[0]))), "give each file of the history its name back")
 	}
 	r.First, r.FirstTick = sha256.Sum256(first), ticks[0]
-	r.Newest, r.Hash = newest, finding.ContentHash
+	r.Newest, r.Hash, r.Tick = newest, finding.ContentHash, finding.TickNumber
 	s.head, s.recovered = r.Hash, true
 	return r, nil
 }

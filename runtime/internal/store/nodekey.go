@@ -1,0 +1,72 @@
+package store
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"igor.dev/runtime/internal/hint"
+)
+
+// NodeKey reads a node's private key. If there is none at path it makes one, with
+// mode 0600; it never replaces one.
+func NodeKey(path string) (ed25519.PrivateKey, error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	name := filepath.Base(path)
+	info, err := root.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeNodeKey(root, name); err != nil {
+			return nil, err
+		}
+		info, err = root.Stat(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, hint.Wrap(fmt.Errorf("%s can be read by others (mode %04o)", path, info.Mode().Perm()), "if nobody did: chmod 600 %s", path)
+	}
+	b, err := readRegular(root, name, maxKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	key, err := parseKey(b)
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("%s is no node's key: %w", path, err), "put the node's key back, or name another file with --node-key")
+	}
+	return key, nil
+}
+
+// makeNodeKey makes a key under a name of its own and links it, so that of several
+// processes one makes it, and all read the same.
+func makeNodeKey(root *os.Root, name string) error {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	b, err := EncodeKey(key)
+	if err != nil {
+		return err
+	}
+	next := fmt.Sprintf(".%s.%d", name, os.Getpid())
+	if err := writeFile(root, next, b, 0o600); err != nil {
+		return err
+	}
+	err = root.Link(next, name)
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return errors.Join(err, root.Remove(next), syncDir(root, "."))
+}
