@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -447,6 +449,33 @@ func TestHTTPRules(t *testing.T) {
 		}
 		if got := (hostcallCase{}).result(t, in); got != int64(tt.code) || (len(s.seen) > 0) != (tt.code == 200) {
 			t.Errorf("%q: got %d, and the host saw %q; want %d", all, got, s.seen, tt.code)
+		}
+	}
+}
+
+// TestForbiddenHeaders checks each header that docs/spec/abi.md keeps from an agent.
+func TestForbiddenHeaders(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/spec/abi.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(page), "The agent cannot set ")
+	list, _, _ = strings.Cut(list, ": of a side effect")
+	names := regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(list, -1)
+	if len(names) != 15 {
+		t.Fatalf("docs/spec/abi.md names %d headers: %q", len(names), list)
+	}
+	for _, name := range names {
+		s := newSetup()
+		line := name[1] + ": x"
+		in := s.start(t, wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.HTTPRequest}, Data: data + line, Funcs: map[string]wasmtest.Func{
+			"agent_tick": {Type: wasmtest.ToI32, Body: hostcalls[7].body([]int64{at, 3, where("https"), 24, int64(at + len(data)), int64(len(line)), at, 0, buffer, 100}) + wasmtest.I32(0)},
+		}}, everything)
+		if _, err := in.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := hostcalls[7].result(t, in); got != hostcall.CodeNotAllowed || len(s.seen) > 0 {
+			t.Errorf("%s: got %d, and the host saw %q", name[1], got, s.seen)
 		}
 	}
 }

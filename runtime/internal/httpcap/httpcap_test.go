@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -203,6 +204,29 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
+// TestTLS checks that https is checked against the roots, and never left.
+func TestTLS(t *testing.T) {
+	plain := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("left https") })
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/down" {
+			http.Redirect(w, r, plain, http.StatusFound)
+		}
+	}))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of the client that does not trust it
+	defer secure.Close()
+	c := client(t, "", plain, secure.URL)
+	if _, code := c.Do(t.Context(), get(secure.URL)); code != hostcall.CodeFailed {
+		t.Errorf("a certificate that nobody trusts: got %d", code)
+	}
+	c.transport.TLSClientConfig = secure.Client().Transport.(*http.Transport).TLSClientConfig
+	if _, code := c.Do(t.Context(), get(secure.URL)); code != 200 {
+		t.Errorf("got %d", code)
+	}
+	if _, code := c.Do(t.Context(), get(secure.URL+"/down")); code != hostcall.CodeNotAllowed {
+		t.Errorf("from https to http: got %d", code)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -268,8 +292,8 @@ func TestSentOnce(t *testing.T) {
 	})
 	c := client(t, "", u)
 	for i, path := range []string{"/", "/die", "/", "/die"} {
-		_, code := c.Do(t.Context(), &hostcall.HTTPRequest{Method: "POST", URL: u + path, Body: []byte("once"),
-			Extra: http.Header{"Idempotency-Key": {"k"}}})
+		// Without a body, which net/http could not send again.
+		_, code := c.Do(t.Context(), &hostcall.HTTPRequest{Method: "POST", URL: u + path, Extra: http.Header{"Idempotency-Key": {"k"}}})
 		if want := map[string]int32{"/": 200, "/die": hostcall.CodeFailed}[path]; code != want || served.Load() != int32(i+1) {
 			t.Errorf("request %d to %s: got %d, and %d were served", i, path, code, served.Load())
 		}
