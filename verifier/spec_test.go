@@ -2,7 +2,6 @@ package verifier_test
 
 import (
 	"bytes"
-	"encoding/hex"
 	"os"
 	"strings"
 	"testing"
@@ -11,34 +10,12 @@ import (
 	"igor.dev/verifier"
 )
 
-// block returns the code block of a page of docs/spec that has the info string.
-func block(t *testing.T, page, info string) string {
-	t.Helper()
-	text, err := os.ReadFile("../docs/spec/" + page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(text), "\n```"+info+"\n")
-	body, _, ok2 := strings.Cut(rest, "```")
-	if !ok || !ok2 {
-		t.Fatalf("%s has no block %q", page, info)
-	}
-	return body
-}
-
-func hexBlock(t *testing.T, page, info string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.Join(strings.Fields(block(t, page, info)), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+const spec = "../docs/spec"
 
 // TestSpecExamples holds the pages to what the code does.
 func TestSpecExamples(t *testing.T) {
-	genesis := hexBlock(t, "checkpoint.md", "hex genesis")
-	successor := hexBlock(t, "lineage.md", "hex successor")
+	genesis := testkit.SpecBytes(t, spec, "checkpoint.md", "hex genesis")
+	successor := testkit.SpecBytes(t, spec, "lineage.md", "hex successor")
 	page, err := os.ReadFile("../docs/spec/checkpoint.md")
 	if err != nil {
 		t.Fatal(err)
@@ -63,12 +40,12 @@ func TestSpecExamples(t *testing.T) {
 		}
 	}
 	got := reportJSON(t, verifier.Link(&pile, verifier.Pins{}))
-	if want := block(t, "lineage.md", "json report"); got != want {
+	if want := testkit.SpecBlock(t, spec, "lineage.md", "json report"); got != want {
 		t.Errorf("the example's report is\n%s\nlineage.md has\n%s", got, want)
 	}
 
 	car := testkit.CAR(successor, genesis, successor)
-	if want := hexBlock(t, "car.md", "hex car"); !bytes.Equal(car, want) {
+	if want := testkit.SpecBytes(t, spec, "car.md", "hex car"); !bytes.Equal(car, want) {
 		t.Errorf("the example's CAR is\n%x\ncar.md has\n%x", car, want)
 	}
 	if blocks, err := readCAR(car, len(car)); err != nil || len(blocks) != 2 {

@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
-	"encoding/hex"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -54,26 +52,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// hexBlock returns the bytes of a fenced block of a spec page.
-func hexBlock(t *testing.T, page, name string) []byte {
-	t.Helper()
-	text, err := os.ReadFile("../../docs/spec/" + page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := regexp.MustCompile("(?s)```hex " + name + "\n(.*?)```").FindSubmatch(text)
-	if m == nil {
-		t.Fatalf("%s has no block %q", page, name)
-	}
-	b, err := hex.DecodeString(strings.Join(strings.Fields(string(m[1])), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func TestSpecExample(t *testing.T) {
-	want := hexBlock(t, "checkpoint.md", "genesis")
+	want := SpecBytes(t, "../../docs/spec", "checkpoint.md", "hex genesis")
 	var seed [32]byte
 	for i := range seed {
 		seed[i] = byte(i)
@@ -86,7 +66,7 @@ func TestSpecExample(t *testing.T) {
 	}
 	f.Budget, f.Tick, f.State = 999995, 9, []byte("world")
 	successor := a.After(genesis, f)
-	if want := hexBlock(t, "lineage.md", "successor"); !bytes.Equal(successor, want) {
+	if want := SpecBytes(t, "../../docs/spec", "lineage.md", "hex successor"); !bytes.Equal(successor, want) {
 		t.Errorf("successor is\n%x, the spec says\n%x", successor, want)
 	}
 	if got, want := a.DID(), "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd"; got != want {
@@ -95,7 +75,7 @@ func TestSpecExample(t *testing.T) {
 	if got, want := CID(genesis), "bafkreiaoktvrl5vklimutb5ytn4yu7sdnypoxjorc7u2ylhoeiu2cdblbu"; got != want {
 		t.Errorf("CID is %s, the spec says %s", got, want)
 	}
-	if got, want := CAR(successor, genesis, successor), hexBlock(t, "car.md", "car"); !bytes.Equal(got, want) {
+	if got, want := CAR(successor, genesis, successor), SpecBytes(t, "../../docs/spec", "car.md", "hex car"); !bytes.Equal(got, want) {
 		t.Errorf("CAR is\n%x, the spec says\n%x", got, want)
 	}
 }

@@ -11,11 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"igor.dev/internal/testkit"
 	"igor.dev/verifier"
 )
 
@@ -207,30 +207,16 @@ func key(first byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(seed)
 }
 
-func block(t *testing.T, page, info string) []byte {
-	t.Helper()
-	text, err := os.ReadFile("../../docs/spec/" + page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(text), "\n```"+info+"\n")
-	body, _, ok2 := strings.Cut(rest, "```")
-	if !ok || !ok2 {
-		t.Fatalf("%s has no block %q", page, info)
-	}
-	return unhex(t, strings.Join(strings.Fields(regexp.MustCompile(`#.*`).ReplaceAllString(body, "")), ""))
-}
-
 // example has the receipts of docs/spec/receipts.md, which is about the
 // checkpoints of checkpoint.md and lineage.md and the effect of journal.md.
 func example(t *testing.T) (e *Execution, p *Payment, prev, next verifier.Finding) {
 	t.Helper()
-	prev, next = verifier.Examine(block(t, "checkpoint.md", "hex genesis")), verifier.Examine(block(t, "lineage.md", "hex successor"))
+	prev, next = verifier.Examine(testkit.SpecBytes(t, "../../docs/spec", "checkpoint.md", "hex genesis")), verifier.Examine(testkit.SpecBytes(t, "../../docs/spec", "lineage.md", "hex successor"))
 	node, agent := key(0x20), key(0)
 	e = &Execution{Agent: next.AgentPubKey, Node: verifier.PublicKey(node.Public().(ed25519.PublicKey)), Prev: prev.ContentHash, Checkpoint: next.ContentHash,
 		Tick: 9, Ticks: 5, Elapsed: 5_000_000, Price: next.PricePerSecond, Cost: 5, Budget: next.Budget, Time: 1_700_000_000_000_000_000}
 	copy(e.Signature[:], ed25519.Sign(node, e.AppendMessage(nil)))
-	p = &Payment{Payer: next.AgentPubKey, Nonce: PaymentNonce([32]byte(block(t, "journal.md", "hex id"))), Amount: 2500,
+	p = &Payment{Payer: next.AgentPubKey, Nonce: PaymentNonce([32]byte(testkit.SpecBytes(t, "../../docs/spec", "journal.md", "hex id"))), Amount: 2500,
 		Time: 1_700_000_000_000_000_000, Recipient: "bob", Memo: "order 7"}
 	copy(p.Signature[:], ed25519.Sign(agent, p.AppendMessage(nil)))
 	return e, p, prev, next
@@ -239,10 +225,10 @@ func example(t *testing.T) (e *Execution, p *Payment, prev, next verifier.Findin
 // TestSpecExample holds the page to what the code does.
 func TestSpecExample(t *testing.T) {
 	e, p, prev, next := example(t)
-	if got, want := e.Append(nil), block(t, "receipts.md", "hex execution"); !bytes.Equal(got, want) {
+	if got, want := e.Append(nil), testkit.SpecBytes(t, "../../docs/spec", "receipts.md", "hex execution"); !bytes.Equal(got, want) {
 		t.Errorf("the example's receipt is\n%x\nreceipts.md has\n%x", got, want)
 	}
-	if got, want := p.Append(nil), block(t, "receipts.md", "hex payment"); !bytes.Equal(got, want) {
+	if got, want := p.Append(nil), testkit.SpecBytes(t, "../../docs/spec", "receipts.md", "hex payment"); !bytes.Equal(got, want) {
 		t.Errorf("the example's payment is\n%x\nreceipts.md has\n%x", got, want)
 	}
 	var c Checker

@@ -4,18 +4,17 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"igor.dev/internal/testkit"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/runtime/internal/wal/waltest"
 	"igor.dev/verifier"
@@ -555,30 +554,11 @@ func drain(r *Reader) (n int) {
 	}
 }
 
-func hexBlock(t *testing.T, page, info string) []byte {
-	t.Helper()
-	text, err := os.ReadFile("../../../docs/spec/" + page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(text), "\n```"+info+"\n")
-	body, _, ok2 := strings.Cut(rest, "```")
-	if !ok || !ok2 {
-		t.Fatalf("%s has no block %q", page, info)
-	}
-	body = regexp.MustCompile(`#.*`).ReplaceAllString(body, "")
-	b, err := hex.DecodeString(strings.Join(strings.Fields(body), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // example is the segment of docs/spec/eventlog.md: the checkpoints are those of
 // checkpoint.md and lineage.md.
 func example(t *testing.T) (f folders, prev, next *verifier.Finding) {
 	t.Helper()
-	a, b := verifier.Examine(hexBlock(t, "checkpoint.md", "hex genesis")), verifier.Examine(hexBlock(t, "lineage.md", "hex successor"))
+	a, b := verifier.Examine(testkit.SpecBytes(t, "../../../docs/spec", "checkpoint.md", "hex genesis")), verifier.Examine(testkit.SpecBytes(t, "../../../docs/spec", "lineage.md", "hex successor"))
 	records := []Record{{Kind: ClockNow, Tick: 5, Return: 1_700_000_000_000_000_000}}
 	for tick := uint64(5); tick <= 9; tick++ {
 		records = append(records, Record{Kind: TickEnd, Tick: tick, Elapsed: 1_000_000, Cost: 1})
@@ -595,7 +575,7 @@ func example(t *testing.T) (f folders, prev, next *verifier.Finding) {
 func TestSpecExample(t *testing.T) {
 	f, prev, next := example(t)
 	got := f.segments.Get(FileName(5))
-	want := hexBlock(t, "eventlog.md", "hex segment")
+	want := testkit.SpecBytes(t, "../../../docs/spec", "eventlog.md", "hex segment")
 	if !bytes.Equal(got, want) {
 		t.Errorf("the example is\n%x\neventlog.md has\n%x", got, want)
 	}

@@ -3,17 +3,15 @@ package journal
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"igor.dev/internal/testkit"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/runtime/internal/wal/waltest"
 	"igor.dev/verifier"
@@ -400,30 +398,11 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func hexBlock(t *testing.T, page, info string) []byte {
-	t.Helper()
-	text, err := os.ReadFile("../../../docs/spec/" + page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(text), "\n```"+info+"\n")
-	body, _, ok2 := strings.Cut(rest, "```")
-	if !ok || !ok2 {
-		t.Fatalf("%s has no block %q", page, info)
-	}
-	body = regexp.MustCompile(`#.*`).ReplaceAllString(body, "")
-	b, err := hex.DecodeString(strings.Join(strings.Fields(body), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // TestSpecExample holds the page to what the code does.
 func TestSpecExample(t *testing.T) {
 	var example Life
 	example.Agent = exampleKey()
-	example.Genesis = verifier.Hash(hexBlock(t, "journal.md", "hex genesis"))
+	example.Genesis = verifier.Hash(testkit.SpecBytes(t, "../../../docs/spec", "journal.md", "hex genesis"))
 	d := waltest.New()
 	if err := Create(d, example, Base{4, example.Genesis}); err != nil {
 		t.Fatal(err)
@@ -439,10 +418,10 @@ func TestSpecExample(t *testing.T) {
 	if err := j.End(id, 2500, []byte("paid")); err != nil {
 		t.Fatal(err)
 	}
-	if want := hexBlock(t, "journal.md", "hex id"); !bytes.Equal(id[:], want) {
+	if want := testkit.SpecBytes(t, "../../../docs/spec", "journal.md", "hex id"); !bytes.Equal(id[:], want) {
 		t.Errorf("the example's id is %v, journal.md has %x", id, want)
 	}
-	if want, got := hexBlock(t, "journal.md", "hex journal"), d.Get(Name); !bytes.Equal(got, want) {
+	if want, got := testkit.SpecBytes(t, "../../../docs/spec", "journal.md", "hex journal"), d.Get(Name); !bytes.Equal(got, want) {
 		t.Errorf("the example's journal is\n%x\njournal.md has\n%x", got, want)
 	}
 }
