@@ -108,6 +108,7 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	l.account = account{budget: c.Budget, price: c.PricePerSecond}
 	l.tick, l.saved, l.head, l.state = c.TickNumber, c.TickNumber, found.Hash, c.State
 	l.before = journal.Base{Tick: c.TickNumber, Hash: found.Hash}
+	l.newest, l.older = found.Newest, found.Before
 	l.result.Tick, l.result.Head, l.result.Budget = c.TickNumber, found.Hash, c.Budget
 	if err := l.openLog(s, &found); err != nil {
 		return err

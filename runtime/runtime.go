@@ -66,6 +66,8 @@ type Config struct {
 	// NodeKey signs a receipt for each checkpoint, nil = none is given.
 	NodeKey ed25519.PrivateKey
 
+	Replay ReplayPolicy // when this run runs its own ticks again
+
 	TickLimit time.Duration // for one call into the agent, 0 = 15 s
 	CacheDir  string        // for compiled code, "" = none is kept
 }
@@ -76,6 +78,38 @@ type Every struct {
 	Ticks uint64
 	Time  time.Duration
 }
+
+// A ReplayPolicy says when a run runs its own ticks again, and what it does if
+// they come to another state than the one that is in the history.
+type ReplayPolicy struct {
+	Mode         ReplayMode
+	Interval     time.Duration // of ReplayPeriodic; 0 = DefaultReplayInterval
+	OnDivergence OnDivergence
+}
+
+// A ReplayMode says what is run again.
+type ReplayMode string
+
+// The modes.
+const (
+	ReplayOff      ReplayMode = "off"
+	ReplayPeriodic ReplayMode = "periodic"  // the newest ticks, once in each interval
+	ReplayOnResume ReplayMode = "on-resume" // the ticks before the newest checkpoint
+	ReplayFull     ReplayMode = "full"      // every tick
+)
+
+// DefaultReplayInterval is how often ReplayPeriodic runs ticks again.
+const DefaultReplayInterval = 10 * time.Minute
+
+// OnDivergence says what a run does about a divergence.
+type OnDivergence string
+
+// What can be done.
+const (
+	DivergenceLog       OnDivergence = "log"       // and go on
+	DivergencePause     OnDivergence = "pause"     // end the run with an error
+	DivergenceIntensify OnDivergence = "intensify" // log, and run every tick again from then on
+)
 
 // A Reason says why a run ended without an error.
 type Reason string
@@ -300,16 +334,26 @@ type life struct {
 	sealed   verifier.Hash    // the checkpoint that was made after it, and is lost
 	releases []journal.Effect // compensated: what they held may have to go back
 	wentLive bool
+
+	newest   []byte // checkpoint
+	older    []byte // the one before it, while resuming
+	replayed time.Time
 }
 
 // run lives until there is a reason to stop.
 func (l *life) run(ctx context.Context) (_ Result, err error) {
 	defer l.close() // before the program is
-	l.savedTime = time.Now()
+	l.savedTime, l.replayed = time.Now(), time.Now()
 	if l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, true); err != nil {
 		return l.result, l.explain(err)
 	}
 	l.state = nil
+	if l.Replay.Mode == ReplayOnResume || l.Replay.Mode == ReplayFull {
+		if err := l.replay(ctx, l.older, l.newest); err != nil {
+			return l.result, err
+		}
+	}
+	l.older = nil
 	reason, err := l.live(ctx)
 	if err != nil {
 		return l.result, l.explain(err)
@@ -503,10 +547,13 @@ func (l *life) checkpoint(ctx context.Context) error {
 	if err := l.giveReceipt(prev, totals); err != nil {
 		return err
 	}
-	if born {
-		return l.world.Journal.Compact(before)
+	if !born {
+		return nil
 	}
-	return nil
+	if err := l.world.Journal.Compact(before); err != nil {
+		return err
+	}
+	return l.replayNewest(ctx, next)
 }
 
 // commit makes a checkpoint durable, after all that has to be there with it.

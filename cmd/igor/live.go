@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,12 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after this many ticks (default: no limit)")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
 	flags.StringVar(&f.config.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
+	f.config.Replay = runtime.ReplayPolicy{Mode: runtime.ReplayOff, Interval: runtime.DefaultReplayInterval, OnDivergence: runtime.DivergenceLog}
+	flags.Var(&choice[runtime.ReplayMode]{&f.config.Replay.Mode, []runtime.ReplayMode{runtime.ReplayOff, runtime.ReplayPeriodic, runtime.ReplayOnResume, runtime.ReplayFull}},
+		"replay-mode", "`MODE`: run the agent's own ticks again and compare: off, periodic, on-resume or full")
+	flags.DurationVar(&f.config.Replay.Interval, "verify-interval", f.config.Replay.Interval, "how often --replay-mode periodic does")
+	flags.Var(&choice[runtime.OnDivergence]{&f.config.Replay.OnDivergence, []runtime.OnDivergence{runtime.DivergenceLog, runtime.DivergencePause, runtime.DivergenceIntensify}},
+		"on-divergence", "`WHAT` to do if they differ: log, pause or intensify")
 	flags.StringVar(&f.nodeKey, "node-key", "", "`file` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json, on standard error")
@@ -51,6 +58,9 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 			return c, errors.New("--tick-interval is negative")
 		}
 		c.TickInterval = f.tickInterval
+	}
+	if f.config.Replay.Interval <= 0 {
+		return c, errors.New("--verify-interval has to be more than 0")
 	}
 	options := &slog.HandlerOptions{}
 	if f.quiet {
@@ -120,6 +130,29 @@ func (e *everyFlag) Set(s string) error {
 		return nil
 	}
 	return errors.New("want a number of ticks, such as 10, or a time, such as 5s")
+}
+
+// A choice reads one of several words.
+type choice[T ~string] struct {
+	value *T
+	words []T
+}
+
+func (c *choice[T]) String() string {
+	if c.value == nil {
+		return ""
+	}
+	return string(*c.value)
+}
+
+func (*choice[T]) Type() string { return "word" }
+
+func (c *choice[T]) Set(s string) error {
+	if !slices.Contains(c.words, T(s)) {
+		return fmt.Errorf("want one of %q", c.words)
+	}
+	*c.value = T(s)
+	return nil
 }
 
 // An amountFlag reads an amount of currency units.
