@@ -41,14 +41,19 @@ declare global {
   }
 }
 
-// Every state has a shape of its own: a disc, a broken ring, an octagon, a
-// triangle, and a ring that turns.
+// The shapes are those of site/pages/layout.html, which a test holds against these: a
+// disc with a check mark, a triangle with an exclamation mark, an octagon with a cross,
+// a square with a question mark. A ring that turns is the badge's alone.
 const shapes: Record<State, string> = {
-  verified: `<path class="shape" d="M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z"/><path class="mark" d="m7.8 12.3 2.9 2.9 5.5-6"/>`,
-  incomplete: `<path d="M12 3a9 9 0 0 1 9 9M18.4 18.4A9 9 0 0 1 3.5 15M3.2 10.2A9 9 0 0 1 6.6 4.8M12 8v5m0 3.2v.1"/>`,
-  invalid: `<path class="shape" d="M8.3 3h7.4L21 8.3v7.4L15.7 21H8.3L3 15.7V8.3z"/><path class="mark" d="m8.8 8.8 6.4 6.4m0-6.4-6.4 6.4"/>`,
-  error: `<path class="open" d="M12 3.5 21.5 20h-19z"/><path d="M12 10v4.5m0 2.4v.1"/>`,
-  loading: `<path class="ring" d="M12 3a9 9 0 1 1-9 9"/>`,
+  verified:
+    `<circle cx="12" cy="12" r="11.5" fill="currentColor"/><path class="cut" d="M6.6 12.6l3.7 3.6 7.1-8" fill="none" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/>`,
+  incomplete:
+    `<path d="M12 1.2 23.4 21.8H.6z" fill="currentColor" stroke="currentColor" stroke-width="1" stroke-linejoin="round"/><path class="cut" d="M12 8.2v6.6M12 17.6v1.9" fill="none" stroke-width="2.5" stroke-linecap="butt"/>`,
+  invalid:
+    `<path d="M7.2.6h9.6l6.6 6.6v9.6l-6.6 6.6H7.2L.6 16.8V7.2z" fill="currentColor"/><path class="cut" d="M7.8 7.8l8.4 8.4M16.2 7.8l-8.4 8.4" fill="none" stroke-width="2.6" stroke-linecap="round"/>`,
+  error:
+    `<rect x="1.5" y="1.5" width="21" height="21" rx="3" fill="none" stroke="currentColor" stroke-width="2.4"/><path d="M8.8 9.4a3.2 3.2 0 1 1 4.9 2.7c-1.1.7-1.7 1.3-1.7 2.6M12 17.4v.2" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round"/>`,
+  loading: `<path class="ring" d="M12 2a10 10 0 1 1-10 10" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round"/>`,
 };
 
 function icon(state: State): string {

@@ -36,10 +36,7 @@ button { font: inherit; color: inherit; cursor: pointer; }
 .badge[aria-disabled=true] { cursor: default; }
 .holder { display: flex; }
 .icon { flex: none; width: 1.35em; height: 1.35em; color: var(--state); }
-.icon path { fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
-.icon .shape { fill: currentColor; }
-.icon .mark { stroke: var(--background); }
-.icon .open { fill: none; }
+.icon .cut { stroke: var(--background); }
 .state { color: var(--state); font-weight: 700; }
 .identity { color: var(--muted); font-weight: 400; }
 .identity:empty { display: none; }

@@ -79,6 +79,27 @@ for (const colorScheme of ["light", "dark"]) {
   }
 }
 
+test("badge and pages have the same shapes", async (t) => {
+  const server = await serve(t, { ...site, "/npm/": `${dist}/npm`, "/vectors/": "testdata/vectors" });
+  const page = await visit(t, server.url);
+  const shapes = await page.evaluate(async () => {
+    const { IgorLineageElement } = await import("/npm/element.js");
+    customElements.define("igor-lineage", IgorLineageElement);
+    const histories = { verified: "car-good", incomplete: "car-gap", invalid: "car-bad-signature-middle", error: "car-refused-flipped-bit" };
+    const shapes = {};
+    for (const [state, vector] of Object.entries(histories)) {
+      const badge = new IgorLineageElement();
+      badge.src = `/vectors/${vector}/history.car`;
+      document.body.append(badge);
+      while (badge.state === "loading") await new Promise((resolve) => setTimeout(resolve, 10));
+      if (badge.state !== state) throw new Error(`${vector}: ${badge.state}`);
+      shapes[state] = [badge.shadowRoot.querySelector("svg").innerHTML, document.getElementById(`mark-${state}`).innerHTML];
+    }
+    return shapes;
+  });
+  for (const [state, [badge, page]] of Object.entries(shapes)) assert.equal(badge, page, state);
+});
+
 test("a dropped folder has the report and the badge that igor-verify writes", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url);
