@@ -550,18 +550,10 @@ func TestNoParts(t *testing.T) {
 	}
 }
 
-// loop repeats body n times; a counter is at address 16.
-func loop(n int32, body string) string {
-	count := wasmtest.I32(16) + "\x28\x02\x00"                                     // i32.load
-	next := wasmtest.StoreI32(16, count+wasmtest.I32(1)+"\x6a")                    // +1
-	return "\x03\x40" + body + next + count + wasmtest.I32(n) + "\x49\x0d\x00\x0b" // loop … i32.lt_u br_if 0 end
-}
-
 // TestFloods runs agents that want too much of the world in one tick.
 func TestFloods(t *testing.T) {
 	call := func(i int) string {
-		body := hostcalls[i].body(hostcalls[i].args)
-		return body
+		return hostcalls[i].body(hostcalls[i].args)
 	}
 	big := hostcalls[1]
 	big.args = []int64{1 << 16, hostcall.MaxRandom}
@@ -581,7 +573,7 @@ func TestFloods(t *testing.T) {
 	} {
 		s := newSetup()
 		in := s.start(t, wasmtest.Agent{Imports: []wasmtest.Import{tt.im}, Data: data, Pages: 40, Funcs: map[string]wasmtest.Func{
-			"agent_tick": {Type: wasmtest.ToI32, Body: loop(tt.times, tt.body) + wasmtest.I32(0)},
+			"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Repeat(tt.times, tt.body) + wasmtest.I32(0)},
 		}}, everything)
 		_, err := in.Tick(t.Context())
 		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
@@ -604,10 +596,9 @@ func TestHugeStore(t *testing.T) {
 	for _, limit := range []int{kv.MaxTotal, 3 << 20} {
 		s := newSetup()
 		s.KV = kv.New(limit)
-		const key = 16 // the counter is the key
-		put := wasmtest.StoreI32(0, wasmtest.I32(key)+wasmtest.I32(4)+wasmtest.I32(1<<16)+wasmtest.I32(kv.MaxValue)+wasmtest.Call(0))
+		put := wasmtest.StoreI32(0, wasmtest.I32(wasmtest.CountAt)+wasmtest.I32(4)+wasmtest.I32(1<<16)+wasmtest.I32(kv.MaxValue)+wasmtest.Call(0))
 		in := s.start(t, wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.KVPut}, Pages: 40, Funcs: map[string]wasmtest.Func{
-			"agent_tick": {Type: wasmtest.ToI32, Body: loop(40, put) + wasmtest.I32(0)},
+			"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Repeat(40, put) + wasmtest.I32(0)},
 		}}, everything)
 		if _, err := in.Tick(t.Context()); err != nil {
 			t.Fatal(err)

@@ -33,6 +33,22 @@ func Call(index int) string { return "\x10" + string(uleb(index)) }
 // StoreI32 is i32.store of what value leaves at the address.
 func StoreI32(address int32, value string) string { return I32(address) + value + "\x36\x02\x00" }
 
+// Repeat is body n times. How often it was, is an i32 at CountAt.
+func Repeat(n int32, body string) string {
+	count := I32(CountAt) + "\x28\x02\x00"         // i32.load
+	next := StoreI32(CountAt, count+I32(1)+"\x6a") // i32.add
+	return StoreI32(CountAt, I32(0)) +
+		"\x03\x40" + body + next + count + I32(n) + "\x49\x0d\x00\x0b" // loop … i32.lt_u br_if 0 end
+}
+
+// CountAt is where Repeat counts.
+const CountAt = 16
+
+// After is body, if the counter of a counter's ticks is more than n.
+func After(n int64, body string) string {
+	return I32(0) + "\x29\x03\x00" + I64(n) + "\x55" + "\x04\x40" + body + "\x0b" // i64.load i64.gt_s if … end
+}
+
 // A Type is a function type in the binary format.
 type Type string
 
