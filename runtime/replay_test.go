@@ -1,7 +1,10 @@
 package runtime
 
 import (
+	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wasmtest"
+	"igor.dev/verifier"
 )
 
 // watcher is a counter that looks at the clock in every tick, and keeps it.
@@ -144,4 +148,50 @@ func TestLivedAgain(t *testing.T) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	counts(t, other)
+}
+
+// TestOlderLife goes on with a life whose genesis came after its first ticks, and
+// that has no event log and no journal: they begin where it goes on, and what was
+// before cannot be re-executed. A journal that is lost later is an error.
+func TestOlderLife(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(wasmtest.Agent{})
+	err := store.Create(dir, b.WASM, nil, func(s *store.Store) error {
+		key, err := s.Key()
+		if err != nil {
+			return err
+		}
+		c := verifier.Checkpoint{Version: verifier.Version4, Budget: b.Budget, PricePerSecond: b.Price, TickNumber: 3,
+			WASMHash: sha256.Sum256(b.WASM), State: []byte{3, 0, 0, 0, 0, 0, 0, 0}}
+		copy(c.AgentPubKey[:], key.Public().(ed25519.PublicKey))
+		copy(c.Signature[:], ed25519.Sign(key, c.AppendMessage(nil)))
+		if _, err := s.Recover(t.Context(), c.AgentPubKey[:]); err != nil {
+			return err
+		}
+		return s.Append(verifier.Hash{}, c.Append(nil))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "events")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := Resume(t.Context(), dir, ticks(2, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := fmt.Sprint(counts(t, dir)); got != "[3 5 7]" {
+		t.Errorf("checkpoints at %s", got)
+	}
+	r, err := Replay(t.Context(), dir, replayConfig(dir, b))
+	if err != nil || r.Verdict != NotReplayed || r.Replayed != 2 || r.Problems[0].To != 3 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if err := os.Remove(filepath.Join(dir, "journal")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Resume(t.Context(), dir, ticks(2, 0)); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "journal") {
+		t.Errorf("without its journal: %v", err)
+	}
 }
