@@ -1,0 +1,216 @@
+//go:build !wasip1
+
+// Package life gives an agent of this module a real life in a test: the agent as
+// WebAssembly, igor as a process that can be killed, and igor-verify as the judge.
+package life
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A Life is one agent in its folder.
+type Life struct {
+	t                       testing.TB
+	wasm, dir, igor, verify string
+}
+
+// New builds igor, igor-verify and the agent whose test is running. The agent's
+// variable main.server, whose value is server in the source and in the manifest,
+// is made to be local, the URL of a server in the test.
+func New(t testing.TB, server, local string) *Life {
+	t.Helper()
+	tmp := t.TempDir()
+	l := &Life{t, filepath.Join(tmp, "agent.wasm"), filepath.Join(tmp, "agent"), filepath.Join(tmp, "igor"), filepath.Join(tmp, "igor-verify")}
+
+	build := exec.Command("go", "build", "-o", tmp, "igor.dev/cmd/igor", "igor.dev/cmd/igor-verify")
+	build.Dir = filepath.Join("..", "..")
+	l.run(build)
+	build = exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -X main.server="+local, "-o", l.wasm, ".")
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	l.run(build)
+
+	files, err := filepath.Glob("*.manifest.json")
+	if err != nil || len(files) != 1 {
+		t.Fatalf("want one manifest, got %q, %v", files, err)
+	}
+	manifest, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, to := l.host(server), l.host(local)
+	if !bytes.Contains(manifest, []byte(`"`+from+`"`)) {
+		t.Fatalf("%s does not allow %s, and the agent uses it", files[0], from)
+	}
+	manifest = bytes.ReplaceAll(manifest, []byte(`"`+from+`"`), []byte(`"`+to+`"`))
+	if err := os.WriteFile(filepath.Join(tmp, "agent.manifest.json"), manifest, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (l *Life) host(address string) string {
+	l.t.Helper()
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		l.t.Fatalf("%q is no URL: %v", address, err)
+	}
+	return u.Host
+}
+
+func (l *Life) run(cmd *exec.Cmd) string {
+	l.t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
+	}
+	return string(out)
+}
+
+// A Process is igor, running the agent.
+type Process struct {
+	l    *Life
+	cmd  *exec.Cmd
+	done chan struct{}
+
+	mu     sync.Mutex
+	more   chan struct{} // closed when there is more to read
+	stderr strings.Builder
+	says   []string
+	asked  int // how many of says Said has passed
+}
+
+// Start starts the agent: igor run the first time, later igor resume. The only
+// checkpoints are the genesis and the one of a peaceful end, unless args say more;
+// so everything in between has to come through a kill by other means.
+func (l *Life) Start(args ...string) *Process {
+	l.t.Helper()
+	command := []string{"resume", l.dir}
+	if _, err := os.Stat(l.dir); err != nil {
+		command = []string{"run", l.wasm, "--dir", l.dir, "--price=0"}
+	}
+	command = append(command, "--log-format=json", "--checkpoint-every=1h", "--tick-interval=20ms",
+		"--node-key="+filepath.Join(filepath.Dir(l.dir), "node.key"))
+	p := &Process{l: l, cmd: exec.Command(l.igor, append(command, args...)...), done: make(chan struct{}), more: make(chan struct{})}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { p.cmd.Process.Kill() })
+	go func() {
+		defer close(p.done)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			var line struct{ Msg, Says string }
+			json.Unmarshal(lines.Bytes(), &line) // one cut by the kill says nothing
+			p.mu.Lock()
+			p.stderr.Write(append(lines.Bytes(), '\n'))
+			if line.Msg == "agent" {
+				p.says = append(p.says, line.Says)
+			}
+			close(p.more)
+			p.more = make(chan struct{})
+			p.mu.Unlock()
+		}
+	}()
+	return p
+}
+
+// Said waits for the agent to log a line with text in it, after those that Said
+// returned before, and returns it.
+func (p *Process) Said(text string) string {
+	p.l.t.Helper()
+	tooLong := time.After(time.Minute)
+	for {
+		p.mu.Lock()
+		for p.asked < len(p.says) {
+			line := p.says[p.asked]
+			p.asked++
+			if strings.Contains(line, text) {
+				p.mu.Unlock()
+				return line
+			}
+		}
+		more := p.more
+		p.mu.Unlock()
+		select {
+		case <-more:
+		case <-p.done:
+			p.l.t.Fatalf("the agent ended, and never said %q:\n%s", text, p.log())
+		case <-tooLong:
+			p.l.t.Fatalf("the agent does not say %q:\n%s", text, p.log())
+		}
+	}
+}
+
+func (p *Process) log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+// Kill ends the process as a power failure would, and waits until it is gone.
+func (p *Process) Kill() {
+	p.l.t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.l.t.Fatal(err)
+	}
+	<-p.done
+	if err := p.cmd.Wait(); err == nil {
+		p.l.t.Fatalf("igor ended before it was killed:\n%s", p.log())
+	}
+}
+
+// Stop ends the process in peace: with a last checkpoint.
+func (p *Process) Stop() {
+	p.l.t.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.l.t.Fatal(err)
+	}
+	<-p.done
+	if err := p.cmd.Wait(); err != nil {
+		p.l.t.Fatalf("igor: %v\n%s", err, p.log())
+	}
+}
+
+// Verify wants the whole life green, its receipts too, and every tick to come to
+// the same state when it is run again.
+func (l *Life) Verify() {
+	l.t.Helper()
+	l.run(exec.Command(l.verify, l.dir))
+	l.run(exec.Command(l.verify, "receipts", l.dir))
+	l.run(exec.Command(l.igor, "replay", l.dir))
+}
+
+// Effects returns what igor effects lists: the side effects whose outcome the
+// journal does not know.
+func (l *Life) Effects() string {
+	l.t.Helper()
+	return l.run(exec.Command(l.igor, "effects", l.dir))
+}
+
+// State returns the state in the newest checkpoint.
+func (l *Life) State() []byte {
+	l.t.Helper()
+	const header = 209 // docs/spec/checkpoint.md
+	files, err := filepath.Glob(filepath.Join(l.dir, "history", "*.ckpt"))
+	if err != nil || len(files) == 0 {
+		l.t.Fatalf("no history: %v", err)
+	}
+	b, err := os.ReadFile(files[len(files)-1])
+	if err != nil || len(b) < header {
+		l.t.Fatalf("%s: %d bytes, %v", files[len(files)-1], len(b), err)
+	}
+	return b[header:]
+}
