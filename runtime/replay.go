@@ -53,6 +53,10 @@ type Observation struct {
 	Result   string `json:"result,omitempty"`
 }
 
+// ErrInvalidHistory says that something is wrong in a history, so that nothing is
+// run again.
+var ErrInvalidHistory = store.ErrInvalid
+
 // A ReplayVerdict is what a replay comes to.
 type ReplayVerdict string
 
@@ -340,7 +344,9 @@ func (r *ReplayReport) WriteText(w io.Writer) error {
 	if len(r.Problems) > 0 {
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "Proves: %s\n%s\n\n", r.Proves, r.DoesNotProve)
+	writeWrapped(&b, "Proves: "+r.Proves)
+	writeWrapped(&b, r.DoesNotProve)
+	b.WriteByte('\n')
 	switch r.Verdict {
 	case Replayed:
 		fmt.Fprintf(&b, "replayed: %s, every state as recorded\n", plural(r.Intervals, "interval"))
@@ -351,6 +357,24 @@ func (r *ReplayReport) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeWrapped breaks text at 80 columns.
+func writeWrapped(b *strings.Builder, text string) {
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case column > 0 && column+1+len(word) > 80:
+			b.WriteByte('\n')
+			column = 0
+		case column > 0:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	b.WriteByte('\n')
 }
 
 func plural(n int, what string) string {

@@ -43,6 +43,9 @@ but something cannot be re-executed, 2 no verdict.`,
 			}
 			// Everything from here on is no verdict, and has its exit code.
 			refused := func(err error) error {
+				if errors.Is(err, runtime.ErrInvalidHistory) {
+					return failed(err)
+				}
 				*code = exitUsage
 				return &refusal{plain(err)}
 			}

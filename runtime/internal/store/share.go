@@ -54,6 +54,13 @@ func Export(ctx context.Context, dir, file string) (*verifier.Report, error) {
 	return report, err
 }
 
+// ErrInvalid says that something is wrong in a history.
+var ErrInvalid = errors.New("the history is invalid")
+
+type invalid struct{ error }
+
+func (invalid) Is(target error) bool { return target == ErrInvalid }
+
 // check verifies what a path names, and refuses what is wrong, but not what is
 // merely not whole.
 func check(ctx context.Context, path string) (*verifier.Report, error) {
@@ -62,7 +69,7 @@ func check(ctx context.Context, path string) (*verifier.Report, error) {
 		return nil, err
 	}
 	if v := report.Verdict(); v != verifier.Verified && v != verifier.Incomplete {
-		return nil, hint.Wrap(Refusal(path, report), "igor verify %s shows all of it", path)
+		return nil, hint.Wrap(invalid{Refusal(path, report)}, "igor verify %s shows all of it", path)
 	}
 	return report, nil
 }
