@@ -2,29 +2,31 @@ package main
 
 import (
 	"testing"
-	"time"
+
+	"igor.dev/sdk/sdktest"
 )
 
 // TestLife lives for a while, goes on in a fresh heart, and finds the count.
 func TestLife(t *testing.T) {
+	w := sdktest.New(t)
 	h := &heart{}
 	h.Init()
-	before := time.Now()
 	for range 25 {
 		if h.Tick() {
 			t.Error("a heart has nothing more to do after a beat")
 		}
 	}
-	next := &heart{}
-	if err := next.Unmarshal(h.Marshal()); err != nil {
-		t.Fatal(err)
+	last := w.Time.Add(-w.Step)
+	h = sdktest.Restart(t, h, &heart{})
+	if h.beats != 25 || !h.last.Equal(last) {
+		t.Errorf("got %+v, want 25 beats until %v", h, last)
 	}
-	if next.beats != 25 || !next.last.Equal(h.last) || next.last.Before(before) {
-		t.Errorf("got %+v, want %+v", next, h)
+	h.Tick()
+	if h.beats != 26 || !h.last.After(last) {
+		t.Errorf("%d beats until %v, want 26", h.beats, h.last)
 	}
-	next.Tick()
-	if next.beats != 26 {
-		t.Errorf("%d beats, want 26", next.beats)
+	if w.Log() != "alive\nbeat 10\nbeat 20" {
+		t.Errorf("it said\n%s", w.Log())
 	}
 }
 

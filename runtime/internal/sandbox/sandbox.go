@@ -245,8 +245,9 @@ func (in *Instance) Attach(host hostcall.Host) { in.host = host }
 // Instantiate makes a fresh instance, in which nothing but _initialize ran. It
 // ends early when ctx is cancelled, unlike all else that runs agent code.
 func (p *Program) Instantiate(ctx context.Context) (*Instance, error) {
-	stdout := &lineLogger{log: p.config.Log, stream: "stdout"}
-	stderr := &lineLogger{log: p.config.Log, stream: "stderr"}
+	lines := new(int)
+	stdout := &lineLogger{log: p.config.Log, stream: "stdout", lines: lines}
+	stderr := &lineLogger{log: p.config.Log, stream: "stderr", lines: lines}
 	var wall, mono int64
 	config := wazero.NewModuleConfig().
 		WithName(""). // so that there can be several
@@ -373,7 +374,7 @@ func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (
 	if in.host != nil {
 		ctx = hostcall.WithHost(ctx, in.host)
 	}
-	in.output.first = ""
+	in.output.first, *in.output.lines = "", 0
 	phase := hostcall.Quiet
 	switch export {
 	case exportInit:
@@ -441,6 +442,7 @@ type lineLogger struct {
 	stream string
 	line   []byte
 	first  string // the first line since it was last cleared
+	lines  *int   // that the instance wrote in the call under way
 }
 
 func (l *lineLogger) Write(b []byte) (int, error) {
@@ -462,6 +464,12 @@ func (l *lineLogger) flush() {
 	l.line = l.line[:0]
 	if l.first == "" {
 		l.first = line
+	}
+	if *l.lines++; *l.lines > hostcall.MaxLogLines {
+		if *l.lines == hostcall.MaxLogLines+1 {
+			l.log.Warn("the agent writes too much; the rest of what it writes in this call is dropped", "lines", hostcall.MaxLogLines)
+		}
+		return
 	}
 	l.log.Info("agent", l.stream, line)
 }

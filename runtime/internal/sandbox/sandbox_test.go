@@ -347,6 +347,29 @@ func TestHostcalls(t *testing.T) {
 	}
 }
 
+// TestOutputFlood checks that what an agent writes is bounded in each call.
+func TestOutputFlood(t *testing.T) {
+	// fd_write(2, iovec at 1024, 1, written at 1040); the iovec is "x\n" at 1032.
+	write := wasmtest.I32(2) + wasmtest.I32(wasmtest.DataAt) + wasmtest.I32(1) + wasmtest.I32(wasmtest.DataAt+16) + wasmtest.Call(0) + wasmtest.Drop
+	var s setup
+	in := s.start(t, wasmtest.Agent{
+		Imports: []wasmtest.Import{{Module: "wasi_snapshot_preview1", Name: "fd_write", Type: wasmtest.FuncType("iiii", "i")}},
+		Data:    "\x08\x04\x00\x00\x02\x00\x00\x00x\n",
+		Funcs: map[string]wasmtest.Func{
+			"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Repeat(3*hostcall.MaxLogLines, write) + wasmtest.I32(0)},
+		},
+	}.Bytes())
+	for range 2 {
+		s.log.Reset()
+		if _, err := in.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if lines, warned := strings.Count(s.log.String(), "stderr=x"), strings.Count(s.log.String(), "writes too much"); lines != hostcall.MaxLogLines || warned != 1 {
+			t.Errorf("%d lines, and %d warnings", lines, warned)
+		}
+	}
+}
+
 // TestManifestMemory checks that the manifest's limit holds, not only the largest.
 func TestManifestMemory(t *testing.T) {
 	m := declare()
