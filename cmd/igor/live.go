@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ type liveFlags struct {
 	nodeKey      string
 	logFormat    string
 	quiet        bool
+	asJSON       bool
 }
 
 func (f *liveFlags) add(cmd *cobra.Command) {
@@ -46,6 +48,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.nodeKey, "node-key", "", "`file` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json, on standard error")
+	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")
 }
 
@@ -208,7 +211,7 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 			if err != nil {
 				return failed(err)
 			}
-			return printResult(cmd.OutOrStdout(), dir, result)
+			return printResult(cmd.OutOrStdout(), dir, result, live.asJSON)
 		},
 	}
 	live.add(cmd)
@@ -241,7 +244,7 @@ with the same identity from its newest checkpoint.`,
 			if err != nil {
 				return failed(err)
 			}
-			return printResult(cmd.OutOrStdout(), args[0], result)
+			return printResult(cmd.OutOrStdout(), args[0], result, live.asJSON)
 		},
 	}
 	live.add(cmd)
@@ -274,7 +277,20 @@ func plain(err error) error {
 	return err
 }
 
-func printResult(w io.Writer, dir string, r runtime.Result) error {
+func printResult(w io.Writer, dir string, r runtime.Result, asJSON bool) error {
+	if asJSON {
+		encode := json.NewEncoder(w)
+		encode.SetIndent("", "  ")
+		return failed(encode.Encode(struct {
+			DID         string         `json:"did"`
+			Reason      runtime.Reason `json:"reason"`
+			Tick        uint64         `json:"tick,string"`
+			Head        string         `json:"head"`
+			Budget      int64          `json:"budgetMicrocents,string"`
+			Checkpoints int            `json:"checkpoints"` // made by this run
+			Folder      string         `json:"folder"`
+		}{r.DID, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, dir}))
+	}
 	var err error
 	row := func(name, format string, args ...any) {
 		if err == nil {

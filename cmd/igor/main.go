@@ -61,6 +61,8 @@ is a chain of signed checkpoints that anybody can verify.`,
 		historyCommand(),
 		replayCommand(&code),
 		effectsCommand(),
+		lsCommand(),
+		logsCommand(),
 		receiptsCommand(&code),
 		siteCommand(),
 	)

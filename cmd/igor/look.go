@@ -1,0 +1,72 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+func lsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ls [FOLDER]",
+		Short: "List an agent's checkpoints, or the agents in a folder",
+		Long: `Ls lists the checkpoints in an agent's FOLDER, or the newest one of each agent in
+any other folder (default: here). It shows what the files say, and verifies
+nothing: igor verify does.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) > 0 {
+				dir = args[0]
+			}
+			found, err := runtime.Look(dir)
+			if err != nil {
+				return failed(plain(err))
+			}
+			if asJSON {
+				encode := json.NewEncoder(cmd.OutOrStdout())
+				encode.SetIndent("", "  ")
+				return failed(encode.Encode(append([]runtime.Sight{}, found...)))
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "folder\ttick\tbudget\tbytes\tcheckpoint")
+			for _, s := range found {
+				fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\n", printable(s.Folder), s.Tick, verifier.FormatMicrocents(s.Budget), s.Bytes, s.CID)
+			}
+			return failed(w.Flush())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+func logsCommand() *cobra.Command {
+	var asJSON bool
+	var from uint64
+	cmd := &cobra.Command{
+		Use:   "logs FOLDER",
+		Short: "Show what an agent logged in its whole life",
+		Long: `Logs shows the lines that the agent in FOLDER logged, by their ticks, as its event
+log has them. It verifies nothing: igor replay does.`,
+		Args: operands("FOLDER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			encode := json.NewEncoder(cmd.OutOrStdout())
+			return failed(runtime.Logs(args[0], from, func(l runtime.LogLine) error {
+				if asJSON {
+					return encode.Encode(l)
+				}
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "tick %-8d %s\n", l.Tick, printable(l.Line))
+				return err
+			}))
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON, an object a line")
+	cmd.Flags().Uint64Var(&from, "from", 0, "begin with this `tick`")
+	return cmd
+}

@@ -1,0 +1,147 @@
+package runtime
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+	"igor.dev/verifier/history"
+)
+
+// A Sight is a checkpoint as its file says, unverified.
+type Sight struct {
+	Folder string `json:"folder"`
+	DID    string `json:"did"`
+	Tick   uint64 `json:"tick,string"`
+	CID    string `json:"cid"`
+	Budget int64  `json:"budgetMicrocents,string"`
+	Bytes  int    `json:"bytes"`
+}
+
+// Look lists checkpoints, unverified: of an agent's folder all of them, and of
+// any other folder the newest one of each agent's folder directly in it.
+func Look(dir string) ([]Sight, error) {
+	if _, err := os.Stat(filepath.Join(dir, "history")); err == nil {
+		return look(dir, false)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var all []Sight
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		found, err := look(filepath.Join(dir, e.Name()), true)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+func look(dir string, newest bool) ([]Sight, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "history"))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() && strings.HasSuffix(e.Name(), history.Ext) {
+			names = append(names, e.Name())
+		}
+	}
+	if newest && len(names) > 1 {
+		names = names[len(names)-1:]
+	}
+	var all []Sight
+	for _, name := range names {
+		path := filepath.Join(dir, "history", name)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		c, err := verifier.Parse(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		hash := verifier.Hash(sha256.Sum256(b))
+		all = append(all, Sight{dir, c.AgentPubKey.DID(), c.TickNumber, hash.CID(), c.Budget, len(b)})
+	}
+	return all, nil
+}
+
+// A LogLine is what an agent said in a tick.
+type LogLine struct {
+	Tick uint64 `json:"tick,string"`
+	Line string `json:"line"`
+}
+
+// Logs calls each with every line that the agent in dir logged from a tick on, as
+// its event log has them, unverified.
+func Logs(dir string, from uint64, each func(LogLine) error) error {
+	events := filepath.Join(dir, "events")
+	log, done, err := openReadOnly(events)
+	if err != nil {
+		return err
+	}
+	defer done()
+	names, err := filepath.Glob(filepath.Join(events, "*"+eventlog.Ext))
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("%s has no event log", dir)
+	}
+	slices.SortFunc(names, cmp.Compare[string])
+	for _, name := range names {
+		first, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), eventlog.Ext), 10, 64)
+		if err != nil || filepath.Base(name) != eventlog.FileName(first) {
+			return fmt.Errorf("%s does not have a name that igor gives", name)
+		}
+		if err := segmentLogs(log, first, from, each); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func segmentLogs(log *eventlog.Log, first, from uint64, each func(LogLine) error) error {
+	s, err := log.Segment(first)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for {
+		r, err := s.Next()
+		if tail, ok := errors.AsType[*wal.TailError](err); err == io.EOF || ok && tail.Torn {
+			return nil // the life goes on there
+		}
+		if err != nil {
+			return err
+		}
+		if r.Kind != eventlog.LogEmit || r.Tick < from {
+			continue
+		}
+		line, err := log.Content(r.Request)
+		if err != nil {
+			return err
+		}
+		if err := each(LogLine{r.Tick, strings.ToValidUTF8(string(line), "\uFFFD")}); err != nil {
+			return err
+		}
+	}
+}
