@@ -70,3 +70,19 @@ func TestStateLimit(t *testing.T) {
 		t.Errorf("checkpoints at %v", got)
 	}
 }
+
+// TestHostcallCosts checks that what an agent calls is counted, by capability.
+func TestHostcallCosts(t *testing.T) {
+	b := birth(watcher(wasmtest.I32(0) + wasmtest.I32(5) + wasmtest.Call(1)))
+	b.Manifest = []byte(watching)
+	c := ticks(7, 3)
+	c.Replay.Mode = ReplayFull // what is run again costs nothing
+	r, err := Start(t.Context(), filepath.Join(t.TempDir(), "agent"), b, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Hostcalls) != 2 || r.Hostcalls[0].Capability != "clock" || r.Hostcalls[0].Calls != 7 || r.Hostcalls[0].Bytes != 56 ||
+		r.Hostcalls[1].Capability != "log" || r.Hostcalls[1].Calls != 7 || r.Hostcalls[1].Bytes != 35 {
+		t.Errorf("got %+v", r.Hostcalls)
+	}
+}

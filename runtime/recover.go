@@ -39,6 +39,7 @@ func (l *life) open(s *store.Store) error {
 			Receipts: l.payments.list,
 		},
 		Manifest: l.manifest,
+		Meter:    &l.meter,
 		Key:      l.key,
 		Spend:    func(microcents int64) { l.account.budget -= microcents },
 		Paid:     l.paid,

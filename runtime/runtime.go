@@ -12,6 +12,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
@@ -131,8 +132,14 @@ type Result struct {
 	Budget      int64 // microcents, as of the newest checkpoint
 	Checkpoints int   // made by this run
 
+	// Hostcalls is what the agent's calls cost in this run, by capability.
+	Hostcalls []Usage
+
 	size int // of the newest checkpoint that it made
 }
+
+// A Usage is what the hostcalls of one capability cost.
+type Usage = hostcall.Usage
 
 // Start makes an agent with a new identity in dir, which has to be absent or
 // empty, and runs it.
@@ -316,6 +323,7 @@ type life struct {
 	world    record.World
 	receipts *receipt.File
 	payments payments
+	meter    hostcall.Meter
 
 	// The newest checkpoint, as far as it matters.
 	head      verifier.Hash // zero = there is none
@@ -341,8 +349,14 @@ type life struct {
 }
 
 // run lives until there is a reason to stop.
-func (l *life) run(ctx context.Context) (_ Result, err error) {
+func (l *life) run(ctx context.Context) (r Result, err error) {
 	defer l.close() // before the program is
+	defer func() {
+		r.Hostcalls = l.meter.Usage()
+		for _, u := range r.Hostcalls {
+			l.Log.Info("hostcalls", "capability", u.Capability, "calls", u.Calls, "bytes", u.Bytes, "time", u.Time)
+		}
+	}()
 	l.savedTime, l.replayed = time.Now(), time.Now()
 	if l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, true); err != nil {
 		return l.result, l.explain(err)

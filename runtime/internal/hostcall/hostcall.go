@@ -92,7 +92,6 @@ type Membrane struct {
 	Manifest *manifest.Manifest
 	Host     Host
 	Log      *slog.Logger // for what is dropped
-	Meter    *Meter       // nil = nobody counts
 }
 
 // A Phase is what a call into an agent is for.
@@ -201,7 +200,7 @@ func Link(ctx context.Context, r wazero.Runtime, m Membrane) error {
 }
 
 func (m *Membrane) serve(f function) api.GoModuleFunc {
-	usage := m.Meter.of(f.capability)
+	index := meterIndex(f.capability)
 	return func(ctx context.Context, module api.Module, stack []uint64) {
 		s, ok := ctx.Value(scopeKey{}).(*scope)
 		if !ok {
@@ -211,10 +210,13 @@ func (m *Membrane) serve(f function) api.GoModuleFunc {
 		if s.calls++; s.calls > MaxCalls {
 			panic(fmt.Errorf("%s: more than %d hostcalls in one call", f.name, MaxCalls))
 		}
+		host := m.host(ctx)
 		began := time.Now()
-		c := call{Membrane: m, Host: m.host(ctx), scope: s, ctx: ctx, memory: module.Memory(), stack: stack}
+		c := call{Membrane: m, Host: host, scope: s, ctx: ctx, memory: module.Memory(), stack: stack}
 		f.do(&c)
-		usage.add(c.moved, time.Since(began))
+		if counted, ok := host.(Metered); ok {
+			counted.Meter().add(index, c.moved, time.Since(began))
+		}
 		if s.bytes += c.moved; s.bytes > MaxBytes {
 			panic(fmt.Errorf("%s: more than %d bytes through hostcalls in one call", f.name, MaxBytes))
 		}

@@ -26,9 +26,12 @@ type spy struct {
 	payload string // of http and x402
 	code    int32
 	flood   bool // gives more than there is room for
+	meter   hostcall.Meter
 }
 
 func (s *spy) see(format string, args ...any) { s.seen = append(s.seen, fmt.Sprintf(format, args...)) }
+
+func (s *spy) Meter() *hostcall.Meter { return &s.meter }
 
 func (s *spy) ClockNow() int64      { s.see("clock_now"); return 1 << 40 }
 func (s *spy) RandBytes(b []byte)   { s.see("rand_bytes %d", len(b)) }
@@ -96,8 +99,7 @@ func parse(t *testing.T, s string) *manifest.Manifest {
 
 type setup struct {
 	spy
-	log   bytes.Buffer
-	meter hostcall.Meter
+	log bytes.Buffer
 }
 
 func (s *setup) start(t *testing.T, a wasmtest.Agent, man string) *sandbox.Instance {
@@ -106,7 +108,7 @@ func (s *setup) start(t *testing.T, a wasmtest.Agent, man string) *sandbox.Insta
 		s.KV = kv.New(kv.MaxTotal)
 	}
 	p, err := sandbox.Compile(t.Context(), a.Bytes(), sandbox.Config{
-		Manifest: parse(t, man), Host: &s.spy, Log: slog.New(slog.NewTextHandler(&s.log, nil)), Meter: &s.meter,
+		Manifest: parse(t, man), Host: &s.spy, Log: slog.New(slog.NewTextHandler(&s.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package hostcall
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -15,32 +16,27 @@ var meterOrder = [...]string{"clock", "rand", "log", "kv", "wallet", "pricing", 
 
 // Usage is what the hostcalls of one capability cost.
 type Usage struct {
-	Capability string
-	Calls      uint64
-	Bytes      uint64 // in and out of the agent's memory
-	Time       time.Duration
+	Capability string        `json:"capability"`
+	Calls      uint64        `json:"calls"`
+	Bytes      uint64        `json:"bytes"` // in and out of the agent's memory
+	Time       time.Duration `json:"ns"`
 }
 
 type counter struct{ calls, bytes, ns atomic.Uint64 }
 
-func (m *Meter) of(capability string) *counter {
-	if m == nil {
-		return nil
-	}
-	for i, name := range meterOrder {
-		if name == capability {
-			return &m.counters[i]
-		}
-	}
-	return nil
-}
+// Metered is a [Host] whose calls are counted, if it has a meter.
+type Metered interface{ Meter() *Meter }
 
-func (c *counter) add(bytes int, d time.Duration) {
-	if c != nil {
-		c.calls.Add(1)
-		c.bytes.Add(uint64(bytes))
-		c.ns.Add(uint64(max(0, d)))
+func meterIndex(capability string) int { return slices.Index(meterOrder[:], capability) }
+
+func (m *Meter) add(index, bytes int, d time.Duration) {
+	if m == nil {
+		return
 	}
+	c := &m.counters[index]
+	c.calls.Add(1)
+	c.bytes.Add(uint64(bytes))
+	c.ns.Add(uint64(max(0, d)))
 }
 
 // Usage returns the capabilities that were called, in the order of the ABI.

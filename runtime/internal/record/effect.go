@@ -23,6 +23,7 @@ import (
 type World struct {
 	Live     hostcall.Live
 	Manifest *manifest.Manifest
+	Meter    *hostcall.Meter // counts hostcalls; nil = nobody does
 
 	Writer  *eventlog.Writer // of the open segment; nil before the genesis has one
 	Journal *journal.Journal // nil before the genesis: there are no side effects

@@ -46,6 +46,14 @@ func NewHost(world *World, feed *Feed, m *kv.Map) *Host {
 	return &Host{world: world, feed: feed, kv: hostcall.Live{KV: m}}
 }
 
+// Meter implements [hostcall.Metered]: what a replay is given costs nothing.
+func (h *Host) Meter() *hostcall.Meter {
+	if h.world == nil {
+		return nil
+	}
+	return h.world.Meter
+}
+
 // Err returns why the host ended a call into the agent, nil if it did not.
 func (h *Host) Err() error { return h.err }
 

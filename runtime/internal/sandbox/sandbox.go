@@ -78,11 +78,10 @@ const (
 // Config is what a program runs with.
 type Config struct {
 	Manifest  *manifest.Manifest
-	Host      hostcall.Host   // of instances that have none of their own
-	Log       *slog.Logger    // for the agent's standard output and standard error
-	CallLimit time.Duration   // 0 = DefaultCallLimit; the manifest's limit holds if it is lower
-	CacheDir  string          // for compiled code; "" = none is kept
-	Meter     *hostcall.Meter // counts hostcalls; nil = nobody does
+	Host      hostcall.Host // of instances that have none of their own
+	Log       *slog.Logger  // for the agent's standard output and standard error
+	CallLimit time.Duration // 0 = DefaultCallLimit; the manifest's limit holds if it is lower
+	CacheDir  string        // for compiled code; "" = none is kept
 }
 
 // A Program is compiled code. Its instances may be used at the same time.
@@ -133,7 +132,7 @@ func (p *Program) compile(ctx context.Context, wasm []byte) error {
 	if _, err := assemblyscript.Instantiate(ctx, p.runtime); err != nil {
 		return err
 	}
-	membrane := hostcall.Membrane{Manifest: p.config.Manifest, Host: p.config.Host, Log: p.config.Log, Meter: p.config.Meter}
+	membrane := hostcall.Membrane{Manifest: p.config.Manifest, Host: p.config.Host, Log: p.config.Log}
 	if err := hostcall.Link(ctx, p.runtime, membrane); err != nil {
 		return err
 	}
