@@ -2,9 +2,10 @@ module igor.dev/agents
 
 go 1.26
 
-require igor.dev/sdk v0.0.0
-
-require igor.dev/effects v0.0.0 // indirect
+require (
+	igor.dev/effects v0.0.0
+	igor.dev/sdk v0.0.0
+)
 
 replace (
 	igor.dev/effects => ../effects

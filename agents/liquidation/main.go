@@ -45,7 +45,7 @@ type watcher struct {
 
 	gapFrom, gapTo time.Time // the newest gap; no gap if gapTo is the epoch
 	behind         bool      // what happened in it is not known yet
-	crossed        uint64 // how often the price crossed the threshold in it
+	crossed        uint64    // how often the price crossed the threshold in it
 	gaps           uint64
 
 	events []event
