@@ -90,12 +90,14 @@ const everything = `{"capabilities": {
 
 func parse(t *testing.T, s string) *manifest.Manifest {
 	t.Helper()
-	m, err := manifest.Parse([]byte(s))
+	m, err := manifestOf(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
+
+func manifestOf(s string) (*manifest.Manifest, error) { return manifest.Parse([]byte(s)) }
 
 type setup struct {
 	spy
