@@ -1,10 +1,16 @@
 package runtime
 
 import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wasmtest"
 )
 
@@ -47,5 +53,56 @@ func TestFailedTick(t *testing.T) {
 	r, err := Replay(t.Context(), dir, replayConfig(dir, b))
 	if err != nil || r.Verdict != Replayed {
 		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
+// TestLivedAgainDiffers has an event log from which the agent's ticks cannot be
+// lived again: it does not go on, and says where it differs.
+func TestLivedAgainDiffers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(watcher(""))
+	b.Manifest = []byte(watching)
+	if _, err := Start(t.Context(), dir, b, ticks(2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	segments, payloads, _, err := s.Events()
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := embody(b.WASM, b.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "history", "*.ckpt"))
+	if err != nil || len(files) != 2 {
+		t.Fatal(files, err)
+	}
+	head, err := os.ReadFile(files[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := eventlog.Header{Prev: sha256.Sum256(head), WASM: body.wasmHash, Manifest: body.manHash}
+	w, _, err := eventlog.New(segments, payloads).Continue(h, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []eventlog.Record{{Kind: eventlog.NodePrice, Tick: 3, Return: 1}, {Kind: eventlog.TickEnd, Tick: 3, Return: 1}} {
+		if err := w.Append(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Resume(t.Context(), dir, ticks(1, 0))
+	if err == nil || !strings.Contains(err.Error(), "cannot be lived again: tick 3, hostcall 0: recorded is node_price, and the agent does clock_now") {
+		t.Errorf("got error %v", err)
+	}
+	if got := fmt.Sprint(counts(t, dir)); got != "[0 2]" {
+		t.Errorf("checkpoints at %s", got)
 	}
 }

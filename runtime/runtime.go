@@ -395,13 +395,16 @@ func (l *life) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if l.in != nil && l.in.host.Err() != nil {
-		err = l.in.host.Err()
-		if _, ok := errors.AsType[*record.Divergence](err); ok {
-			return hint.Wrap(fmt.Errorf("what was recorded after the newest checkpoint cannot be lived again: %w", err),
-				"the agent keeps state outside its checkpoints, or its program or manifest was changed; igor effects shows what it did outside")
-		}
-		return fmt.Errorf("tick %d: %w", l.tick+1, err)
+	cause := error(nil)
+	if l.in != nil {
+		cause = l.in.host.Err()
+	}
+	if d, ok := errors.AsType[*record.Divergence](errors.Join(err, cause)); ok {
+		return hint.Wrap(fmt.Errorf("what was recorded after the newest checkpoint cannot be lived again: %w", d),
+			"the agent keeps state outside its checkpoints, or its event log was changed; igor effects shows what it did outside")
+	}
+	if cause != nil {
+		return fmt.Errorf("tick %d: %w", l.tick+1, cause)
 	}
 	if agentError, ok := errors.AsType[*sandbox.AgentError](err); ok {
 		if l.head.IsZero() {
