@@ -41,7 +41,6 @@ type effect struct {
 	ordinal uint32
 	kind    journal.Kind
 	hold    int64
-	room    uint32
 	class   manifest.Class
 
 	// request returns the bytes that leave the machine.
