@@ -95,10 +95,10 @@ var walletPay = function{
 			c.return32(badMemo)
 		case !ok:
 			c.return32(CodeFailed)
-		case c.phase != Tick:
-			c.return32(CodeNotAllowed)
 		case amount <= 0:
 			c.return32(CodeProcessing)
+		case c.phase != Tick:
+			c.return32(CodeNotAllowed)
 		case !c.Manifest.X402.Allows(string(recipient)):
 			c.return32(CodeNotAllowed)
 		case amount > c.Manifest.X402.MaxPayment:
