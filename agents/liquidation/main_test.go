@@ -160,6 +160,7 @@ func TestLife(t *testing.T) {
 	m.set(time.Now(), 110_00)
 	p.Said("the price rose to 110.00")
 	p.Kill()
+	died := time.Now()
 
 	time.Sleep(longest)
 	m.set(time.Now(), 95_25)
@@ -170,11 +171,12 @@ func TestLife(t *testing.T) {
 	p = l.Start()
 	p.Said("nobody watched for ")
 	p.Said("liquidate: the price fell to 95.25")
-	p.Said("is closed: the price crossed 1 times")
-	m.set(time.Now(), 120_00)
-	if line := p.Said("the price rose to 120.00"); strings.Contains(line, "nobody") {
-		t.Errorf("it watched, and says %q", line)
+	// A tick that the kill cut short is not lived: the rise may be in the gap too.
+	if line := p.Said("is closed: the price crossed "); strings.Contains(line, "crossed 0 ") {
+		t.Errorf("it says %q", line)
 	}
+	m.set(time.Now(), 120_00)
+	p.Said("the price rose to 120.00")
 	p.Stop()
 	l.Verify()
 
@@ -186,7 +188,7 @@ func TestLife(t *testing.T) {
 		t.Fatalf("got %+v", a)
 	}
 	missed := a.events[2]
-	if missed.price != 95_25 || !missed.asleep || missed.at.After(fell) || missed.at.Before(a.gapFrom) || missed.at.After(a.gapTo) {
-		t.Errorf("missed %+v, in the gap from %v to %v", missed, a.gapFrom, a.gapTo)
+	if missed.price != 95_25 || !missed.asleep || missed.at.Before(died) || missed.at.After(fell) {
+		t.Errorf("missed %+v, between %v and %v", missed, died, fell)
 	}
 }

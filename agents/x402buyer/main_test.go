@@ -264,19 +264,19 @@ func TestLife(t *testing.T) {
 	a.Kill()
 
 	a = l.Start(pay)
-	a.Said("report 1: the report of ")
+	a.Said(": the report of ")
 	p.stop(&p.before)
 	<-p.stopped // sent, and not settled
 	a.Kill()
 
 	a = l.Start(pay)
-	a.Said("report 2: the report of ")
+	a.Said(": the report of ")
 	p.stop(&p.delivery)
 	<-p.stopped // paid, and not delivered
 	a.Kill()
 
 	a = l.Start(pay)
-	a.Said("report 3: the report of ")
+	a.Said(": the report of ")
 	a.Stop()
 	l.Verify()
 
