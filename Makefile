@@ -47,6 +47,7 @@ tools-go:
 
 tools-web:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
+	@command -v firefox-esr >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends firefox-esr; }
 
 # Static checks.
 check: node_modules
