@@ -6,6 +6,7 @@ import { Pool } from "../verify/pool.ts";
 import { parseReport, type Report } from "../verify/report.ts";
 import { run, type Batch, type Options } from "../verify/verify.ts";
 import { blobs, Life } from "./life.ts";
+import { Slices } from "./slices.ts";
 
 /** Findings that are handed to the verifier at once. */
 const batchLength = 4096;
@@ -49,7 +50,7 @@ export async function check(items: AsyncIterable<Named & { bytes: Blob }>, optio
     // The findings go on to another worker, and out of reach here.
     ({ findings, from }) => batches.push({ findings: findings.slice(), from }),
   );
-  const life = Life.from(batches);
+  const life = await Life.from(batches, new Slices(options.signal));
   return {
     report,
     life,

@@ -4,6 +4,7 @@
 import type { CARSource, CheckpointSource } from "../verify/input.ts";
 import type { Batch } from "../verify/verify.ts";
 import { findingSize } from "../verify/core.ts";
+import type { Slices } from "./slices.ts";
 
 /** Where the parts of a packed finding are: Finding.AppendBinary in verifier/examine.go. */
 const at = { contentHash: 0, prevHash: 32, wasmHash: 96, budget: 128, tick: 144, size: 176, version: 180, problems: 181 };
@@ -37,58 +38,61 @@ export class Life {
     this.#view = new DataView(findings.buffer);
     this.#origins = origins;
     this.length = origins.length;
-    for (let row = 0; row < this.length; row++) {
-      this.#rows.set(this.#key(row, at.contentHash), row);
-      const origin = origins[row]!;
-      if (origin.kind === "checkpoint" && origin.name) this.#names.set(origin.name, row);
-    }
     this.#parents = new Int32Array(this.length);
-    for (let row = 0; row < this.length; row++) {
-      const parent = this.isGenesis(row) ? undefined : this.#rows.get(this.#key(row, at.prevHash));
-      this.#parents[row] = parent ?? -1;
-    }
   }
 
   /** Puts the batches of a run in order. */
-  static from(batches: readonly Batch[]): Life {
+  static async from(batches: readonly Batch[], slices: Slices): Promise<Life> {
     const origins: Origin[] = [];
     let total = 0;
     for (const { findings } of batches) total += findings.length;
     const all = new Uint8Array(total);
+    const view = new DataView(all.buffer);
     let filled = 0;
-    for (const { findings, from } of batches) {
+    await slices.each(batches.length, (i) => {
+      const { findings, from } = batches[i]!;
       all.set(findings, filled);
       filled += findings.length;
       for (let i = 0; i < findings.length / findingSize; i++) origins.push("kind" in from ? from : from[i]!);
-    }
+    });
     // The report's order, which docs/spec/lineage.md calls rule 2; of duplicates the smallest name stays.
-    const view = new DataView(all.buffer);
-    const order = Uint32Array.from(origins, (_, i) => i * findingSize).sort((a, b) => {
-      const [aParsed, bParsed] = [parsed(view, a), parsed(view, b)];
-      if (aParsed !== bParsed) return aParsed ? 1 : -1;
-      if (aParsed) {
+    const ticks = new Float64Array(origins.length); // rounded, which keeps their order
+    await slices.each(origins.length, (i) => {
+      const start = i * findingSize;
+      ticks[i] = parsed(view, start) ? Number(view.getBigUint64(start + at.tick, true)) : -1;
+    });
+    const order = await slices.sorted(origins.length, (i, j) => {
+      if (ticks[i] !== ticks[j]) return ticks[i]! - ticks[j]!;
+      const [a, b] = [i * findingSize, j * findingSize];
+      if (ticks[i]! > Number.MAX_SAFE_INTEGER) {
         const [aTick, bTick] = [view.getBigUint64(a + at.tick, true), view.getBigUint64(b + at.tick, true)];
         if (aTick !== bTick) return aTick < bTick ? -1 : 1;
       }
-      for (let i = 0; i < 32; i += 4) {
-        const difference = view.getUint32(a + i) - view.getUint32(b + i);
+      for (let k = 0; k < 32; k += 4) {
+        const difference = view.getUint32(a + k) - view.getUint32(b + k);
         if (difference !== 0) return difference;
       }
-      const [aName, bName] = [nameOf(origins[a / findingSize]!), nameOf(origins[b / findingSize]!)];
+      const [aName, bName] = [nameOf(origins[i]!), nameOf(origins[j]!)];
       return aName < bName ? -1 : aName > bName ? 1 : 0;
     });
     const distinct: number[] = [];
-    for (const i of order) {
+    await slices.each(order.length, (i) => {
       const last = distinct.at(-1);
-      if (last !== undefined && sameHash(view, last, i)) continue;
-      distinct.push(i);
-    }
+      if (last === undefined || !sameHash(view, last * findingSize, order[i]! * findingSize)) distinct.push(order[i]!);
+    });
     const findings = new Uint8Array(distinct.length * findingSize);
-    distinct.forEach((i, row) => findings.set(all.subarray(i, i + findingSize), row * findingSize));
-    return new Life(
-      findings,
-      distinct.map((i) => origins[i / findingSize]!),
-    );
+    const life = new Life(findings, distinct.map((i) => origins[i]!));
+    await slices.each(distinct.length, (row) => {
+      const start = distinct[row]! * findingSize;
+      findings.set(all.subarray(start, start + findingSize), row * findingSize);
+      life.#rows.set(life.#key(row, at.contentHash), row);
+      const origin = life.#origins[row]!;
+      if (origin.kind === "checkpoint" && origin.name) life.#names.set(origin.name, row);
+    });
+    await slices.each(life.length, (row) => {
+      life.#parents[row] = (life.isGenesis(row) ? undefined : life.#rows.get(life.#key(row, at.prevHash))) ?? -1;
+    });
+    return life;
   }
 
   /** Returns the packed findings of some rows, as a copy. */
@@ -129,7 +133,9 @@ export class Life {
 
   isGenesis(row: number): boolean {
     const start = row * findingSize + at.prevHash;
-    return this.parsed(row) && this.#findings.subarray(start, start + 32).every((byte) => byte === 0);
+    if (!this.parsed(row)) return false;
+    for (let i = 0; i < 32; i += 4) if (this.#view.getUint32(start + i) !== 0) return false;
+    return true;
   }
 
   /** The row of the predecessor, or -1 if it was not supplied. */
@@ -237,9 +243,11 @@ function sameHash(view: DataView, a: number, b: number): boolean {
 
 /** A hash as a key for a map. */
 function keyOf(view: DataView, offset: number): string {
-  let key = "";
-  for (let i = 0; i < 32; i += 2) key += String.fromCharCode(view.getUint16(offset + i));
-  return key;
+  const two = (i: number) => view.getUint16(offset + i);
+  return String.fromCharCode(
+    two(0), two(2), two(4), two(6), two(8), two(10), two(12), two(14),
+    two(16), two(18), two(20), two(22), two(24), two(26), two(28), two(30),
+  );
 }
 
 export function hex(bytes: Uint8Array): string {

@@ -9,7 +9,8 @@ import { goToInspector, inspector } from "./inspector.ts";
 import { historyURL, loadPage } from "./link.ts";
 import { offline } from "./offline.ts";
 import { badgeSVG } from "./svg.ts";
-import { timeline } from "./timeline.ts";
+import { Slices } from "./slices.ts";
+import { Model, timeline } from "./timeline.ts";
 import { problemsSection, summary, verdictPanel } from "./verdict.ts";
 
 /** How much is loaded from an address. */
@@ -54,9 +55,11 @@ async function verify(source: Source, pins = { did: pinDID.value.trim(), head: p
       signal: controller.signal,
       onProgress: (now) => progress.update(now.checkpoints, now.bytes),
     });
+    const seconds = (performance.now() - began) / 1000;
+    const model = await Model.from(done.life, done.report, new Slices(controller.signal));
     if (stop !== controller) return;
     checked = done;
-    showResult(done, (performance.now() - began) / 1000);
+    showResult(done, model, seconds);
   } catch (error) {
     if (stop !== controller) return;
     if (controller.signal.aborted) showIdle("Stopped. Nothing was decided.");
@@ -146,14 +149,14 @@ function present(heading: HTMLElement): void {
   heading.focus({ preventScroll: true });
 }
 
-function showResult(done: Checked, seconds: number): void {
+function showResult(done: Checked, model: Model, seconds: number): void {
   const { report, life } = done;
   const inspect = inspector(life, report, done, (row) => picture.select(row));
   const open = (row: number) => {
     goToInspector();
     inspect.open(row).catch(showError);
   };
-  const picture = timeline(life, report, open);
+  const picture = timeline(model, open);
   const saving = h("button", { type: "button", disabled: !done.saveable }, "Save as one CAR");
   saving.addEventListener("click", async () => {
     saving.disabled = true;

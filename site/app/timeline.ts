@@ -6,6 +6,7 @@ import type { Report } from "../verify/report.ts";
 import { h } from "./dom.ts";
 import { money, short } from "./format.ts";
 import type { Life } from "./life.ts";
+import type { Slices } from "./slices.ts";
 import { isMissing } from "./verdict.ts";
 
 /** The strips above and below the budget, in CSS pixels. */
@@ -22,8 +23,8 @@ export interface Timeline {
 }
 
 /** Draws a life. Open is called with the row that the visitor wants to see. */
-export function timeline(life: Life, report: Report, open: (row: number) => void): Timeline {
-  const model = new Model(life, report);
+export function timeline(model: Model, open: (row: number) => void): Timeline {
+  const { life } = model;
   const plot = h("div", {
     class: "plot",
     tabindex: 0,
@@ -153,7 +154,7 @@ function heightFor(width: number): number {
 }
 
 /** What is drawn, in the chart's terms. */
-class Model {
+export class Model {
   readonly life: Life;
   readonly report: Report;
   /** Each row's place on the axis: ticks since the first one. */
@@ -161,8 +162,9 @@ class Model {
   readonly base: bigint;
   readonly last: number;
   readonly data: uPlot.AlignedData;
+  readonly #budget: (number | null)[] = [];
   /** The row that is shown first: that of the first problem. */
-  readonly first: number;
+  first = 0;
   readonly problems: { row: number; missing: boolean; fork: boolean; text: string }[] = [];
   /** Branches beside the main line, each from the predecessor that it shares. */
   readonly branches: number[][] = [];
@@ -171,57 +173,62 @@ class Model {
   readonly segments: { from: number; to: number; hue: number; hash: string }[] = [];
   readonly hashes: string[] = [];
   readonly #texts = new Map<number, string>();
-  readonly #byX: Uint32Array;
 
-  constructor(life: Life, report: Report) {
+  private constructor(life: Life, report: Report) {
     this.life = life;
     this.report = report;
     // A forged tick may be anything; what was signed says where the axis begins and ends.
     this.base = BigInt(report.firstTick ?? 0);
     this.last = Math.max(1, Number(BigInt(report.lastTick ?? 0) - this.base));
     this.x = new Float64Array(life.length);
-    for (let row = 0; row < life.length; row++) {
-      const x = life.parsed(row) ? Number(life.tick(row) - this.base) : 0;
-      this.x[row] = Math.min(Math.max(x, 0), this.last);
-    }
-    this.#byX = Uint32Array.from(this.x, (_, row) => row).sort((a, b) => this.x[a]! - this.x[b]! || a - b);
+    this.data = [this.x, this.#budget];
+  }
 
-    for (const problem of report.problems) {
+  static async from(life: Life, report: Report, slices: Slices): Promise<Model> {
+    const model = new Model(life, report);
+    const { x, base, last, problems, gaps, hashes, segments } = model;
+    // Rows are in the order of their ticks, those without one first, and so x never falls.
+    await slices.each(life.length, (row) => {
+      if (life.parsed(row)) x[row] = Math.min(Math.max(Number(life.tick(row) - base), 0), last);
+    });
+    await slices.each(report.problems.length, (i) => {
+      const problem = report.problems[i]!;
       const row = problem.name === undefined ? undefined : life.find(problem.name);
       const missing = isMissing(problem);
-      if (row === undefined) continue;
-      if (missing) this.gaps.push(row);
-      this.problems.push({ row, missing, fork: problem.code === "fork", text: problem.code });
-      this.#texts.set(row, [this.#texts.get(row), problem.code].filter(Boolean).join(", "));
-    }
-    this.first = this.problems[0]?.row ?? 0;
+      if (row === undefined) return;
+      if (missing) gaps.push(row);
+      problems.push({ row, missing, fork: problem.code === "fork", text: problem.code });
+      model.#texts.set(row, [model.#texts.get(row), problem.code].filter(Boolean).join(", "));
+    });
+    model.first = problems[0]?.row ?? 0;
 
-    const side = this.#findBranches();
-    const budget: (number | null)[] = Array.from(this.#byX, (row) =>
-      life.authentic(row) && !side[row] ? Number(life.budget(row)) : null,
-    );
-    this.data = [Float64Array.from(this.#byX, (row) => this.x[row]!), budget];
+    const side = await model.#findBranches(slices);
+    await slices.each(life.length, (row) => {
+      model.#budget.push(life.authentic(row) && !side[row] ? Number(life.budget(row)) : null);
+    });
 
-    for (const { wasmHash, firstTick, lastTick } of report.segments) {
-      let hue = this.hashes.indexOf(wasmHash);
-      if (hue < 0 && this.hashes.length < 64) hue = this.hashes.push(wasmHash) - 1;
-      this.segments.push({
-        from: Number(BigInt(firstTick) - this.base),
-        to: Number(BigInt(lastTick) - this.base),
+    await slices.each(report.segments.length, (i) => {
+      const { wasmHash, firstTick, lastTick } = report.segments[i]!;
+      let hue = hashes.indexOf(wasmHash);
+      if (hue < 0 && hashes.length < 64) hue = hashes.push(wasmHash) - 1;
+      segments.push({
+        from: Number(BigInt(firstTick) - base),
+        to: Number(BigInt(lastTick) - base),
         hue: Math.max(hue, 0),
         hash: wasmHash,
       });
-    }
+    });
+    return model;
   }
 
   /** Marks the rows of branches, which begin where the report says fork. */
-  #findBranches(): Uint8Array {
+  async #findBranches(slices: Slices): Promise<Uint8Array> {
     const { life } = this;
     const side = new Uint8Array(life.length);
     const branchOf = new Map<number, number[]>(); // by its last row
     const roots = new Set(this.problems.filter(({ fork }) => fork).map(({ row }) => row));
     if (roots.size === 0) return side;
-    for (let row = 0; row < life.length; row++) {
+    await slices.each(life.length, (row) => {
       const parent = life.parent(row);
       if (roots.has(row)) {
         side[row] = 1;
@@ -235,7 +242,7 @@ class Model {
         branch.push(row);
         branchOf.set(row, branch);
       }
-    }
+    });
     return side;
   }
 
@@ -245,21 +252,20 @@ class Model {
 
   /** The row nearest to a place on the axis. */
   nearest(x: number): number {
-    let [low, high] = [0, this.#byX.length - 1];
+    let [low, high] = [0, this.x.length - 1];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.x[this.#byX[middle]!]! < x) low = middle + 1;
+      if (this.x[middle]! < x) low = middle + 1;
       else high = middle;
     }
-    const [after, before] = [this.#byX[low]!, this.#byX[Math.max(low - 1, 0)]!];
-    return x - this.x[before]! < this.x[after]! - x ? before : after;
+    const before = Math.max(low - 1, 0);
+    return x - this.x[before]! < this.x[low]! - x ? before : low;
   }
 
   /** Where the life is whole again before a gap, on the axis. */
   gapStart(row: number): number {
-    let position = this.#byX.indexOf(row);
-    while (position > 0 && this.x[this.#byX[position - 1]!]! >= this.x[row]!) position--;
-    return position > 0 ? this.x[this.#byX[position - 1]!]! : 0;
+    while (row > 0 && this.x[row - 1]! >= this.x[row]!) row--;
+    return row > 0 ? this.x[row - 1]! : 0;
   }
 
   zoom(chart: uPlot, min: number, max: number): void {
