@@ -158,7 +158,7 @@ func (l *linker) findKey() {
 		}
 		rank := 0
 		switch {
-		case r.authentic() && l.pins.DID != nil && l.key(r) == *l.pins.DID:
+		case r.authentic() && l.pins.DID != nil && l.keyOf(r) == *l.pins.DID:
 		case r.authentic() && r.prevHash.IsZero():
 			rank = 1
 		case r.authentic():
@@ -173,8 +173,6 @@ func (l *linker) findKey() {
 		}
 	}
 }
-
-func (l *linker) key(r *record) PublicKey { return l.pile.keys.values[r.key] }
 
 func (l *linker) found(c Code, at, other uint32) {
 	l.problems = append(l.problems, problem{c, at, other})
@@ -194,17 +192,17 @@ func (l *linker) examination() {
 
 // identity holds the signers against the history's key and the pin (rule 4).
 func (l *linker) identity() {
-	if l.pins.DID != nil && (l.keyAt == none || l.key(l.pile.at(l.keyAt)) != *l.pins.DID) {
+	if l.pins.DID != nil && (l.keyAt == none || l.keyOf(l.pile.at(l.keyAt)) != *l.pins.DID) {
 		at := none
 		if l.keyAt != none && l.pile.at(l.keyAt).authentic() {
-			key := l.key(l.pile.at(l.keyAt))
+			key := l.keyOf(l.pile.at(l.keyAt))
 			at = l.firstAuthentic(&key)
 		}
 		l.found(IdentityMismatch, at, none)
 	}
 	for _, i := range l.order {
 		r := l.pile.at(i)
-		if r.authentic() && l.key(r) != l.key(l.pile.at(l.keyAt)) {
+		if r.authentic() && l.keyOf(r) != l.keyOf(l.pile.at(l.keyAt)) {
 			l.found(IdentityMismatch, i, l.keyAt)
 		}
 	}
@@ -213,7 +211,7 @@ func (l *linker) identity() {
 // firstAuthentic returns the first authentic record, by the key if one is given.
 func (l *linker) firstAuthentic(key *PublicKey) uint32 {
 	for _, i := range l.order {
-		if r := l.pile.at(i); r.authentic() && (key == nil || l.key(r) == *key) {
+		if r := l.pile.at(i); r.authentic() && (key == nil || l.keyOf(r) == *key) {
 			return i
 		}
 	}

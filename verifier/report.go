@@ -82,7 +82,7 @@ func (r *Report) Key() (k PublicKey, ok bool) {
 	if r.keyAt == none {
 		return k, false
 	}
-	return r.pile.keys.values[r.pile.at(r.keyAt).key], true
+	return r.keyOf(r.pile.at(r.keyAt)), true
 }
 
 // Pinned reports whether the caller pinned the DID, and the head.

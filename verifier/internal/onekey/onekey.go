@@ -50,9 +50,6 @@ func New(key [32]byte) *Verifier {
 	return &Verifier{key: key, minusA: newTable(&a), sha: sha512.New()}
 }
 
-// Key returns the key.
-func (v *Verifier) Key() [32]byte { return v.key }
-
 // Verify reports whether signature is a valid one of the message, which is
 // given in two parts.
 func (v *Verifier) Verify(signature *[64]byte, message, rest []byte) bool {
