@@ -3,7 +3,6 @@ package verifycli
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -129,12 +128,15 @@ func addReceiptCAR(c *receipt.Checker, name string, r io.Reader) error {
 				break
 			}
 			f := verifier.Examine(b.Data)
-			if f.ContentHash != b.UnverifiedCID {
-				return refuse(errors.New("a block does not have its CID"))
+			if err := car.Check(b.Index, b.UnverifiedCID, &f); err != nil {
+				return refuse(err)
 			}
 			c.AddCheckpoint(&f)
 		}
 		if err == io.EOF {
+			if err := car.Close(); err != nil { // a cut CAR would hide what is missing
+				return refuse(err)
+			}
 			return nil
 		}
 		if err != nil {
