@@ -407,7 +407,7 @@ func TestHTTPRules(t *testing.T) {
 		{"GET", "https://api.example.com/", "", 200},
 		{"BREW", "https://API.example.com:443/", "Accept: x", 200},
 		{"GET", "http://api.example.com:80", "", 200},
-		{"GET", "https://api.example.com:80/", "", hostcall.CodeNotAllowed},
+		{"GET", "https://api.example.com:80/", "", 200},
 		{"GET", "https://example.com/", "", hostcall.CodeNotAllowed},
 		{"GET", "https://api.example.com.evil.org/", "", hostcall.CodeNotAllowed},
 		{"GET", "https://api.example.com@evil.org/", "", hostcall.CodeProcessing},

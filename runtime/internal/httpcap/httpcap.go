@@ -122,7 +122,7 @@ func (c *Client) send(ctx context.Context, r *hostcall.HTTPRequest, u *url.URL, 
 	if !c.options.Allows(u) {
 		return nil, hostcall.CodeNotAllowed
 	}
-	host, _, err := manifest.HostOf(u)
+	host, err := manifest.HostOf(u)
 	if err != nil {
 		return nil, hostcall.CodeNotAllowed
 	}

@@ -85,7 +85,7 @@ func TestHosts(t *testing.T) {
 	}{
 		{nil, u, hostcall.CodeNotAllowed},
 		{[]string{"example.com"}, u, hostcall.CodeNotAllowed},
-		{[]string{"127.0.0.1"}, u, hostcall.CodeNotAllowed}, // that is port 80
+		{[]string{"127.0.0.1"}, u, 200}, // every port
 		{[]string{"127.0.0.1:1"}, u, hostcall.CodeNotAllowed},
 		{[]string{u}, "http://127.1:" + port, hostcall.CodeNotAllowed},
 		{[]string{u}, "http://2130706433:" + port, hostcall.CodeNotAllowed},
@@ -101,6 +101,7 @@ func TestHosts(t *testing.T) {
 		{[]string{u}, "http://127.0.0.1:" + port + "\r\nHost: x", hostcall.CodeProcessing},
 		{[]string{u}, u, 200},
 		{[]string{"localhost:" + port}, "http://localhost:" + port, 200},
+		{[]string{"localhost"}, "http://localhost:" + port, 200},
 		{[]string{"LocalHost:" + port}, "http://LOCALHOST:" + port, 200},
 	} {
 		before := served

@@ -63,7 +63,8 @@ func TestParseOptions(t *testing.T) {
 		"http://[::1]/":                   Idempotent,
 		"https://orders.example.com/x":    Queryable,
 		"https://api.example.com/":        Unsafe,
-		"https://orders.example.com:444/": Unsafe, // and not allowed
+		"https://orders.example.com:444/": Queryable, // no port means every one
+		"http://[::1]:81/":                Unsafe,    // and not allowed
 	} {
 		parsed, err := url.Parse(u)
 		if err != nil {
@@ -77,7 +78,7 @@ func TestParseOptions(t *testing.T) {
 
 func TestAllows(t *testing.T) {
 	m, err := Parse([]byte(`{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts":
-		["example.com", "example.com:8443", "10.0.0.1", "[2001:db8::1]:99"]}}}}`))
+		["example.com", "api.example.com:8443", "10.0.0.1", "[2001:db8::1]:99"]}}}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +87,11 @@ func TestAllows(t *testing.T) {
 		"http://example.com/":          true,
 		"https://EXAMPLE.com:443/":     true,
 		"http://example.com:8443/":     true,
-		"http://example.com:443/":      false,
-		"https://example.com:80/":      false,
+		"https://api.example.com:8443": true,
+		"http://api.example.com:8443":  true,
+		"https://api.example.com/":     false,
+		"https://api.example.com:443/": false,
+		"https://api.example.com:8444": false,
 		"https://example.com./":        false,
 		"https://www.example.com/":     false,
 		"https://ample.com/":           false,

@@ -54,7 +54,7 @@ type X402 struct {
 func (x *X402) Allows(recipient string) bool { return slices.Contains(x.AllowedRecipients, recipient) }
 
 // A Host is one that an agent may reach: a name or an address, in lower case,
-// and a port. Without a port it is the one of the URL's scheme.
+// and a port. Without a port it stands for every port.
 type Host struct{ Name, Port string }
 
 // String writes the host as a manifest does.
@@ -70,32 +70,28 @@ func (h Host) String() string {
 }
 
 // HostOf returns the host that a URL of http or https names, with its port.
-func HostOf(u *url.URL) (h Host, standard bool, err error) {
-	h, err = parseHost(u.Host)
-	if err != nil {
-		return h, false, err
+func HostOf(u *url.URL) (Host, error) {
+	h, err := parseHost(u.Host)
+	if err == nil && h.Port == "" {
+		h.Port = "80"
+		if u.Scheme == "https" {
+			h.Port = "443"
+		}
 	}
-	usual := "80"
-	if u.Scheme == "https" {
-		usual = "443"
-	}
-	if h.Port == "" {
-		h.Port = usual
-	}
-	return h, h.Port == usual, nil
+	return h, err
 }
 
-// entry finds the key by which options name the host of u.
+// entry finds the key by which options name the host of u: that with its port
+// before that without one.
 func (o *HTTP) entry(u *url.URL) (Host, bool) {
-	h, standard, err := HostOf(u)
+	h, err := HostOf(u)
 	if err != nil {
 		return h, false
 	}
-	if slices.Contains(o.AllowedHosts, h) {
-		return h, true
+	if !slices.Contains(o.AllowedHosts, h) {
+		h.Port = ""
 	}
-	h.Port = ""
-	return h, standard && slices.Contains(o.AllowedHosts, h)
+	return h, slices.Contains(o.AllowedHosts, h)
 }
 
 // Allows reports whether the agent may reach the host of u.
