@@ -68,10 +68,9 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 	if err := l.world.Writer.Append(&eventlog.Record{Kind: eventlog.Account, Reason: eventlog.Birth, Amount: b.Budget, Price: b.Price}); err != nil {
 		return err
 	}
-	if l.in, err = l.incarnate(ctx, &l.world, nil, nil, false); err != nil {
+	if l.in, err = l.incarnate(ctx, &l.world, nil, nil, 0); err != nil {
 		return err
 	}
-	l.in.host.Begin(0)
 	began := time.Now()
 	if err := l.in.agent.Init(ctx); err != nil {
 		return err

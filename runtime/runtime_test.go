@@ -245,7 +245,7 @@ func TestConflict(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.history = conflict{}
-	if l.in, err = l.incarnate(t.Context(), &l.world, l.feed, l.state, true); err != nil {
+	if l.in, err = l.incarnate(t.Context(), &l.world, l.feed, l.state, l.tick+1); err != nil {
 		t.Fatal(err)
 	}
 	head := l.head

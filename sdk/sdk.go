@@ -34,9 +34,11 @@
 // Unmarshal. Package variables, goroutines and timers are gone by then, and
 // time.Now and math/rand are the same in every instance; use Now and Rand.
 //
-// Hostcalls work in Init and Tick. In Unmarshal, in Marshal and before Init there
-// is no world: Now is 1970, Log says nothing, and the others fail. Side effects
-// ([Pay], and [Do] of anything but GET and HEAD) work in Tick alone.
+// Hostcalls work in Init and Tick, and those that stay in the machine (all but
+// [Do] and [Pay]) in Unmarshal too; what it observes is of the tick after it. In
+// Marshal and before Init there is no world: Now is 1970, Log says nothing, and
+// the others fail. Side effects ([Pay], and [Do] of anything but GET and HEAD)
+// work in Tick alone.
 //
 // Built for another system than wasip1, as by go test, the package works with
 // that system's clock, randomness and standard error; package sdktest has a
@@ -55,9 +57,8 @@ type Agent interface {
 	// Marshal returns the state. The same state has to give the same bytes.
 	Marshal() []byte
 
-	// Unmarshal restores the state that Marshal returned. It must not have any
-	// effect beyond that: a life is restored more often than it is lived. b may
-	// be kept.
+	// Unmarshal restores the state that Marshal returned. It should not do more
+	// than that: a life is restored more often than it is lived. b may be kept.
 	Unmarshal(b []byte) error
 }
 

@@ -105,9 +105,9 @@ func Restart[A sdk.Agent](t testing.TB, a, next A) A {
 	if !bytes.Equal(a.Marshal(), state) {
 		t.Fatal("the same agent has two states")
 	}
-	quiet := host.Current
-	host.Current = nowhere{}
-	defer func() { host.Current = quiet }()
+	world := host.Current
+	host.Current = resuming{world}
+	defer func() { host.Current = world }()
 	if err := next.Unmarshal(slices.Clone(state)); err != nil {
 		t.Fatalf("the state cannot be restored: %v", err)
 	}
@@ -318,18 +318,8 @@ func put(buf []byte, n int) {
 	}
 }
 
-// nowhere is where Unmarshal runs: every hostcall is refused.
-type nowhere struct{}
+// resuming is where Unmarshal runs: nothing leaves the machine.
+type resuming struct{ host.Host }
 
-func (nowhere) ClockNow() int64                                { return 0 }
-func (nowhere) RandBytes([]byte) int32                         { return host.NotAllowed }
-func (nowhere) LogEmit(string)                                 {}
-func (nowhere) WalletBalance() int64                           { return 0 }
-func (nowhere) WalletReceiptCount() int32                      { return host.NotAllowed }
-func (nowhere) WalletReceipt(int32, []byte) int32              { return host.NotAllowed }
-func (nowhere) NodePrice() int64                               { return 0 }
-func (nowhere) HTTPRequest(_, _, _ string, _, _ []byte) int32  { return host.NotAllowed }
-func (nowhere) WalletPay(_ int64, _, _ string, _ []byte) int32 { return host.NotAllowed }
-func (nowhere) KVGet(string, []byte) int32                     { return host.NotAllowed }
-func (nowhere) KVPut(string, []byte) int32                     { return host.NotAllowed }
-func (nowhere) KVDelete(string) int32                          { return host.NotAllowed }
+func (resuming) HTTPRequest(_, _, _ string, _, _ []byte) int32  { return host.NotAllowed }
+func (resuming) WalletPay(_ int64, _, _ string, _ []byte) int32 { return host.NotAllowed }

@@ -3,6 +3,7 @@ package sdktest_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -214,9 +215,12 @@ func (c *counter) Marshal() []byte {
 	return e.Data()
 }
 func (c *counter) Unmarshal(b []byte) error {
-	sdk.Log("never heard")
-	if !sdk.Now().Equal(time.Unix(0, 0)) || sdk.Store("a", nil) == nil {
-		return errors.New("there is a world")
+	sdk.Log("back")
+	if _, err := sdk.Get("https://a.example/"); !errors.Is(err, sdk.ErrNotAllowed) {
+		return fmt.Errorf("the network: %v", err)
+	}
+	if _, err := sdk.Pay(1, "bob", ""); !errors.Is(err, sdk.ErrNotAllowed) {
+		return fmt.Errorf("a payment: %v", err)
 	}
 	d := sdk.NewDecoder(b, 1)
 	c.n = d.Uint64()
@@ -230,11 +234,11 @@ func TestRestart(t *testing.T) {
 		c.Tick()
 		c = sdktest.Restart(t, c, &counter{})
 	}
-	if c.n != 3 || len(w.Lines) != 0 {
+	if c.n != 3 || len(w.Lines) != 3 || w.Requests != 0 || len(w.Paid) != 0 {
 		t.Errorf("got %d after %q", c.n, w.Lines)
 	}
 	sdk.Log("heard")
-	if len(w.Lines) != 1 {
+	if len(w.Lines) != 4 {
 		t.Error("the world is gone after a restart")
 	}
 }

@@ -97,13 +97,14 @@ type Membrane struct {
 // A Phase is what a call into an agent is for.
 type Phase int
 
-// The phases. Only in Init and Tick is there a world: any other call is made
-// more often than it is lived, or in advance. A hostcall then does nothing, and
-// returns 0 if it is an i64 and CodeNotAllowed if it is an i32.
+// The phases. In Quiet there is no world: such a call is made more often than it
+// is lived. A hostcall then does nothing, and returns 0 if it is an i64 and
+// CodeNotAllowed if it is an i32.
 const (
-	Quiet Phase = iota // agent_checkpoint, agent_resume, malloc, _initialize …
-	Init               // agent_init: observations, and no side effects
-	Tick               // agent_tick
+	Quiet  Phase = iota // agent_checkpoint, malloc, _initialize …
+	Resume              // agent_resume: observations that leave no trace outside
+	Init                // agent_init: observations, and no side effects
+	Tick                // agent_tick
 )
 
 // A scope is one call into the agent.

@@ -117,7 +117,7 @@ func (r *HTTPRequest) check(m *manifest.HTTP, p Phase) int32 {
 	} else if err != nil {
 		return CodeProcessing
 	}
-	if r.Method == http.MethodConnect || r.Effect() && p != Tick || !m.Allows(u) {
+	if r.Method == http.MethodConnect || p == Resume || r.Effect() && p != Tick || !m.Allows(u) {
 		return CodeNotAllowed
 	}
 	return 0

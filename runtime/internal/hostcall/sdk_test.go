@@ -138,6 +138,6 @@ delete: kv_delete: not found`)
 		t.Fatal(err)
 	}
 	state(string(lived) + `
-unmarshal: kv_put: not allowed
-unmarshal at: 1970`)
+unmarshal: stored
+unmarshal at: 2006`)
 }

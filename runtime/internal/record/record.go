@@ -8,6 +8,8 @@
 //
 // What a tick observes is kept in memory until the tick ends, or begins a side
 // effect. A tick that fails has observed nothing, and is not bound to fail again.
+// What agent_resume observes is of the tick after it: an instance that never ends
+// a tick has observed nothing.
 package record
 
 import (
@@ -31,7 +33,7 @@ type Host struct {
 	feed  *Feed  // nil: nothing was recorded
 	kv    hostcall.Live
 
-	tick    uint64
+	tick    uint64 // that runs, or is the next to run
 	calls   int    // of this tick
 	ordinal uint32 // of this tick's next side effect
 	pending []eventlog.Record
@@ -41,9 +43,10 @@ type Host struct {
 	Observe func(*eventlog.Record)
 }
 
-// NewHost makes the host of an instance whose store is m.
-func NewHost(world *World, feed *Feed, m *kv.Map) *Host {
-	return &Host{world: world, feed: feed, kv: hostcall.Live{KV: m}}
+// NewHost makes the host of an instance whose store is m, and whose first tick is
+// given: 0 is agent_init. What agent_resume observes before it belongs to it.
+func NewHost(world *World, feed *Feed, m *kv.Map, first uint64) *Host {
+	return &Host{world: world, feed: feed, kv: hostcall.Live{KV: m}, tick: first}
 }
 
 // Meter implements [hostcall.Metered]: what a replay is given costs nothing.
@@ -65,15 +68,13 @@ func (h *Host) fail(err error) {
 	panic(h.err)
 }
 
-// Begin begins a tick; 0 is agent_init.
-func (h *Host) Begin(tick uint64) { h.tick, h.calls, h.ordinal, h.pending = tick, 0, 0, h.pending[:0] }
-
 // Recorded reports whether something that was recorded has not been given yet.
 func (h *Host) Recorded() (bool, error) { return h.feed.More() }
 
-// End ends a tick that returned result. If the tick's end was recorded, it is
-// given: then again is true, and its cost is on the account already. Else charge
-// is called, takes the tick's cost from the account and returns it.
+// End ends the tick that runs, which returned result; the next one may begin. If
+// the tick's end was recorded, it is given: then again is true, and its cost is on
+// the account already. Else charge is called, takes the tick's cost from the
+// account and returns it.
 func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (again bool, err error) {
 	r, err := h.feed.peek()
 	switch {
@@ -88,6 +89,7 @@ func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (ag
 			h.Observe(r)
 		}
 		h.feed.take()
+		h.next()
 		return true, nil
 	case h.world == nil:
 		return false, fmt.Errorf("%w: the event log ends in the middle of tick %d", ErrMissing, h.tick)
@@ -99,8 +101,11 @@ func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (ag
 	if err := h.world.Writer.Append(&end); err != nil {
 		return false, err
 	}
+	h.next()
 	return false, h.world.Writer.Flush()
 }
+
+func (h *Host) next() { h.tick, h.calls, h.ordinal = h.tick+1, 0, 0 }
 
 // write hands over what is pending to the event log.
 func (h *Host) write() error {

@@ -102,7 +102,7 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 		return r, err
 	}
 	defer agent.Close()
-	host := record.NewHost(nil, feed, store)
+	host := record.NewHost(nil, feed, store, first)
 	host.Observe = func(o *eventlog.Record) {
 		r.Observations++
 		if in.Observe != nil {
@@ -111,21 +111,19 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 	}
 	agent.Attach(host)
 
-	tick := first
 	if in.Prev != nil {
 		if err := agent.Resume(ctx, state); err != nil {
-			return r, err
+			return r, cause(host, first, err)
 		}
 	}
 	last := next.TickNumber
 	if in.Until > 0 {
 		last = min(last, in.Until)
 	}
-	for ; tick <= last; tick++ {
+	for tick := first; tick <= last; tick++ {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		host.Begin(tick)
 		var result int32
 		if tick == 0 {
 			err = agent.Init(ctx)
@@ -133,14 +131,10 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 			result, err = agent.Tick(ctx)
 			r.Ticks++
 		}
-		if err == nil {
-			_, err = host.End(int64(result), 0, nil)
-		} else if cause := host.Err(); cause != nil {
-			err = cause
-		} else {
-			err = &record.Divergence{Tick: tick, Recorded: "the end of the tick", Got: err.Error()}
-		}
 		if err != nil {
+			return r, cause(host, tick, err)
+		}
+		if _, err = host.End(int64(result), 0, nil); err != nil {
 			return r, missing(err)
 		}
 	}
@@ -154,6 +148,14 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 		return r, &StateDivergence{last, record.FirstDifference(next.State, r.State), next.State, r.State}
 	}
 	return r, nil
+}
+
+// cause says why a call into the agent ended before it was over.
+func cause(host *record.Host, tick uint64, err error) error {
+	if cause := host.Err(); cause != nil {
+		return missing(cause)
+	}
+	return &record.Divergence{Tick: tick, Recorded: "the end of the tick", Got: err.Error()}
 }
 
 func missing(err error) error {

@@ -376,6 +376,8 @@ func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (
 	in.output.first, *in.output.lines = "", 0
 	phase := hostcall.Quiet
 	switch export {
+	case exportResume:
+		phase = hostcall.Resume
 	case exportInit:
 		phase = hostcall.Init
 	case exportTick:
