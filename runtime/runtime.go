@@ -69,6 +69,10 @@ type Config struct {
 
 	Replay ReplayPolicy // when this run runs its own ticks again
 
+	// Watch is told where the run stands, at the beginning of every phase. The agent
+	// waits meanwhile.
+	Watch func(Status)
+
 	TickLimit time.Duration // for one call into the agent, 0 = 15 s
 	CacheDir  string        // for compiled code, "" = none is kept
 }
@@ -264,11 +268,9 @@ type incarnation struct {
 	kv    *kv.Map
 }
 
-// incarnate makes a fresh instance, whose next tick is given: 0 is agent_init, and
-// has no state.
-func (b *body) incarnate(ctx context.Context, world *record.World, feed *record.Feed, state []byte, tick uint64) (*incarnation, error) {
+// incarnate makes a fresh instance. state is nil before the genesis.
+func (b *body) incarnate(ctx context.Context, world *record.World, feed *record.Feed, state []byte, born bool) (*incarnation, error) {
 	in := &incarnation{kv: kv.New(b.manifest.MaxStorage)}
-	born := tick > 0
 	if born && b.keeps() {
 		var err error
 		if in.kv, state, err = kv.Parse(state, b.manifest.MaxStorage); err != nil {
@@ -280,13 +282,10 @@ func (b *body) incarnate(ctx context.Context, world *record.World, feed *record.
 		return nil, sp.err
 	}
 	in.agent = sp.agent
-	in.host = record.NewHost(world, feed, in.kv, tick)
+	in.host = record.NewHost(world, feed, in.kv)
 	in.agent.Attach(in.host)
 	if born {
 		if err := in.agent.Resume(ctx, state); err != nil {
-			if cause := in.host.Err(); cause != nil {
-				err = fmt.Errorf("tick %d: %w", tick, cause)
-			}
 			return nil, err
 		}
 	}
@@ -351,6 +350,9 @@ type life struct {
 	newest   []byte // checkpoint
 	older    []byte // the one before it, while resuming
 	replayed time.Time
+
+	status Status
+	free   time.Time // since when it can make checkpoints
 }
 
 // run lives until there is a reason to stop.
@@ -363,15 +365,7 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 		}
 	}()
 	l.savedTime, l.replayed = time.Now(), time.Now()
-	// Where nothing is to be lived again, money comes in before the agent looks.
-	if again, err := l.feed.More(); err != nil {
-		return l.result, err
-	} else if !again {
-		if err := l.goLive(ctx); err != nil {
-			return l.result, err
-		}
-	}
-	if l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, l.tick+1); err != nil {
+	if l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, true); err != nil {
 		return l.result, l.explain(err)
 	}
 	l.state = nil
@@ -448,13 +442,15 @@ func (l *life) live(ctx context.Context) (Reason, error) {
 		} else if ctx.Err() != nil {
 			return Stopped, nil // what is recorded can be lived again as well
 		}
+		l.in.host.Begin(l.tick + 1)
+		l.enterTick(again)
 		began := time.Now()
 		result, err := l.in.agent.Tick(ctx)
 		if err != nil {
 			return "", err
 		}
-		elapsed := time.Since(began)
-		if again, err = l.in.host.End(int64(result), elapsed, func() int64 { return l.account.charge(elapsed) }); err != nil {
+		elapsed, cost := time.Since(began), int64(0)
+		if again, err = l.in.host.End(int64(result), elapsed, func() int64 { cost = l.account.charge(elapsed); return cost }); err != nil {
 			return "", err
 		}
 		l.tick++
@@ -462,6 +458,7 @@ func (l *life) live(ctx context.Context) (Reason, error) {
 			continue
 		}
 		ticks++
+		l.lived(elapsed, cost)
 		more := result != 0
 		switch {
 		case l.account.exhausted():
@@ -492,6 +489,7 @@ func (l *life) wait(ctx context.Context, more bool) error {
 		}
 	}
 	next := time.Now().Add(interval)
+	l.enter(Waiting, next)
 	if l.CheckpointEvery.Time > 0 && l.tick > l.saved {
 		if due := l.savedTime.Add(l.CheckpointEvery.Time); !due.After(next) {
 			if !sleep(ctx, time.Until(due)) {
@@ -500,6 +498,7 @@ func (l *life) wait(ctx context.Context, more bool) error {
 			if err := l.checkpoint(ctx); err != nil {
 				return err
 			}
+			l.enter(Waiting, next)
 		}
 	}
 	sleep(ctx, time.Until(next))
@@ -532,13 +531,16 @@ func (l *life) checkpoint(ctx context.Context) error {
 	if born && l.tick == l.saved {
 		return nil
 	}
+	if born {
+		l.enter(Saving, time.Now().Add(saveLimit))
+	}
 	state, err := l.body.state(ctx, l.in)
 	if err != nil {
 		return err
 	}
 	// A state that cannot be restored would end the life for good, so that is
 	// tried before the state becomes part of the history.
-	fresh, err := l.incarnate(ctx, &l.world, nil, state, l.tick+1)
+	fresh, err := l.incarnate(ctx, &l.world, nil, state, true)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ func (l *life) replayNewest(ctx context.Context, next []byte) error {
 // replay runs the ticks between two checkpoints again.
 func (l *life) replay(ctx context.Context, prev, next []byte) error {
 	l.replayed = time.Now()
+	l.enter(Replaying, time.Time{})
 	e := replay.Engine{Program: l.program, Manifest: l.manifest, ManHash: l.manHash, Log: l.log}
 	r, err := e.Run(context.WithoutCancel(ctx), replay.Interval{Prev: prev, Next: next})
 	switch {
@@ -47,10 +48,13 @@ func (l *life) replay(ctx context.Context, prev, next []byte) error {
 	case errors.Is(err, replay.ErrMissing):
 		l.Log.Warn("the ticks before the newest checkpoint cannot be run again", "error", err)
 		return nil
-	case l.Replay.OnDivergence == DivergencePause:
+	}
+	l.status.Divergences++
+	switch l.Replay.OnDivergence {
+	case DivergencePause:
 		return hint.Wrap(fmt.Errorf("run again, the ticks before the checkpoint of tick %d come to something else: %w", l.saved, err),
 			"the agent is paused, and its history is whole; igor replay shows all that differs")
-	case l.Replay.OnDivergence == DivergenceIntensify:
+	case DivergenceIntensify:
 		l.Replay.Mode = ReplayFull
 	}
 	l.Log.Error("run again, the ticks before the newest checkpoint come to something else", "tick", l.saved, "error", err)

@@ -90,6 +90,7 @@ type Journal struct {
 	head    verifier.Hash
 	effects map[ID]*Effect
 	held    int64
+	pending int
 	failed  error
 }
 
@@ -215,7 +216,7 @@ func open(folder wal.Folder, f wal.File, life Life, newest uint64) (*Journal, er
 // load reads a file into j and returns where its last whole record ends.
 func (j *Journal) load(f wal.File) (end int64, err error) {
 	j.effects = make(map[ID]*Effect)
-	j.held = 0
+	j.held, j.pending = 0, 0
 	s := wal.NewScanner(io.NewSectionReader(f, 0, math.MaxInt64), maxRecord)
 	p, err := s.Next()
 	if err != nil {
@@ -272,6 +273,7 @@ func (j *Journal) apply(p []byte, offset int64) error {
 		j.effects[id] = &Effect{ID: id, Tick: b.Tick, Ordinal: b.Ordinal, Kind: b.Kind, Epoch: b.Epoch,
 			Held: b.Held, State: Begun, begin: place{offset}}
 		j.held += b.Held
+		j.pending++
 	case recordEnd:
 		id, spent, result, err := parseEnd(p)
 		if err != nil {
@@ -283,6 +285,7 @@ func (j *Journal) apply(p []byte, offset int64) error {
 		}
 		e.State, e.Spent, e.outcome = Ended, spent, place{offset}
 		j.held -= e.Held
+		j.pending--
 	case recordResolve:
 		id, o, tick, note, err := parseResolve(p)
 		if err != nil {
@@ -297,6 +300,7 @@ func (j *Journal) apply(p []byte, offset int64) error {
 			e.State, e.Spent = ResolvedConfirmed, e.Held
 		}
 		j.held -= e.Held
+		j.pending--
 	default:
 		return fmt.Errorf("a record of the unknown kind %d", p[0])
 	}
@@ -567,3 +571,6 @@ func (j *Journal) Close() error { return j.file.w.Close() }
 
 // Len returns how many effects the journal has.
 func (j *Journal) Len() int { return len(j.effects) }
+
+// Pending returns how many effects have begun and are not over.
+func (j *Journal) Pending() int { return j.pending }
