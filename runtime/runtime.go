@@ -268,9 +268,11 @@ type incarnation struct {
 	kv    *kv.Map
 }
 
-// incarnate makes a fresh instance. state is nil before the genesis.
-func (b *body) incarnate(ctx context.Context, world *record.World, feed *record.Feed, state []byte, born bool) (*incarnation, error) {
+// incarnate makes a fresh instance, whose next tick is given: 0 is agent_init, and
+// has no state.
+func (b *body) incarnate(ctx context.Context, world *record.World, feed *record.Feed, state []byte, tick uint64) (*incarnation, error) {
 	in := &incarnation{kv: kv.New(b.manifest.MaxStorage)}
+	born := tick > 0
 	if born && b.keeps() {
 		var err error
 		if in.kv, state, err = kv.Parse(state, b.manifest.MaxStorage); err != nil {
@@ -282,10 +284,13 @@ func (b *body) incarnate(ctx context.Context, world *record.World, feed *record.
 		return nil, sp.err
 	}
 	in.agent = sp.agent
-	in.host = record.NewHost(world, feed, in.kv)
+	in.host = record.NewHost(world, feed, in.kv, tick)
 	in.agent.Attach(in.host)
 	if born {
 		if err := in.agent.Resume(ctx, state); err != nil {
+			if cause := in.host.Err(); cause != nil {
+				err = fmt.Errorf("tick %d: %w", tick, cause)
+			}
 			return nil, err
 		}
 	}
@@ -365,7 +370,15 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 		}
 	}()
 	l.savedTime, l.replayed = time.Now(), time.Now()
-	if l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, true); err != nil {
+	// Where nothing is to be lived again, money comes in before the agent looks.
+	if again, err := l.feed.More(); err != nil {
+		return l.result, err
+	} else if !again {
+		if err := l.goLive(ctx); err != nil {
+			return l.result, err
+		}
+	}
+	if l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, l.tick+1); err != nil {
 		return l.result, l.explain(err)
 	}
 	l.state = nil
@@ -442,7 +455,6 @@ func (l *life) live(ctx context.Context) (Reason, error) {
 		} else if ctx.Err() != nil {
 			return Stopped, nil // what is recorded can be lived again as well
 		}
-		l.in.host.Begin(l.tick + 1)
 		l.enterTick(again)
 		began := time.Now()
 		result, err := l.in.agent.Tick(ctx)
@@ -540,7 +552,7 @@ func (l *life) checkpoint(ctx context.Context) error {
 	}
 	// A state that cannot be restored would end the life for good, so that is
 	// tried before the state becomes part of the history.
-	fresh, err := l.incarnate(ctx, &l.world, nil, state, true)
+	fresh, err := l.incarnate(ctx, &l.world, nil, state, l.tick+1)
 	if err != nil {
 		return err
 	}
