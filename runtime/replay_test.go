@@ -3,6 +3,7 @@ package runtime
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -112,11 +113,28 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// returner is a counter that looks at the clock in agent_resume alone, and keeps it.
+func returner() wasmtest.Agent {
+	return wasmtest.Agent{
+		Imports: []wasmtest.Import{wasmtest.ClockNow},
+		Funcs: map[string]wasmtest.Func{
+			// store64(0, load64(ptr)); store64(8, clock_now())
+			"agent_resume":     {Type: wasmtest.I32I32, Body: "\x41\x00\x20\x00\x29\x03\x00\x37\x03\x00" + "\x41\x08" + wasmtest.Call(0) + "\x37\x03\x00"},
+			"agent_checkpoint": {Type: wasmtest.ToI32, Body: wasmtest.I32(16)},
+		},
+	}
+}
+
 // TestLivedAgain ends a life between checkpoints as a crash does, and goes on: no
 // tick that was over is lost, and what it observed and cost stays.
 func TestLivedAgain(t *testing.T) {
+	t.Run("in ticks", func(t *testing.T) { testLivedAgain(t, watcher("")) })
+	t.Run("in agent_resume", func(t *testing.T) { testLivedAgain(t, returner()) })
+}
+
+func testLivedAgain(t *testing.T, agent wasmtest.Agent) {
 	dir, other := filepath.Join(t.TempDir(), "agent"), filepath.Join(t.TempDir(), "other")
-	b := birth(watcher(""))
+	b := birth(agent)
 	b.Manifest, b.Price, b.Budget = []byte(watching), 1<<40, 1<<50
 	if _, err := Start(t.Context(), dir, b, ticks(9, 4)); err != nil {
 		t.Fatal(err)
@@ -148,6 +166,63 @@ func TestLivedAgain(t *testing.T) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	counts(t, other)
+}
+
+// TestReturn checks what agent_resume observes: it is of the first tick after it,
+// what money came in is there already, and where that tick fails it has not been.
+func TestReturn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	agent := returner()
+	agent.Imports = []wasmtest.Import{wasmtest.WalletBalance}
+	// The fifth tick traps.
+	agent.Funcs["agent_tick"] = wasmtest.Func{Type: wasmtest.ToI32, Body: wasmtest.Count + wasmtest.After(4, wasmtest.Unreachable) + wasmtest.I32(1)}
+	b := birth(agent)
+	b.Manifest, b.Price = []byte(`{"capabilities": {"wallet": {"version": 1}}}`), 0
+	if _, err := Start(t.Context(), dir, b, ticks(2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	c := ticks(2, 0)
+	c.TopUp = 7
+	if _, err := Resume(t.Context(), dir, c); err != nil {
+		t.Fatal(err)
+	}
+	if got := newest(t, dir, 4); binary.LittleEndian.Uint64(got.State[8:]) != uint64(got.Budget) || got.Budget != b.Budget+7 {
+		t.Errorf("agent_resume saw %d, and the budget is %d", binary.LittleEndian.Uint64(got.State[8:]), got.Budget)
+	}
+	for range 2 {
+		if _, err := Resume(t.Context(), dir, ticks(1, 0)); err == nil || !strings.Contains(err.Error(), "failed after tick 4") {
+			t.Errorf("got error %v", err)
+		}
+	}
+	log, done, err := openReadOnly(filepath.Join(dir, "events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	for first, want := range map[uint64]uint64{1: 3, 3: 4, 5: 0} { // the balance, two ticks, and once the top-up
+		s, err := log.Segment(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, err = s.Next()
+		}
+		if got := s.Totals().Records; got != want {
+			t.Errorf("the segment of tick %d has %d records, want %d", first, got, want)
+		}
+		s.Close()
+	}
+	r, err := Replay(t.Context(), dir, replayConfig(dir, b))
+	if err != nil || r.Verdict != Replayed || r.Ticks != 4 || r.Observations != 7 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	// Nothing is recorded after the newest checkpoint, and nothing has to be.
+	until := uint64(4)
+	rc := replayConfig(dir, b)
+	rc.From, rc.Until = 2, &until
+	if r, err = Replay(t.Context(), dir, rc); err != nil || r.Verdict != Replayed || r.Intervals != 1 {
+		t.Errorf("got %+v, %v", r, err)
+	}
 }
 
 // TestOlderLife goes on with a life whose genesis came after its first ticks, and

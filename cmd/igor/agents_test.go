@@ -49,6 +49,51 @@ func TestHeartbeat(t *testing.T) {
 	verify(t, moved, did, last.cid)
 }
 
+// TestReturners lives two agents that were not made with the SDK and observe in
+// agent_resume: run, kill, resume, verify, replay.
+func TestReturners(t *testing.T) {
+	goWASM := filepath.Join(t.TempDir(), "goreturner.wasm")
+	build := exec.Command("go", "build", "-buildmode=c-shared", "-o", goWASM, "./goreturner")
+	build.Dir = agents(t)
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	manifest := "--manifest=" + filepath.Join(agents(t), "returner.manifest.json")
+	for _, wasm := range []string{filepath.Join(agents(t), "returner.wasm"), goWASM} {
+		dir := filepath.Join(t.TempDir(), "agent")
+		p := start(t, "run", wasm, "--dir", dir, manifest, "--checkpoint-every=4")
+		kills := 0
+		var last ack
+		var err error
+		for ; kills < 4; kills++ {
+			for range 3 {
+				last = <-p.acks
+			}
+			if err := p.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if last, err = p.wait(last); err == nil {
+				t.Fatal("igor was not killed")
+			}
+			p = start(t, "resume", dir, "--checkpoint-every=4")
+		}
+		<-p.acks
+		if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if last, err = p.wait(last); err != nil {
+			t.Fatalf("%v\n%s", err, p.stderr.Bytes())
+		}
+		verify(t, dir, <-p.did, last.cid)
+		replayed(t, dir)
+		out, err := igor(t, "logs", dir).Output()
+		if n := strings.Count(string(out), " back\n"); err != nil || n < 3*kills {
+			t.Errorf("%s: %v, came back %d times:\n%s", wasm, err, n, out)
+		}
+	}
+}
+
 // TestWAT checks that the agents in testdata are what their text says.
 func TestWAT(t *testing.T) {
 	wat2wasm, err := exec.LookPath("wat2wasm")

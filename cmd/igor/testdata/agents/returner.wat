@@ -1,0 +1,48 @@
+;; An agent that looks around in agent_resume, as agents may that were made
+;; elsewhere. Its state is 80 bytes, little-endian: u64 ticks; of the last
+;; agent_resume i64 time, 16 random bytes, i64 balance, i64 price, and i32 results of
+;; counting receipts, of http_request, of wallet_pay and of kv_get; u64 how many
+;; instances it has been, as its store says; i64 the time in agent_checkpoint.
+;;
+;; returner.wasm is what wat2wasm makes of it.
+(module
+  (import "igor" "clock_now" (func $clock_now (result i64)))
+  (import "igor" "rand_bytes" (func $rand_bytes (param i32 i32) (result i32)))
+  (import "igor" "log_emit" (func $log_emit (param i32 i32)))
+  (import "igor" "wallet_balance" (func $wallet_balance (result i64)))
+  (import "igor" "wallet_receipt_count" (func $wallet_receipt_count (result i32)))
+  (import "igor" "node_price" (func $node_price (result i64)))
+  (import "igor" "http_request" (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "igor" "wallet_pay" (func $pay (param i64 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "igor" "kv_get" (func $kv_get (param i32 i32 i32 i32) (result i32)))
+  (import "igor" "kv_put" (func $kv_put (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 512) "back")
+  (data (i32.const 528) "GET")
+  (data (i32.const 544) "http://127.0.0.1:1/")
+  (data (i32.const 576) "shop")
+  (data (i32.const 592) "instances")
+  (func (export "agent_init"))
+  (func (export "agent_tick") (result i32)
+    (i64.store (i32.const 0) (i64.add (i64.load (i32.const 0)) (i64.const 1)))
+    (i32.const 1))
+  (func (export "agent_checkpoint") (result i32)
+    (i64.store (i32.const 72) (call $clock_now))
+    (i32.const 80))
+  (func (export "agent_checkpoint_ptr") (result i32) (i32.const 0))
+  (func (export "agent_resume") (param $ptr i32) (param $len i32)
+    (memory.copy (i32.const 0) (local.get $ptr) (local.get $len))
+    (i64.store (i32.const 8) (call $clock_now))
+    (drop (call $rand_bytes (i32.const 16) (i32.const 16)))
+    (i64.store (i32.const 32) (call $wallet_balance))
+    (i64.store (i32.const 40) (call $node_price))
+    (i32.store (i32.const 48) (call $wallet_receipt_count))
+    (i32.store (i32.const 52) (call $http (i32.const 528) (i32.const 3) (i32.const 544) (i32.const 19)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048) (i32.const 1024)))
+    (i32.store (i32.const 56) (call $pay (i64.const 1) (i32.const 576) (i32.const 4)
+      (i32.const 0) (i32.const 0) (i32.const 2048) (i32.const 1024)))
+    (i32.store (i32.const 60) (call $kv_get (i32.const 592) (i32.const 9) (i32.const 64) (i32.const 8)))
+    (i64.store (i32.const 64) (i64.add (i64.load (i32.const 64)) (i64.const 1)))
+    (drop (call $kv_put (i32.const 592) (i32.const 9) (i32.const 64) (i32.const 8)))
+    (call $log_emit (i32.const 512) (i32.const 4)))
+  (func (export "malloc") (param i32) (result i32) (i32.const 4096)))
