@@ -29,6 +29,8 @@ type liveFlags struct {
 	logFormat    string
 	quiet        bool
 	asJSON       bool
+	metrics      string
+	stop         func() // what finish began
 }
 
 func (f *liveFlags) add(cmd *cobra.Command) {
@@ -47,12 +49,14 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 		"on-divergence", "`WHAT` to do if they differ: log, pause or intensify")
 	flags.StringVar(&f.nodeKey, "node-key", "", "`file` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
+	flags.StringVar(&f.metrics, "metrics", "", "`ADDRESS` at which to serve /metrics, /healthz and /readyz, such as 9464 (this machine only) or 0.0.0.0:9464 (default: nowhere)")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json, on standard error")
 	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")
 }
 
-// finish makes the config of what was given.
+// finish makes the config of what was given, and begins to serve metrics. The
+// caller has to close f.
 func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 	c := f.config
 	c.TickInterval = runtime.AgentPace
@@ -94,7 +98,21 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 	if !cmd.Flags().Changed("cache-dir") {
 		c.CacheDir = userCache()
 	}
+	if cmd.Flags().Changed("metrics") {
+		m, at, stop, err := serveMetrics(f.metrics)
+		if err != nil {
+			return c, failed(err)
+		}
+		c.Watch, f.stop = m.watch, stop
+		c.Log.Info("metrics", "url", "http://"+at.String()+"/metrics")
+	}
 	return c, nil
+}
+
+func (f *liveFlags) close() {
+	if f.stop != nil {
+		f.stop()
+	}
 }
 
 // userCache returns the folder for compiled code, "" if there can be none: a
@@ -189,6 +207,7 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 			if err != nil {
 				return err
 			}
+			defer live.close()
 			b := runtime.Birth{Budget: int64(budget), Price: int64(price)}
 			if b.WASM, err = readLimited(args[0], runtime.MaxWASM); err != nil {
 				return failed(err)
@@ -236,6 +255,7 @@ with the same identity from its newest checkpoint.`,
 			if err != nil {
 				return err
 			}
+			defer live.close()
 			c.TopUp = int64(topUp)
 			if cmd.Flags().Changed("price") {
 				c.Price = (*int64)(&price)
@@ -282,14 +302,15 @@ func printResult(w io.Writer, dir string, r runtime.Result, asJSON bool) error {
 		encode := json.NewEncoder(w)
 		encode.SetIndent("", "  ")
 		return failed(encode.Encode(struct {
-			DID         string         `json:"did"`
-			Reason      runtime.Reason `json:"reason"`
-			Tick        uint64         `json:"tick,string"`
-			Head        string         `json:"head"`
-			Budget      int64          `json:"budgetMicrocents,string"`
-			Checkpoints int            `json:"checkpoints"` // made by this run
-			Folder      string         `json:"folder"`
-		}{r.DID, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, dir}))
+			DID         string          `json:"did"`
+			Reason      runtime.Reason  `json:"reason"`
+			Tick        uint64          `json:"tick,string"`
+			Head        string          `json:"head"`
+			Budget      int64           `json:"budgetMicrocents,string"`
+			Checkpoints int             `json:"checkpoints"` // made by this run
+			Hostcalls   []runtime.Usage `json:"hostcalls"`   // of this run
+			Folder      string          `json:"folder"`
+		}{r.DID, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, append([]runtime.Usage{}, r.Hostcalls...), dir}))
 	}
 	var err error
 	row := func(name, format string, args ...any) {
