@@ -550,6 +550,12 @@ func (l *life) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return l.save(ctx, state)
+}
+
+// save makes a checkpoint of a state.
+func (l *life) save(ctx context.Context, state []byte) error {
+	born := !l.head.IsZero()
 	// A state that cannot be restored would end the life for good, so that is
 	// tried before the state becomes part of the history.
 	fresh, err := l.incarnate(ctx, &l.world, nil, state, l.tick+1)

@@ -233,7 +233,7 @@ func (w *Writer) Append(r *Record) error {
 	if w.err != nil {
 		return w.err
 	}
-	if r.Kind != TickEnd && r.Kind != Account && !r.Kind.Hostcall() {
+	if r.Kind != TickEnd && r.Kind != Account && r.Kind != Origin && !r.Kind.Hostcall() {
 		return fmt.Errorf("event log: no record is of %s", r.Kind)
 	}
 	err := r.check()

@@ -48,6 +48,7 @@ const (
 
 	TickEnd Kind = 128 // a tick is over
 	Account Kind = 129 // money came in, or the price changed
+	Origin  Kind = 130 // the life is a fork, and begins with a state of another
 
 	header Kind = 0
 	footer Kind = 255
@@ -80,7 +81,7 @@ var names = [256]string{
 	ClockNow: "clock_now", RandBytes: "rand_bytes", LogEmit: "log_emit", WalletBalance: "wallet_balance",
 	WalletReceiptCount: "wallet_receipt_count", WalletReceipt: "wallet_receipt", NodePrice: "node_price",
 	HTTPRequest: "http_request", WalletPay: "wallet_pay", KVGet: "kv_get", KVPut: "kv_put", KVDelete: "kv_delete",
-	TickEnd: "tick end", Account: "account",
+	TickEnd: "tick end", Account: "account", Origin: "origin",
 }
 
 // String returns the name of a hostcall, or that of another kind.
@@ -157,6 +158,10 @@ type Record struct {
 	Amount int64         // microcents that came in; 0 for NewPrice
 	Price  int64         // microcents per second, from now on
 	Effect verifier.Hash // whose hold goes back, for Release
+
+	// Of Origin.
+	Agent      verifier.PublicKey // the origin's
+	Checkpoint verifier.Hash      // of the origin, from which its state was had
 }
 
 var (
@@ -186,6 +191,9 @@ func (r *Record) append(dst []byte) []byte {
 		dst = le.AppendUint64(dst, uint64(r.Amount))
 		dst = le.AppendUint64(dst, uint64(r.Price))
 		dst = append(dst, r.Effect[:]...)
+	case r.Kind == Origin:
+		dst = append(dst, r.Agent[:]...)
+		dst = append(dst, r.Checkpoint[:]...)
 	default:
 		dst = le.AppendUint64(dst, uint64(r.Return))
 		if shape&hasSpent != 0 {
@@ -269,6 +277,9 @@ func parse(b []byte) (r Record, err error) {
 		r.Amount = int64(d.u64())
 		r.Price = int64(d.u64())
 		r.Effect = d.hash()
+	case r.Kind == Origin:
+		copy(r.Agent[:], d.take(len(r.Agent)))
+		r.Checkpoint = d.hash()
 	case shape&known != 0:
 		r.Return = int64(d.u64())
 		if shape&hasSpent != 0 {
@@ -383,14 +394,19 @@ type Totals struct {
 	Price   int64  // per second, if Priced
 	Priced  bool   // an account record says the price
 	Records uint64
+	Origin  *Record // of a fork
 
+	born  bool   // the first record is a birth
 	ended bool   // a tick ended
 	tick  uint64 // of the last record
 }
 
-// add counts a record. The ticks are to come in order, and a tick's end last.
+// add counts a record. The ticks are to come in order, and a tick's end last. The
+// origin of a fork stands for all ticks up to its own, and comes after its birth.
 func (t *Totals) add(r *Record) error {
 	switch {
+	case r.Kind == Origin && !(t.born && t.Records == 1):
+		return errors.New("an origin that does not come directly after a birth")
 	case t.Records > 0 && r.Tick < t.tick:
 		return fmt.Errorf("a record of tick %d after one of tick %d", r.Tick, t.tick)
 	case t.ended && r.Tick != t.Last+1:
@@ -417,6 +433,12 @@ func (t *Totals) add(r *Record) error {
 		}
 	case Account:
 		sum.Price, sum.Priced = r.Price, true
+		if t.Records == 0 {
+			sum.born = r.Reason == Birth
+		}
+	case Origin:
+		origin := *r
+		sum.Origin, sum.Last, sum.ended = &origin, r.Tick, true
 	}
 	*t = sum
 	return nil

@@ -44,10 +44,7 @@ func Verify(segment io.Reader, prev, next *verifier.Finding) (Totals, error) {
 	case h.WASM != next.WASMHash:
 		return Totals{}, fmt.Errorf("the segment is of program %s, and its checkpoint of %s", h.WASM, next.WASMHash)
 	}
-	first := before.TickNumber + 1
-	if prev == nil {
-		first = 0
-	}
+	first, begun := before.TickNumber+1, uint64(0)
 	for {
 		record, err := r.Next()
 		if err == io.EOF {
@@ -55,14 +52,20 @@ func Verify(segment io.Reader, prev, next *verifier.Finding) (Totals, error) {
 		} else if err != nil {
 			return Totals{}, err
 		}
-		if r.totals.Records == 1 && record.Tick != first {
-			return Totals{}, fmt.Errorf("the segment begins with tick %d, not %d", record.Tick, first)
+		if r.totals.Records == 1 {
+			begun = record.Tick
 		}
 		if born := record.Kind == Account && record.Reason == Birth; born != (prev == nil && r.totals.Records == 1) {
 			return Totals{}, errors.New("a birth is the first record of a life, and no other")
 		}
 	}
 	t := r.totals
+	switch {
+	case t.Origin != nil:
+		first = next.TickNumber // a fork goes on with the ticks of its origin
+	case prev == nil:
+		first = 0
+	}
 	seal, sealed := r.Seal()
 	budget, err := t.Budget(before.Budget)
 	price := before.PricePerSecond
@@ -70,6 +73,8 @@ func Verify(segment io.Reader, prev, next *verifier.Finding) (Totals, error) {
 		price = t.Price
 	}
 	switch {
+	case t.Records > 0 && begun != first:
+		return Totals{}, fmt.Errorf("the segment begins with tick %d, not %d", begun, first)
 	case !sealed:
 		return Totals{}, ErrOpen
 	case seal.Next != next.ContentHash:

@@ -37,7 +37,8 @@ func (f *Feed) Close() error {
 }
 
 // peek returns the next record that is an observation, or nil after the last one.
-// It is valid until take. What money came in is the account's, not the agent's.
+// It is valid until take. What money came in is the account's, and where a fork
+// comes from its operator's, not the agent's.
 func (f *Feed) peek() (*eventlog.Record, error) {
 	if f == nil {
 		return nil, nil
@@ -49,7 +50,7 @@ func (f *Feed) peek() (*eventlog.Record, error) {
 			f.err, f.left = nil, 0
 			break
 		}
-		f.have = f.err == nil && f.next.Kind != eventlog.Account
+		f.have = f.err == nil && f.next.Kind != eventlog.Account && f.next.Kind != eventlog.Origin
 	}
 	if f.err != nil || !f.have {
 		return nil, f.err

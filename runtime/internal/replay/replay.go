@@ -57,6 +57,10 @@ type Result struct {
 	Ticks        uint64
 	Observations uint64
 	State        []byte // after the last tick that was run
+
+	// Origin is the record of where a fork comes from, at its genesis: then nothing
+	// was run, and State is what the genesis says.
+	Origin *eventlog.Record
 }
 
 // Run verifies the segment of an interval, runs it again, and compares its state.
@@ -83,6 +87,9 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 	totals, err := e.verify(first, prevFinding, &nextFinding)
 	if err != nil {
 		return r, err
+	}
+	if totals.Origin != nil {
+		return Result{State: next.State, Origin: totals.Origin}, nil
 	}
 	feed, err := record.NewFeed(e.Log, first, totals.Records)
 	if err != nil {
