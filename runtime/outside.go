@@ -7,6 +7,10 @@ import (
 
 // outside connects the agent to what is outside this process.
 func (l *life) outside() error {
+	if l.sim != nil {
+		l.sim.connect(l)
+		return nil
+	}
 	l.world.Live.Web = httpcap.New(l.manifest.HTTP)
 	if l.PayAt == "" {
 		return nil

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"time"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
@@ -22,7 +21,7 @@ import (
 // open opens what a life needs of its folder.
 func (l *life) open(s *store.Store) error {
 	var err error
-	if l.key, err = s.Key(); err != nil {
+	if l.key, err = l.sim.keyOf(s); err != nil {
 		return err
 	}
 	copy(l.public[:], l.key.Public().(ed25519.PublicKey))
@@ -71,11 +70,11 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 	if l.in, err = l.incarnate(ctx, &l.world, nil, nil, 0); err != nil {
 		return err
 	}
-	began := time.Now()
+	began := l.sim.now()
 	if err := l.in.agent.Init(ctx); err != nil {
 		return err
 	}
-	if _, err := l.in.host.End(0, time.Since(began), func() int64 { return 0 }); err != nil {
+	if _, err := l.in.host.End(0, l.sim.since(began), func() int64 { return 0 }); err != nil {
 		return err
 	}
 	return l.checkpoint(ctx)

@@ -42,6 +42,8 @@ type ReplayConfig struct {
 
 	Log      *slog.Logger // for what the agent writes to standard output and error
 	CacheDir string
+
+	restart bool // with a fresh instance for each tick
 }
 
 // An Observation is one hostcall of a life, or the end of a tick.
@@ -271,7 +273,7 @@ func (c *ReplayConfig) run(ctx context.Context, e *replay.Engine, wasm verifier.
 	if in.broken {
 		return replay.Result{}, fmt.Errorf("%w: the checkpoint before it is not there", replay.ErrMissing)
 	}
-	ri := replay.Interval{Until: in.until}
+	ri := replay.Interval{Until: in.until, Restart: c.restart}
 	var err error
 	if ri.Next, err = os.ReadFile(in.next); err != nil {
 		return replay.Result{}, err

@@ -75,6 +75,8 @@ type Config struct {
 
 	TickLimit time.Duration // for one call into the agent, 0 = 15 s
 	CacheDir  string        // for compiled code, "" = none is kept
+
+	sim *simulation // the machine to live on, nil = this one
 }
 
 // Every says when a checkpoint is due: after so many ticks or so much time
@@ -160,7 +162,7 @@ func Start(ctx context.Context, dir string, b Birth, c Config) (Result, error) {
 	}
 	defer body.close()
 	unborn := &life{Config: c, body: body}
-	err = store.Create(dir, b.WASM, b.Manifest, func(s *store.Store) error {
+	err = c.sim.create(dir, b.WASM, b.Manifest, func(s *store.Store) error {
 		err := unborn.explain(unborn.genesis(context.WithoutCancel(ctx), s, b))
 		if closed := unborn.close(); err == nil {
 			err = closed
@@ -192,7 +194,7 @@ func Resume(ctx context.Context, dir string, c Config) (Result, error) {
 		return Result{}, err
 	}
 	defer s.Close()
-	if _, err := s.Key(); err != nil { // the first thing that a bare history lacks
+	if _, err := c.sim.keyOf(s); err != nil { // the first thing that a bare history lacks
 		return Result{}, err
 	}
 	wasm, err := s.WASM()
@@ -369,7 +371,7 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 			l.Log.Info("hostcalls", "capability", u.Capability, "calls", u.Calls, "bytes", u.Bytes, "time", u.Time)
 		}
 	}()
-	l.savedTime, l.replayed = time.Now(), time.Now()
+	l.savedTime, l.replayed = l.sim.now(), time.Now()
 	// Where nothing is to be lived again, money comes in before the agent looks.
 	if again, err := l.feed.More(); err != nil {
 		return l.result, err
@@ -430,6 +432,9 @@ func (l *life) explain(err error) error {
 		if l.head.IsZero() {
 			return hint.Wrap(fmt.Errorf("agent failed before it was born: %w", agentError), "nothing was made; igor run starts it again")
 		}
+		if l.sim != nil {
+			return hint.Wrap(fmt.Errorf("agent failed after tick %d: %w", l.tick, agentError), "the same seed fails in the same tick again")
+		}
 		return hint.Wrap(fmt.Errorf("agent failed after tick %d: %w", l.tick, agentError),
 			"its life is kept up to tick %d; igor resume goes on from there", l.tick)
 	}
@@ -456,12 +461,12 @@ func (l *life) live(ctx context.Context) (Reason, error) {
 			return Stopped, nil // what is recorded can be lived again as well
 		}
 		l.enterTick(again)
-		began := time.Now()
+		began := l.sim.now()
 		result, err := l.in.agent.Tick(ctx)
 		if err != nil {
 			return "", err
 		}
-		elapsed, cost := time.Since(began), int64(0)
+		elapsed, cost := l.sim.since(began), int64(0)
 		if again, err = l.in.host.End(int64(result), elapsed, func() int64 { cost = l.account.charge(elapsed); return cost }); err != nil {
 			return "", err
 		}
@@ -471,6 +476,9 @@ func (l *life) live(ctx context.Context) (Reason, error) {
 		}
 		ticks++
 		l.lived(elapsed, cost)
+		if err := l.sim.ended(l.tick); err != nil {
+			return "", err
+		}
 		more := result != 0
 		switch {
 		case l.account.exhausted():
@@ -500,11 +508,11 @@ func (l *life) wait(ctx context.Context, more bool) error {
 			interval = busyInterval
 		}
 	}
-	next := time.Now().Add(interval)
+	next := l.sim.now().Add(interval)
 	l.enter(Waiting, next)
 	if l.CheckpointEvery.Time > 0 && l.tick > l.saved {
 		if due := l.savedTime.Add(l.CheckpointEvery.Time); !due.After(next) {
-			if !sleep(ctx, time.Until(due)) {
+			if !l.sim.sleepUntil(ctx, due) {
 				return nil
 			}
 			if err := l.checkpoint(ctx); err != nil {
@@ -513,7 +521,7 @@ func (l *life) wait(ctx context.Context, more bool) error {
 			l.enter(Waiting, next)
 		}
 	}
-	sleep(ctx, time.Until(next))
+	l.sim.sleepUntil(ctx, next)
 	return nil
 }
 
@@ -584,7 +592,7 @@ func (l *life) save(ctx context.Context, state []byte) error {
 	prev, totals := l.head, l.world.Writer.Totals()
 	before := l.before
 	l.before = journal.Base{Tick: l.tick, Hash: hash}
-	l.head, l.saved, l.savedTime = hash, l.tick, time.Now()
+	l.head, l.saved, l.savedTime = hash, l.tick, l.sim.now()
 	l.result.Tick, l.result.Head, l.result.Budget, l.result.size = l.tick, l.head, l.account.budget, len(next)
 	l.result.Checkpoints++
 	if born {

@@ -189,10 +189,16 @@ func (a *amountFlag) Set(s string) error {
 	return err
 }
 
+// What an agent gets if nobody says otherwise.
+const (
+	defaultBudget amountFlag = 1_000_000
+	defaultPrice  amountFlag = 1_000
+)
+
 func runCommand() *cobra.Command {
 	var live liveFlags
 	var dir, manifest string
-	budget, price := amountFlag(1_000_000), amountFlag(1000)
+	budget, price := defaultBudget, defaultPrice
 	cmd := &cobra.Command{
 		Use:   "run AGENT.wasm",
 		Short: "Start a new agent and run it",
@@ -208,21 +214,13 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 				return err
 			}
 			defer live.close()
-			b := runtime.Birth{Budget: int64(budget), Price: int64(price)}
-			if b.WASM, err = readLimited(args[0], runtime.MaxWASM); err != nil {
-				return failed(err)
-			}
-			name := strings.TrimSuffix(args[0], ".wasm")
-			if manifest != "" {
-				b.Manifest, err = readLimited(manifest, runtime.MaxManifest)
-			} else if b.Manifest, err = readLimited(name+".manifest.json", runtime.MaxManifest); errors.Is(err, fs.ErrNotExist) {
-				err = nil // and grants nothing
-			}
+			b, err := readBirth(args[0], manifest)
 			if err != nil {
 				return failed(err)
 			}
+			b.Budget, b.Price = int64(budget), int64(price)
 			if dir == "" {
-				if dir = filepath.Base(name); dir == filepath.Base(args[0]) {
+				if dir = filepath.Base(strings.TrimSuffix(args[0], ".wasm")); dir == filepath.Base(args[0]) {
 					dir += ".agent" // AGENT had no .wasm to take off
 				}
 			}
@@ -271,6 +269,23 @@ with the same identity from its newest checkpoint.`,
 	cmd.Flags().Var(&topUp, "top-up", "what to add to the budget, durable with the next checkpoint")
 	cmd.Flags().Var(&price, "price", "what a second of its ticks costs from now on (default: as before)")
 	return cmd
+}
+
+// readBirth reads an agent's program and manifest. Without a name, the manifest is
+// the one beside the program; if there is none, it grants nothing.
+func readBirth(wasm, manifest string) (b runtime.Birth, err error) {
+	if b.WASM, err = readLimited(wasm, runtime.MaxWASM); err != nil {
+		return b, err
+	}
+	if manifest != "" {
+		b.Manifest, err = readLimited(manifest, runtime.MaxManifest)
+		return b, err
+	}
+	b.Manifest, err = readLimited(strings.TrimSuffix(wasm, ".wasm")+".manifest.json", runtime.MaxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return b, err
 }
 
 func readLimited(path string, limit int64) ([]byte, error) {

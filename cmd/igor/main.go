@@ -54,6 +54,8 @@ is a chain of signed checkpoints that anybody can verify.`,
 	root.SetErr(stderr)
 	code := exitOK
 	root.AddCommand(
+		newCommand(),
+		simulateCommand(),
 		runCommand(),
 		resumeCommand(),
 		verifyCommand(&code),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"time"
@@ -11,29 +12,45 @@ import (
 	"igor.dev/runtime/internal/kv"
 )
 
+// AgentMessage is the message under which the agent's own lines are logged.
+const AgentMessage = "agent"
+
 // Live is the world as it is: the machine's clock, the system's randomness, a
 // log, and the parts that it is given. A call for which there is no part fails
 // with CodeFailed, or gives 0.
 type Live struct {
 	Log      *slog.Logger
-	Balance  func() int64    // the budget left, microcents
-	Price    func() int64    // microcents per second
-	Receipts func() [][]byte // payment receipts, the oldest first
+	Now      func() time.Time // nil = the machine's clock
+	Random   io.Reader        // nil = the system's; it never fails
+	Balance  func() int64     // the budget left, microcents
+	Price    func() int64     // microcents per second
+	Receipts func() [][]byte  // payment receipts, the oldest first
 	Web      Doer
 	Payer    Payer
 	KV       *kv.Map
 }
 
 // ClockNow implements [Host].
-func (Live) ClockNow() int64 { return time.Now().UnixNano() }
+func (l Live) ClockNow() int64 {
+	if l.Now != nil {
+		return l.Now().UnixNano()
+	}
+	return time.Now().UnixNano()
+}
 
 // RandBytes implements [Host].
-func (Live) RandBytes(b []byte) { rand.Read(b) } // never fails
+func (l Live) RandBytes(b []byte) {
+	if l.Random != nil {
+		l.Random.Read(b)
+		return
+	}
+	rand.Read(b) // never fails
+}
 
 // LogEmit implements [Host].
 func (l Live) LogEmit(line []byte) {
 	if l.Log.Enabled(context.Background(), slog.LevelInfo) {
-		l.Log.Info("agent", "says", strings.ToValidUTF8(string(line), "\uFFFD"))
+		l.Log.Info(AgentMessage, "says", strings.ToValidUTF8(string(line), "\uFFFD"))
 	}
 }
 

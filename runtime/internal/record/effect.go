@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strings"
-	"time"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
@@ -214,7 +213,7 @@ func (h *Host) payEffect(p *hostcall.Payment, ordinal uint32) *effect {
 		class:   w.Manifest.X402.Class,
 		request: func(id journal.ID) ([]byte, error) {
 			authorisation := &receipts.Payment{Nonce: receipts.PaymentNonce(id), Amount: p.Amount,
-				Time: time.Now().UnixNano(), Recipient: p.Recipient, Memo: p.Memo}
+				Time: w.Live.ClockNow(), Recipient: p.Recipient, Memo: p.Memo}
 			if err := receipt.SignPayment(authorisation, w.Key); err != nil {
 				return nil, err
 			}

@@ -49,6 +49,7 @@ type Interval struct {
 	Next []byte // the checkpoint that it ends with
 
 	Until   uint64                 // the last tick to run, 0 = all
+	Restart bool                   // with a fresh instance for each tick
 	Observe func(*eventlog.Record) // called with each observation, nil = nobody asks
 }
 
@@ -108,7 +109,7 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	defer agent.Close()
+	defer func() { agent.Close() }()
 	host := record.NewHost(nil, feed, store, first)
 	host.Observe = func(o *eventlog.Record) {
 		r.Observations++
@@ -144,6 +145,11 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 		if _, err = host.End(int64(result), 0, nil); err != nil {
 			return r, missing(err)
 		}
+		if in.Restart && tick < last {
+			if agent, err = e.restart(ctx, agent, host); err != nil {
+				return r, cause(host, tick+1, err)
+			}
+		}
 	}
 	if r.State, err = agent.Checkpoint(ctx); err != nil {
 		return r, err
@@ -155,6 +161,21 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 		return r, &StateDivergence{last, record.FirstDifference(next.State, r.State), next.State, r.State}
 	}
 	return r, nil
+}
+
+// restart goes on in a fresh instance, as after a checkpoint.
+func (e *Engine) restart(ctx context.Context, agent *sandbox.Instance, host *record.Host) (*sandbox.Instance, error) {
+	state, err := agent.Checkpoint(ctx)
+	if err != nil {
+		return agent, err
+	}
+	fresh, err := e.Program.Instantiate(ctx)
+	if err != nil {
+		return agent, err
+	}
+	agent.Close()
+	fresh.Attach(host)
+	return fresh, fresh.Resume(ctx, state)
 }
 
 // cause says why a call into the agent ended before it was over.

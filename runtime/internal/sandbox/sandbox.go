@@ -472,5 +472,5 @@ func (l *lineLogger) flush() {
 		}
 		return
 	}
-	l.log.Info("agent", l.stream, line)
+	l.log.Info(hostcall.AgentMessage, l.stream, line)
 }

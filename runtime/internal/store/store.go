@@ -80,17 +80,26 @@ var ErrConflict = errors.New("the history has another newest checkpoint")
 // there afterwards or it is not. It has to be absent or empty before. begin
 // makes what the life begins with, in the folder before it has its name.
 func Create(dir string, wasm, manifest []byte, begin func(*Store) error) error {
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return inUse(dir)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return err
 	}
 	encoded, err := EncodeKey(key)
 	if err != nil {
+		return err
+	}
+	return createWith(dir, wasm, manifest, encoded, begin)
+}
+
+// CreateWithoutKey is Create for a life whose key is kept nowhere.
+func CreateWithoutKey(dir string, wasm, manifest []byte, begin func(*Store) error) error {
+	return createWith(dir, wasm, manifest, nil, begin)
+}
+
+func createWith(dir string, wasm, manifest, key []byte, begin func(*Store) error) error {
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return inUse(dir)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return Build(dir, func(root *os.Root) error {
@@ -101,8 +110,11 @@ func Create(dir string, wasm, manifest []byte, begin func(*Store) error) error {
 		}{
 			{fileWASM, wasm, 0o644},
 			{fileManifest, manifest, 0o644},
-			{fileKey, encoded, 0o600},
+			{fileKey, key, 0o600},
 		} {
+			if f.data == nil && f.name == fileKey {
+				continue
+			}
 			if err := writeFile(root, f.name, f.data, f.mode); err != nil {
 				return err
 			}

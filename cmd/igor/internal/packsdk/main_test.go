@@ -1,0 +1,55 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"io/fs"
+	"os"
+	"testing"
+)
+
+const checkout = "../../../.."
+
+// TestPacked holds the zip that igor has inside against the sources.
+func TestPacked(t *testing.T) {
+	committed, err := os.ReadFile("../../sdk.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := pack(os.DirFS(checkout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, got := contents(t, packed), contents(t, committed)
+	for name, b := range want {
+		if got[name] != b {
+			t.Errorf("%s is another one in sdk.zip: run go generate ./cmd/igor", name)
+		}
+		delete(got, name)
+	}
+	for name := range got {
+		t.Errorf("%s is in sdk.zip alone: run go generate ./cmd/igor", name)
+	}
+	for _, name := range []string{"sdk/go.mod", "sdk/sdk.go", "sdk/sdktest/sdktest.go", "sdk/internal/host/host.go", "effects/go.mod", "effects/log.go", "LICENSE"} {
+		if want[name] == "" {
+			t.Errorf("%s is not packed", name)
+		}
+	}
+}
+
+func contents(t *testing.T, b []byte) map[string]string {
+	t.Helper()
+	archive, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, f := range archive.File {
+		content, err := fs.ReadFile(archive, f.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[f.Name] = string(content)
+	}
+	return all
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+func simulateCommand() *cobra.Command {
+	c := runtime.SimulationConfig{CheckpointEvery: runtime.Every{Time: 5 * time.Second}}
+	var manifest, recording, cacheDir string
+	var quiet, asJSON bool
+	budget, price := defaultBudget, defaultPrice
+	cmd := &cobra.Command{
+		Use:   "simulate AGENT.wasm",
+		Short: "Live an agent's life in advance, the same at every run",
+		Long: `Simulate lives a life of the agent on a simulated machine. Its clock starts on
+2022-01-01 and never waits, a tick takes a millisecond of it, payments go to a
+simulated endpoint that settles most of them, and HTTP requests are answered from
+a recording (--http) or fail. All chance follows from --seed: the same agent and
+flags give the same life on every machine, down to its head. So does its key:
+a simulated identity is nobody's.
+
+With --verify the life is run again twice: as it was, and with a fresh instance
+for each tick, which finds what the agent forgets to put into its state.
+
+Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage.`,
+		Example: `  igor simulate demo.wasm --ticks 1000 --verify
+  igor simulate demo.wasm --crash-every 10 --http answers.json`,
+		Args: operands("AGENT.wasm"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.Ticks == 0 {
+				return errors.New("--ticks has to be at least 1")
+			}
+			b, err := readBirth(args[0], manifest)
+			if err != nil {
+				return failed(err)
+			}
+			b.Budget, b.Price = int64(budget), int64(price)
+			if recording != "" {
+				if c.HTTP, err = readLimited(recording, runtime.MaxRecording); err != nil {
+					return failed(err)
+				}
+			}
+			options := &slog.HandlerOptions{}
+			if quiet {
+				options.Level = slog.LevelError
+			}
+			c.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
+			if c.CacheDir = cacheDir; !cmd.Flags().Changed("cache-dir") {
+				c.CacheDir = userCache()
+			}
+			r, err := runtime.Simulate(cmd.Context(), b, c)
+			if err != nil {
+				return failed(err)
+			}
+			if err := printSimulation(cmd.OutOrStdout(), &c, &r, asJSON); err != nil {
+				return failed(err)
+			}
+			return failed(r.Problem())
+		},
+	}
+	flags := cmd.Flags()
+	flags.Uint64Var(&c.Ticks, "ticks", 100, "ticks to live")
+	flags.Uint64Var(&c.Seed, "seed", 1, "what all chance follows from")
+	flags.Var((*everyFlag)(&c.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much simulated time")
+	flags.Uint64Var(&c.CrashEvery, "crash-every", 0, "kill the machine in every `N`th tick, and go on 10 s later (default: never)")
+	flags.StringVar(&recording, "http", "", "`file` of recorded answers, see docs/agents.md (default: HTTP requests fail)")
+	flags.BoolVar(&c.Verify, "verify", false, "run the life again, and compare every state")
+	flags.StringVar(&c.Dir, "dir", "", "keep the life in this new folder, without its key (default: it is not kept)")
+	flags.StringVar(&manifest, "manifest", "", "manifest `file` (default: AGENT.manifest.json beside AGENT.wasm)")
+	flags.Var(&budget, "budget", "what the agent has to live on, in currency units")
+	flags.Var(&price, "price", "what a second of its ticks costs, in currency units")
+	flags.StringVar(&cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
+	flags.BoolVar(&asJSON, "json", false, "write how the simulation ended as JSON")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "show neither what the agent says nor what befalls it")
+	return cmd
+}
+
+func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.SimulationResult, asJSON bool) error {
+	if asJSON {
+		out := struct {
+			DID         string                `json:"did"`
+			Seed        uint64                `json:"seed,string"`
+			Reason      runtime.Reason        `json:"reason"`
+			Tick        uint64                `json:"tick,string"`
+			Head        string                `json:"head"`
+			Budget      int64                 `json:"budgetMicrocents,string"`
+			Checkpoints int                   `json:"checkpoints"`
+			Time        string                `json:"time"` // simulated
+			Crashes     int                   `json:"crashes"`
+			Requests    int                   `json:"requests"`
+			Payments    map[string]int        `json:"payments"`
+			Folder      string                `json:"folder,omitempty"`
+			Replayed    *runtime.ReplayReport `json:"replayed,omitempty"`
+			Restarted   *runtime.ReplayReport `json:"restarted,omitempty"`
+		}{r.DID, c.Seed, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, r.Time.String(), r.Crashes, r.Requests, r.Payments, c.Dir, r.Replayed, r.Restarted}
+		encode := json.NewEncoder(w)
+		encode.SetIndent("", "  ")
+		return encode.Encode(out)
+	}
+	var b strings.Builder
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-8s"+format+"\n", append([]any{name}, args...)...)
+	}
+	row("agent", "%s (simulated: seed %d has its key)", r.DID, c.Seed)
+	row("stopped", "at tick %d, after %s: %s", r.Tick, r.Time, r.Reason)
+	row("head", "%s", r.Head.CID())
+	row("budget", "%s", verifier.FormatMicrocents(r.Budget))
+	if c.CrashEvery > 0 {
+		row("crashes", "%d", r.Crashes)
+	}
+	if len(r.Payments) > 0 {
+		var all []string
+		for _, outcome := range slices.Sorted(maps.Keys(r.Payments)) {
+			all = append(all, fmt.Sprintf("%d %s", r.Payments[outcome], outcome))
+		}
+		row("paid", "%s", strings.Join(all, "; "))
+	}
+	if c.HTTP != nil {
+		row("http", "%d requests answered", r.Requests)
+	}
+	if c.Dir != "" {
+		row("folder", "%s", c.Dir)
+	}
+	if r.Replayed != nil && r.Problem() == nil {
+		fmt.Fprintf(&b, "\nverified: %d checkpoints; run again as it was, and with a fresh instance for\neach of its %d ticks, every state is the same\n", r.Checkpoints, r.Tick)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

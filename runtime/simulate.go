@@ -1,0 +1,294 @@
+package runtime
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/sim"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/verifier"
+	"igor.dev/verifier/receipt"
+)
+
+// MaxRecording is the most bytes that a recording of HTTP answers has.
+const MaxRecording = sim.MaxRecording
+
+// What a simulated machine is like.
+const (
+	simulatedTick     = time.Millisecond // that a call into the agent takes
+	simulatedDowntime = 10 * time.Second // after a crash
+)
+
+// simulatedBirth is when every simulated life begins.
+var simulatedBirth = time.Date(2022, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// A SimulationConfig says what to simulate.
+type SimulationConfig struct {
+	Log *slog.Logger // required; for what the agent says, in simulated time
+
+	Seed            uint64 // decides everything that is left to chance
+	Ticks           uint64 // to live, at least 1
+	CheckpointEvery Every
+
+	// HTTP is a recording of answers (docs/agents.md). What is not in it, fails.
+	HTTP []byte
+
+	// CrashEvery kills the machine in every tick whose number is a multiple, 0 =
+	// never: in a side effect that has left and is not answered yet, or when the
+	// tick is over. The life goes on after ten seconds.
+	CrashEvery uint64
+
+	// Verify runs the life again, twice: as it was, and with a fresh instance of the
+	// agent for each tick.
+	Verify bool
+
+	// Dir keeps the life there, without its key; "" = it is not kept.
+	Dir string
+
+	CacheDir string // for compiled code, "" = none is kept
+}
+
+// A SimulationResult is how a simulated life ended.
+type SimulationResult struct {
+	Result
+	Time     time.Duration  // that the life took, simulated
+	Crashes  int            // of the machine
+	Requests int            // that the recording answered
+	Payments map[string]int // by what became of them
+
+	// Replayed is what running the life again came to, and Restarted the same with
+	// a fresh instance for each tick; nil without Verify.
+	Replayed, Restarted *ReplayReport
+}
+
+// Simulate makes a new agent and lives on a simulated machine: its clock moves by
+// the agent's pace and never waits, a call into the agent takes a millisecond of
+// it, and all that is left to chance follows from the seed. So the same agent, the
+// same seed and the same configuration give the same life everywhere, byte for
+// byte. All else is real: sandbox, hostcalls, event log, journal and checkpoints.
+//
+// The agent's key follows from the seed too. It is written nowhere, and whoever
+// knows the seed has it: a simulated identity is nobody's.
+func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationResult, err error) {
+	if c.Ticks == 0 {
+		return r, errors.New("a simulation has at least one tick")
+	}
+	s := newSimulation(c)
+	if len(c.HTTP) > 0 {
+		if s.web.Answers, err = sim.ParseRecording(c.HTTP); err != nil {
+			return r, err
+		}
+	}
+	dir := c.Dir
+	if dir == "" {
+		tmp, err := os.MkdirTemp("", "igor-simulate-*")
+		if err != nil {
+			return r, err
+		}
+		defer os.RemoveAll(tmp)
+		dir = filepath.Join(tmp, "agent")
+	}
+	live := Config{
+		Log:             slog.New(simulatedLog{c.Log.Handler(), s}),
+		TickInterval:    AgentPace,
+		CheckpointEvery: c.CheckpointEvery,
+		MaxTicks:        c.Ticks,
+		CacheDir:        c.CacheDir,
+		sim:             s,
+	}
+	s.log = live.Log
+	r.Result, err = Start(ctx, dir, b, live)
+	for errors.Is(err, errCrash) {
+		made := r.Checkpoints
+		s.restart()
+		live.MaxTicks = c.Ticks - s.tick
+		r.Result, err = Resume(ctx, dir, live)
+		r.Checkpoints += made
+	}
+	r.Hostcalls = nil // their times are the real machine's
+	r.Time, r.Crashes, r.Requests = s.time.Sub(simulatedBirth), s.crashes, s.web.Requests
+	r.Payments = map[string]int{}
+	for outcome, n := range s.payments.Counts {
+		r.Payments[string(outcome)] = n
+	}
+	if err != nil || !c.Verify {
+		return r, err
+	}
+	again := ReplayConfig{WASM: b.WASM, Manifest: b.Manifest, Events: filepath.Join(dir, "events"), Log: slog.New(slog.DiscardHandler), CacheDir: c.CacheDir}
+	if r.Replayed, err = Replay(ctx, dir, again); err != nil {
+		return r, err
+	}
+	again.restart = true
+	r.Restarted, err = Replay(ctx, dir, again)
+	return r, err
+}
+
+// errCrash ends a simulated process where it stands.
+var errCrash = errors.New("the simulated machine crashed")
+
+// A simulation is a machine on which a life is simulated. nil is this machine.
+type simulation struct {
+	time     time.Time
+	key      ed25519.PrivateKey
+	random   io.Reader // the agent's
+	chance   interface{ Uint64() uint64 }
+	web      sim.Web
+	payments sim.Payments
+	log      *slog.Logger
+
+	tick       uint64 // the newest that is over
+	crashEvery uint64
+	crashed    uint64 // the tick of the newest crash
+	crashes    int
+}
+
+func newSimulation(c SimulationConfig) *simulation {
+	var seed [ed25519.SeedSize]byte
+	sim.Stream(c.Seed, "key").Read(seed[:])
+	s := &simulation{
+		time:       simulatedBirth,
+		key:        ed25519.NewKeyFromSeed(seed[:]),
+		random:     sim.Stream(c.Seed, "agent"),
+		chance:     sim.Stream(c.Seed, "crashes"),
+		crashEvery: c.CrashEvery,
+	}
+	s.web.Left, s.payments.Left = s.left, s.left
+	s.web.Missing = func(method, url string) {
+		s.log.Warn("no answer is recorded, and the request fails", "method", method, "url", url)
+	}
+	s.payments.Random = sim.Stream(c.Seed, "payments")
+	s.payments.Ended = func(o sim.Outcome, p *receipt.Payment) {
+		s.log.Warn("payment "+string(o), "amount", verifier.FormatMicrocents(p.Amount), "recipient", p.Recipient)
+	}
+	return s
+}
+
+func (s *simulation) now() time.Time {
+	if s == nil {
+		return time.Now()
+	}
+	return s.time
+}
+
+// since returns how long a call into the agent took that has just ended.
+func (s *simulation) since(began time.Time) time.Duration {
+	if s == nil {
+		return time.Since(began)
+	}
+	s.time = s.time.Add(simulatedTick)
+	return simulatedTick
+}
+
+// sleepUntil reports whether it is t, rather than that the context is over.
+func (s *simulation) sleepUntil(ctx context.Context, t time.Time) bool {
+	if s == nil {
+		return sleep(ctx, time.Until(t))
+	}
+	if t.After(s.time) {
+		s.time = t
+	}
+	return ctx.Err() == nil
+}
+
+// ended is called when a tick is over, and not before it is recorded.
+func (s *simulation) ended(tick uint64) error {
+	if s == nil {
+		return nil
+	}
+	s.tick = tick
+	if s.due(tick) {
+		return errCrash
+	}
+	return nil
+}
+
+// left is called when a side effect has left. Half of those that can are its end.
+func (s *simulation) left() {
+	if s.due(s.tick+1) && s.chance.Uint64()%2 == 0 {
+		panic(errCrash)
+	}
+}
+
+func (s *simulation) due(tick uint64) bool {
+	return s.crashEvery > 0 && tick%s.crashEvery == 0 && tick != s.crashed
+}
+
+// restart is the machine after a crash.
+func (s *simulation) restart() {
+	during := s.tick
+	if during%s.crashEvery != 0 || during == s.crashed {
+		during++ // in the middle of the next one
+	}
+	s.crashed = during
+	s.crashes++
+	s.time = s.time.Add(simulatedDowntime)
+	s.log.Warn("the machine crashed and is back", "tick", during)
+}
+
+// create makes an agent's folder.
+func (s *simulation) create(dir string, wasm, manifest []byte, begin func(*store.Store) error) error {
+	if s == nil {
+		return store.Create(dir, wasm, manifest, begin)
+	}
+	return store.CreateWithoutKey(dir, wasm, manifest, begin)
+}
+
+func (s *simulation) keyOf(from *store.Store) (ed25519.PrivateKey, error) {
+	if s == nil {
+		return from.Key()
+	}
+	return s.key, nil
+}
+
+// connect gives a life the simulated world.
+func (s *simulation) connect(l *life) {
+	s.web.Options = l.manifest.HTTP
+	l.world.Live.Now, l.world.Live.Random = s.now, s.random
+	l.world.Live.Web, l.world.Live.Payer = &s.web, &s.payments
+	l.world.Meter = nil
+}
+
+// simulatedLog logs what the agent says and what goes wrong, in simulated time.
+type simulatedLog struct {
+	slog.Handler
+	sim *simulation
+}
+
+// Handle implements [slog.Handler].
+func (h simulatedLog) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level < slog.LevelWarn && r.Message != hostcall.AgentMessage {
+		return nil
+	}
+	r.Time = h.sim.now()
+	return h.Handler.Handle(ctx, r)
+}
+
+// Problem returns what is wrong with a life that was verified, nil if nothing is.
+func (r *SimulationResult) Problem() error {
+	switch {
+	case r.Replayed == nil:
+		return nil
+	case r.Replayed.Verdict != Replayed:
+		return hint.Wrap(errors.New("run again, the life is another one: "+firstProblem(r.Replayed)),
+			"an agent's state may follow from its state and from hostcalls alone")
+	case r.Restarted.Verdict != Replayed:
+		return hint.Wrap(errors.New("with a fresh instance for each tick, the life is another one: "+firstProblem(r.Restarted)),
+			"the agent keeps something outside its state, and loses it at every checkpoint: have agent_checkpoint (Marshal) return it")
+	}
+	return nil
+}
+
+func firstProblem(r *ReplayReport) string {
+	if len(r.Problems) == 0 {
+		return "its lineage is " + r.Lineage
+	}
+	return r.Problems[0].Message
+}
