@@ -14,14 +14,18 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // A Life is one agent in its folder.
 type Life struct {
-	t                       testing.TB
-	wasm, dir, igor, verify string
+	t            testing.TB
+	tmp, dir     string
+	igor, verify string
+
+	WASM string // the agent's program
 }
 
 // New builds igor, igor-verify and the agent whose test is running. The agent's
@@ -30,12 +34,10 @@ type Life struct {
 func New(t testing.TB, server, local string) *Life {
 	t.Helper()
 	tmp := t.TempDir()
-	l := &Life{t, filepath.Join(tmp, "agent.wasm"), filepath.Join(tmp, "agent"), filepath.Join(tmp, "igor"), filepath.Join(tmp, "igor-verify")}
-
-	build := exec.Command("go", "build", "-o", tmp, "igor.dev/cmd/igor", "igor.dev/cmd/igor-verify")
-	build.Dir = filepath.Join("..", "..")
-	l.run(build)
-	build = exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -X main.server="+local, "-o", l.wasm, ".")
+	l := &Life{t: t, tmp: tmp, dir: filepath.Join(tmp, "agent"), WASM: filepath.Join(tmp, "agent.wasm")}
+	bin := l.build("plain", "igor.dev/cmd/igor", "igor.dev/cmd/igor-verify")
+	l.igor, l.verify = filepath.Join(bin, "igor"), filepath.Join(bin, "igor-verify")
+	build := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -X main.server="+local, "-o", l.WASM, ".")
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	l.run(build)
 
@@ -58,6 +60,44 @@ func New(t testing.TB, server, local string) *Life {
 	return l
 }
 
+// build builds commands, and returns the folder of this test in which they are.
+// What was built stays in bin/test of the repository, so that the go command,
+// which knows what is up to date, links once for all packages and runs.
+func (l *Life) build(name string, args ...string) (bin string) {
+	l.t.Helper()
+	root, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	bin = filepath.Join(l.tmp, name)
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	kept := filepath.Join(root, "bin", "test", name)
+	if os.MkdirAll(kept, 0o755) != nil {
+		kept = bin // in a clone that nobody may write to, nothing stays
+	}
+	folder, err := os.Open(kept)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer folder.Close()
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil { // until it is closed
+		l.t.Fatal(err)
+	}
+	build := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", kept}, args...)...)
+	build.Dir = root
+	l.run(build)
+	if kept == bin {
+		return bin
+	}
+	// A copy, for a later build replaces the files.
+	if err := os.CopyFS(bin, os.DirFS(kept)); err != nil {
+		l.t.Fatal(err)
+	}
+	return bin
+}
+
 func (l *Life) host(address string) string {
 	l.t.Helper()
 	u, err := url.Parse(address)
@@ -74,6 +114,13 @@ func (l *Life) run(cmd *exec.Cmd) string {
 		l.t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
 	}
 	return string(out)
+}
+
+// Command returns a command of igor.
+func (l *Life) Command(args ...string) *exec.Cmd {
+	cmd := exec.Command(l.igor, args...)
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(l.tmp, "cache"), "XDG_CONFIG_HOME="+filepath.Join(l.tmp, "config"))
+	return cmd
 }
 
 // A Process is igor, running the agent.
@@ -96,11 +143,10 @@ func (l *Life) Start(args ...string) *Process {
 	l.t.Helper()
 	command := []string{"resume", l.dir}
 	if _, err := os.Stat(l.dir); err != nil {
-		command = []string{"run", l.wasm, "--dir", l.dir, "--price=0"}
+		command = []string{"run", l.WASM, "--dir", l.dir, "--price=0"}
 	}
-	command = append(command, "--log-format=json", "--checkpoint-every=1h", "--tick-interval=20ms",
-		"--node-key="+filepath.Join(filepath.Dir(l.dir), "node.key"))
-	p := &Process{l: l, cmd: exec.Command(l.igor, append(command, args...)...), done: make(chan struct{}), more: make(chan struct{})}
+	command = append(command, "--log-format=json", "--checkpoint-every=1h", "--tick-interval=20ms")
+	p := &Process{l: l, cmd: l.Command(append(command, args...)...), done: make(chan struct{}), more: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		l.t.Fatal(err)
@@ -190,14 +236,14 @@ func (l *Life) Verify() {
 	l.t.Helper()
 	l.run(exec.Command(l.verify, l.dir))
 	l.run(exec.Command(l.verify, "receipts", l.dir))
-	l.run(exec.Command(l.igor, "replay", l.dir))
+	l.run(l.Command("replay", l.dir))
 }
 
 // Effects returns what igor effects lists: the side effects whose outcome the
 // journal does not know.
 func (l *Life) Effects() string {
 	l.t.Helper()
-	return l.run(exec.Command(l.igor, "effects", l.dir))
+	return l.run(l.Command("effects", l.dir))
 }
 
 // State returns the state in the newest checkpoint.
