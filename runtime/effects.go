@@ -3,14 +3,18 @@ package runtime
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/store"
+	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
 )
 
@@ -25,6 +29,16 @@ type Effect struct {
 	Request    string `json:"request"` // in words
 	Note       string `json:"note,omitempty"`
 	RequestHex string `json:"requestHex"`
+
+	// Of an HTTP request.
+	Method string `json:"method,omitempty"`
+	URL    string `json:"url,omitempty"`
+	Body   string `json:"body,omitempty"` // the first bytes of it
+
+	// Of a payment.
+	Amount    int64  `json:"amountMicrocents,string,omitempty"`
+	Recipient string `json:"recipient,omitempty"`
+	Memo      string `json:"memo,omitempty"`
 }
 
 // Unresolved reports whether nobody knows whether the effect happened.
@@ -44,8 +58,10 @@ func Effects(ctx context.Context, dir string) (all []Effect, err error) {
 			if err != nil {
 				return err
 			}
-			all = append(all, Effect{e.ID.String(), e.Tick, kindName(e.Kind), stateNames[e.State], e.Held, e.Spent,
-				describe(e.Kind, request), e.Note, hex.EncodeToString(request)})
+			one := Effect{ID: e.ID.String(), Tick: e.Tick, Kind: kindName(e.Kind), State: stateNames[e.State], Held: e.Held,
+				Spent: e.Spent, Note: e.Note, RequestHex: hex.EncodeToString(request)}
+			one.describe(e.Kind, request)
+			all = append(all, one)
 		}
 		return nil
 	})
@@ -83,6 +99,17 @@ func ResolveEffect(ctx context.Context, dir, id string, happened bool, note stri
 }
 
 func withJournal(ctx context.Context, dir string, do func(j *journal.Journal, newest uint64) error) error {
+	return withFolder(ctx, dir, func(s *store.Store, life journal.Life, found *store.Recovery) error {
+		j, err := journal.Open(s.Folder(), life, found.Tick)
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(j, found.Tick), j.Close())
+	})
+}
+
+// withFolder opens the folder of an agent that does not run.
+func withFolder(ctx context.Context, dir string, do func(s *store.Store, life journal.Life, found *store.Recovery) error) error {
 	s, err := store.Open(dir)
 	if err != nil {
 		return err
@@ -92,20 +119,100 @@ func withJournal(ctx context.Context, dir string, do func(j *journal.Journal, ne
 	if err != nil {
 		return err
 	}
-	l := &life{}
-	copy(l.public[:], key.Public().(ed25519.PublicKey))
-	found, err := s.Recover(ctx, l.public[:])
-	if err != nil {
+	life := journal.Life{Agent: verifier.PublicKey(key.Public().(ed25519.PublicKey))}
+	found, err := s.Recover(ctx, life.Agent[:])
+	switch {
+	case err != nil:
 		return err
-	}
-	if found.Newest == nil {
+	case found.Newest == nil:
 		return fmt.Errorf("%s has no checkpoint", dir)
+	case found.Damaged != "":
+		return hint.Wrap(fmt.Errorf("the newest checkpoint was damaged (%s), and is now set aside as %s", found.Damage, found.Damaged),
+			"igor resume makes it again from the event log")
 	}
-	j, err := journal.Open(s.Folder(), journal.Life{Agent: l.public, Genesis: found.First}, found.Tick)
+	life.Genesis = found.First
+	return do(s, life, &found)
+}
+
+// A JournalRepair says what repairing a damaged journal takes.
+type JournalRepair struct {
+	Damage     string        `json:"damage"`
+	Aside      string        `json:"aside,omitempty"` // the damaged file; "" if nothing was changed
+	Lost       []JournalLoss `json:"lost"`
+	Effects    int           `json:"effects"` // that are known afterwards
+	Unresolved int           `json:"unresolved"`
+	Held       int64         `json:"heldMicrocents,string"` // by them
+
+	// Tick is the newest one that is over. The event log has what it and those before
+	// it did outside; of a later one, it may not.
+	Tick uint64 `json:"tick,string"`
+}
+
+// A JournalLoss is a part of the damaged file that is not kept.
+type JournalLoss struct {
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"`
+	What   string `json:"what"`
+}
+
+// RepairJournal replaces the damaged journal of the agent in dir by what is whole
+// of it, and sets the damaged file aside. With dry, it changes nothing.
+func RepairJournal(ctx context.Context, dir string, dry bool) (r JournalRepair, err error) {
+	err = withFolder(ctx, dir, func(s *store.Store, life journal.Life, found *store.Recovery) error {
+		j, err := journal.Open(s.Folder(), life, found.Tick)
+		if err == nil {
+			j.Close()
+			return fmt.Errorf("the journal of %s is not damaged", dir)
+		}
+		if _, ok := errors.AsType[*journal.DamageError](err); !ok {
+			return err
+		}
+		r.Damage = err.Error()
+		if r.Tick, err = lastTick(dir, found.Tick); err != nil {
+			return err
+		}
+		repaired, err := journal.Repair(s.Folder(), life, journal.Base{Tick: found.Tick, Hash: found.Hash}, dry)
+		if err != nil {
+			return err
+		}
+		if !dry {
+			r.Aside = filepath.Join(dir, repaired.Aside)
+		}
+		for _, l := range repaired.Lost {
+			r.Lost = append(r.Lost, JournalLoss(l))
+		}
+		r.Effects = len(repaired.Effects)
+		for _, e := range repaired.Effects {
+			if e.State == journal.Begun {
+				r.Unresolved++
+				r.Held += e.Held
+			}
+		}
+		return nil
+	})
+	return r, err
+}
+
+// lastTick returns the newest tick that is over, by the event log after the
+// checkpoint of the given tick.
+func lastTick(dir string, saved uint64) (uint64, error) {
+	log, done, err := openReadOnly(filepath.Join(dir, "events"))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return errors.Join(do(j, found.Tick), j.Close())
+	defer done()
+	s, err := log.Segment(saved + 1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return saved, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	for err == nil {
+		_, err = s.Next()
+	}
+	return max(saved, s.Totals().Last), nil
 }
 
 func kindName(k journal.Kind) string {
@@ -115,26 +222,59 @@ func kindName(k journal.Kind) string {
 	return "http"
 }
 
-// describe says in words what an effect sends.
-func describe(k journal.Kind, request []byte) string {
+// Of a request, at most so many bytes are shown.
+const (
+	maxShownURL  = 300
+	maxShownBody = 200
+)
+
+// describe says what an effect sends.
+func (e *Effect) describe(k journal.Kind, request []byte) {
 	if k == journal.Payment {
 		r, _, err := receipt.Parse(request)
-		if p, ok := r.(*receipt.Payment); err == nil && ok {
-			return fmt.Sprintf("%d microcents to %q, memo %q, nonce %x", p.Amount, p.Recipient, p.Memo, p.Nonce)
+		p, ok := r.(*receipt.Payment)
+		if err != nil || !ok {
+			e.Request = "a payment that cannot be read"
+			return
 		}
-		return "a payment that cannot be read"
+		e.Amount, e.Recipient, e.Memo = p.Amount, p.Recipient, p.Memo
+		e.Request = fmt.Sprintf("%s to %q, memo %q", verifier.FormatMicrocents(p.Amount), p.Recipient, p.Memo)
+		return
 	}
-	var parts [4]string
+	method, url, body, ok := parseHTTP(request)
+	if !ok {
+		e.Request = "a request that cannot be read"
+		return
+	}
+	e.Method, e.URL, e.Body = text(method, maxShownURL), text(url, maxShownURL), text(body, maxShownBody)
+	e.Request = fmt.Sprintf("%s %s", e.Method, e.URL)
+	switch {
+	case len(body) == 0:
+	case len(body) > maxShownBody:
+		e.Request += fmt.Sprintf(", a body of %d bytes that begins with %q", len(body), e.Body)
+	default:
+		e.Request += fmt.Sprintf(", body %q", e.Body)
+	}
+}
+
+// parseHTTP reads what docs/spec/eventlog.md says of an http_request.
+func parseHTTP(request []byte) (method, url, body []byte, ok bool) {
+	var parts [4][]byte // method, url, headers, body
 	rest := request[min(4, len(request)):]
 	for i := range parts {
 		if len(rest) < 4 {
-			return "a request that cannot be read"
+			return nil, nil, nil, false
 		}
-		n := uint64(rest[0]) | uint64(rest[1])<<8 | uint64(rest[2])<<16 | uint64(rest[3])<<24
+		n := uint64(binary.LittleEndian.Uint32(rest))
 		if rest = rest[4:]; n > uint64(len(rest)) {
-			return "a request that cannot be read"
+			return nil, nil, nil, false
 		}
-		parts[i], rest = string(rest[:n]), rest[n:]
+		parts[i], rest = rest[:n], rest[n:]
 	}
-	return fmt.Sprintf("%s %q, %d bytes", parts[0], parts[1], len(parts[3]))
+	return parts[0], parts[1], parts[3], len(rest) == 0
+}
+
+// text returns the beginning of b as text, as far as it is some.
+func text(b []byte, limit int) string {
+	return strings.ToValidUTF8(string(b[:min(limit, len(b))]), "\uFFFD")
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,14 +42,8 @@ run meanwhile.`,
 				return failed(encode.Encode(shown))
 			}
 			for _, e := range shown {
-				if _, err := fmt.Fprintf(out, "%s  tick %d  %s  %s\n  %s\n", e.ID, e.Tick, e.Kind, e.State, printable(e.Request)); err != nil {
+				if err := writeEffect(out, &e); err != nil {
 					return failed(err)
-				}
-				if e.Held > 0 && e.Unresolved() {
-					fmt.Fprintf(out, "  holds %s\n", verifier.FormatMicrocents(e.Held))
-				}
-				if e.Note != "" {
-					fmt.Fprintf(out, "  note: %s\n", printable(e.Note))
 				}
 			}
 			if len(shown) == 0 {
@@ -59,6 +56,7 @@ run meanwhile.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	cmd.AddCommand(
 		resolveCommand("confirm", "Say that an unresolved effect happened: what it held is spent", true),
+		repairCommand(),
 		resolveCommand("compensate", "Say that an unresolved effect did not happen, or was undone: what it held goes back", false),
 	)
 	return cmd
@@ -81,6 +79,87 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&note, "note", "", "what is known, for people")
 	return cmd
+}
+
+func writeEffect(w io.Writer, e *runtime.Effect) error {
+	lines := verifycli.Wrap(printable(e.Request), 78)
+	switch {
+	case e.Held > 0 && e.Unresolved():
+		lines = append(lines, "holds "+verifier.FormatMicrocents(e.Held))
+	case e.Spent > 0:
+		lines = append(lines, "spent "+verifier.FormatMicrocents(e.Spent))
+	}
+	if e.Note != "" {
+		lines = append(lines, verifycli.Wrap("note: "+printable(e.Note), 78)...)
+	}
+	_, err := fmt.Fprintf(w, "%s\n  tick %d, %s, %s\n  %s\n", e.ID, e.Tick, e.Kind, e.State, strings.Join(lines, "\n  "))
+	return err
+}
+
+func repairCommand() *cobra.Command {
+	var yes, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "repair FOLDER",
+		Short: "Go on from what is whole of a damaged journal",
+		Long: `Repair is the last resort for a damaged journal of which there is no copy. It keeps
+every record that is whole, sets the damaged file aside, and says what is lost and
+what that means. Without --yes it changes nothing.`,
+		Example: `  igor effects repair watcher
+  igor effects repair watcher --yes`,
+		Args: operands("FOLDER"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := runtime.RepairJournal(cmd.Context(), args[0], !yes)
+			if err != nil {
+				return failed(plain(err))
+			}
+			out := cmd.OutOrStdout()
+			if asJSON {
+				encode := json.NewEncoder(out)
+				encode.SetIndent("", "  ")
+				err = encode.Encode(r)
+			} else {
+				err = writeRepair(out, &r)
+			}
+			if err == nil && !yes {
+				err = &hinted{errors.New("nothing is changed"), "igor effects repair " + args[0] + " --yes keeps what is whole; a copy of the journal would be better"}
+			}
+			return failed(err)
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it, and take what is lost for lost")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	return cmd
+}
+
+func writeRepair(w io.Writer, r *runtime.JournalRepair) error {
+	var b strings.Builder
+	row := func(name, text string) {
+		for i, line := range verifycli.Wrap(text, 72) {
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(&b, "%-8s%s\n", name, line)
+		}
+	}
+	row("damage", printable(r.Damage))
+	for _, l := range r.Lost {
+		row("lost", fmt.Sprintf("bytes %d to %d: %s", l.Offset, l.Offset+l.Size-1, printable(l.What)))
+	}
+	row("kept", fmt.Sprintf("effects: %d, of which %d unresolved hold %s", r.Effects, r.Unresolved, verifier.FormatMicrocents(r.Held)))
+	if r.Aside != "" {
+		row("aside", r.Aside)
+	}
+	b.WriteString("\nNobody can tell what a lost record was. If it was\n")
+	item := func(text string) {
+		for i, line := range verifycli.Wrap(text, 78) {
+			b.WriteString(map[bool]string{true: "- ", false: "  "}[i == 0] + line + "\n")
+		}
+	}
+	item(fmt.Sprintf("the beginning of an effect of tick %d, which was not over: the effect may be done a second time, and paid a second time. Find out outside before the agent goes on. Those of ticks up to %d are in the event log, and are not done again.", r.Tick+1, r.Tick))
+	item("the beginning of an effect that was unresolved: what it held stays out of the budget, and igor effects cannot give it back.")
+	item("the end of an effect, or what an operator said of it: the effect is unresolved, keeps what it holds, and is not done again.")
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 func receiptsCommand(code *int) *cobra.Command {

@@ -119,7 +119,7 @@ func writeTable(w io.Writer, b []byte) {
 			lines := hexLines(b[f.Offset:f.Offset+f.Size], f.Size)
 			switch d, last := decoded(&c, f.Name), &lines[len(lines)-1]; {
 			case len(*last)+len(d)+len("  ") > columns-valueColumn:
-				lines = append(lines, wrap(d, columns-valueColumn)...)
+				lines = append(lines, Wrap(d, columns-valueColumn)...)
 			case d != "":
 				*last += "  " + d
 			}

@@ -218,7 +218,7 @@ func (in *invocation) verify() (*verifier.Report, error) {
 	defer stop()
 
 	v := &history.Verification{Pins: in.pins}
-	defer showProgress(in.stderr, v.Progress)()
+	defer ShowProgress(in.stderr, func() string { return Examined(v.Progress()) })()
 	type result struct {
 		report *verifier.Report
 		err    error

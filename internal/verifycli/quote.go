@@ -81,8 +81,8 @@ func clip(s string, n int) string {
 	}
 }
 
-// wrap breaks s into lines of at most n columns, between words where it can.
-func wrap(s string, n int) []string {
+// Wrap breaks s into lines of at most n columns, between words where it can.
+func Wrap(s string, n int) []string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(s) {

@@ -161,7 +161,7 @@ func writeReceipts(w io.Writer, r *receipt.Report, p palette) {
 			title += "  receipt " + strconv.Itoa(q.Index)
 		}
 		fmt.Fprintf(w, "%s  tick %d\n", title, q.Tick)
-		for _, line := range wrap(escape(q.Message), columns-2) {
+		for _, line := range Wrap(escape(q.Message), columns-2) {
 			fmt.Fprintln(w, "  "+line)
 		}
 	}
@@ -173,7 +173,7 @@ func writeReceipts(w io.Writer, r *receipt.Report, p palette) {
 		fmt.Fprintf(w, "%s, %s; added %s, cost %s, paid %s, left %s\n\n", plural(r.Executions, "execution"), plural(r.Payments, "payment"),
 			money(r.Added), money(r.Cost), money(r.Paid), money(r.Added-r.Cost-r.Paid))
 	}
-	for _, line := range wrap(receiptsProve(r), columns) {
+	for _, line := range Wrap(receiptsProve(r), columns) {
 		fmt.Fprintln(w, line)
 	}
 	verdict := r.Verdict.String()

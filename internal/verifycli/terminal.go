@@ -46,9 +46,9 @@ const (
 	progressEvery = 100 * time.Millisecond
 )
 
-// showProgress rewrites one line on a terminal until stop is called, which
-// leaves nothing of it.
-func showProgress(w io.Writer, progress func() (checkpoints, bytes int64)) (stop func()) {
+// ShowProgress rewrites one line on a terminal until stop is called, which leaves
+// nothing of it. On anything but a terminal it writes nothing.
+func ShowProgress(w io.Writer, line func() string) (stop func()) {
 	if !isTerminal(w) {
 		return func() {}
 	}
@@ -66,8 +66,7 @@ func showProgress(w io.Writer, progress func() (checkpoints, bytes int64)) (stop
 				}
 				return
 			case <-next.C:
-				n, size := progress()
-				fmt.Fprintf(w, "\r\x1b[Kexamined %s, %s", plural(int(n), "checkpoint"), byteSize(uint64(size)))
+				fmt.Fprintf(w, "\r\x1b[K%s", line())
 				shown = true
 				next.Reset(progressEvery)
 			}
@@ -77,4 +76,9 @@ func showProgress(w io.Writer, progress func() (checkpoints, bytes int64)) (stop
 		close(quit)
 		<-gone
 	}
+}
+
+// Examined says in words how far a verification is.
+func Examined(checkpoints, bytes int64) string {
+	return fmt.Sprintf("examined %s, %s", plural(int(checkpoints), "checkpoint"), byteSize(uint64(bytes)))
 }

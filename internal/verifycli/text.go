@@ -26,9 +26,9 @@ const (
 func writeText(w *bufio.Writer, r *verifier.Report, pins verifier.Pins, p palette) {
 	head := summary(r, pins)
 	const label = "Proves: "
-	tail := wrap(label+r.Proves(), columns)
+	tail := Wrap(label+r.Proves(), columns)
 	tail[0] = p.paint(bold, label) + strings.TrimPrefix(tail[0], label)
-	tail = append(tail, wrap(r.DoesNotProve(), columns)...)
+	tail = append(tail, Wrap(r.DoesNotProve(), columns)...)
 
 	const others = 4 // a blank line after each part, and the verdict
 	for _, line := range head {
@@ -87,7 +87,7 @@ const labelWidth = len("agent ")
 func summary(r *verifier.Report, pins verifier.Pins) []string {
 	var lines []string
 	row := func(label, text string) {
-		for _, line := range wrap(text, columns-labelWidth) {
+		for _, line := range Wrap(text, columns-labelWidth) {
 			lines = append(lines, fmt.Sprintf("%-*s%s", labelWidth, label, line))
 			label = ""
 		}
@@ -190,7 +190,7 @@ func problemInFull(q verifier.Problem, p palette) []string {
 	}
 	lines := []string{title}
 	add := func(label, text string, limit int) {
-		wrapped := wrap(escape(text), columns-2-len(label))
+		wrapped := Wrap(escape(text), columns-2-len(label))
 		if len(wrapped) > limit {
 			wrapped = wrapped[:limit]
 			wrapped[limit-1] = clip(wrapped[limit-1]+" …", columns-2-len(label))

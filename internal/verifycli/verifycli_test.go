@@ -93,7 +93,7 @@ func FuzzHostileText(f *testing.F) {
 		if c := clip(e, n); width(c) > n || !utf8.ValidString(c) {
 			t.Fatalf("clip to %d: %q", n, c)
 		}
-		lines := wrap(e, n)
+		lines := Wrap(e, n)
 		for _, l := range lines {
 			if width(l) > n {
 				t.Fatalf("wrapped at %d: %q", n, l)

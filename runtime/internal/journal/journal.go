@@ -152,6 +152,9 @@ func Create(folder wal.Folder, life Life, base Base) error {
 	return wrap(wal.WriteFile(folder, nextName, Name, bytes.NewReader(content), true))
 }
 
+var errOtherLife = hint.Wrap(errors.New("journal: it belongs to another life: its agent or genesis is not the history's"),
+	"put the agent's own journal back")
+
 // A DamageError says that a journal is damaged. Nothing of it is used: which
 // effects are missing cannot be known.
 type DamageError struct{ err error }
@@ -161,7 +164,7 @@ func (e *DamageError) Unwrap() error { return e.err }
 
 // Hint says what to do about it.
 func (e *DamageError) Hint() string {
-	return "restore the journal from a copy of the agent's folder; nothing of it was changed"
+	return "restore the journal from a copy of the agent's folder; without one, igor effects repair says what is lost"
 }
 
 func wrap(err error) error {
@@ -198,8 +201,7 @@ func open(folder wal.Folder, f wal.File, life Life, newest uint64) (*Journal, er
 	}
 	switch {
 	case j.Life != life:
-		return nil, hint.Wrap(errors.New("journal: it belongs to another life: its agent or genesis is not the history's"),
-			"put the agent's own journal back")
+		return nil, errOtherLife
 	case newest < j.base.Tick:
 		return nil, hint.Wrap(fmt.Errorf("journal: it begins at the checkpoint of tick %d, and the history ends at tick %d", j.base.Tick, newest),
 			"restore the newer checkpoints from a copy; going on from an older one would repeat effects that the journal no longer knows")
@@ -541,29 +543,6 @@ func (f *feed) Read(p []byte) (int, error) {
 	n := copy(p, f.rest)
 	f.rest = f.rest[n:]
 	return n, nil
-}
-
-// Repair is an operator's last resort for a damaged journal: it gives the file a
-// second name, which it returns, and leaves in its place the records before the
-// damage. Effects after it are forgotten, and may be repeated.
-func Repair(folder wal.Folder) (aside string, err error) {
-	f, err := folder.Open(Name)
-	if err != nil {
-		return "", wrap(err)
-	}
-	defer f.Close()
-	var j Journal
-	end, err := j.load(f)
-	if err == nil {
-		return "", errors.New("journal: it is not damaged")
-	}
-	if _, ok := errors.AsType[*DamageError](err); !ok || end == 0 {
-		return "", err
-	}
-	if aside, err = wal.SetAside(folder, Name); err != nil {
-		return "", wrap(err)
-	}
-	return aside, wrap(wal.WriteFile(folder, nextName, Name, io.NewSectionReader(f, 0, end), true))
 }
 
 // Close closes the journal's file.

@@ -338,21 +338,92 @@ func TestEveryFlip(t *testing.T) {
 func TestRepair(t *testing.T) {
 	b, ends, states := whole(t)
 	d := waltest.New()
+	repair := func(b []byte) (*Repaired, string) {
+		t.Helper()
+		d.Put(Name, b)
+		dry, err := Repair(d, life, Base{9, verifier.Hash{9}}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(d.Get(Name), b) || dry.Aside != "" {
+			t.Error("a dry repair changes something")
+		}
+		r, err := Repair(d, life, Base{9, verifier.Hash{9}}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(d.Get(r.Aside), b) {
+			t.Error("what was set aside is not the damaged journal")
+		}
+		if fmt.Sprint(dry.Lost, len(dry.Effects)) != fmt.Sprint(r.Lost, len(r.Effects)) {
+			t.Errorf("a dry repair finds %v, and a repair %v", dry, r)
+		}
+		j := reopen(t, d, 9)
+		if got, want := fmt.Sprint(r.Effects), fmt.Sprint(j.Effects()); len(r.Effects) != j.Len() {
+			t.Errorf("it says that it has %s, and has %s", got, want)
+		}
+		return r, say(t, j)
+	}
 	d.Put(Name, b)
-	if _, err := Repair(d); err == nil {
+	if _, err := Repair(d, life, Base{9, verifier.Hash{9}}, false); err == nil {
 		t.Error("a journal that is whole is repaired")
 	}
-	b[ends[3]+20] ^= 1
+	if _, err := Repair(waltest.New(), life, Base{}, false); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a journal that is missing is repaired: %v", err)
+	}
+	d.Put(Name, append(slices.Clone(b[:ends[0]+40]), b[ends[0]+41:]...))
+	if _, err := Repair(d, Life{life.Agent, verifier.Hash{1}}, Base{9, verifier.Hash{9}}, false); err == nil {
+		t.Error("another life's journal is repaired")
+	}
+
+	// Of every byte that is bumped, at most one record is lost and what follows from
+	// it, unless it is of a length: then all that comes after it.
+	for i := range b {
+		bad := slices.Clone(b)
+		bad[i] ^= 1
+		record, _ := slices.BinarySearch(ends, i+1) // 0 is the header
+		start := 0
+		if record > 0 {
+			start = ends[record-1]
+		}
+		r, now := repair(bad)
+		switch length := i-start < 8; {
+		case record == 0:
+			if now != states[len(states)-1] || len(r.Lost) != 1 {
+				t.Fatalf("byte %d, in the header: %v lost, it knows\n%s", i, r.Lost, now)
+			}
+		case length:
+			if now != states[record-1] || len(r.Lost) != 1 || r.Lost[0].Offset != int64(start) || r.Lost[0].Offset+r.Lost[0].Size != int64(len(b)) {
+				t.Fatalf("byte %d, in the length of record %d: %v lost, it knows\n%s", i, record, r.Lost, now)
+			}
+		default:
+			end := int64(ends[record])
+			if l := r.Lost[0]; l.Offset != int64(start) || l.Offset+l.Size != end || len(r.Lost) > 2 {
+				t.Fatalf("byte %d, in record %d: %v lost", i, record, r.Lost)
+			}
+			if len(r.Lost) == 2 && !strings.Contains(r.Lost[1].What, "has not begun") {
+				t.Fatalf("byte %d, in record %d: %v lost", i, record, r.Lost)
+			}
+		}
+	}
+}
+
+// TestRepairForged has a request that looks like records. Where the length of the
+// record around it is damaged, they stay a request.
+func TestRepairForged(t *testing.T) {
+	id := EffectID(life.Agent, life.Genesis, 1, 0)
+	forged := wal.AppendRecord(nil, appendEnd(nil, id, 0, nil))
+	d, j := create(t)
+	run(t, j, []step{begin(1, 0, 100, "pay"), begin(1, 1, 5, string(bytes.Repeat(forged, 3)))})
+	b := d.Get(Name)
+	b[bytes.Index(b, forged)-beginFixed-5] ^= 1 // in the length of the second
 	d.Put(Name, b)
-	aside, err := Repair(d)
+	r, err := Repair(d, life, genesis, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(d.Get(aside), b) {
-		t.Error("what was set aside is not the damaged journal")
-	}
-	if got := say(t, reopen(t, d, 4)); got != states[3] {
-		t.Errorf("after the repair it knows\n%s\nwant\n%s", got, states[3])
+	if j := reopen(t, d, 9); j.Len() != 1 || j.Held() != 100 || len(r.Lost) != 1 {
+		t.Errorf("the journal has %v, %v lost", j.Effects(), r.Lost)
 	}
 }
 
@@ -446,6 +517,19 @@ func FuzzOpen(f *testing.F) {
 		d := waltest.New()
 		d.Put(Name, b)
 		j, err := Open(d, life, math.MaxUint64)
+		if _, damaged := errors.AsType[*DamageError](err); damaged {
+			r, err := Repair(d, life, genesis, false)
+			if err == nil {
+				j, err = Open(d, life, math.MaxUint64)
+			}
+			if errors.Is(err, errOtherLife) {
+				return
+			}
+			if err != nil || j.Len() != len(r.Effects) || !bytes.Equal(d.Get(r.Aside), b) {
+				t.Fatalf("after a repair: %v", err)
+			}
+			return
+		}
 		if err != nil {
 			return
 		}
