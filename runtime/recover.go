@@ -49,18 +49,8 @@ func (l *life) open(s *store.Store) error {
 // genesis makes the first checkpoint, directly after agent_init. The folder does
 // not have its name yet: if anything fails, the agent was never born.
 func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
-	if err := l.open(s); err != nil {
-		return err
-	}
-	if _, err := s.Recover(ctx, l.public[:]); err != nil {
-		return err
-	}
-	segments, payloads, _, err := s.Events()
+	err := l.beginLog(ctx, s)
 	if err != nil {
-		return err
-	}
-	l.log = eventlog.New(segments, payloads)
-	if l.world.Writer, _, err = l.log.Continue(l.header(), 0); err != nil {
 		return err
 	}
 	l.account = account{budget: b.Budget, price: b.Price}
@@ -78,6 +68,24 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 		return err
 	}
 	return l.checkpoint(ctx)
+}
+
+// beginLog opens the folder of a life that has no genesis yet, and begins its event
+// log.
+func (l *life) beginLog(ctx context.Context, s *store.Store) error {
+	if err := l.open(s); err != nil {
+		return err
+	}
+	if _, err := s.Recover(ctx, l.public[:]); err != nil {
+		return err
+	}
+	segments, payloads, _, err := s.Events()
+	if err != nil {
+		return err
+	}
+	l.log = eventlog.New(segments, payloads)
+	l.world.Writer, _, err = l.log.Continue(l.header(), 0)
+	return err
 }
 
 // recover finds out where the life stands.

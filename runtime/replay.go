@@ -36,6 +36,9 @@ type ReplayConfig struct {
 	From  uint64  // begin with the checkpoint of this tick, 0 = with the birth
 	Until *uint64 // end after this tick, nil = with the newest checkpoint
 
+	// Origin is that of a fork, to check the state that it began with.
+	Origin *Past
+
 	// Observe is called with each observation, in order; the intervals are then run
 	// one after the other.
 	Observe func(Observation)
@@ -94,6 +97,7 @@ type ReplayReport struct {
 	Replayed     int             `json:"replayed"`  // of them
 	Ticks        uint64          `json:"ticks,string"`
 	Observations uint64          `json:"observations,string"`
+	Origin       *ReplayOrigin   `json:"origin,omitempty"`
 	Problems     []ReplayProblem `json:"problems"`
 	Proves       string          `json:"proves"`
 	DoesNotProve string          `json:"doesNotProve"`
@@ -101,9 +105,17 @@ type ReplayReport struct {
 	State []byte `json:"-"` // after the last tick, if Until was given
 }
 
+// A ReplayOrigin is where the genesis of a fork comes from.
+type ReplayOrigin struct {
+	DID        string `json:"did"`
+	Tick       uint64 `json:"tick,string"` // after which the fork begins
+	Checkpoint string `json:"checkpoint"`  // of the origin, a CID
+	Checked    bool   `json:"checked"`     // the origin, run again, comes to the fork's state
+}
+
 // A ReplayProblem is an interval that is not as recorded, or cannot be run.
 type ReplayProblem struct {
-	Code    string `json:"code"` // divergence, state-divergence, bad-segment, cannot-be-re-executed
+	Code    string `json:"code"` // divergence, state-divergence, bad-segment, origin-mismatch, cannot-be-re-executed
 	From    uint64 `json:"fromTick,string"`
 	To      uint64 `json:"toTick,string"`
 	Message string `json:"message"`
@@ -121,6 +133,7 @@ const (
 	codeDivergence      = "divergence"
 	codeStateDivergence = "state-divergence"
 	codeBadSegment      = "bad-segment"
+	codeOrigin          = "origin-mismatch"
 	codeMissing         = "cannot-be-re-executed"
 )
 
@@ -166,13 +179,63 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 			r.Problems = append(r.Problems, problemOf(in.from, in.to, err))
 			continue
 		}
+		if o := in.result.Origin; o != nil {
+			if c.Until != nil && *c.Until < o.Tick {
+				return nil, fmt.Errorf("the life begins as a fork after tick %d, and not before tick %d", o.Tick, *c.Until)
+			}
+			r.FirstTick = o.Tick
+			r.Origin = &ReplayOrigin{DID: o.Agent.DID(), Tick: o.Tick, Checkpoint: o.Checkpoint.CID()}
+			if p, err := c.checkOrigin(ctx, o, in.result.State); err != nil {
+				return nil, err
+			} else if p != nil {
+				r.Problems = append(r.Problems, *p)
+				continue
+			}
+			r.Origin.Checked = c.Origin != nil
+		}
 		r.Replayed++
 		r.Ticks += in.result.Ticks
 		r.Observations += in.result.Observations
 		r.State = in.result.State
 	}
+	if c.Origin != nil && r.Origin == nil {
+		return nil, errors.New("there is no beginning of a fork here whose origin could be checked")
+	}
 	r.conclude(lineage.Verdict())
 	return r, nil
+}
+
+// checkOrigin holds the state of a fork's genesis against its origin, if that was given.
+func (c *ReplayConfig) checkOrigin(ctx context.Context, o *eventlog.Record, state []byte) (*ReplayProblem, error) {
+	if c.Origin == nil {
+		return nil, nil
+	}
+	p := &ReplayProblem{Code: codeOrigin, From: o.Tick, To: o.Tick}
+	_, files, err := store.Checkpoints(ctx, c.Origin.Dir)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(files, func(f store.CheckpointFile) bool { return f.Hash == o.Checkpoint })
+	if i < 0 {
+		p.Message = fmt.Sprintf("the origin that was given has no checkpoint %s", o.Checkpoint.CID())
+		return p, nil
+	}
+	from, origin, err := c.Origin.stateAt(ctx, files, o.Tick, c.CacheDir)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		p.Code, p.Message = codeMissing, err.Error()
+	case from.hash != o.Checkpoint || from.AgentPubKey != o.Agent:
+		p.Message = fmt.Sprintf("the newest checkpoint of the origin up to tick %d is %s by %s", o.Tick, from.hash.CID(), from.AgentPubKey.DID())
+	case string(origin) != string(state):
+		p.Byte = record.FirstDifference(origin, state)
+		p.Recorded, p.Got = record.Excerpt(state, p.Byte), record.Excerpt(origin, p.Byte)
+		p.Message = fmt.Sprintf("the fork began with another state than its origin had after tick %d: it differs at byte %d: the fork has %s, and the origin %s", o.Tick, p.Byte, p.Recorded, p.Got)
+	default:
+		return nil, nil
+	}
+	return p, nil
 }
 
 func (r *ReplayReport) conclude(lineage verifier.Verdict) {
@@ -196,7 +259,14 @@ func (r *ReplayReport) conclude(lineage verifier.Verdict) {
 	default:
 		r.Proves = fmt.Sprintf("Running again does not come to what was recorded in %d of %d intervals between checkpoints.", len(r.Problems), r.Intervals)
 	}
-	r.DoesNotProve = "It does not prove that the world was as the agent observed it, that its time was measured rightly, who holds its key, or that there was no other life. " +
+	if o := r.Origin; o != nil {
+		if o.Checked {
+			r.Proves += fmt.Sprintf(" It began as a fork, with the state to which its origin %s, run again, comes after tick %d.", o.DID, o.Tick)
+		} else {
+			r.DoesNotProve = fmt.Sprintf("It does not prove that the state it began with is that of %s after tick %d: that it says itself, and the origin is needed to check it. ", o.DID, o.Tick)
+		}
+	}
+	r.DoesNotProve += "It does not prove that the world was as the agent observed it, that its time was measured rightly, who holds its key, or that there was no other life. " +
 		"NaN bits of floating-point numbers may differ between processors: a divergence in them alone need not be a wrong life."
 }
 
@@ -333,8 +403,16 @@ func both(name string, b []byte, at int) string {
 // WriteText writes the report for people, the verdict as the last line.
 func (r *ReplayReport) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "agent   %s\nlineage %s\nreplay  %d of %d intervals, %d ticks, %d observations, ticks %d to %d\n\n",
-		r.DID, r.Lineage, r.Replayed, r.Intervals, r.Ticks, r.Observations, r.FirstTick, r.LastTick)
+	fmt.Fprintf(&b, "agent   %s\n", r.DID)
+	if o := r.Origin; o != nil {
+		checked := "not checked"
+		if o.Checked {
+			checked = "checked"
+		}
+		fmt.Fprintf(&b, "origin  %s, after tick %d, %s\n", o.DID, o.Tick, checked)
+	}
+	fmt.Fprintf(&b, "lineage %s\nreplay  %d of %d intervals, %d ticks, %d observations, ticks %d to %d\n\n",
+		r.Lineage, r.Replayed, r.Intervals, r.Ticks, r.Observations, r.FirstTick, r.LastTick)
 	const most = 10
 	for i, p := range r.Problems {
 		if i == most {
@@ -351,7 +429,11 @@ func (r *ReplayReport) WriteText(w io.Writer) error {
 	b.WriteByte('\n')
 	switch r.Verdict {
 	case Replayed:
-		fmt.Fprintf(&b, "replayed: %s, every state as recorded\n", plural(r.Intervals, "interval"))
+		fork := ""
+		if r.Origin != nil && !r.Origin.Checked {
+			fork = "; it began as a fork, and its origin was not checked"
+		}
+		fmt.Fprintf(&b, "replayed: %s, every state as recorded%s\n", plural(r.Intervals, "interval"), fork)
 	case NotReplayed:
 		fmt.Fprintf(&b, "incomplete: %d of %s cannot be re-executed, or the lineage is not whole\n", r.Intervals-r.Replayed, plural(r.Intervals, "interval"))
 	default:

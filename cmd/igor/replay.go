@@ -16,7 +16,8 @@ import (
 )
 
 func replayCommand(code *int) *cobra.Command {
-	var wasm, manifest, events, cacheDir string
+	var past pastFlags
+	var origin, cacheDir string
 	var until uint64
 	var dump, step, asJSON bool
 	c := runtime.ReplayConfig{}
@@ -49,35 +50,19 @@ but something cannot be re-executed, 2 no verdict.`,
 				*code = exitUsage
 				return &refusal{plain(err)}
 			}
-			dir, base, done, err := source(cmd, args[0])
+			p, done, err := past.find(cmd, args[0])
 			if err != nil {
 				return refused(err)
 			}
 			defer done()
-			first := func(paths ...string) string {
-				for _, p := range paths {
-					if _, err := os.Stat(p); p != "" && err == nil {
-						return p
-					}
+			c.WASM, c.Manifest, c.Events = p.WASM, p.Manifest, p.Events
+			if origin != "" {
+				o, done, err := (&pastFlags{wasm: past.wasm}).find(cmd, origin)
+				if err != nil {
+					return refused(err)
 				}
-				return paths[len(paths)-1]
-			}
-			if c.Events = events; events == "" {
-				c.Events = first(base+".events", filepath.Join(args[0], "events"))
-			}
-			if wasm == "" {
-				if wasm = filepath.Join(args[0], "agent.wasm"); base != "" {
-					return errors.New("--wasm is missing: a .car file has no program in it")
-				}
-			}
-			if c.WASM, err = readLimited(wasm, runtime.MaxWASM); err != nil {
-				return refused(err)
-			}
-			if manifest == "" {
-				manifest = first(filepath.Join(c.Events, "agent.manifest.json"), filepath.Join(args[0], "agent.manifest.json"), strings.TrimSuffix(wasm, ".wasm")+".manifest.json")
-			}
-			if c.Manifest, err = readLimited(manifest, runtime.MaxManifest); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return refused(err)
+				defer done()
+				c.Origin = &o
 			}
 			c.Log = slog.New(slog.DiscardHandler)
 			if c.CacheDir = cacheDir; cacheDir == "" {
@@ -94,7 +79,7 @@ but something cannot be re-executed, 2 no verdict.`,
 					}
 				}
 			}
-			r, err := runtime.Replay(cmd.Context(), dir, c)
+			r, err := runtime.Replay(cmd.Context(), p.Dir, c)
 			if err != nil {
 				return refused(err)
 			}
@@ -115,9 +100,10 @@ but something cannot be re-executed, 2 no verdict.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&wasm, "wasm", "", "the agent's program (default: agent.wasm in FOLDER)")
-	flags.StringVar(&manifest, "manifest", "", "manifest `file` (default: beside the event log, or in FOLDER)")
-	flags.StringVar(&events, "events", "", "`folder` of the event log")
+	flags.StringVar(&past.wasm, "wasm", "", "the agent's program (default: agent.wasm in FOLDER)")
+	flags.StringVar(&past.manifest, "manifest", "", "manifest `file` (default: beside the event log, or in FOLDER)")
+	flags.StringVar(&past.events, "events", "", "`folder` of the event log")
+	flags.StringVar(&origin, "origin", "", "`FOLDER|FILE.car` that a fork comes from, to check the state that it began with")
 	flags.Uint64Var(&c.From, "from", 0, "begin with the checkpoint of this `tick` (default: with the birth)")
 	flags.Uint64Var(&until, "until", 0, "end after this `tick` (default: with the newest checkpoint)")
 	flags.BoolVar(&dump, "dump", false, "write the state after --until to standard output")
@@ -131,6 +117,50 @@ but something cannot be re-executed, 2 no verdict.`,
 type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
+
+// pastFlags say where the parts of a life are that is only read.
+type pastFlags struct{ wasm, manifest, events string }
+
+// find reads them, where a folder or a .car file has them if nothing else is said.
+func (f *pastFlags) find(cmd *cobra.Command, path string) (p runtime.Past, done func(), err error) {
+	dir, base, done, err := source(cmd, path)
+	if err != nil {
+		return p, nil, err
+	}
+	p.Dir = dir
+	defer func() {
+		if err != nil {
+			done()
+		}
+	}()
+	first := func(paths ...string) string {
+		for _, p := range paths {
+			if _, err := os.Stat(p); p != "" && err == nil {
+				return p
+			}
+		}
+		return paths[len(paths)-1]
+	}
+	if p.Events = f.events; p.Events == "" {
+		p.Events = first(base+".events", filepath.Join(path, "events"))
+	}
+	wasm, manifest := f.wasm, f.manifest
+	if wasm == "" {
+		if wasm = filepath.Join(path, "agent.wasm"); base != "" {
+			return p, done, errors.New("--wasm is missing: a .car file has no program in it")
+		}
+	}
+	if p.WASM, err = readLimited(wasm, runtime.MaxWASM); err != nil {
+		return p, done, err
+	}
+	if manifest == "" {
+		manifest = first(filepath.Join(p.Events, "agent.manifest.json"), filepath.Join(path, "agent.manifest.json"), strings.TrimSuffix(wasm, ".wasm")+".manifest.json")
+	}
+	if p.Manifest, err = readLimited(manifest, runtime.MaxManifest); errors.Is(err, fs.ErrNotExist) {
+		err = nil // and grants nothing
+	}
+	return p, done, err
+}
 
 // source returns the folder that has the checkpoints. Of a .car file, base is its
 // path without the extension, and the folder lives until done.
