@@ -97,21 +97,22 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 		dir = filepath.Join(tmp, "agent")
 	}
 	live := Config{
-		Log:             slog.New(simulatedLog{c.Log.Handler(), s}),
+		Log:             slog.New(simulatedLog{c.Log.Handler(), s, false}),
 		TickInterval:    AgentPace,
 		CheckpointEvery: c.CheckpointEvery,
 		MaxTicks:        c.Ticks,
 		CacheDir:        c.CacheDir,
 		sim:             s,
 	}
-	s.log = live.Log
+	s.log = slog.New(simulatedLog{c.Log.Handler(), s, true})
 	r.Result, err = Start(ctx, dir, b, live)
 	for errors.Is(err, errCrash) {
-		made := r.Checkpoints
 		s.restart()
 		live.MaxTicks = c.Ticks - s.tick
 		r.Result, err = Resume(ctx, dir, live)
-		r.Checkpoints += made
+	}
+	if lived, lookErr := Look(dir); lookErr == nil {
+		r.Checkpoints = len(lived)
 	}
 	r.Hostcalls = nil // their times are the real machine's
 	r.Time, r.Crashes, r.Requests = s.time.Sub(simulatedBirth), s.crashes, s.web.Requests
@@ -145,6 +146,7 @@ type simulation struct {
 	log      *slog.Logger
 
 	tick       uint64 // the newest that is over
+	last       uint64 // in which there is no crash: nothing would come after it
 	crashEvery uint64
 	crashed    uint64 // the tick of the newest crash
 	crashes    int
@@ -158,6 +160,7 @@ func newSimulation(c SimulationConfig) *simulation {
 		key:        ed25519.NewKeyFromSeed(seed[:]),
 		random:     sim.Stream(c.Seed, "agent"),
 		chance:     sim.Stream(c.Seed, "crashes"),
+		last:       c.Ticks,
 		crashEvery: c.CrashEvery,
 	}
 	s.web.Left, s.payments.Left = s.left, s.left
@@ -166,7 +169,11 @@ func newSimulation(c SimulationConfig) *simulation {
 	}
 	s.payments.Random = sim.Stream(c.Seed, "payments")
 	s.payments.Ended = func(o sim.Outcome, p *receipt.Payment) {
-		s.log.Warn("payment "+string(o), "amount", verifier.FormatMicrocents(p.Amount), "recipient", p.Recipient)
+		level := slog.LevelInfo
+		if o != sim.Settled {
+			level = slog.LevelWarn
+		}
+		s.log.Log(context.Background(), level, "payment "+string(o), "amount", verifier.FormatMicrocents(p.Amount), "recipient", p.Recipient)
 	}
 	return s
 }
@@ -183,7 +190,6 @@ func (s *simulation) since(began time.Time) time.Duration {
 	if s == nil {
 		return time.Since(began)
 	}
-	s.time = s.time.Add(simulatedTick)
 	return simulatedTick
 }
 
@@ -198,14 +204,15 @@ func (s *simulation) sleepUntil(ctx context.Context, t time.Time) bool {
 	return ctx.Err() == nil
 }
 
-// ended is called when a tick is over, and not before it is recorded.
+// ended is called when a tick is over and recorded.
 func (s *simulation) ended(tick uint64) error {
 	if s == nil {
 		return nil
 	}
 	s.tick = tick
+	s.time = s.time.Add(simulatedTick) // and not when a tick is lived again
 	if s.due(tick) {
-		return errCrash
+		return s.crash(tick)
 	}
 	return nil
 }
@@ -213,25 +220,24 @@ func (s *simulation) ended(tick uint64) error {
 // left is called when a side effect has left. Half of those that can are its end.
 func (s *simulation) left() {
 	if s.due(s.tick+1) && s.chance.Uint64()%2 == 0 {
-		panic(errCrash)
+		panic(s.crash(s.tick + 1))
 	}
 }
 
 func (s *simulation) due(tick uint64) bool {
-	return s.crashEvery > 0 && tick%s.crashEvery == 0 && tick != s.crashed
+	return s.crashEvery > 0 && tick%s.crashEvery == 0 && tick != s.crashed && tick < s.last
+}
+
+// crash is the end of the machine in a tick.
+func (s *simulation) crash(tick uint64) error {
+	s.crashed = tick
+	s.crashes++
+	s.log.Warn("the machine crashes", "tick", tick)
+	return errCrash
 }
 
 // restart is the machine after a crash.
-func (s *simulation) restart() {
-	during := s.tick
-	if during%s.crashEvery != 0 || during == s.crashed {
-		during++ // in the middle of the next one
-	}
-	s.crashed = during
-	s.crashes++
-	s.time = s.time.Add(simulatedDowntime)
-	s.log.Warn("the machine crashed and is back", "tick", during)
-}
+func (s *simulation) restart() { s.time = s.time.Add(simulatedDowntime) }
 
 // create makes an agent's folder.
 func (s *simulation) create(dir string, wasm, manifest []byte, begin func(*store.Store) error) error {
@@ -256,15 +262,16 @@ func (s *simulation) connect(l *life) {
 	l.world.Meter = nil
 }
 
-// simulatedLog logs what the agent says and what goes wrong, in simulated time.
+// simulatedLog logs in simulated time.
 type simulatedLog struct {
 	slog.Handler
 	sim *simulation
+	all bool // or of what is information, the agent's words alone
 }
 
 // Handle implements [slog.Handler].
 func (h simulatedLog) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level < slog.LevelWarn && r.Message != hostcall.AgentMessage {
+	if !h.all && r.Level < slog.LevelWarn && r.Message != hostcall.AgentMessage {
 		return nil
 	}
 	r.Time = h.sim.now()

@@ -48,15 +48,25 @@ func ParseRecording(b []byte) ([]Answer, error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
+	if start, err := d.Token(); err != nil || start != json.Delim('[') {
+		return nil, errors.New("not a JSON list of answers")
+	}
 	var all []Answer
-	if err := d.Decode(&all); err != nil {
-		return nil, fmt.Errorf("not a JSON list of answers: %w", err)
+	for d.More() {
+		if len(all) == MaxAnswers {
+			return nil, fmt.Errorf("a recording has %d answers at most", MaxAnswers)
+		}
+		var a Answer
+		if err := d.Decode(&a); err != nil {
+			return nil, fmt.Errorf("answer %d: %w", len(all), err)
+		}
+		all = append(all, a)
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, errors.New("a JSON list of answers that is cut short")
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, errors.New("not a JSON list of answers: it goes on after the list")
-	}
-	if len(all) > MaxAnswers {
-		return nil, fmt.Errorf("%d answers, and a recording has %d at most", len(all), MaxAnswers)
+		return nil, errors.New("a JSON list of answers, and more after it")
 	}
 	for i := range all {
 		a := &all[i]
