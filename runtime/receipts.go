@@ -62,38 +62,74 @@ func (l *life) paid(p *receipts.Payment) error {
 	if l.payments.nonces[p.Nonce] {
 		return nil // before the crash
 	}
-	if err := l.receipts.Append(p); err != nil {
+	if err := errors.Join(l.receipts.Append(p), l.receipts.Sync()); err != nil {
 		return err
 	}
 	l.payments.add(p)
 	return nil
 }
 
-// giveReceipt signs for what the newest checkpoint took.
-func (l *life) giveReceipt(prev verifier.Hash, t eventlog.Totals) error {
+// unsyncedReceipts is how many execution receipts may be written and not be
+// durable. They can be made again.
+const unsyncedReceipts = 64
+
+// giveReceipt signs for what a checkpoint took, which is durable. The receipt is so
+// in a while, and at the latest when the run ends.
+func (l *life) giveReceipt(c *verifier.Finding, t eventlog.Totals) error {
 	if l.NodeKey == nil {
 		return nil
 	}
 	r := &receipts.Execution{
-		Agent: l.public, Prev: prev, Checkpoint: l.head, Tick: l.saved, Ticks: t.Ticks, Elapsed: t.Elapsed,
-		Price: l.account.price, Added: t.Added, Cost: t.Cost, Paid: t.Spent, Budget: l.result.Budget, Time: time.Now().UnixNano(),
+		Agent: l.public, Prev: c.PrevHash, Checkpoint: c.ContentHash, Tick: c.TickNumber, Ticks: t.Ticks, Elapsed: t.Elapsed,
+		Price: c.PricePerSecond, Added: t.Added, Cost: t.Cost, Paid: t.Spent, Budget: c.Budget, Time: time.Now().UnixNano(),
 	}
 	receipt.SignExecution(r, l.NodeKey)
-	return l.receipts.Append(r)
+	if err := l.receipts.Append(r); err != nil {
+		return err
+	}
+	// The first one of a run says where the missing ones begin.
+	if l.given++; l.given%unsyncedReceipts == 1 {
+		return l.receipts.Sync()
+	}
+	return nil
 }
 
-// catchUpReceipts gives the receipt of the newest checkpoint, if the process
-// ended before it could.
-func (l *life) catchUpReceipts(found *store.Recovery) error {
-	if l.NodeKey == nil || l.receipts.Last() == l.head {
+// catchUpReceipts gives the receipts of the newest checkpoints, if the process or
+// the machine ended before it could.
+func (l *life) catchUpReceipts(s *store.Store) error {
+	if l.NodeKey == nil {
 		return nil
 	}
-	next := verifier.Examine(found.Newest)
-	first, prev := uint64(0), (*verifier.Finding)(nil)
-	if found.Before != nil {
-		f := verifier.Examine(found.Before)
-		first, prev = f.TickNumber+1, &f
+	last, found := l.receipts.Last(), false
+	var missing []verifier.Finding // the newest first; then the one that is not
+	for b, err := range s.Newest() {
+		if err != nil {
+			return err
+		}
+		f := verifier.Examine(b)
+		missing = append(missing, f)
+		if found = f.ContentHash == last; found || len(missing) > unsyncedReceipts+2*maxWaiting {
+			break
+		}
 	}
+	todo := len(missing) - 1
+	if !found {
+		todo = 1 // it was lived without receipts for long
+	}
+	for i := todo - 1; i >= 0; i-- {
+		first, prev := uint64(0), (*verifier.Finding)(nil)
+		if i+1 < len(missing) {
+			prev = &missing[i+1]
+			first = prev.TickNumber + 1
+		}
+		if err := l.catchUpReceipt(first, prev, &missing[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *life) catchUpReceipt(first uint64, prev, next *verifier.Finding) error {
 	f, err := l.log.Raw(first)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it was lived before there were event logs
@@ -102,13 +138,10 @@ func (l *life) catchUpReceipts(found *store.Recovery) error {
 		return err
 	}
 	defer f.Close()
-	totals, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, &next)
+	totals, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
 	if err != nil {
-		l.Log.Warn("there is no receipt for the newest checkpoint, and its event log does not verify", "error", err)
+		l.Log.Warn("there is no receipt for a checkpoint, and its event log does not verify", "tick", next.TickNumber, "error", err)
 		return nil
 	}
-	account := l.account
-	l.account.price = next.PricePerSecond
-	defer func() { l.account = account }()
-	return l.giveReceipt(next.PrevHash, totals)
+	return l.giveReceipt(next, totals)
 }

@@ -40,6 +40,7 @@ func (l *life) open(s *store.Store) error {
 		Manifest: l.manifest,
 		Meter:    &l.meter,
 		Key:      l.key,
+		Sync:     l.sync,
 		Spend:    func(microcents int64) { l.account.budget -= microcents },
 		Paid:     l.paid,
 	}
@@ -67,7 +68,10 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 	if _, err := l.in.host.End(0, l.sim.since(began), func() int64 { return 0 }); err != nil {
 		return err
 	}
-	return l.checkpoint(ctx)
+	if err := l.checkpoint(ctx); err != nil {
+		return err
+	}
+	return l.settle()
 }
 
 // beginLog opens the folder of a life that has no genesis yet, and begins its event
@@ -114,6 +118,7 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	}
 	l.account = account{budget: c.Budget, price: c.PricePerSecond}
 	l.tick, l.saved, l.head, l.state = c.TickNumber, c.TickNumber, found.Hash, c.State
+	l.resumed = c.TickNumber
 	l.before = journal.Base{Tick: c.TickNumber, Hash: found.Hash}
 	l.newest, l.older = found.Newest, found.Before
 	l.result.Tick, l.result.Head, l.result.Budget = c.TickNumber, found.Hash, c.Budget
@@ -159,11 +164,29 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	l.files = append(l.files, l.world.Journal)
 	l.world.Genesis = found.First
 	l.log = eventlog.New(segments, payloads)
+	for _, e := range l.world.Journal.Effects() {
+		if e.State == journal.ResolvedCompensated && e.Held > 0 && (e.Tick > l.saved || l.saved <= e.ResolvedAt) {
+			l.releases = append(l.releases, e)
+		}
+	}
+	if err := l.openSegment(); err != nil {
+		return err
+	}
+	return l.catchUpReceipts(s)
+}
+
+// openSegment opens the segment of the event log that comes after the newest
+// checkpoint. What it has is to be lived again; what those ticks cost is taken
+// from the account.
+func (l *life) openSegment() error {
 	w, was, err := l.log.Continue(l.header(), l.saved+1)
 	if err != nil {
 		return err
 	}
 	l.world.Writer = w
+	if l.wentLive || l.world.Journal == nil {
+		return nil // it is new
+	}
 	if was.Damage != "" {
 		l.Log.Warn("the event log after the newest checkpoint is damaged; going on with what is whole of it", "damage", was.Damage, "file", was.Aside)
 	}
@@ -173,14 +196,12 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 		return err
 	}
 	l.files = append(l.files, l.feed)
-	last := max(l.saved, totals.Last)
-	for _, e := range l.world.Journal.Effects() {
-		switch {
-		case e.Tick > last+1:
-			return hint.Wrap(fmt.Errorf("the journal has a side effect of tick %d, and the event log ends at tick %d", e.Tick, last),
-				"restore the folder events from a copy: without it the agent would not know what led to that side effect")
-		case e.State == journal.ResolvedCompensated && e.Held > 0 && (e.Tick > l.saved || l.saved <= e.ResolvedAt):
-			l.releases = append(l.releases, e)
+	if last := max(l.saved, totals.Last); l.sealed.IsZero() {
+		for _, e := range l.world.Journal.Effects() {
+			if e.Tick > last+1 {
+				return hint.Wrap(fmt.Errorf("the journal has a side effect of tick %d, and the event log ends at tick %d", e.Tick, last),
+					"restore the folder events from a copy: without it the agent would not know what led to that side effect")
+			}
 		}
 	}
 	if len(l.releases) > 0 {
@@ -194,7 +215,7 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	if totals.Priced {
 		l.account.price = totals.Price
 	}
-	return l.catchUpReceipts(found)
+	return nil
 }
 
 // equip makes the journal of a life that has none yet. A folder that has an event
@@ -241,17 +262,31 @@ func (l *life) goLive(ctx context.Context) error {
 	if l.wentLive {
 		return nil
 	}
-	l.wentLive = true
-	if l.tick > l.saved {
-		l.Log.Info("lived again", "from", l.saved+1, "to", l.tick)
-	}
-	if !l.sealed.IsZero() {
+	if sealed := l.sealed; !sealed.IsZero() {
 		if err := l.checkpoint(ctx); err != nil {
 			return err
 		}
-		if l.head != l.sealed {
-			l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", l.sealed.CID(), "is", l.head.CID())
+		if l.head != sealed {
+			l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", sealed.CID(), "is", l.head.CID())
 		}
+		if again, err := l.feed.More(); err != nil || again {
+			if err == nil { // what agent_resume observed was recorded as well
+				l.in.close()
+				l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, l.tick+1)
+			}
+			return err
+		}
+	}
+	l.wentLive = true
+	if l.tick > l.resumed {
+		l.Log.Info("lived again", "from", l.resumed+1, "to", l.tick)
+	}
+	strays, err := l.log.SetAsideAfter(l.saved + 1)
+	if err != nil {
+		return err
+	}
+	for _, aside := range strays {
+		l.Log.Warn("a segment of the event log that nothing leads to was set aside", "file", aside)
 	}
 	changed := false
 	add := func(r eventlog.Record) error {
@@ -284,5 +319,5 @@ func (l *life) goLive(ctx context.Context) error {
 	if !changed {
 		return nil
 	}
-	return l.world.Writer.Sync()
+	return l.sync()
 }

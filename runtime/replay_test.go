@@ -243,7 +243,7 @@ func TestOlderLife(t *testing.T) {
 		if _, err := s.Recover(t.Context(), c.AgentPubKey[:]); err != nil {
 			return err
 		}
-		return s.Append(verifier.Hash{}, c.Append(nil))
+		return s.Append(verifier.Hash{}, func() error { return nil }, c.Append(nil))
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -333,6 +333,7 @@ type life struct {
 	log      *eventlog.Log
 	world    record.World
 	receipts *receipt.File
+	given    int // execution receipts
 	payments payments
 	meter    hostcall.Meter
 
@@ -341,7 +342,7 @@ type life struct {
 	saved     uint64        // its tick
 	savedTime time.Time
 	before    journal.Base // the checkpoint before it
-	state     []byte       // of the newest checkpoint, while resuming
+	state     []byte       // of the newest checkpoint
 	result    Result
 
 	account account
@@ -352,7 +353,10 @@ type life struct {
 	feed     *record.Feed
 	sealed   verifier.Hash    // the checkpoint that was made after it, and is lost
 	releases []journal.Effect // compensated: what they held may have to go back
+	resumed  uint64           // the tick of the checkpoint that it went on from
 	wentLive bool
+
+	commits commits
 
 	newest   []byte // checkpoint
 	older    []byte // the one before it, while resuming
@@ -383,7 +387,6 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 	if l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, l.tick+1); err != nil {
 		return l.result, l.explain(err)
 	}
-	l.state = nil
 	if l.Replay.Mode == ReplayOnResume || l.Replay.Mode == ReplayFull {
 		if err := l.replay(ctx, l.older, l.newest); err != nil {
 			return l.result, err
@@ -401,6 +404,7 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 // close gives the folder's files free. To do it again does nothing.
 func (l *life) close() error {
 	l.in.close()
+	l.commits.close()
 	var errs []error
 	for _, c := range l.files {
 		errs = append(errs, c.Close())
@@ -441,7 +445,12 @@ func (l *life) explain(err error) error {
 	return err
 }
 
-func (l *life) live(ctx context.Context) (Reason, error) {
+func (l *life) live(ctx context.Context) (_ Reason, err error) {
+	defer func() {
+		if failed := l.settle(); failed != nil && !errors.Is(err, failed) {
+			err = errors.Join(err, failed)
+		}
+	}()
 	for ticks := uint64(0); ; {
 		again, err := l.in.host.Recorded()
 		if err != nil {
@@ -450,6 +459,9 @@ func (l *life) live(ctx context.Context) (Reason, error) {
 		if !again {
 			if err := l.goLive(ctx); err != nil {
 				return "", err
+			}
+			if !l.wentLive {
+				continue // there is more to be lived again
 			}
 			if l.account.exhausted() {
 				return BudgetExhausted, l.checkpoint(ctx)
@@ -509,6 +521,11 @@ func (l *life) wait(ctx context.Context, more bool) error {
 		}
 	}
 	next := l.sim.now().Add(interval)
+	if interval > 0 {
+		if err := l.settle(); err != nil {
+			return err
+		}
+	}
 	l.enter(Waiting, next)
 	if l.CheckpointEvery.Time > 0 && l.tick > l.saved {
 		if due := l.savedTime.Add(l.CheckpointEvery.Time); !due.After(next) {
@@ -516,6 +533,9 @@ func (l *life) wait(ctx context.Context, more bool) error {
 				return nil
 			}
 			if err := l.checkpoint(ctx); err != nil {
+				return err
+			}
+			if err := l.settle(); err != nil {
 				return err
 			}
 			l.enter(Waiting, next)
@@ -540,12 +560,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// checkpoint makes the state durable, and goes on in a fresh instance that was
-// restored from it. It does nothing while the tick is that of the newest one.
-//
-// The order is: the segment of the event log, with its seal; the checkpoint, which
-// is what commits both; the next segment; the receipt. A process that ends after
-// the seal finds the segment open, and makes the same checkpoint again.
+// checkpoint makes the state a checkpoint, and goes on in a fresh instance that
+// was restored from it. It does nothing while the tick is that of the newest one.
+// It is durable after settle.
 func (l *life) checkpoint(ctx context.Context) error {
 	born := !l.head.IsZero()
 	if born && l.tick == l.saved {
@@ -586,52 +603,32 @@ func (l *life) save(ctx context.Context, state []byte) error {
 	copy(c.Signature[:], ed25519.Sign(l.key, message))
 	next := c.Append(message[:0])
 	hash := verifier.Hash(sha256.Sum256(next))
-	if err := l.commit(hash, next); err != nil {
+	w := l.world.Writer
+	if err := w.Seal(hash, l.key); err != nil {
 		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
 	}
-	prev, totals := l.head, l.world.Writer.Totals()
-	before := l.before
-	l.before = journal.Base{Tick: l.tick, Hash: hash}
-	l.head, l.saved, l.savedTime = hash, l.tick, l.sim.now()
-	l.result.Tick, l.result.Head, l.result.Budget, l.result.size = l.tick, l.head, l.account.budget, len(next)
-	l.result.Checkpoints++
-	if born {
-		l.logCheckpoint()
+	m := made{
+		Finding: verifier.Finding{ContentHash: hash, PrevHash: l.head, TickNumber: l.tick, Budget: c.Budget, PricePerSecond: c.PricePerSecond},
+		bytes:   next,
+		segment: w,
+		before:  l.before,
 	}
-	if l.world.Writer, _, err = l.log.Continue(l.header(), l.tick+1); err != nil {
+	l.before = journal.Base{Tick: l.tick, Hash: hash}
+	l.head, l.saved, l.savedTime, l.state = hash, l.tick, l.sim.now(), state
+	if err := l.commit(m); err != nil {
 		return err
 	}
-	if err := l.giveReceipt(prev, totals); err != nil {
+	if err := l.openSegment(); err != nil {
 		return err
 	}
 	if !born {
 		return nil
 	}
-	if err := l.world.Journal.Compact(before); err != nil {
-		return err
-	}
 	return l.replayNewest(ctx, next)
-}
-
-// commit makes a checkpoint durable, after all that has to be there with it.
-func (l *life) commit(hash verifier.Hash, next []byte) error {
-	if l.head.IsZero() {
-		if err := journal.Create(l.folder, journal.Life{Agent: l.public, Genesis: hash}, journal.Base{Tick: l.tick, Hash: hash}); err != nil {
-			return err
-		}
-	}
-	if err := l.world.Writer.Seal(hash, l.key); err != nil {
-		return err
-	}
-	return l.history.Append(l.head, next)
 }
 
 func (l *life) header() eventlog.Header {
 	return eventlog.Header{Prev: l.head, WASM: l.wasmHash, Manifest: l.manHash}
-}
-
-func (l *life) logCheckpoint() {
-	l.Log.Info("checkpoint", "tick", l.tick, "cid", l.head.CID(), "budget", verifier.FormatMicrocents(l.account.budget), "bytes", l.result.size)
 }
 
 // A spare is a fresh instance, made before it is needed.

@@ -219,7 +219,7 @@ func TestTopUp(t *testing.T) {
 // conflict is a history that somebody else went on with.
 type conflict struct{}
 
-func (conflict) Append(verifier.Hash, []byte) error { return store.ErrConflict }
+func (conflict) Append(verifier.Hash, func() error, ...[]byte) error { return store.ErrConflict }
 
 func TestConflict(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")

@@ -85,7 +85,7 @@ func (l *life) enter(p Phase, due time.Time) {
 	s.DID, s.Tick = l.result.DID, l.tick
 	s.Budget, s.Price = l.account.budget, l.account.price
 	s.Held, s.Unresolved = l.world.Journal.Held(), l.world.Journal.Pending()
-	s.Saved, s.SavedAt, s.SavedBytes, s.Checkpoints = l.saved, l.savedTime, l.result.size, l.result.Checkpoints
+	s.Saved, s.SavedAt, s.SavedBytes, s.Checkpoints = l.result.Tick, l.savedTime, l.result.size, l.result.Checkpoints
 	s.CheckpointDue = time.Time{}
 	if every := l.CheckpointEvery.Time; every > 0 && l.tick > l.saved {
 		if s.CheckpointDue = l.savedTime.Add(every); l.free.After(l.savedTime) {

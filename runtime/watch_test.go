@@ -40,7 +40,7 @@ func TestHealth(t *testing.T) {
 // watched runs an agent that fails at its fifth tick, and returns what it was told.
 func watched(t *testing.T, run func(c Config) (Result, error)) (all []Status, err error) {
 	c := ticks(9, 3)
-	c.TickInterval, c.CheckpointEvery.Time = 0, time.Hour
+	c.TickInterval, c.CheckpointEvery.Time = 1, time.Hour
 	c.Watch = func(s Status) { all = append(all, s) }
 	_, err = run(c)
 	return all, err

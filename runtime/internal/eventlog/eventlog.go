@@ -17,6 +17,10 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/wal"
@@ -134,6 +138,7 @@ type Writer struct {
 	log    *Log
 	prev   verifier.Hash
 	w      *wal.Writer
+	named  bool // the file's name is durable
 	root   hash.Hash
 	totals Totals
 	record []byte
@@ -155,10 +160,11 @@ type Recovery struct {
 }
 
 // Continue opens the segment after the newest checkpoint, whose next tick is
-// first, to append to it. If there is none it makes one. If there is one, then the
-// process that wrote it ended; what is whole of it counts: see [Writer.Totals],
-// and [Log.Segment] to read it. A seal is taken off, for the checkpoint that it
-// was made for never became part of the history.
+// first, to append to it. If there is none it makes one, which becomes durable
+// with the first [Writer.Sync] or [Log.Sync]: until then nothing relies on it. If
+// there is one, then the process that wrote it ended; what is whole of it counts:
+// see [Writer.Totals], and [Log.Segment] to read it. A seal is taken off, for the
+// checkpoint that it was made for never became part of the history.
 func (l *Log) Continue(h Header, first uint64) (*Writer, Recovery, error) {
 	w, r, err := l.resume(h, FileName(first))
 	if err != nil {
@@ -170,11 +176,7 @@ func (l *Log) Continue(h Header, first uint64) (*Writer, Recovery, error) {
 func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
 	f, err := l.segments.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		content := wal.AppendRecord(nil, h.append(nil))
-		if err := wal.WriteFile(l.segments, nextName, name, bytes.NewReader(content), false); err != nil {
-			return nil, r, err
-		}
-		f, err = l.segments.Open(name)
+		f, err = l.segments.Create(name)
 	}
 	if err != nil {
 		return nil, r, err
@@ -186,6 +188,10 @@ func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
 	}()
 	reader := NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
 	found, err := reader.Header()
+	if tail, ok := errors.AsType[*wal.TailError](err); ok && tail.Torn {
+		w, err := l.begin(f, h)
+		return w, r, err
+	}
 	if err != nil {
 		return nil, r, hint.Wrap(err, "restore it from a copy; without it, the ticks after the newest checkpoint are lost")
 	}
@@ -225,6 +231,44 @@ func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
 	}
 	w.w, err = wal.NewWriter(f, end, w.root)
 	return w, r, err
+}
+
+// begin begins a segment in a file that has none: a new one, or one whose header
+// never became durable, so that nothing that it had can have been relied on.
+func (l *Log) begin(f wal.File, h Header) (w *Writer, err error) {
+	w = &Writer{log: l, prev: h.Prev, root: sha256.New()}
+	if w.w, err = wal.NewWriter(f, 0, w.root); err != nil {
+		return nil, err
+	}
+	if err = w.w.Append(h.append(nil)); err != nil {
+		return nil, err
+	}
+	return w, w.w.Flush()
+}
+
+// SetAsideAfter sets aside the segments whose first tick is after the given one,
+// and returns their new names. Where nothing leads to a segment any more, what it
+// has was never relied on, and its name may be needed.
+func (l *Log) SetAsideAfter(first uint64) (asides []string, err error) {
+	names, err := l.segments.Names()
+	if err != nil {
+		return nil, fmt.Errorf("event log: %w", err)
+	}
+	for _, name := range names {
+		tick, err := strconv.ParseUint(strings.TrimSuffix(name, Ext), 10, 64)
+		if err != nil || name != FileName(tick) || tick <= first {
+			continue
+		}
+		aside, err := wal.SetAside(l.segments, name)
+		if err == nil {
+			err = errors.Join(l.segments.Remove(name), l.segments.Sync())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("event log: setting %s aside: %w", name, err)
+		}
+		asides = append(asides, aside)
+	}
+	return asides, nil
 }
 
 // Append adds a record. It survives the process after [Writer.Flush], and the
@@ -278,7 +322,12 @@ func (w *Writer) Sync() error {
 	if w.err != nil {
 		return w.err
 	}
-	return w.fail(w.w.Sync())
+	err := w.w.Sync()
+	if err == nil && !w.named {
+		err = w.log.segments.Sync()
+		w.named = err == nil
+	}
+	return w.fail(err)
 }
 
 // Totals returns what the records come to so far.
@@ -287,8 +336,8 @@ func (w *Writer) Totals() Totals { return w.totals }
 // Size returns how long the segment is, in bytes.
 func (w *Writer) Size() int64 { return w.w.Offset() }
 
-// Seal ends the segment, durably, with the hash of the checkpoint that comes
-// next, and closes it. It is to be called before that checkpoint is appended to
+// Seal ends the segment with the hash of the checkpoint that comes next. It is
+// durable after [Log.Sync], and has to be before that checkpoint is appended to
 // the history, so that no checkpoint is without its segment.
 func (w *Writer) Seal(next verifier.Hash, key ed25519.PrivateKey) error {
 	if err := w.Flush(); err != nil {
@@ -299,25 +348,51 @@ func (w *Writer) Seal(next verifier.Hash, key ed25519.PrivateKey) error {
 	copy(s.Signature[:], ed25519.Sign(key, s.message(w.prev)))
 	err := w.w.Append(s.append(nil))
 	if err == nil {
-		err = w.w.Sync()
+		err = w.w.Flush()
 	}
-	w.closed = true
-	if err = w.fail(errors.Join(err, w.w.Close())); err == nil {
+	if err = w.fail(err); err == nil {
 		w.err = errClosed
 	}
 	return err
 }
 
+// Sync makes sealed segments durable, all at the same time, and closes them.
+func (l *Log) Sync(sealed ...*Writer) error {
+	errs := make([]error, len(sealed)+1)
+	var all sync.WaitGroup
+	for i, w := range sealed {
+		all.Go(func() {
+			err := w.err
+			if err == errClosed {
+				err = w.w.Sync()
+			}
+			w.closed = true
+			errs[i] = errors.Join(err, w.w.Close())
+		})
+	}
+	if slices.ContainsFunc(sealed, func(w *Writer) bool { return !w.named }) {
+		errs[len(sealed)] = l.segments.Sync()
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("event log: %w", err)
+	}
+	return nil
+}
+
 var errClosed = errors.New("event log: the segment is closed")
 
-// Close closes the file, and leaves the segment open for [Log.Continue]. After
-// [Writer.Seal] it does nothing.
+// Close closes the file, and leaves the segment for [Log.Continue]. After
+// [Log.Sync] it does nothing.
 func (w *Writer) Close() error {
 	if w.closed {
 		return nil
 	}
-	err := w.Flush()
 	w.closed = true
+	var err error
+	if w.err != errClosed { // not sealed
+		err = w.Flush()
+	}
 	if w.err == nil {
 		w.err = errClosed
 	}
@@ -355,7 +430,7 @@ func (r *Reader) Header() (Header, error) {
 		r.started = true
 		p, err := r.s.Next()
 		if err == io.EOF {
-			err = fmt.Errorf("%w: it is empty", errFormat)
+			err = &wal.TailError{Torn: true, Reason: "it is empty"}
 		}
 		if err == nil {
 			if r.header, err = parseHeader(p); err != nil {

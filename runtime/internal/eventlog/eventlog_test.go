@@ -88,10 +88,18 @@ func life(t testing.TB) (f folders, h Header, prev, next *verifier.Finding) {
 	f = newFolders()
 	w := write(t, f, h, 5, ticks)
 	next = checkpoint(t, prev.ContentHash, 6, budget, 2000)
-	if err := w.Seal(next.ContentHash, key); err != nil {
+	if err := seal(w, next, key); err != nil {
 		t.Fatal(err)
 	}
 	return f, h, prev, next
+}
+
+// seal ends a segment, durably.
+func seal(w *Writer, next *verifier.Finding, key ed25519.PrivateKey) error {
+	if err := w.Seal(next.ContentHash, key); err != nil {
+		return err
+	}
+	return w.log.Sync(w)
 }
 
 func write(t testing.TB, f folders, h Header, first uint64, records []Record) *Writer {
@@ -224,7 +232,7 @@ func TestGenesis(t *testing.T) {
 	}
 	w := write(t, f, Header{WASM: wasm}, 0, birth)
 	genesis := checkpoint(t, verifier.Hash{}, 0, 1000, 7)
-	if err := w.Seal(genesis.ContentHash, key); err != nil {
+	if err := seal(w, genesis, key); err != nil {
 		t.Fatal(err)
 	}
 	totals, err := Verify(bytes.NewReader(f.segments.Get(FileName(0))), nil, genesis)
@@ -265,7 +273,7 @@ func TestVerifyRefuses(t *testing.T) {
 	} {
 		f, header, records := build()
 		w := write(t, f, header, 5, records)
-		if err := w.Seal(next.ContentHash, key); err != nil {
+		if err := seal(w, next, key); err != nil {
 			t.Fatal(err)
 		}
 		refuse(name, f.segments.Get(FileName(5)), prev, next)
@@ -276,14 +284,14 @@ func TestVerifyRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	refuse("an open segment", f.segments.Get(FileName(5)), prev, next)
-	if err := w.Seal(other.ContentHash, key); err != nil {
+	if err := seal(w, &other, key); err != nil {
 		t.Fatal(err)
 	}
 	refuse("sealed for another checkpoint", f.segments.Get(FileName(5)), prev, next)
 	f = newFolders()
 	s := seed()
 	s[0]++
-	if err := write(t, f, h, 5, ticks).Seal(next.ContentHash, ed25519.NewKeyFromSeed(s)); err != nil {
+	if err := seal(write(t, f, h, 5, ticks), next, ed25519.NewKeyFromSeed(s)); err != nil {
 		t.Fatal(err)
 	}
 	refuse("sealed by another key", f.segments.Get(FileName(5)), prev, next)
@@ -383,8 +391,9 @@ func TestEveryTruncation(t *testing.T) {
 		torn.segments.Put(FileName(5), b[:cut])
 		got, r, err := recovered(t, torn, h)
 		if cut < at[0] {
-			if err == nil {
-				t.Fatalf("cut at %d, in the header, it is continued", cut)
+			// The header never became durable, nor anything after it.
+			if err != nil || r.Damage != "" || len(got) > 0 || !bytes.Equal(torn.segments.Get(FileName(5)), b[:at[0]]) {
+				t.Fatalf("cut at %d, in the header, it does not begin anew: %d records, %+v, %v", cut, len(got), r, err)
 			}
 			continue
 		}
@@ -448,7 +457,7 @@ func TestGoOn(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := w.Seal(next.ContentHash, key); err != nil {
+			if err := seal(w, next, key); err != nil {
 				t.Fatal(err)
 			}
 			if w.Append(&Record{Kind: ClockNow, Tick: 7}) == nil || w.Flush() == nil || w.Sync() == nil || w.Seal(next.ContentHash, key) == nil {
@@ -496,7 +505,7 @@ func TestFaults(t *testing.T) {
 				return i
 			}
 		}
-		w.Seal(next.ContentHash, key)
+		seal(w, next, key)
 		return len(ticks)
 	}, func(when string, synced int, found *waltest.Folder) {
 		if found.Get(FileName(5)) == nil && synced == 0 {
@@ -565,7 +574,7 @@ func example(t *testing.T) (f folders, prev, next *verifier.Finding) {
 	}
 	f = newFolders()
 	w := write(t, f, Header{Prev: a.ContentHash, WASM: a.WASMHash, Manifest: sha256.Sum256([]byte("{}"))}, 5, records)
-	if err := w.Seal(b.ContentHash, key); err != nil {
+	if err := seal(w, &b, key); err != nil {
 		t.Fatal(err)
 	}
 	return f, &a, &b

@@ -47,6 +47,8 @@ type File struct {
 	end  int64
 	last verifier.Hash
 	err  error
+
+	unsynced bool
 }
 
 // Open opens the receipts of an agent, or begins them. A last receipt that is cut
@@ -101,26 +103,40 @@ func Open(folder wal.Folder) (_ *File, err error) {
 // and the receipt can be made again from the event log.
 func (f *File) Last() verifier.Hash { return f.last }
 
-// Append adds a receipt, durably. After an error nothing can be appended any more.
+// Append adds a receipt. It is durable after Sync. After an error nothing can be
+// appended any more.
 func (f *File) Append(r receipt.Receipt) error {
 	if f.err != nil {
 		return f.err
 	}
 	b := r.Append(nil)
-	_, err := f.f.WriteAt(b, f.end)
-	if err == nil {
-		err = f.f.Sync()
-	}
-	if err != nil {
-		f.err = fmt.Errorf("receipts: %w", err)
-		return f.err
+	if _, err := f.f.WriteAt(b, f.end); err != nil {
+		return f.fail(err)
 	}
 	f.end += int64(len(b))
+	f.unsynced = true
 	if e, ok := r.(*receipt.Execution); ok {
 		f.last = e.Checkpoint
 	}
 	return nil
 }
 
-// Close closes the file.
-func (f *File) Close() error { return f.f.Close() }
+// Sync makes all receipts durable.
+func (f *File) Sync() error {
+	if f.err != nil || !f.unsynced {
+		return f.err
+	}
+	if err := f.f.Sync(); err != nil {
+		return f.fail(err)
+	}
+	f.unsynced = false
+	return nil
+}
+
+func (f *File) fail(err error) error {
+	f.err = fmt.Errorf("receipts: %w", err)
+	return f.err
+}
+
+// Close makes all receipts durable, and closes the file.
+func (f *File) Close() error { return errors.Join(f.Sync(), f.f.Close()) }

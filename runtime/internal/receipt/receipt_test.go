@@ -91,8 +91,8 @@ func TestFaults(t *testing.T) {
 			return 0
 		}
 		for i := range 3 {
-			if f.Append(execution(byte(i))) != nil {
-				if f.Append(execution(byte(i))) == nil {
+			if f.Append(execution(byte(i))) != nil || f.Sync() != nil {
+				if f.Append(execution(byte(i))) == nil || f.Sync() == nil {
 					t.Error("it goes on after an error")
 				}
 				return i

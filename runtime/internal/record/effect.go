@@ -29,6 +29,8 @@ type World struct {
 	Genesis verifier.Hash
 	Key     ed25519.PrivateKey
 
+	// Sync makes durable all that was written, and what the life did before.
+	Sync func() error
 	// Spend takes from the budget, which is at least that.
 	Spend func(microcents int64)
 	// Paid keeps the receipt of a payment, durably, and once.
@@ -74,7 +76,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 			return nil, hostcall.CodeProcessing, 0
 		}
 		h.must(h.write())
-		h.must(w.Writer.Sync())
+		h.must(w.Sync())
 		_, err = w.Journal.Begin(journal.Begin{Tick: h.tick, Ordinal: e.ordinal, Kind: e.kind, Held: e.hold, Request: request})
 		h.must(err)
 		return h.carryOut(ctx, e, id, request, e.hold)

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"igor.dev/runtime/internal/hint"
@@ -102,6 +104,22 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	r.Newest, r.Hash, r.Tick = newest, finding.ContentHash, finding.TickNumber
 	s.head, s.recovered = r.Hash, true
 	return r, nil
+}
+
+// Newest yields the checkpoints of a history that was recovered, the newest first.
+func (s *Store) Newest() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		ticks, err := s.ticks()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, tick := range slices.Backward(ticks) {
+			if b, err := s.checkpoint(tick); !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 func (s *Store) historyPath(name string) string { return s.path(filepath.Join(dirHistory, name)) }
@@ -210,7 +228,7 @@ func (s *Store) setAside(name string) (string, error) {
 			err = s.history.Remove(name)
 		}
 		if err == nil {
-			err = s.historyDir.Sync()
+			err = syncDir(s.history, ".")
 		}
 		if err != nil {
 			return "", fmt.Errorf("setting %s aside: %w", s.historyPath(name), err)

@@ -14,7 +14,8 @@
 // so: a checkpoint and its place in the history are one write. A checkpoint is
 // written beside the history under another name, synced, linked to its name,
 // and the folder is synced; only then does [Store.Append] return. A process
-// that is killed in between leaves either nothing or the whole checkpoint.
+// that is killed in between leaves either nothing or the whole checkpoint. Several
+// checkpoints that are appended at once share these syncs: a group commit.
 //
 // A folder can be copied with cp -r, and its life goes on from the copy.
 //
@@ -38,6 +39,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"igor.dev/runtime/internal/hint"
@@ -58,19 +60,23 @@ const (
 	dirEvents    = "events"
 	dirPayloads  = "payloads" // in dirEvents
 
-	// fileNext is what a checkpoint is called until it has its name. A file of
-	// this name is never a checkpoint, whatever is in it.
-	fileNext = ".next"
+	// extNext ends the name of a checkpoint until it has its name. A file of such a
+	// name is never a checkpoint, whatever is in it.
+	extNext = ".next"
 
 	maxKeyFile = 4 << 10
 )
 
 // An Appender takes checkpoints that are to be durable.
 type Appender interface {
-	// Append makes next the successor of prev, the hash of the newest
-	// checkpoint, or zero if there is none. It returns when next is durable.
-	// It fails with ErrConflict, and changes nothing, if prev is not the newest.
-	Append(prev verifier.Hash, next []byte) error
+	// Append makes next, in their order, the successors of prev, the hash of the
+	// newest checkpoint, or zero if there is none. It returns when all of them are
+	// durable. It fails with ErrConflict, and changes nothing, if prev is not the
+	// newest.
+	//
+	// before makes durable what has to be there with them. It may run while they are
+	// written, and if it fails, none of them becomes part of the history.
+	Append(prev verifier.Hash, before func() error, next ...[]byte) error
 }
 
 // ErrConflict says that the history went on without the one who appends to it.
@@ -206,16 +212,28 @@ func syncDir(root *os.Root, name string) error {
 
 // A Store is an agent's folder, locked. It is not safe for concurrent use.
 type Store struct {
-	dir        string
-	root       *os.Root
-	history    *os.Root
-	events     *os.Root // nil until they are asked for
-	payloads   *os.Root
-	historyDir *os.File // to sync
-	lock       *os.File
-	head       verifier.Hash // of the newest checkpoint, once recovered
-	recovered  bool
-	failed     error // why nothing can be appended any more
+	dir       string
+	root      *os.Root
+	history   *os.Root
+	events    *os.Root // nil until they are asked for
+	payloads  *os.Root
+	lock      *os.File
+	head      verifier.Hash // of the newest checkpoint, once recovered
+	recovered bool
+	failed    error // why nothing can be appended any more
+
+	// Through, if it is there, has the folder of the given name written through
+	// another one: a test's, that fails.
+	Through func(name string, folder wal.Folder) wal.Folder
+}
+
+// through returns a folder to write to.
+func (s *Store) through(name string, root *os.Root) wal.Folder {
+	folder := wal.Dir(root)
+	if s.Through != nil {
+		folder = s.Through(name, folder)
+	}
+	return folder
 }
 
 // Open locks an agent's folder and clears away what a killed process left.
@@ -232,16 +250,21 @@ func Open(dir string) (_ *Store, err error) {
 	if s.history, err = s.root.OpenRoot(dirHistory); err != nil {
 		return nil, notAgent(dir, err)
 	}
-	if s.historyDir, err = s.history.Open("."); err != nil {
-		return nil, err
-	}
 	if s.lock, err = lock(s.root, dir); err != nil {
 		return nil, err
 	}
-	if err := s.history.Remove(fileNext); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	left, err := fs.Glob(s.history.FS(), "*"+extNext)
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	for _, name := range left {
+		if err := s.history.Remove(name); err != nil {
+			return nil, err
+		}
+	}
+	// What is found here goes on being there: a killed process may have given a file
+	// its name, and not lived to sync it.
+	return s, syncDir(s.history, ".")
 }
 
 func notAgent(dir string, err error) error {
@@ -258,10 +281,8 @@ func (s *Store) Dir() string { return s.dir }
 // Close gives the folder free.
 func (s *Store) Close() error {
 	var errs []error
-	for _, f := range []*os.File{s.historyDir, s.lock} {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
 	}
 	for _, r := range []*os.Root{s.history, s.payloads, s.events, s.root} {
 		if r != nil {
@@ -278,7 +299,7 @@ func (s *Store) WASM() ([]byte, error) { return s.readFile(fileWASM, sandbox.Max
 func (s *Store) Manifest() ([]byte, error) { return s.readFile(fileManifest, manifest.MaxSize) }
 
 // Folder is the agent's folder, for the files that other packages keep in it.
-func (s *Store) Folder() wal.Folder { return wal.Dir(s.root) }
+func (s *Store) Folder() wal.Folder { return s.through(".", s.root) }
 
 // Events returns the folders of the event log. If the agent has none, as one that
 // was born before there were event logs, it makes them, and made is true.
@@ -301,7 +322,7 @@ func (s *Store) Events() (segments, payloads wal.Folder, made bool, err error) {
 			return nil, nil, false, err
 		}
 	}
-	return wal.Dir(s.events), wal.Dir(s.payloads), made, nil
+	return s.through(dirEvents, s.events), s.through(dirPayloads, s.payloads), made, nil
 }
 
 const pemType = "PRIVATE KEY" // PKCS #8, RFC 7468
@@ -425,41 +446,64 @@ func (s *Store) ticks() ([]uint64, error) {
 }
 
 // Append implements [Appender].
-func (s *Store) Append(prev verifier.Hash, next []byte) error {
+func (s *Store) Append(prev verifier.Hash, before func() error, next ...[]byte) error {
 	switch {
 	case s.failed != nil:
 		return s.failed
-	case !s.recovered || prev != s.head:
+	case !s.recovered || prev != s.head || len(next) == 0:
 		return ErrConflict
 	}
-	c, err := verifier.Parse(next)
-	if err != nil {
-		return err
+	names := make([]string, len(next))
+	for i, b := range next {
+		c, err := verifier.Parse(b)
+		if err != nil {
+			return err
+		}
+		names[i] = FileName(c.TickNumber)
 	}
-	if err := s.write(FileName(c.TickNumber), next); err != nil {
-		return fmt.Errorf("%s: %w", s.path(filepath.Join(dirHistory, FileName(c.TickNumber))), err)
+	if err := s.write(names, before, next); err != nil {
+		return fmt.Errorf("%s: %w", s.historyPath(names[0]), err)
 	}
-	s.head = sha256.Sum256(next)
+	s.head = sha256.Sum256(next[len(next)-1])
 	return nil
 }
 
-func (s *Store) write(name string, data []byte) error {
-	err := writeFile(s.history, fileNext, data, 0o644)
-	if err == nil {
-		err = s.history.Link(fileNext, name) // unlike a rename, it replaces nothing
+func (s *Store) write(names []string, before func() error, data [][]byte) error {
+	folder := s.through(dirHistory, s.history)
+	// A disk commits what is synced at the same time in about the time of one sync.
+	var all sync.WaitGroup
+	errs := make([]error, len(names))
+	for i := range names {
+		all.Go(func() { errs[i] = wal.Write(folder, names[i]+extNext, bytes.NewReader(data[i])) })
 	}
-	// The new name is complete whether or not this one goes away.
-	removed := s.history.Remove(fileNext)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return ErrConflict
-	case err != nil:
+	err := before()
+	all.Wait()
+	err = errors.Join(append(errs, err)...)
+	linked := 0
+	for err == nil && linked < len(names) {
+		err = folder.Link(names[linked]+extNext, names[linked]) // unlike a rename, it replaces nothing
+		switch {
+		case err == nil:
+			linked++
+		case linked == 0 && errors.Is(err, fs.ErrExist):
+			err = ErrConflict
+		}
+	}
+	for _, name := range names {
+		// What has its name already is complete whether or not this one goes away.
+		if removed := folder.Remove(name + extNext); err == nil {
+			err = removed
+		}
+	}
+	if linked == 0 {
 		return err
 	}
-	if err := errors.Join(removed, s.historyDir.Sync()); err != nil {
-		// The checkpoint may be durable or not; only a new look can tell.
-		s.failed = fmt.Errorf("the folder cannot be written any more: %w", err)
-		return s.failed
+	if err == nil {
+		err = folder.Sync()
 	}
-	return nil
+	if err != nil {
+		// The checkpoints may be durable or not; only a new look can tell.
+		s.failed = fmt.Errorf("the folder cannot be written any more: %w", err)
+	}
+	return s.failed
 }

@@ -99,14 +99,13 @@ func (f file) Size() (int64, error) {
 
 func (f file) Sync() error { return datasync(f.File) }
 
-// WriteFile makes a whole file under name, durable: it has the content or is not
-// there. next is the name that it has meanwhile; a file of that name is nothing
-// that anybody relies on. With replace, name may be taken.
-func WriteFile(d Folder, next, name string, content io.Reader, replace bool) error {
-	if err := d.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// Write makes a whole file, durable but for its name. A file that has the name
+// already is nothing that anybody relies on.
+func Write(d Folder, name string, content io.Reader) error {
+	if err := d.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := d.Create(next)
+	f, err := d.Create(name)
 	if err != nil {
 		return err
 	}
@@ -115,7 +114,18 @@ func WriteFile(d Folder, next, name string, content io.Reader, replace bool) err
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, d.Remove(next))
+		return errors.Join(err, d.Remove(name))
+	}
+	return nil
+}
+
+// WriteFile makes a whole file under name, durable: it has the content or is not
+// there. next is the name that it has meanwhile, as of [Write]. With replace, name
+// may be taken.
+func WriteFile(d Folder, next, name string, content io.Reader, replace bool) error {
+	err := Write(d, next, content)
+	if err != nil {
+		return err
 	}
 	if replace {
 		err = d.Rename(next, name)

@@ -48,10 +48,10 @@ func AppendRecord(dst, payload []byte) []byte {
 type TailError struct {
 	Offset int64 // of the first byte that belongs to no whole record
 	Torn   bool  // the last write was cut short, and nothing else is wrong
-	reason string
+	Reason string
 }
 
-func (e *TailError) Error() string { return fmt.Sprintf("at byte %d: %s", e.Offset, e.reason) }
+func (e *TailError) Error() string { return fmt.Sprintf("at byte %d: %s", e.Offset, e.Reason) }
 
 // A Scanner reads records one after the other, in memory bounded by the largest.
 type Scanner struct {
