@@ -34,7 +34,7 @@ test-go: build agents tools-go
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
 
 test-web: site tools-web
-	GOOS=js GOARCH=wasm $(GO) test -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" ./verifier/internal/onekey
+	GOOS=js GOARCH=wasm $(GO) test -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" ./verifier/internal/...
 	node --test --test-concurrency=1 site/test/*.test.*
 
 node_modules: package.json package-lock.json

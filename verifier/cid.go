@@ -1,9 +1,9 @@
 package verifier
 
-import "crypto/sha256"
+import "igor.dev/verifier/internal/sha2"
 
 // A Hash is a SHA-256 digest.
-type Hash [sha256.Size]byte
+type Hash [sha2.Size256]byte
 
 // IsZero reports whether h is all zero, which as a prevHash marks a genesis.
 func (h Hash) IsZero() bool { return h == Hash{} }
@@ -15,7 +15,7 @@ func (h Hash) String() string { return hexString(h[:]) }
 // multihash sha2-256 (0x12) of 32 bytes (0x20), and then the digest.
 const (
 	cidPrefix = "\x01\x55\x12\x20"
-	cidSize   = len(cidPrefix) + sha256.Size
+	cidSize   = len(cidPrefix) + sha2.Size256
 
 	// cidTextSize is the length of a CID in text: "b" for base32 lower case
 	// without padding, then 58 characters for 36 bytes.

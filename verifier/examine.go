@@ -1,10 +1,9 @@
 package verifier
 
 import (
-	"crypto/ed25519"
-	"crypto/sha256"
-
 	"igor.dev/verifier/internal/onekey"
+	"igor.dev/verifier/internal/rfc8032"
+	"igor.dev/verifier/internal/sha2"
 )
 
 // A Finding is all that linking has to know of one checkpoint: small, of fixed
@@ -63,25 +62,20 @@ func Examine(b []byte) Finding {
 // the same key. The zero value is ready. It is not safe for concurrent use: give
 // each goroutine its own.
 type Examiner struct {
-	key     PublicKey // of the last checkpoint
-	run     int       // how many had it, one after the other
-	onekey  *onekey.Verifier
-	message []byte
+	key    PublicKey // of the last checkpoint
+	run    int       // how many had it, one after the other
+	onekey *onekey.Verifier
+	each   rfc8032.Verifier
 }
 
-const (
-	// prepareAfter is the length of a run of one key after which the key is
-	// prepared. That costs some ten verifications, so that a history in which
-	// every checkpoint has another key takes no longer than with crypto/ed25519.
-	prepareAfter = 16
-
-	// keepMessage is how large a message buffer is kept for the next checkpoint.
-	keepMessage = 1 << 20
-)
+// prepareAfter is the length of a run of one key after which the key is
+// prepared. That costs some ten verifications, so that a history in which
+// every checkpoint has another key takes no longer than without.
+const prepareAfter = 16
 
 // Examine does what the function [Examine] does.
 func (x *Examiner) Examine(b []byte) Finding {
-	f := Finding{ContentHash: sha256.Sum256(b), Size: uint32(len(b))}
+	f := Finding{ContentHash: sha2.Sum256(b), Size: uint32(len(b))}
 	c, err := parse(b)
 	if err != nil {
 		f.Version = err.Version
@@ -116,7 +110,7 @@ func (x *Examiner) Examine(b []byte) Finding {
 }
 
 // verify checks the signature of c, whose bytes are b. Package onekey may accept
-// it; whatever is refused was refused by crypto/ed25519.
+// it; whatever is refused was refused by package rfc8032.
 func (x *Examiner) verify(c *Checkpoint, b []byte) bool {
 	if c.AgentPubKey != x.key {
 		x.key, x.run, x.onekey = c.AgentPubKey, 0, nil
@@ -124,15 +118,11 @@ func (x *Examiner) verify(c *Checkpoint, b []byte) bool {
 	if x.run++; x.run == prepareAfter {
 		x.onekey = onekey.New(x.key)
 	}
-	if x.onekey != nil && x.onekey.Verify(&c.Signature, b[:offSignature], c.State) {
+	header := b[:offSignature]
+	if x.onekey != nil && x.onekey.Verify(&c.Signature, header, c.State) {
 		return true
 	}
-	x.message = append(append(x.message[:0], b[:offSignature]...), c.State...)
-	ok := ed25519.Verify(c.AgentPubKey[:], x.message, c.Signature[:])
-	if cap(x.message) > keepMessage {
-		x.message = nil
-	}
-	return ok
+	return x.each.Verify((*[32]byte)(&c.AgentPubKey), &c.Signature, header, c.State)
 }
 
 // Weak reports whether k is no canonical encoding, or that of a point of small

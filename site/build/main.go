@@ -68,9 +68,6 @@ func ldflags() string {
 // that makes the compressed WASM 6% smaller, and no slower.
 var gcflags = []string{
 	"-gcflags=all=-l",
-	"-gcflags=crypto/internal/fips140/...=",
-	"-gcflags=crypto/internal/fips140deps/...=",
-	"-gcflags=internal/byteorder=",
 	"-gcflags=math/bits=",
 	"-gcflags=igor.dev/verifier/internal/...=",
 }

@@ -8,23 +8,21 @@
 // this takes 86 additions of points and no doubling.
 //
 // Nothing here is secret, and nothing runs in constant time. A caller that finds
-// a signature refused asks crypto/ed25519 as well: only acceptance rests on this
+// a signature refused asks package rfc8032 as well: only acceptance rests on this
 // package, and its tests hold it against crypto/ed25519, Wycheproof's vectors
 // and points of every order.
 package onekey
 
 import (
-	"crypto/sha512"
-	"hash"
 	"sync"
+
+	"igor.dev/verifier/internal/sha2"
 )
 
 // A Verifier verifies signatures by one key. It is not safe for concurrent use.
 type Verifier struct {
 	key     [32]byte
 	minusA  *table
-	sha     hash.Hash
-	digest  [64]byte
 	product point
 }
 
@@ -47,7 +45,7 @@ func New(key [32]byte) *Verifier {
 	}
 	a.x.negate(&a.x)
 	a.t.negate(&a.t)
-	return &Verifier{key: key, minusA: newTable(&a), sha: sha512.New()}
+	return &Verifier{key: key, minusA: newTable(&a)}
 }
 
 // Verify reports whether signature is a valid one of the message, which is
@@ -58,14 +56,9 @@ func (v *Verifier) Verify(signature *[64]byte, message, rest []byte) bool {
 	if !s.reduced() {
 		return false
 	}
-	v.sha.Reset()
-	v.sha.Write(signature[:32])
-	v.sha.Write(v.key[:])
-	v.sha.Write(message)
-	v.sha.Write(rest)
-	v.sha.Sum(v.digest[:0])
+	digest := sha2.Sum512(signature[:32], v.key[:], message, rest)
 	var k scalar
-	k.setReduced(&v.digest)
+	k.setReduced(&digest)
 
 	v.product = identity
 	v.product.addMultiple(base(), &s)

@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -248,12 +249,8 @@ func TestTorsion(t *testing.T) {
 		}
 		encoded := rPoint.encode()
 		message := []byte{byte(i), byte(i >> 8)}
-		v := New(key)
-		v.sha.Write(encoded[:])
-		v.sha.Write(key[:])
-		v.sha.Write(message)
-		v.sha.Sum(v.digest[:0])
-		h.setReduced(&v.digest)
+		digest := sha512.Sum512(slices.Concat(encoded[:], key[:], message))
+		h.setReduced(&digest)
 		s = mulAdd(&h, secret(private), &r)
 		signature := append(encoded[:], s.bytes()...)
 		if agree(t, key, message, signature) {
