@@ -3,6 +3,7 @@ package sdk
 import (
 	"encoding/binary"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -74,6 +75,23 @@ type Request struct {
 type Response struct {
 	Status int
 	Body   []byte
+
+	effect bool // of a request that is neither GET nor HEAD
+}
+
+// Err returns nil if the status is one of success (2xx), and else an [*Error]. It
+// fits [EffectLog.Act]: what a server refuses (4xx) did not happen, and after any
+// other status, as of a server that failed midway (5xx), it may have.
+func (r Response) Err() error {
+	switch {
+	case r.Status >= 200 && r.Status < 300:
+		return nil
+	case r.Status >= 400 && r.Status < 500 && r.Status != 408: // which a proxy sends after the fact, too
+		return &Error{"http_request", int32(r.Status), ErrProcessing}
+	case r.effect:
+		return &Error{"http_request", int32(r.Status), ErrUnresolved}
+	}
+	return &Error{"http_request", int32(r.Status), ErrFailed}
 }
 
 const (
@@ -107,7 +125,7 @@ func Do(r Request) (Response, error) {
 			if !ok {
 				return Response{}, &Error{"http_request", host.Processing, ErrProcessing}
 			}
-			return Response{int(status), body}, nil
+			return Response{int(status), body, method != "GET" && method != "HEAD"}, nil
 		}
 		needed := int(min(binary.LittleEndian.Uint32(buf), 1<<30)) - sizeSize
 		if !grow || status != host.TooLarge || needed <= room || needed > host.MaxResponse {
@@ -197,14 +215,19 @@ var (
 	errNoRoom     = errors.New("buffer too small")
 )
 
-// An Error is a hostcall that failed.
+// An Error is a hostcall that failed, or whose answer says so.
 type Error struct {
 	Call string
-	Code int32
+	Code int32 // what the hostcall returned: negative, or the status of a [Response]
 	Err  error
 }
 
-func (e *Error) Error() string { return e.Call + ": " + e.Err.Error() }
+func (e *Error) Error() string {
+	if e.Code > 0 {
+		return e.Call + ": status " + strconv.Itoa(int(e.Code)) + ": " + e.Err.Error()
+	}
+	return e.Call + ": " + e.Err.Error()
+}
 
 // Unwrap returns one of the causes above.
 func (e *Error) Unwrap() error { return e.Err }

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/binary"
 	"errors"
+	"math"
 	"strconv"
 	"time"
 )
@@ -41,8 +42,18 @@ func (e *Encoder) Bool(v bool) {
 	e.b = append(e.b, b)
 }
 
-// Time appends t, in nanoseconds.
-func (e *Encoder) Time(t time.Time) { e.Int64(t.UnixNano()) }
+// Time appends t, in nanoseconds since 1970: a time from 1678 to 2262, or the zero
+// Time, which stays what it is.
+func (e *Encoder) Time(t time.Time) {
+	if t.IsZero() {
+		e.Int64(noTime)
+		return
+	}
+	e.Int64(t.UnixNano())
+}
+
+// noTime is the zero Time, whose own nanoseconds are out of range.
+const noTime = math.MinInt64
 
 // Count appends the number of things that follow.
 func (e *Encoder) Count(n int) { e.b = binary.LittleEndian.AppendUint32(e.b, uint32(n)) }
@@ -141,7 +152,13 @@ func (d *Decoder) Bool() bool {
 }
 
 // Time returns the next value, in UTC.
-func (d *Decoder) Time() time.Time { return time.Unix(0, d.Int64()).UTC() }
+func (d *Decoder) Time() time.Time {
+	ns := d.Int64()
+	if ns == noTime || d.err != nil {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
 
 // Count returns the number of things that follow, each of at least size bytes.
 // More than there can be in what is left are an error.

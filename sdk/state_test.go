@@ -56,6 +56,23 @@ func TestState(t *testing.T) {
 	}
 }
 
+// TestNoTime holds that a time that was never set is not set when restored.
+func TestNoTime(t *testing.T) {
+	e := NewEncoder(1)
+	e.Time(time.Time{})
+	e.Time(time.Unix(0, 0))
+	d := NewDecoder(e.Data(), 1)
+	if got := d.Time(); !got.IsZero() || got.Location() != time.UTC {
+		t.Errorf("got %v, want the zero Time", got)
+	}
+	if got := d.Time(); got.IsZero() || got.UnixNano() != 0 {
+		t.Errorf("got %v, want 1970", got)
+	}
+	if got := d.Time(); !got.IsZero() || d.Close() == nil {
+		t.Errorf("got %v after the end", got)
+	}
+}
+
 func TestStateRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		in   string

@@ -137,9 +137,7 @@ func pricesAfter(t time.Time) ([]price, error) {
 	return prices, nil
 }
 
-func cents(c int64) string {
-	return strconv.FormatInt(c/100, 10) + "." + strconv.FormatInt(100+c%100, 10)[1:]
-}
+func cents(c int64) string { return sdk.Decimal(c, 2) }
 
 func stamp(t time.Time) string { return t.Format("15:04:05.000") }
 

@@ -145,9 +145,7 @@ func (w *watcher) keep(at time.Time, price int64) error {
 	return sdk.Store(key, h.encode())
 }
 
-func cents(c int64) string {
-	return strconv.FormatInt(c/100, 10) + "." + strconv.FormatInt(100+c%100, 10)[1:]
-}
+func cents(c int64) string { return sdk.Decimal(c, 2) }
 
 func (w *watcher) Marshal() []byte {
 	e := sdk.NewEncoder(1)

@@ -138,14 +138,8 @@ func (o order) send() error {
 	if err != nil {
 		return err
 	}
-	switch answer.Status {
-	case 200:
-		return nil
-	case 409, 410:
-		return errors.New("the bank refuses, with status " + strconv.Itoa(answer.Status))
-	}
 	// A bank that fails does not say what it has done before.
-	return &sdk.Error{Call: "http_request", Err: sdk.ErrUnresolved}
+	return answer.Err()
 }
 
 func balance() (int64, error) {
@@ -159,9 +153,7 @@ func balance() (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(answer.Body)), 10, 64)
 }
 
-func cents(c int64) string {
-	return strconv.FormatInt(c/100, 10) + "." + strconv.FormatInt(100+c%100, 10)[1:]
-}
+func cents(c int64) string { return sdk.Decimal(c, 2) }
 
 func (s *sentinel) Marshal() []byte {
 	e := sdk.NewEncoder(1)

@@ -242,3 +242,39 @@ func TestRestart(t *testing.T) {
 		t.Error("the world is gone after a restart")
 	}
 }
+
+// TestStatus checks what a status says of a side effect.
+func TestStatus(t *testing.T) {
+	w := New(t)
+	status := 0
+	w.Web = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+	for _, tt := range []struct {
+		status int
+		want   string // of a POST
+		may    bool
+	}{
+		{200, "", false},
+		{204, "", false},
+		{303, "http_request: status 303: unresolved: it may have happened", true},
+		{400, "http_request: status 400: refused or malformed", false},
+		{408, "http_request: status 408: unresolved: it may have happened", true},
+		{409, "http_request: status 409: refused or malformed", false},
+		{500, "http_request: status 500: unresolved: it may have happened", true},
+		{503, "http_request: status 503: unresolved: it may have happened", true},
+	} {
+		status = tt.status
+		answer, err := sdk.Do(sdk.Request{Method: "POST", URL: "https://a.example/"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := answer.Err()
+		if got == nil && tt.want != "" || got != nil && got.Error() != tt.want || sdk.MayHaveHappened(got) != tt.may {
+			t.Errorf("%d: got %v, may have happened %v", status, got, sdk.MayHaveHappened(got))
+		}
+	}
+	status = 500
+	answer, err := sdk.Get("https://a.example/")
+	if err != nil || answer.Err() == nil || answer.Err().Error() != "http_request: status 500: failed" {
+		t.Errorf("got %v, %v of a GET", answer.Err(), err)
+	}
+}

@@ -65,9 +65,8 @@ func TestParseRecordingRefuses(t *testing.T) {
 		`[{"url": "http://a/", "status": 600}]`: "status 600",
 		`[{"url": "http://a/"}]`:                "status 0",
 		`[{"url": "http://a/", "status": -7}]`:  "status -7",
-		`[` + strings.Repeat(`{},`, MaxAnswers) + `{}]`:             "10000 answers at most",
-		`["` + strings.Repeat("x", MaxRecording-len(`[""]`)) + `"]`: "answer 0: ",
-		strings.Repeat(" ", MaxRecording+1):                         "16777216 bytes at most",
+		`[` + strings.Repeat(`{},`, MaxAnswers) + `{}]`: "10000 answers at most",
+		strings.Repeat(" ", MaxRecording+1):             "16777216 bytes at most",
 	} {
 		if _, err := ParseRecording([]byte(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: got %v, want %q", in, err, want)
