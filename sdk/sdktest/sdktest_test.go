@@ -245,7 +245,7 @@ func TestRestart(t *testing.T) {
 
 // TestStatus checks what a status says of a side effect.
 func TestStatus(t *testing.T) {
-	w := New(t)
+	w := sdktest.New(t)
 	status := 0
 	w.Web = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 	for _, tt := range []struct {
