@@ -40,7 +40,8 @@
 // # Durability
 //
 // A checkpoint is durable before it is logged: the file and then its folder are
-// synced (package store, which also describes the folder). Ticks are handed to the
+// synced (package store, which also describes the folder). Meanwhile the life goes
+// on, up to its next side effect. Ticks are handed to the
 // operating system when they are over: a process that is killed loses the tick
 // that runs, and nothing else; a machine that fails loses the ticks since the
 // newest checkpoint, or since the newest side effect if that came later.
