@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/verifier"
 )
@@ -102,7 +103,9 @@ func (l *life) makeDurable(group []made) error {
 				return err
 			}
 		}
-		return l.log.Sync(segments...)
+		err := l.log.Sync(segments...)
+		failpoint.Reach(failpoint.SegmentsSynced)
+		return err
 	}, checkpoints...)
 	if err != nil {
 		return fmt.Errorf("checkpoint of tick %d: %w", first.TickNumber, err)
@@ -147,7 +150,9 @@ func (l *life) acknowledged(group []made) error {
 		}
 	}
 	if newest := group[len(group)-1]; !newest.PrevHash.IsZero() {
-		return l.world.Journal.Compact(newest.before)
+		err := l.world.Journal.Compact(newest.before)
+		failpoint.Reach(failpoint.JournalCompacted)
+		return err
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
@@ -65,6 +66,7 @@ func (l *life) paid(p *receipts.Payment) error {
 	if err := errors.Join(l.receipts.Append(p), l.receipts.Sync()); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.PaymentKept)
 	l.payments.add(p)
 	return nil
 }
@@ -87,6 +89,7 @@ func (l *life) giveReceipt(c *verifier.Finding, t eventlog.Totals) error {
 	if err := l.receipts.Append(r); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.ReceiptGiven)
 	// The first one of a run says where the missing ones begin.
 	if l.given++; l.given%unsyncedReceipts == 1 {
 		return l.receipts.Sync()

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
@@ -65,6 +66,7 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 	if err := l.in.agent.Init(ctx); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.Initialized)
 	if _, err := l.in.host.End(0, l.sim.since(began), func() int64 { return 0 }); err != nil {
 		return err
 	}
@@ -125,6 +127,7 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	if err := l.openLog(s, &found); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.Recovered)
 	if l.TopUp < 0 {
 		return errors.New("a top-up is negative")
 	}
@@ -278,6 +281,7 @@ func (l *life) goLive(ctx context.Context) error {
 		}
 	}
 	l.wentLive = true
+	failpoint.Reach(failpoint.WentLive)
 	if l.tick > l.resumed {
 		l.Log.Info("lived again", "from", l.resumed+1, "to", l.tick)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
@@ -474,18 +475,22 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 		}
 		l.enterTick(again)
 		began := l.sim.now()
+		failpoint.Reach(failpoint.TickBegins)
 		result, err := l.in.agent.Tick(ctx)
 		if err != nil {
 			return "", err
 		}
+		failpoint.Reach(failpoint.TickLived)
 		elapsed, cost := l.sim.since(began), int64(0)
 		if again, err = l.in.host.End(int64(result), elapsed, func() int64 { cost = l.account.charge(elapsed); return cost }); err != nil {
 			return "", err
 		}
 		l.tick++
 		if again {
+			failpoint.Reach(failpoint.TickAgain)
 			continue
 		}
+		failpoint.Reach(failpoint.TickEnds)
 		ticks++
 		l.lived(elapsed, cost)
 		if err := l.sim.ended(l.tick); err != nil {
@@ -580,6 +585,7 @@ func (l *life) checkpoint(ctx context.Context) error {
 
 // save makes a checkpoint of a state.
 func (l *life) save(ctx context.Context, state []byte) error {
+	failpoint.Reach(failpoint.StateTaken)
 	born := !l.head.IsZero()
 	// A state that cannot be restored would end the life for good, so that is
 	// tried before the state becomes part of the history.
@@ -607,6 +613,7 @@ func (l *life) save(ctx context.Context, state []byte) error {
 	if err := w.Seal(hash, l.key); err != nil {
 		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
 	}
+	failpoint.Reach(failpoint.SegmentSealed)
 	m := made{
 		Finding: verifier.Finding{ContentHash: hash, PrevHash: l.head, TickNumber: l.tick, Budget: c.Budget, PricePerSecond: c.PricePerSecond},
 		bytes:   next,
@@ -621,6 +628,7 @@ func (l *life) save(ctx context.Context, state []byte) error {
 	if err := l.openSegment(); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.SegmentMade)
 	if !born {
 		return nil
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/manifest"
 )
@@ -214,7 +215,9 @@ func (m *Membrane) serve(f function) api.GoModuleFunc {
 		host := m.host(ctx)
 		began := time.Now()
 		c := call{Membrane: m, Host: host, scope: s, ctx: ctx, memory: module.Memory(), stack: stack}
+		failpoint.Reach(failpoint.HostcallBegins)
 		f.do(&c)
+		failpoint.Reach(failpoint.HostcallEnds)
 		if counted, ok := host.(Metered); ok {
 			counted.Meter().add(index, c.moved, time.Since(began))
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
@@ -77,8 +78,10 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 		}
 		h.must(h.write())
 		h.must(w.Sync())
+		failpoint.Reach(failpoint.EffectMeant)
 		_, err = w.Journal.Begin(journal.Begin{Tick: h.tick, Ordinal: e.ordinal, Kind: e.kind, Held: e.hold, Request: request})
 		h.must(err)
+		failpoint.Reach(failpoint.EffectBegun)
 		return h.carryOut(ctx, e, id, request, e.hold)
 	}
 	request, err := w.Journal.Request(id)
@@ -106,6 +109,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 				break
 			}
 			written, code, happened, known := e.probe(ctx, id, request)
+			failpoint.Reach(failpoint.EffectProbed)
 			switch {
 			case known && happened:
 				h.end(e, id, request, found.Held, written, code)
@@ -123,6 +127,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 // came of it. Without an answer it stays unresolved, with what it holds.
 func (h *Host) carryOut(ctx context.Context, e *effect, id journal.ID, request []byte, held int64) ([]byte, int32, int64) {
 	written, code, spent := e.act(ctx, id, request)
+	failpoint.Reach(failpoint.EffectActed)
 	if code == hostcall.CodeUnresolved {
 		h.world.Spend(held)
 		return nil, code, held
@@ -134,6 +139,7 @@ func (h *Host) carryOut(ctx context.Context, e *effect, id journal.ID, request [
 func (h *Host) end(e *effect, id journal.ID, request []byte, spent int64, written []byte, code int32) {
 	result := append(le.AppendUint64(nil, uint64(int64(code))), written...)
 	h.must(h.world.Journal.End(id, spent, result))
+	failpoint.Reach(failpoint.EffectEnded)
 	h.must(e.ended(request, spent))
 	h.world.Spend(spent)
 }

@@ -42,6 +42,7 @@ import (
 	"sync"
 	"syscall"
 
+	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/runtime/internal/sandbox"
@@ -165,6 +166,7 @@ func Build(dir string, fill func(*os.Root) error) error {
 	if err := fill(root); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.FolderFilled)
 	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return err
@@ -178,9 +180,11 @@ func Build(dir string, fill func(*os.Root) error) error {
 	if err := syscall.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return inUse(dir)
 	}
+	failpoint.Reach(failpoint.FolderSynced)
 	if err := os.Rename(tmp, dir); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.FolderNamed)
 	p, err := os.Open(parent)
 	if err != nil {
 		return err
@@ -479,12 +483,14 @@ func (s *Store) write(names []string, before func() error, data [][]byte) error 
 	err := before()
 	all.Wait()
 	err = errors.Join(append(errs, err)...)
+	failpoint.Reach(failpoint.CheckpointWritten)
 	linked := 0
 	for err == nil && linked < len(names) {
 		err = folder.Link(names[linked]+extNext, names[linked]) // unlike a rename, it replaces nothing
 		switch {
 		case err == nil:
 			linked++
+			failpoint.Reach(failpoint.CheckpointLinked)
 		case linked == 0 && errors.Is(err, fs.ErrExist):
 			err = ErrConflict
 		}
@@ -501,6 +507,7 @@ func (s *Store) write(names []string, before func() error, data [][]byte) error 
 	if err == nil {
 		err = folder.Sync()
 	}
+	failpoint.Reach(failpoint.CheckpointSynced)
 	if err != nil {
 		// The checkpoints may be durable or not; only a new look can tell.
 		s.failed = fmt.Errorf("the folder cannot be written any more: %w", err)

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"igor.dev/runtime/internal/failpoint"
 )
 
 // A Folder is where the files are. Every file of it is written through this
@@ -116,6 +118,7 @@ func Write(d Folder, name string, content io.Reader) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, d.Remove(name))
 	}
+	failpoint.Reach(failpoint.FileWritten)
 	return nil
 }
 
@@ -132,6 +135,7 @@ func WriteFile(d Folder, next, name string, content io.Reader, replace bool) err
 	} else {
 		err = errors.Join(d.Link(next, name), d.Remove(next))
 	}
+	failpoint.Reach(failpoint.FileNamed)
 	if err != nil {
 		return err
 	}

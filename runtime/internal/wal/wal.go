@@ -17,6 +17,8 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+
+	"igor.dev/runtime/internal/failpoint"
 )
 
 const (
@@ -215,6 +217,7 @@ func (w *Writer) Flush() error {
 	if _, err := w.f.WriteAt(w.buf, w.offset); err != nil {
 		return w.fail(err)
 	}
+	failpoint.Reach(failpoint.RecordsWritten)
 	if w.tee != nil {
 		w.tee.Write(w.buf)
 	}
@@ -235,6 +238,7 @@ func (w *Writer) Sync() error {
 	if err := w.f.Sync(); err != nil {
 		return w.fail(err)
 	}
+	failpoint.Reach(failpoint.RecordsSynced)
 	return nil
 }
 

@@ -1,0 +1,87 @@
+// Package failpoint names the moments of a life at which a crash must not matter,
+// so that a test can have the process die at each of them.
+//
+// [Reach] does nothing, and costs nothing, unless the program is built with the
+// tag failpoint. Then the environment variable IGOR_FAILPOINT says what happens:
+//
+//	list             the names of all points are written to standard output
+//	trace:FILE       the name of each point that is reached is appended to the file
+//	NAME:N[:DELAY]   SIGKILL, when NAME is reached for the Nth time in the process,
+//	                 or DELAY (such as 300us) later; NAME may be any
+package failpoint
+
+// A Point is a moment at which a process may die.
+type Point uint8
+
+// The points, in the order of a life.
+const (
+	Initialized       Point = iota // agent_init returned
+	FolderFilled                   // a new agent's folder is whole, under its first name
+	FolderSynced                   // and durable
+	FolderNamed                    // it has its own name
+	TickBegins                     //
+	HostcallBegins                 //
+	HostcallEnds                   //
+	EffectMeant                    // its tick is durable up to the call
+	EffectBegun                    // its begin is durable
+	EffectActed                    // it left the machine and came back
+	EffectProbed                   // after a crash, the other side was asked
+	EffectEnded                    // its end is durable
+	PaymentKept                    // so is the receipt of a payment
+	TickLived                      // and not yet written
+	TickEnds                       // its end is in the event log
+	StateTaken                     // for a checkpoint
+	SegmentSealed                  //
+	SegmentMade                    // for the ticks after the checkpoint
+	SegmentsSynced                 //
+	CheckpointWritten              // durable, under its first name
+	CheckpointLinked               // it has its own name
+	CheckpointSynced               // it is part of the history
+	ReceiptGiven                   // for its time
+	FileWritten                    // a whole file, under its first name
+	FileNamed                      // it has its own name, not yet durable
+	RecordsWritten                 // to a log, and not synced
+	RecordsSynced                  //
+	JournalCompacted               //
+	Recovered                      // a resumed life knows where it stands
+	TickAgain                      // a recorded tick was lived again
+	WentLive                       // nothing recorded is left
+	points
+)
+
+var names = [points]string{
+	Initialized:       "initialized",
+	FolderFilled:      "folder-filled",
+	FolderSynced:      "folder-synced",
+	FolderNamed:       "folder-named",
+	TickBegins:        "tick-begins",
+	HostcallBegins:    "hostcall-begins",
+	HostcallEnds:      "hostcall-ends",
+	EffectMeant:       "effect-meant",
+	EffectBegun:       "effect-begun",
+	EffectActed:       "effect-acted",
+	EffectProbed:      "effect-probed",
+	EffectEnded:       "effect-ended",
+	PaymentKept:       "payment-kept",
+	TickLived:         "tick-lived",
+	TickEnds:          "tick-ends",
+	StateTaken:        "state-taken",
+	SegmentSealed:     "segment-sealed",
+	SegmentMade:       "segment-made",
+	SegmentsSynced:    "segments-synced",
+	CheckpointWritten: "checkpoint-written",
+	CheckpointLinked:  "checkpoint-linked",
+	CheckpointSynced:  "checkpoint-synced",
+	ReceiptGiven:      "receipt-given",
+	FileWritten:       "file-written",
+	FileNamed:         "file-named",
+	RecordsWritten:    "records-written",
+	RecordsSynced:     "records-synced",
+	JournalCompacted:  "journal-compacted",
+	Recovered:         "recovered",
+	TickAgain:         "tick-again",
+	WentLive:          "went-live",
+}
+
+// String returns the point's name.
+func (p Point) String() string { return names[p] }
