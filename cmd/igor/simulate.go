@@ -114,7 +114,7 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-8s"+format+"\n", append([]any{name}, args...)...)
 	}
-	row("agent", "%s (simulated: seed %d has its key)", r.DID, c.Seed)
+	row("agent", "%s (simulated: the key is made of seed %d)", r.DID, c.Seed)
 	row("stopped", "at tick %d, after %s: %s", r.Tick, r.Time, r.Reason)
 	row("head", "%s", r.Head.CID())
 	row("budget", "%s", verifier.FormatMicrocents(r.Budget))
