@@ -120,12 +120,12 @@ type ReplayProblem struct {
 	To      uint64 `json:"toTick,string"`
 	Message string `json:"message"`
 
-	// Of a divergence.
-	Tick     uint64 `json:"tick,string,omitempty"`
-	Hostcall int    `json:"hostcall,omitempty"` // of the tick, from 0
-	Byte     int    `json:"byte,omitempty"`     // the first that differs
-	Recorded string `json:"recorded,omitempty"`
-	Got      string `json:"got,omitempty"`
+	// Of a divergence; nil where it does not apply.
+	Tick     *uint64 `json:"tick,string,omitempty"`
+	Hostcall *int    `json:"hostcall,omitempty"` // of the tick, from 0
+	Byte     *int    `json:"byte,omitempty"`     // the first that differs
+	Recorded string  `json:"recorded,omitempty"`
+	Got      string  `json:"got,omitempty"`
 }
 
 // The codes of replay problems.
@@ -229,9 +229,9 @@ func (c *ReplayConfig) checkOrigin(ctx context.Context, o *eventlog.Record, stat
 	case from.hash != o.Checkpoint || from.AgentPubKey != o.Agent:
 		p.Message = fmt.Sprintf("the newest checkpoint of the origin up to tick %d is %s by %s", o.Tick, from.hash.CID(), from.AgentPubKey.DID())
 	case string(origin) != string(state):
-		p.Byte = record.FirstDifference(origin, state)
-		p.Recorded, p.Got = record.Excerpt(state, p.Byte), record.Excerpt(origin, p.Byte)
-		p.Message = fmt.Sprintf("the fork began with another state than its origin had after tick %d: it differs at byte %d: the fork has %s, and the origin %s", o.Tick, p.Byte, p.Recorded, p.Got)
+		at := record.FirstDifference(origin, state)
+		p.Byte, p.Recorded, p.Got = &at, record.Excerpt(state, at), record.Excerpt(origin, at)
+		p.Message = fmt.Sprintf("the fork began with another state than its origin had after tick %d: it differs at byte %d: the fork has %s, and the origin %s", o.Tick, at, p.Recorded, p.Got)
 	default:
 		return nil, nil
 	}
@@ -382,22 +382,20 @@ func observation(log *eventlog.Log, r *eventlog.Record) Observation {
 func problemOf(from, to uint64, err error) ReplayProblem {
 	p := ReplayProblem{Code: codeBadSegment, From: from, To: to, Message: err.Error()}
 	if d, ok := errors.AsType[*record.Divergence](err); ok {
-		p.Code, p.Tick, p.Hostcall, p.Byte = codeDivergence, d.Tick, d.Call, d.At
-		p.Recorded, p.Got = both(d.Recorded, d.RecordedBytes, d.At), both(d.Got, d.GotBytes, d.At)
+		p.Code, p.Tick, p.Hostcall = codeDivergence, &d.Tick, &d.Call
+		p.Recorded, p.Got = d.Recorded, d.Got
+		if d.Recorded == d.Got {
+			p.Byte = &d.At
+			p.Recorded += " " + record.Excerpt(d.RecordedBytes, d.At)
+			p.Got += " " + record.Excerpt(d.GotBytes, d.At)
+		}
 	} else if d, ok := errors.AsType[*replay.StateDivergence](err); ok {
-		p.Code, p.Tick, p.Byte = codeStateDivergence, d.Tick, d.At
+		p.Code, p.Tick, p.Byte = codeStateDivergence, &d.Tick, &d.At
 		p.Recorded, p.Got = record.Excerpt(d.Recorded, d.At), record.Excerpt(d.Got, d.At)
 	} else if errors.Is(err, replay.ErrMissing) {
-		p.Code = codeMissing
+		p.Code, p.Message = codeMissing, strings.TrimPrefix(p.Message, replay.ErrMissing.Error()+": ")
 	}
 	return p
-}
-
-func both(name string, b []byte, at int) string {
-	if b == nil {
-		return name
-	}
-	return name + " " + record.Excerpt(b, at)
 }
 
 // WriteText writes the report for people, the verdict as the last line.

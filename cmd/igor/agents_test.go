@@ -104,6 +104,7 @@ func TestWAT(t *testing.T) {
 	if err != nil || len(texts) == 0 {
 		t.Fatalf("no agents: %v", err)
 	}
+	texts = append(texts, "../../testdata/replay/agent.wat")
 	for _, text := range texts {
 		out := filepath.Join(t.TempDir(), "out.wasm")
 		if b, err := exec.Command(wat2wasm, text, "-o", out).CombinedOutput(); err != nil {

@@ -9,3 +9,5 @@
 package testkit
 
 //go:generate go run ./genvectors
+//go:generate go run ./genreceipts
+//go:generate go run ./genreplay

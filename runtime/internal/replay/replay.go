@@ -205,10 +205,14 @@ func (e *Engine) verify(first uint64, prev, next *verifier.Finding) (eventlog.To
 	defer f.Close()
 	h, err := eventlog.NewReader(io.NewSectionReader(f, 0, math.MaxInt64)).Header()
 	if err != nil {
-		return eventlog.Totals{}, err
+		return eventlog.Totals{}, fmt.Errorf("%s: %w", eventlog.FileName(first), err)
 	}
 	if h.Manifest != e.ManHash {
 		return eventlog.Totals{}, fmt.Errorf("%w: the segment was recorded with the manifest of SHA-256 %s, and this one has %s", ErrMissing, h.Manifest, e.ManHash)
 	}
-	return eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
+	totals, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", eventlog.FileName(first), err)
+	}
+	return totals, err
 }
