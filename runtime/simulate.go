@@ -286,7 +286,7 @@ func (r *SimulationResult) Problem() error {
 	case r.Replayed.Verdict != Replayed:
 		return hint.Wrap(errors.New("run again, the life is another one: "+firstProblem(r.Replayed)),
 			"an agent's state may follow from its state and from hostcalls alone")
-	case r.Restarted.Verdict != Replayed:
+	case r.Restarted.Verdict == Diverged:
 		return hint.Wrap(errors.New("with a fresh instance for each tick, the life is another one: "+firstProblem(r.Restarted)),
 			"the agent keeps something outside its state, and loses it at every checkpoint: have agent_checkpoint (Marshal) return it")
 	}

@@ -100,7 +100,7 @@ func TestSimulateFindsForgottenState(t *testing.T) {
 		t.Fatalf("run again: %s, with fresh instances: %s", r.Replayed.Verdict, r.Restarted.Verdict)
 	}
 	p := r.Restarted.Problems[0]
-	if p.Code != codeStateDivergence || p.Tick != 5 || p.Byte != 0 || p.Recorded != "0500000000000000" || p.Got != "0100000000000000" {
+	if p.Code != codeStateDivergence || *p.Tick != 5 || *p.Byte != 0 || p.Recorded != "0500000000000000" || p.Got != "0100000000000000" {
 		t.Errorf("got %+v", p)
 	}
 	err = r.Problem()

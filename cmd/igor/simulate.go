@@ -135,7 +135,11 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 		row("folder", "%s", c.Dir)
 	}
 	if r.Replayed != nil && r.Problem() == nil {
-		fmt.Fprintf(&b, "\nverified: %d checkpoints; run again as it was, and with a fresh instance for\neach of its %d ticks, every state is the same\n", r.Checkpoints, r.Tick)
+		if r.Restarted.Verdict == runtime.Replayed {
+			fmt.Fprintf(&b, "\nverified: %d checkpoints; run again as it was, and with a fresh instance for\neach of its %d ticks, every state is the same\n", r.Checkpoints, r.Tick)
+		} else {
+			fmt.Fprintf(&b, "\nverified: %d checkpoints; run again as it was, every state is the same; it observes in\nagent_resume, and was not run with a fresh instance for each tick\n", r.Checkpoints)
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

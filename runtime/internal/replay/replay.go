@@ -174,14 +174,23 @@ func (e *Engine) restart(ctx context.Context, agent *sandbox.Instance, host *rec
 		return agent, err
 	}
 	agent.Close()
+	nothing := record.NewHost(nil, nil, kv.New(0), 0)
+	fresh.Attach(nothing)
+	err = fresh.Resume(ctx, state)
+	if nothing.Err() != nil {
+		err = fmt.Errorf("%w: it observes in agent_resume, so that more fresh instances would be another life", ErrMissing)
+	}
 	fresh.Attach(host)
-	return fresh, fresh.Resume(ctx, state)
+	return fresh, err
 }
 
 // cause says why a call into the agent ended before it was over.
 func cause(host *record.Host, tick uint64, err error) error {
 	if cause := host.Err(); cause != nil {
 		return missing(cause)
+	}
+	if errors.Is(err, ErrMissing) {
+		return err
 	}
 	return &record.Divergence{Tick: tick, Recorded: "the end of the tick", Got: err.Error()}
 }
