@@ -54,15 +54,9 @@ func Look(dir string) ([]Sight, error) {
 }
 
 func look(dir string, newest bool) ([]Sight, error) {
-	entries, err := os.ReadDir(filepath.Join(dir, "history"))
+	names, err := checkpointNames(dir)
 	if err != nil {
 		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if e.Type().IsRegular() && strings.HasSuffix(e.Name(), history.Ext) {
-			names = append(names, e.Name())
-		}
 	}
 	if newest && len(names) > 1 {
 		names = names[len(names)-1:]
@@ -82,6 +76,18 @@ func look(dir string, newest bool) ([]Sight, error) {
 		all = append(all, Sight{dir, c.AgentPubKey.DID(), c.TickNumber, hash.CID(), c.Budget, len(b)})
 	}
 	return all, nil
+}
+
+// checkpointNames lists the checkpoints in an agent's folder, by their ticks.
+func checkpointNames(dir string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "history"))
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() && strings.HasSuffix(e.Name(), history.Ext) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
 }
 
 // A LogLine is what an agent said in a tick.

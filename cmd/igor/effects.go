@@ -22,7 +22,10 @@ func effectsCommand() *cobra.Command {
 		Long: `Effects lists the side effects in an agent's journal that have begun and have no
 outcome: whether they happened, only the outside world knows. Find out there, and
 say so with igor effects confirm or igor effects compensate. The agent must not
-run meanwhile.`,
+run meanwhile. An HTTP request carried its ID as Idempotency-Key.`,
+		Example: `  igor effects watcher
+  igor effects confirm watcher 3f2a91c0 --note "invoice 812 is paid"
+  igor effects compensate watcher 77b0`,
 		Args: operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			effects, err := runtime.Effects(cmd.Context(), args[0])
@@ -55,9 +58,9 @@ run meanwhile.`,
 	cmd.Flags().BoolVar(&all, "all", false, "list the others too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	cmd.AddCommand(
-		resolveCommand("confirm", "Say that an unresolved effect happened: what it held is spent", true),
+		resolveCommand("confirm", "Say that an effect happened: what it held is spent", true),
 		repairCommand(),
-		resolveCommand("compensate", "Say that an unresolved effect did not happen, or was undone: what it held goes back", false),
+		resolveCommand("compensate", "Say that an effect did not happen (any more): its hold goes back", false),
 	)
 	return cmd
 }
@@ -65,9 +68,11 @@ run meanwhile.`,
 func resolveCommand(name, short string, happened bool) *cobra.Command {
 	var note string
 	cmd := &cobra.Command{
-		Use:   name + " FOLDER ID",
-		Short: short,
-		Args:  operands("FOLDER", "ID"),
+		Use:     name + " FOLDER ID",
+		Short:   short,
+		Long:    short + ". ID is that of igor effects, or its beginning.",
+		Example: fmt.Sprintf("  igor effects %s watcher 3f2a91c0 --note \"asked the shop\"", name),
+		Args:    operands("FOLDER", "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := runtime.ResolveEffect(cmd.Context(), args[0], args[1], happened, note)
 			if err != nil {
@@ -160,16 +165,4 @@ func writeRepair(w io.Writer, r *runtime.JournalRepair) error {
 	item("the end of an effect, or what an operator said of it: the effect is unresolved, keeps what it holds, and is not done again.")
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func receiptsCommand(code *int) *cobra.Command {
-	return &cobra.Command{
-		Use:                "receipts [flags] PATH…",
-		Short:              "Check an agent's receipts: what its time cost, and what it paid",
-		DisableFlagParsing: true, // igor-verify's flags
-		RunE: func(cmd *cobra.Command, args []string) error {
-			*code = verifycli.Main("igor", append([]string{"receipts"}, args...), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
-			return nil
-		},
-	}
 }

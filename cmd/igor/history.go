@@ -16,8 +16,10 @@ func historyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history",
 		Short: "Share histories as one file",
-		Args:  cobra.ArbitraryArgs,
-		RunE:  noCommand,
+		Example: `  igor history export heartbeat
+  igor history import heartbeat.car copy`,
+		Args: cobra.ArbitraryArgs,
+		RunE: noCommand,
 	}
 	cmd.AddCommand(exportCommand(), importCommand())
 	return cmd
@@ -29,7 +31,9 @@ func exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export FOLDER",
 		Short: "Write a history as one .car file",
-		Args:  operands("FOLDER"),
+		Example: `  igor history export heartbeat
+  igor history export heartbeat --events -o life.car`,
+		Args: operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				abs, err := filepath.Abs(args[0])
@@ -61,9 +65,10 @@ func exportCommand() *cobra.Command {
 
 func importCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "import FILE.car FOLDER",
-		Short: "Write the checkpoints of a .car file into a new folder",
-		Args:  operands("FILE.car", "FOLDER"),
+		Use:     "import FILE.car FOLDER",
+		Short:   "Write the checkpoints of a .car file into a new folder",
+		Example: "  igor history import heartbeat.car copy",
+		Args:    operands("FILE.car", "FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			report, err := runtime.ImportHistory(cmd.Context(), args[0], args[1])
 			if err != nil {

@@ -48,9 +48,10 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.Var(&choice[runtime.OnDivergence]{&f.config.Replay.OnDivergence, []runtime.OnDivergence{runtime.DivergenceLog, runtime.DivergencePause, runtime.DivergenceIntensify}},
 		"on-divergence", "`WHAT` to do if they differ: log, pause or intensify")
 	flags.StringVar(&f.nodeKey, "node-key", "", "`file` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
-	flags.StringVar(&f.cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.metrics, "metrics", "", "`ADDRESS` at which to serve /metrics, /healthz and /readyz, such as 9464 (this machine only) or 0.0.0.0:9464 (default: nowhere)")
-	flags.StringVar(&f.logFormat, "log-format", "text", "text or json, on standard error")
+	f.logFormat = "text"
+	flags.Var(&choice[string]{&f.logFormat, []string{"text", "json"}}, "log-format", "`FORMAT` of the log on standard error: text or json")
 	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")
 }
@@ -73,13 +74,9 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 	if f.quiet {
 		options.Level = slog.LevelWarn
 	}
-	switch f.logFormat {
-	case "text":
-		c.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
-	case "json":
+	c.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
+	if f.logFormat == "json" {
 		c.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), options))
-	default:
-		return c, fmt.Errorf("--log-format is %q, and can be text or json", f.logFormat)
 	}
 	if f.nodeKey == "" {
 		if dir, err := os.UserConfigDir(); err == nil {
@@ -168,6 +165,15 @@ func (c *choice[T]) String() string {
 
 func (*choice[T]) Type() string { return "word" }
 
+// Words returns what it can be.
+func (c *choice[T]) Words() []string {
+	var words []string
+	for _, w := range c.words {
+		words = append(words, string(w))
+	}
+	return words
+}
+
 func (c *choice[T]) Set(s string) error {
 	if !slices.Contains(c.words, T(s)) {
 		return fmt.Errorf("want one of %q", c.words)
@@ -232,10 +238,10 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 		},
 	}
 	live.add(cmd)
-	cmd.Flags().StringVar(&dir, "dir", "", "the agent's new folder (default: AGENT, here)")
+	cmd.Flags().StringVar(&dir, "dir", "", "the agent's new `folder` (default: AGENT, here)")
 	cmd.Flags().StringVar(&manifest, "manifest", "", "manifest `file` (default: AGENT.manifest.json beside AGENT.wasm)")
-	cmd.Flags().Var(&budget, "budget", "what the agent has to live on, in currency units")
-	cmd.Flags().Var(&price, "price", "what a second of its ticks costs, in currency units")
+	cmd.Flags().Var(&budget, "budget", "`AMOUNT` that the agent has to live on, in currency units")
+	cmd.Flags().Var(&price, "price", "`AMOUNT` that a second of its ticks costs, in currency units")
 	return cmd
 }
 
@@ -247,6 +253,8 @@ func resumeCommand() *cobra.Command {
 		Short: "Go on with an agent's life",
 		Long: `Resume verifies the history in an agent's folder, or in a copy of it, and goes on
 with the same identity from its newest checkpoint.`,
+		Example: `  igor resume heartbeat
+  igor resume heartbeat --top-up 5 --metrics 9464`,
 		Args: operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := live.finish(cmd)
@@ -266,8 +274,10 @@ with the same identity from its newest checkpoint.`,
 		},
 	}
 	live.add(cmd)
-	cmd.Flags().Var(&topUp, "top-up", "what to add to the budget, durable with the next checkpoint")
-	cmd.Flags().Var(&price, "price", "what a second of its ticks costs from now on (default: as before)")
+	cmd.Flags().Var(&topUp, "top-up", "`AMOUNT` to add to the budget, in currency units; durable when the first tick begins")
+	cmd.Flags().Var(&price, "price", "`AMOUNT` that a second of its ticks costs from now on (default: as before)")
+	cmd.Flags().Lookup("top-up").DefValue = "" // zero is none
+	cmd.Flags().Lookup("price").DefValue = ""
 	return cmd
 }
 
@@ -294,12 +304,16 @@ func readLimited(path string, limit int64) ([]byte, error) {
 		return nil, plain(err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	return limited(path, f, limit)
+}
+
+func limited(name string, r io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, plain(err)
 	}
 	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
 	return b, nil
 }

@@ -19,6 +19,8 @@ func lsCommand() *cobra.Command {
 		Long: `Ls lists the checkpoints in an agent's FOLDER, or the newest one of each agent in
 any other folder (default: here). It shows what the files say, and verifies
 nothing: igor verify does.`,
+		Example: `  igor ls
+  igor ls heartbeat --json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := "."
@@ -54,7 +56,8 @@ func logsCommand() *cobra.Command {
 		Short: "Show what an agent logged in its whole life",
 		Long: `Logs shows the lines that the agent in FOLDER logged, by their ticks, as its event
 log has them. It verifies nothing: igor replay does.`,
-		Args: operands("FOLDER"),
+		Example: "  igor logs heartbeat --from 100",
+		Args:    operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			encode := json.NewEncoder(cmd.OutOrStdout())
 			return failed(runtime.Logs(args[0], from, func(l runtime.LogLine) error {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"igor.dev/internal/verifycli"
 	"igor.dev/verifier"
 )
 
@@ -36,39 +35,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// Nobody reading the log must not end a life.
 	signal.Ignore(syscall.SIGPIPE)
 
-	root := &cobra.Command{
-		Use:   "igor",
-		Short: "Run agents whose whole life can be verified",
-		Long: `Igor runs agents: WebAssembly programs that pay for their time, and whose life
-is a chain of signed checkpoints that anybody can verify.`,
-		Version:       verifier.Version(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs, // noCommand says what is wrong with them
-		RunE:          noCommand,
-	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	code := exitOK
+	root := command(&code)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	code := exitOK
-	root.AddCommand(
-		newCommand(),
-		simulateCommand(),
-		runCommand(),
-		resumeCommand(),
-		verifyCommand(&code),
-		inspectCommand(&code),
-		historyCommand(),
-		replayCommand(&code),
-		forkCommand(),
-		effectsCommand(),
-		lsCommand(),
-		logsCommand(),
-		receiptsCommand(&code),
-		siteCommand(),
-	)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return code
@@ -91,6 +63,41 @@ is a chain of signed checkpoints that anybody can verify.`,
 		fmt.Fprintf(stderr, "hint: %s\n", printable(hint))
 	}
 	return code
+}
+
+// command returns the whole command line. Some commands have an exit code that says
+// more than whether they could do their work.
+func command(code *int) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "igor",
+		Short: "Run agents whose whole life can be verified",
+		Long: `Igor runs agents: WebAssembly programs that pay for their time, and whose life
+is a chain of signed checkpoints that anybody can verify.`,
+		Version:       verifier.Version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs, // noCommand says what is wrong with them
+		RunE:          noCommand,
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.AddCommand(
+		newCommand(),
+		simulateCommand(),
+		runCommand(),
+		resumeCommand(),
+		verifyCommand(code),
+		inspectCommand(code),
+		historyCommand(),
+		replayCommand(code),
+		forkCommand(),
+		effectsCommand(),
+		lsCommand(),
+		logsCommand(),
+		receiptsCommand(code),
+		siteCommand(),
+	)
+	explainUsage(root)
+	return root
 }
 
 // noCommand is what a command that only has commands below it does.
@@ -140,28 +147,4 @@ func printable(s string) string {
 		}
 	}
 	return b.String()
-}
-
-func verifyCommand(code *int) *cobra.Command {
-	return &cobra.Command{
-		Use:                "verify [flags] PATH…",
-		Short:              "Verify a life: checkpoints, folders or a .car history",
-		DisableFlagParsing: true, // igor-verify's flags
-		RunE: func(cmd *cobra.Command, args []string) error {
-			*code = verifycli.Main("igor verify", args, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
-			return nil
-		},
-	}
-}
-
-func inspectCommand(code *int) *cobra.Command {
-	return &cobra.Command{
-		Use:                "inspect FILE",
-		Short:              "Show one checkpoint, field by field",
-		DisableFlagParsing: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			*code = verifycli.Main("igor", append([]string{"inspect"}, args...), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
-			return nil
-		},
-	}
 }

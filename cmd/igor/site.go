@@ -20,7 +20,8 @@ func siteCommand() *cobra.Command {
 		Short: "Serve the page that verifies lives in a browser",
 		Long: `Site serves the verification site that is in this program: drop a life on its
 page and see the verdict. What is dropped stays in the browser.`,
-		Args: operands(),
+		Example: "  igor site --listen 127.0.0.1:8000",
+		Args:    operands(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			handler, err := embedded.Handler()
 			if errors.Is(err, embedded.ErrNotBuilt) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"strconv"
 	"strings"
@@ -46,10 +47,48 @@ func (in *invocation) inspect(args []string, out *bufio.Writer) (code int, err e
 	f := verifier.Examine(b)
 	writeTable(out, b)
 	writeExamination(out, b, &f, palette(colourful(in.stdout)))
-	if f.Authentic() && !f.Has(verifier.NegativeBudget) && !f.Has(verifier.NegativePrice) {
+	if Authentic(&f) {
 		return 0, nil
 	}
 	return 1, nil
+}
+
+// WriteInspection writes what inspect writes of the bytes of a checkpoint, and
+// reports whether it is authentic.
+func WriteInspection(w io.Writer, b []byte) (authentic bool, err error) {
+	out := bufio.NewWriter(w)
+	f := verifier.Examine(b)
+	writeTable(out, b)
+	writeExamination(out, b, &f, palette(colourful(w)))
+	return Authentic(&f), out.Flush()
+}
+
+// Authentic reports whether a checkpoint can be relied on by itself.
+func Authentic(f *verifier.Finding) bool {
+	return f.Authentic() && !f.Has(verifier.NegativeBudget) && !f.Has(verifier.NegativePrice)
+}
+
+// Problems returns the codes of what examining found.
+func Problems(f *verifier.Finding) []string {
+	codes := []string{}
+	for q := range examined(f) {
+		codes = append(codes, q.Code.String())
+	}
+	return codes
+}
+
+// examined returns what examining found. Linked by itself, a checkpoint also lacks
+// its predecessor; that is no finding about it.
+func examined(f *verifier.Finding) iter.Seq[verifier.Problem] {
+	var pile verifier.Pile
+	pile.Add(f, "")
+	return func(yield func(verifier.Problem) bool) {
+		for q := range verifier.Link(&pile, verifier.Pins{}).Problems() {
+			if f.Has(q.Code) && !yield(q) {
+				return
+			}
+		}
+	}
 }
 
 // readCheckpoint reads the file, or standard input for "-".
@@ -217,14 +256,8 @@ func writeExamination(w io.Writer, b []byte, f *verifier.Finding, p palette) {
 	}
 	fmt.Fprintln(w)
 
-	// Linked by itself, a checkpoint also lacks its predecessor; that is no finding about it.
-	var pile verifier.Pile
-	pile.Add(f, "")
 	problems := 0
-	for q := range verifier.Link(&pile, verifier.Pins{}).Problems() {
-		if !f.Has(q.Code) {
-			continue
-		}
+	for q := range examined(f) {
 		problems++
 		q.Name, q.Tick = "", ""
 		for _, line := range problemInFull(q, p) {

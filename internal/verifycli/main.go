@@ -47,12 +47,27 @@ var formats = []string{"text", "json", "github", "junit", "sarif", "svg"}
 // Main runs the program called name with args and returns its exit code.
 // "inspect" as the first argument inspects one checkpoint, "receipts" checks receipts.
 func Main(name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return run(name, args, stdin, stdout, stderr, (*invocation).main)
+}
+
+// Receipts runs the part of [Main] that checks receipts.
+func Receipts(name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return run(name, args, stdin, stdout, stderr, (*invocation).receipts)
+}
+
+// Formats returns the values of --format, the default first.
+func Formats() []string { return slices.Clone(formats) }
+
+// Usage returns what --help says of the program called name.
+func Usage(name string) string { return fmt.Sprintf(usage, name, strings.Join(formats, "|")) }
+
+func run(name string, args []string, stdin io.Reader, stdout, stderr io.Writer, main func(*invocation, []string, *bufio.Writer) (int, error)) int {
 	// A closed pipe is an error to report, with the exit code of errors.
 	signal.Ignore(syscall.SIGPIPE)
 
 	out := bufio.NewWriterSize(stdout, 64<<10)
 	in := &invocation{name: name, stdin: stdin, stdout: stdout, stderr: stderr}
-	code, err := in.main(args, out)
+	code, err := main(in, args, out)
 	if err == nil {
 		err = outputError(out.Flush())
 	}
@@ -66,12 +81,18 @@ func Main(name string, args []string, stdin io.Reader, stdout, stderr io.Writer)
 
 // main does everything but flushing out.
 func (in *invocation) main(args []string, out *bufio.Writer) (code int, err error) {
-	if len(args) == 1 {
-		switch strings.Replace(args[0], "--", "-", 1) {
-		case "-help", "-h":
-			fmt.Fprintf(out, usage, in.name, strings.Join(formats, "|"))
-			return 0, nil
-		case "-version":
+	var of string
+	if len(args) == 2 && (args[0] == "inspect" || args[0] == "receipts") {
+		of = args[1]
+	} else if len(args) == 1 {
+		of = args[0]
+	}
+	switch strings.Replace(of, "--", "-", 1) {
+	case "-help", "-h":
+		fmt.Fprint(out, Usage(in.name))
+		return 0, nil
+	case "-version":
+		if len(args) == 1 {
 			fmt.Fprintln(out, verifier.Version())
 			return 0, nil
 		}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"igor.dev/internal/verifycli"
+)
+
+// groups are the commands by who asks for them. Those that are in none are named in
+// the last line of help.
+var groups = []struct {
+	title    string
+	commands []string
+}{
+	{"Authors", []string{"new", "simulate", "fork"}},
+	{"Operators", []string{"run", "resume", "ls", "logs", "effects", "history"}},
+	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}},
+}
+
+const helpColumns = 80
+
+// explainUsage gives all commands their help and completion.
+func explainUsage(root *cobra.Command) {
+	cobra.EnableCommandSorting = false
+	root.InitDefaultCompletionCmd()
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, name := range g.commands {
+			for _, cmd := range root.Commands() {
+				if cmd.Name() == name {
+					cmd.GroupID = g.title
+				}
+			}
+		}
+	}
+	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpTemplate("{{with or .Long .Short}}{{. | paragraphs}}\n{{end}}{{.UsageString}}")
+	cobra.AddTemplateFunc("paragraphs", paragraphs)
+	cobra.AddTemplateFunc("flagsOf", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(helpColumns), "\n") })
+	complete(root)
+}
+
+// paragraphs breaks text, but not what is indented, at the edge of a terminal.
+func paragraphs(text string) string {
+	var b strings.Builder
+	for p := range strings.SplitSeq(text, "\n\n") {
+		if strings.HasPrefix(p, " ") {
+			b.WriteString(p + "\n\n")
+			continue
+		}
+		b.WriteString(strings.Join(verifycli.Wrap(p, helpColumns), "\n") + "\n\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// usageTemplate is for 80 columns, and that of igor itself for 24 rows.
+const usageTemplate = `{{if not .HasParent}}{{$root := .}}{{range $i, $g := .Groups}}{{$g.Title}}:{{range $root.Commands}}{{if and (eq .GroupID $g.ID) .IsAvailableCommand}}
+  {{rpad .Name 11}} {{.Short}}{{end}}{{end}}
+{{end}}
+More: igor COMMAND --help, igor completion, igor man, igor --version
+{{else}}Usage:
+  {{if .Runnable}}{{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags | flagsOf}}{{end}}
+{{end}}`
+
+// complete adds completion of operands, by what the usage calls them, and of
+// the values of flags.
+func complete(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		complete(sub)
+	}
+	if cmd.ValidArgsFunction == nil && cmd.Runnable() && !cmd.HasSubCommands() || cmd.Name() == "effects" {
+		cmd.ValidArgsFunction = completeOperands(strings.Fields(cmd.Use)[1:])
+	}
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		name, _ := pflag.UnquoteUsage(f)
+		var values cobra.CompletionFunc
+		switch words, isChoice := f.Value.(interface{ Words() []string }); {
+		case isChoice:
+			values = cobra.FixedCompletions(words.Words(), cobra.ShellCompDirectiveNoFileComp)
+		case f.Name == "manifest":
+			values = cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt)
+		case f.Name == "wasm":
+			values = cobra.FixedCompletions([]string{"wasm"}, cobra.ShellCompDirectiveFilterFileExt)
+		case name == "file":
+			return // any
+		case name == "folder", f.Name == "dir", f.Name == "cache-dir":
+			values = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
+		default:
+			values = cobra.NoFileCompletions
+		}
+		cmd.RegisterFlagCompletionFunc(f.Name, values) // fails where there is one already
+	})
+}
+
+// completeOperands completes the operands that the usage names.
+func completeOperands(names []string) cobra.CompletionFunc {
+	if len(names) > 0 && names[0] == "[flags]" {
+		names = names[1:]
+	}
+	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+		if cmd.DisableFlagParsing {
+			if found, directive, ok := completeFlag(cmd, args, word); ok {
+				return found, directive
+			}
+			return nil, cobra.ShellCompDirectiveDefault // paths
+		}
+		if len(args) >= len(names) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		switch name := strings.Trim(names[len(args)], "[]"); {
+		case name == "AGENT.wasm":
+			return []string{"wasm"}, cobra.ShellCompDirectiveFilterFileExt
+		case name == "FILE.car":
+			return []string{"car"}, cobra.ShellCompDirectiveFilterFileExt
+		case name == "FOLDER" && len(args) == 0:
+			return agentFolders(word)
+		case name == "FOLDER", name == "DIRECTORY":
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		case strings.Contains(name, "FOLDER"), strings.Contains(name, "FILE"):
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeFlag completes the flags of a command that parses none.
+func completeFlag(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective, bool) {
+	if len(args) > 0 {
+		if f := cmd.Flags().Lookup(strings.TrimLeft(args[len(args)-1], "-")); f != nil && strings.HasPrefix(args[len(args)-1], "-") && f.Value.Type() != "bool" {
+			values, ok := cmd.GetFlagCompletionFunc(f.Name)
+			if !ok {
+				return nil, cobra.ShellCompDirectiveNoFileComp, true
+			}
+			found, directive := values(cmd, args, word)
+			return found, directive, true
+		}
+	}
+	if !strings.HasPrefix(word, "-") {
+		return nil, 0, false
+	}
+	var found []string
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		_, usage := pflag.UnquoteUsage(f)
+		found = append(found, cobra.CompletionWithDesc("--"+f.Name, usage))
+	})
+	return found, cobra.ShellCompDirectiveNoFileComp, true
+}
+
+// agentFolders completes folders: whole names of those that hold an agent, and the
+// beginnings of paths through others.
+func agentFolders(word string) ([]string, cobra.ShellCompDirective) {
+	parent, begin := filepath.Split(word)
+	dir := parent
+	if dir == "" {
+		dir = "."
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+	directive := cobra.ShellCompDirectiveNoFileComp
+	var agents, others []string
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), begin) || strings.HasPrefix(e.Name(), ".") && begin == "" {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), "history")); err == nil {
+			agents = append(agents, parent+e.Name())
+		} else {
+			others = append(others, parent+e.Name()+"/")
+		}
+	}
+	if len(agents) == 0 {
+		agents, directive = others, directive|cobra.ShellCompDirectiveNoSpace
+	}
+	return agents, directive
+}

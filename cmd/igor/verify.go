@@ -1,0 +1,87 @@
+package main
+
+import (
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"igor.dev/internal/verifycli"
+)
+
+// A verifierMain is a command of igor-verify: it says itself what is wrong, and its exit
+// code is that of igor-verify.
+type verifierMain func(name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int
+
+// verifying makes a command of one of igor-verify. The flags that it declares are
+// for help and completion: it parses none, so that no verdict depends on how.
+func verifying(cmd *cobra.Command, code *int, main verifierMain) *cobra.Command {
+	cmd.DisableFlagParsing = true
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
+			return cmd.Help()
+		}
+		*code = main(cmd.CommandPath(), spellJSON(args), cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		return nil
+	}
+	return cmd
+}
+
+// spellJSON writes --json as igor-verify has it.
+func spellJSON(args []string) []string {
+	end := slices.Index(args, "--")
+	if end < 0 {
+		end = len(args)
+	}
+	args = slices.Clone(args)
+	for i := range args[:end] {
+		if args[i] == "--json" {
+			args[i] = "--format=json"
+		}
+	}
+	return args
+}
+
+func verifyCommand(code *int) *cobra.Command {
+	cmd := verifying(&cobra.Command{
+		Use:   "verify [flags] PATH…",
+		Short: "Verify a life: checkpoints, folders or a .car history",
+		Long: `Verify says whether the checkpoints at the PATHs are one whole, untampered life of
+an agent. A PATH is a checkpoint, a folder (searched for *.ckpt with all below it),
+a history in a .car file, or - for a CAR on standard input. All PATHs together are
+one history; their order and names do not matter.
+
+Exit codes: 0 verified, 1 invalid, 3 incomplete (nothing is wrong, but something
+is missing), 2 no verdict. They and the report are those of igor-verify.`,
+		Example: `  igor verify heartbeat
+  igor verify --did did:key:z6Mk… --head bafkrei… heartbeat.car`,
+	}, code, verifycli.Main)
+	verifierFlags(cmd, verifycli.Formats())
+	cmd.Flags().String("head", "", "a `CID` that has to be in it: the newest one that you know shows that the history was not cut before it")
+	return cmd
+}
+
+func receiptsCommand(code *int) *cobra.Command {
+	cmd := verifying(&cobra.Command{
+		Use:   "receipts [flags] PATH…",
+		Short: "Check what an agent's time cost, and what it paid",
+		Long: `Receipts checks what nodes and the agent signed for. A PATH is an agent's folder,
+its file receipts, or checkpoints, against which they are held.
+
+Exit codes: 0 verified, 1 invalid, 3 incomplete, 2 no verdict.`,
+		Example: `  igor receipts heartbeat
+  igor receipts heartbeat/receipts heartbeat.car`,
+	}, code, verifycli.Receipts)
+	verifierFlags(cmd, []string{"text", "json"})
+	return cmd
+}
+
+// verifierFlags declares the flags that verify and receipts have in common.
+func verifierFlags(cmd *cobra.Command, formats []string) {
+	flags := cmd.Flags()
+	flags.String("did", "", "the agent that it has to be by, a `DID` (did:key:z6Mk…)")
+	flags.String("format", "", "`FORMAT`: "+strings.Join(formats, ", "))
+	flags.Bool("json", false, "the same as --format json")
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+}
