@@ -173,7 +173,7 @@ func newSimulation(c SimulationConfig) *simulation {
 		if o != sim.Settled {
 			level = slog.LevelWarn
 		}
-		s.log.Log(context.Background(), level, "payment "+string(o), "amount", verifier.FormatMicrocents(p.Amount), "recipient", p.Recipient)
+		s.log.Log(context.Background(), level, "payment", "outcome", string(o), "amount", verifier.FormatMicrocents(p.Amount), "recipient", p.Recipient)
 	}
 	return s
 }

@@ -149,7 +149,8 @@ func checkout(sdk string) (_, effects string, err error) {
 		return "", "", err
 	}
 	effects = filepath.Join(filepath.Dir(sdk), "effects")
-	for dir, module := range map[string]string{sdk: "igor.dev/sdk", effects: "igor.dev/effects"} {
+	for _, m := range [][2]string{{sdk, "igor.dev/sdk"}, {effects, "igor.dev/effects"}} {
+		dir, module := m[0], m[1]
 		mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 		if err != nil || !strings.HasPrefix(string(mod), "module "+module+"\n") {
 			return "", "", fmt.Errorf("%s is not the module %s: --sdk names the folder sdk of a checkout, with effects beside it", dir, module)

@@ -27,7 +27,7 @@ func simulateCommand() *cobra.Command {
 		Short: "Live an agent's life in advance, the same at every run",
 		Long: `Simulate lives a life of the agent on a simulated machine. Its clock starts on
 2022-01-01 and never waits, a tick takes a millisecond of it, payments go to a
-simulated endpoint that settles most of them, and HTTP requests are answered from
+simulated endpoint that settles most, and HTTP requests are answered from
 a recording (--http) or fail. All chance follows from --seed: the same agent and
 flags give the same life on every machine, down to its head. So does its key:
 a simulated identity is nobody's.
@@ -126,7 +126,7 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 		for _, outcome := range slices.Sorted(maps.Keys(r.Payments)) {
 			all = append(all, fmt.Sprintf("%d %s", r.Payments[outcome], outcome))
 		}
-		row("paid", "%s", strings.Join(all, "; "))
+		row("paid", "%s", strings.Join(all, ", "))
 	}
 	if c.HTTP != nil {
 		row("http", "%d requests answered", r.Requests)

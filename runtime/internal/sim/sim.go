@@ -158,12 +158,13 @@ func (w *Web) find(r *hostcall.HTTPRequest) *Answer {
 // An Outcome is what became of a payment.
 type Outcome string
 
-// The outcomes. Of sixteen payments, about thirteen are settled.
+// The outcomes. Of sixteen payments, about thirteen are settled. The agent cannot
+// tell the last two apart.
 const (
-	Settled Outcome = "settled"
-	Refused Outcome = "refused"
-	Lost    Outcome = "not answered, and not made"
-	Silent  Outcome = "not answered, and made"
+	Settled    Outcome = "settled"
+	Refused    Outcome = "refused"
+	Lost       Outcome = "lost"       // on the way, and not made
+	Unanswered Outcome = "unanswered" // and made
 )
 
 // Payments settles payments, or does not.
@@ -196,7 +197,7 @@ func (e *Payments) Pay(_ context.Context, p *hostcall.Payment) ([]byte, int32) {
 	case 1:
 		outcome = Lost
 	case 2:
-		outcome = Silent
+		outcome = Unanswered
 	}
 	if outcome != Refused {
 		if e.made == nil {
