@@ -26,7 +26,13 @@ func (l *life) open(s *store.Store) error {
 		return err
 	}
 	copy(l.public[:], l.key.Public().(ed25519.PublicKey))
+	s.Through = l.through
 	l.history, l.folder = s, s.Folder()
+	// What is found here is relied on from now on: a killed process may have given a
+	// file its name, and not lived to sync that.
+	if err := l.folder.Sync(); err != nil {
+		return err
+	}
 	l.result.DID = l.public.DID()
 	if err := l.openReceipts(); err != nil {
 		return err

@@ -78,6 +78,9 @@ type Config struct {
 	CacheDir  string        // for compiled code, "" = none is kept
 
 	sim *simulation // the machine to live on, nil = this one
+
+	// through has folders written through others, nil = as they are.
+	through func(name string, folder wal.Folder) wal.Folder
 }
 
 // Every says when a checkpoint is due: after so many ticks or so much time

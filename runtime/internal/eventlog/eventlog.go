@@ -40,6 +40,7 @@ func FileName(first uint64) string { return fmt.Sprintf("%010d%s", first, Ext) }
 type Log struct {
 	segments, payloads wal.Folder
 	stored             map[verifier.Hash]struct{} // payloads that are known to be there
+	synced             bool                       // the names of those that were found there
 }
 
 // maxStored bounds that knowledge. Beyond it, files are read to know again.
@@ -48,7 +49,7 @@ const maxStored = 1 << 12
 // New returns the log that has its segments in one folder, and the payloads that
 // are files of their own in another.
 func New(segments, payloads wal.Folder) *Log {
-	return &Log{segments, payloads, make(map[verifier.Hash]struct{})}
+	return &Log{segments: segments, payloads: payloads, stored: make(map[verifier.Hash]struct{})}
 }
 
 // Content returns a payload's bytes.
@@ -97,6 +98,10 @@ func (l *Log) store(d Data) error {
 		return nil
 	}
 	_, err := l.readPayload(d)
+	if err == nil && !l.synced { // whoever wrote it may not have lived to
+		err = l.payloads.Sync()
+		l.synced = err == nil
+	}
 	if errors.Is(err, fs.ErrNotExist) || err == errDamagedPayload {
 		err = wal.WriteFile(l.payloads, nextName, d.hash.String(), bytes.NewReader(d.inline), true)
 	}

@@ -4,12 +4,12 @@
 package receipt
 
 import (
+	"bufio"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/wal"
@@ -52,7 +52,7 @@ type File struct {
 }
 
 // Open opens the receipts of an agent, or begins them. A last receipt that is cut
-// short was never acknowledged, and is cut off; anything else that is no receipt
+// short, or ends in zeros, was never acknowledged, and is cut off; anything else that is no receipt
 // is an error, and changes nothing.
 func Open(folder wal.Folder) (_ *File, err error) {
 	f, err := folder.Open(Name)
@@ -72,30 +72,58 @@ func Open(folder wal.Folder) (_ *File, err error) {
 		}
 	}()
 	file := &File{f: f}
-	r := receipt.NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("receipts: %w", err)
+	}
+	r := receipt.NewReader(io.NewSectionReader(f, 0, size))
+	var newest receipt.Receipt
+	var before File // the newest
 	for {
 		got, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if errors.Is(err, receipt.ErrTruncated) {
-			if err := f.Truncate(r.Offset()); err != nil {
-				return nil, fmt.Errorf("receipts: %w", err)
-			}
-			if err := f.Sync(); err != nil {
-				return nil, fmt.Errorf("receipts: %w", err)
-			}
-			break
-		}
 		if err != nil {
-			return nil, hint.Wrap(err, "restore the file %s from a copy, or move it away: the receipts before it are then no longer with the agent", Name)
+			// A file system may have made the file longer before it wrote the data: of one
+			// receipt there may be a part, and then come zeros.
+			if err != io.EOF && !errors.Is(err, receipt.ErrTruncated) && !zeros(f, min(r.Offset()+int64(receipt.MaxSize), size-1), size) {
+				return nil, hint.Wrap(err, "restore the file %s from a copy, or move it away: the receipts before it are then no longer with the agent", Name)
+			}
+			break
 		}
+		newest, before = got, *file
+		file.end = r.Offset()
 		if e, ok := got.(*receipt.Execution); ok {
 			file.last = e.Checkpoint
 		}
 	}
-	file.end = r.Offset()
+	if newest != nil && zeros(f, file.end-1, size) && !newest.Authentic() {
+		*file = before
+	}
+	if file.end < size {
+		if err := f.Truncate(file.end); err != nil {
+			return nil, fmt.Errorf("receipts: %w", err)
+		}
+	}
+	if size > 0 {
+		// What is there is relied on from now on, and whoever wrote it may not have
+		// lived to sync it.
+		if err := f.Sync(); err != nil {
+			return nil, fmt.Errorf("receipts: %w", err)
+		}
+	}
 	return file, nil
+}
+
+// zeros reports whether a part of a file is nothing but zeros.
+func zeros(f io.ReaderAt, from, to int64) bool {
+	r := bufio.NewReader(io.NewSectionReader(f, from, to-from))
+	for {
+		switch c, err := r.ReadByte(); {
+		case err == io.EOF:
+			return true
+		case err != nil || c != 0:
+			return false
+		}
+	}
 }
 
 // Last returns the checkpoint of the newest execution receipt, zero if there is

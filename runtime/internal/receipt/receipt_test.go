@@ -3,6 +3,7 @@ package receipt
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"testing"
 
 	"igor.dev/runtime/internal/wal/waltest"
@@ -49,7 +50,8 @@ func TestFile(t *testing.T) {
 		if err := f.Append(execution(i)); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Append(&receipt.Payment{Recipient: "bob"}); err != nil {
+		p := &receipt.Payment{Amount: 1, Recipient: "bob"}
+		if err := errors.Join(SignPayment(p, agent), f.Append(p)); err != nil {
 			t.Fatal(err)
 		}
 		if f.Last() != (verifier.Hash{i + 1}) {
@@ -66,6 +68,11 @@ func TestFile(t *testing.T) {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
 		kept := torn.Get(Name)
+		zeros := waltest.New()
+		zeros.Put(Name, append(bytes.Clone(whole[:cut]), make([]byte, len(whole)-cut)...))
+		if _, err := Open(zeros); err != nil || !bytes.Equal(zeros.Get(Name), kept) {
+			t.Fatalf("cut at %d with zeros after it: %d bytes are kept, not %d, %v", cut, len(zeros.Get(Name)), len(kept), err)
+		}
 		if !bytes.HasPrefix(whole, kept) || len(kept) > cut || cut >= at[0] && len(kept) < at[0] {
 			t.Fatalf("cut at %d: %d bytes are kept", cut, len(kept))
 		}

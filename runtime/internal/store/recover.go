@@ -44,6 +44,11 @@ type Recovery struct {
 // nothing is changed.
 func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, error) {
 	var r Recovery
+	// What is found here is relied on from now on: a killed process may have given a
+	// file its name, and not lived to sync that.
+	if err := s.through(dirHistory, s.history).Sync(); err != nil {
+		return r, err
+	}
 	ticks, err := s.ticks()
 	if err != nil {
 		return r, err

@@ -266,9 +266,7 @@ func Open(dir string) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	// What is found here goes on being there: a killed process may have given a file
-	// its name, and not lived to sync it.
-	return s, syncDir(s.history, ".")
+	return s, nil
 }
 
 func notAgent(dir string, err error) error {

@@ -11,6 +11,7 @@ package wal
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -90,7 +91,7 @@ func (s *Scanner) Next() ([]byte, error) {
 }
 
 func (s *Scanner) next() ([]byte, error) {
-	n, err := io.ReadFull(s.r, s.head[:])
+	_, err := io.ReadFull(s.r, s.head[:])
 	switch {
 	case err == io.EOF:
 		return nil, io.EOF
@@ -101,15 +102,7 @@ func (s *Scanner) next() ([]byte, error) {
 	}
 	size := binary.LittleEndian.Uint32(s.head[:])
 	if checksum(s.head[:4]) != binary.LittleEndian.Uint32(s.head[4:]) {
-		// A file system may have made the file longer before it wrote the data.
-		zero, err := s.zeroToEnd(s.head[:n])
-		if err != nil {
-			return nil, err
-		}
-		if zero {
-			return nil, s.torn("the file ends in zeros")
-		}
-		return nil, s.damaged("a record's length has the wrong checksum")
+		return nil, s.wrong("a record's length has the wrong checksum", s.head[:4], s.head[4:])
 	}
 	if uint64(size) > uint64(s.max) {
 		return nil, s.damaged(fmt.Sprintf("a record of %d bytes, and at most %d are allowed", size, s.max))
@@ -132,32 +125,36 @@ func (s *Scanner) next() ([]byte, error) {
 	}
 	payload := s.payload[:size]
 	if checksum(payload) != binary.LittleEndian.Uint32(s.payload[size:]) {
-		return nil, s.damaged("a record has the wrong checksum")
+		return nil, s.wrong("a record has the wrong checksum", payload, s.payload[size:])
 	}
 	return payload, nil
+}
+
+// wrong says why bytes do not have the checksum that comes after them. A file
+// system may have made the file longer before it wrote the data: then there is some
+// of a record, and zeros up to the end of the file.
+func (s *Scanner) wrong(reason string, b, sum []byte) error {
+	right := binary.LittleEndian.AppendUint32(nil, checksum(b))
+	written := len(bytes.TrimRight(sum, "\x00"))
+	if !bytes.HasPrefix(right, sum[:written]) {
+		return s.damaged(reason)
+	}
+	for {
+		c, err := s.r.ReadByte()
+		switch {
+		case err == io.EOF:
+			return s.torn("the file ends in zeros")
+		case err != nil:
+			return err
+		case c != 0:
+			return s.damaged(reason)
+		}
+	}
 }
 
 func (s *Scanner) torn(reason string) error { return &TailError{s.offset, true, reason} }
 
 func (s *Scanner) damaged(reason string) error { return &TailError{s.offset, false, reason} }
-
-// zeroToEnd reports whether b and the rest of the file are zero.
-func (s *Scanner) zeroToEnd(b []byte) (bool, error) {
-	for {
-		for _, c := range b {
-			if c != 0 {
-				return false, nil
-			}
-		}
-		c, err := s.r.ReadByte()
-		if err == io.EOF {
-			return true, nil
-		} else if err != nil {
-			return false, err
-		}
-		b = append(b[:0], c)
-	}
-}
 
 // ReadRecord reads the record that begins at offset.
 func ReadRecord(f io.ReaderAt, offset int64, max int) ([]byte, error) {
@@ -186,6 +183,10 @@ func NewWriter(f File, offset int64, tee hash.Hash) (*Writer, error) {
 		if err := f.Truncate(offset); err != nil {
 			return nil, err
 		}
+	}
+	if size > 0 {
+		// What is there is relied on from now on, whoever wrote it and did not live to
+		// sync it.
 		if err := f.Sync(); err != nil {
 			return nil, err
 		}

@@ -101,6 +101,22 @@ func TestZerosAtTheEnd(t *testing.T) {
 	}
 }
 
+// TestZerosInRecord has the file as long as it was to be, and the end of it zero.
+func TestZerosInRecord(t *testing.T) {
+	b, ends := file(payloads...)
+	for at := range len(b) {
+		records, offset, err := read(append(bytes.Clone(b[:at]), make([]byte, len(b)-at)...), max)
+		n, end := wholeBefore(ends, at)
+		if n+1 < len(ends) && bytes.Equal(b[at:ends[n]], make([]byte, ends[n]-at)) {
+			n, end = n+1, ends[n] // what is zero there, was
+		}
+		tail, ok := errors.AsType[*wal.TailError](err)
+		if len(records) != n || offset != int64(end) || !ok || !tail.Torn {
+			t.Fatalf("zeros from %d on: %d records to %d, want %d to %d: %v", at, len(records), offset, n, end, err)
+		}
+	}
+}
+
 func TestLimit(t *testing.T) {
 	b, _ := file(make([]byte, max), make([]byte, max+1))
 	records, _, err := read(b, max)

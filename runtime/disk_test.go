@@ -1,0 +1,345 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"igor.dev/runtime/internal/kv"
+	"igor.dev/runtime/internal/pay/paytest"
+	"igor.dev/runtime/internal/wal/waltest"
+)
+
+var everyStep = flag.Bool("every-step", false, "have every step of the disk fail, not a sample of them")
+
+// A shop is what a trader (testdata/trader.wat) sends to.
+type shop struct {
+	mu     sync.Mutex
+	posts  map[string]int // by idempotency key
+	ledger *paytest.Ledger
+}
+
+func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if strings.HasPrefix(r.URL.Path, "/pay") {
+		s.ledger.ServeHTTP(w, r)
+		return
+	}
+	s.posts[r.Header.Get("Idempotency-Key")]++
+	w.Write(bytes.Repeat([]byte("thanks "), 1000))
+}
+
+func (s *shop) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.posts, s.ledger = map[string]int{}, new(paytest.Ledger)
+}
+
+// acknowledged has the checkpoints that a run told of.
+type acknowledged struct {
+	slog.Handler
+	heads map[uint64]string
+}
+
+func (acknowledged) Enabled(context.Context, slog.Level) bool { return true }
+
+func (a acknowledged) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "checkpoint" {
+		var tick uint64
+		r.Attrs(func(attr slog.Attr) bool {
+			switch attr.Key {
+			case "tick":
+				tick = attr.Value.Uint64()
+			case "cid":
+				a.heads[tick] = attr.Value.String()
+			}
+			return true
+		})
+	}
+	return nil
+}
+
+// A trading is the life of a trader that goes wrong.
+type trading struct {
+	shop   shop
+	birth  Birth
+	pay    string
+	node   ed25519.PrivateKey
+	born   string // a folder with its genesis
+	disk   *waltest.Disk
+	told   acknowledged
+	budget int64
+}
+
+func newTrading(t *testing.T) *trading {
+	t.Helper()
+	l := &trading{budget: 1 << 40}
+	server := httptest.NewServer(&l.shop)
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	wasm, err := os.ReadFile("testdata/trader.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wasm = bytes.Replace(wasm, []byte("127.0.0.1:00000"), fmt.Appendf(nil, "127.0.0.1:%05s", strings.Split(host, ":")[1]), 1)
+	l.birth = Birth{WASM: wasm, Budget: l.budget, Price: 1 << 20, Manifest: fmt.Appendf(nil, `{"capabilities": {
+		"clock": {"version": 1}, "kv": {"version": 1}, "http": {"version": 1, "options": {"allowed_hosts": [%q]}},
+		"x402": {"version": 1, "options": {"allowed_recipients": ["shop"], "max_payment_microcents": 1}}}}`, host)}
+	l.pay = server.URL + "/pay"
+	if _, l.node, err = ed25519.GenerateKey(nil); err != nil {
+		t.Fatal(err)
+	}
+	l.begin()
+	l.born = filepath.Join(t.TempDir(), "born")
+	if _, err := Start(t.Context(), l.born, l.birth, l.config(1)); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (l *trading) begin() {
+	l.shop.open()
+	l.disk, l.told = waltest.NewDisk(), acknowledged{heads: map[uint64]string{}}
+}
+
+// config is of a run on the disk.
+func (l *trading) config(n uint64) Config {
+	c := ticks(n, 2)
+	c.Log, c.PayAt, c.NodeKey, c.through = slog.New(l.told), l.pay, l.node, l.disk.Through
+	return c
+}
+
+// fresh returns a copy of the life at its beginning, on a new disk.
+func (l *trading) fresh(t *testing.T) string {
+	t.Helper()
+	l.begin()
+	return copyOf(t, l.born)
+}
+
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "agent")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(to, "key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// losePower returns what a machine may find of dir after a loss of power.
+func (l *trading) losePower(t *testing.T, dir string, rng *rand.Rand) string {
+	t.Helper()
+	found := copyOf(t, dir)
+	err := l.disk.LosePower(found, rng, func(name string) string {
+		if name == "payloads" {
+			return filepath.Join("events", name)
+		}
+		return name
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// check has the life go on in dir, on a disk that works, and holds it against what
+// was acknowledged and what the shop got.
+func (l *trading) check(t *testing.T, dir string) {
+	t.Helper()
+	c := l.config(6)
+	c.through = nil
+	r, err := Resume(t.Context(), dir, c)
+	if err != nil {
+		t.Errorf("it does not go on: %v", err)
+		return
+	}
+	if r.DID != newest(t, l.born, 0).AgentPubKey.DID() {
+		t.Errorf("it has another identity")
+	}
+	heads := map[uint64]string{}
+	for _, s := range sights(t, dir) {
+		heads[s.Tick] = s.CID
+	}
+	for tick, cid := range l.told.heads {
+		if heads[tick] != cid {
+			t.Errorf("the checkpoint of tick %d was acknowledged, and the history has another one: %q, not %q", tick, heads[tick], cid)
+		}
+	}
+	counts(t, dir)
+	cost, paid := accounts(t, dir)
+	_, state, err := kv.Parse(newest(t, dir, r.Tick).State, kv.MaxTotal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := func(at int) int64 { return int64(binary.LittleEndian.Uint64(state[at:])) }
+	if l.budget != cost+paid+r.Budget || paid != word(48)+word(56) {
+		t.Errorf("%d at first, and %d cost, %d paid, %d left; the agent knows of %d and %d paid", l.budget, cost, paid, r.Budget, word(48), word(56))
+	}
+	sent, repeated := int64(0), 0
+	for _, n := range l.shop.posts {
+		sent++
+		repeated += n - 1
+	}
+	if repeated > 0 || sent < word(16) || sent > word(16)+word(24) || word(32) > 0 {
+		t.Errorf("the shop got %d posts, and %d again; the agent knows of %d, %d that may be, %d that failed", sent, repeated, word(16), word(24), word(32))
+	}
+	n, sum := l.shop.ledger.Paid()
+	if int64(n) < word(48) || sum > word(48)+word(56) || l.shop.ledger.Repeats() > 0 || l.shop.ledger.Forged() > 0 {
+		t.Errorf("the shop got %d payments, %d again, %d forged; the agent knows of %d, %d that may be", n, l.shop.ledger.Repeats(), l.shop.ledger.Forged(), word(48), word(56))
+	}
+	report, err := Replay(t.Context(), dir, replayConfig(dir, l.birth))
+	if err != nil || report.Verdict != Replayed || report.Ticks != r.Tick {
+		t.Errorf("run again it is %+v, %v", report, err)
+	}
+}
+
+func sights(t *testing.T, dir string) []Sight {
+	t.Helper()
+	all, err := Look(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// steps calls try with every step that a run of a life makes, or with a sample.
+func (l *trading) steps(t *testing.T, run func() error, try func(n int)) {
+	t.Helper()
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := l.disk.Steps()
+	if all < 50 {
+		t.Fatalf("only %d steps", all)
+	}
+	stride := 1
+	if !*everyStep {
+		stride = 7
+	}
+	for n := 1 + rand.IntN(stride); n <= all; n += stride {
+		try(n)
+	}
+}
+
+var errPower = errors.New("the power is gone")
+
+// TestDiskFaults has the disk fail at each step of a life: once, or for good. The
+// run ends with that error, and the life goes on from what is there, also if the
+// machine loses power then.
+func TestDiskFaults(t *testing.T) {
+	l := newTrading(t)
+	var dir string
+	run := func() error {
+		_, err := Resume(t.Context(), dir, l.config(8))
+		return err
+	}
+	dir = l.fresh(t)
+	l.steps(t, run, func(n int) {
+		rng := rand.New(rand.NewPCG(uint64(n), 1))
+		fault := waltest.Fault{Err: []error{syscall.ENOSPC, syscall.EIO}[rng.IntN(2)], Once: rng.IntN(2) == 0}
+		t.Run(fmt.Sprintf("%d %v %t", n, fault.Err, fault.Once), func(t *testing.T) {
+			dir = l.fresh(t)
+			l.disk.FailAt(n, fault)
+			err := run()
+			if _, failed := l.disk.Steps(); failed != (err != nil) || err != nil && !errors.Is(err, fault.Err) {
+				t.Errorf("the run ends with %v", err)
+			}
+			found := dir
+			if rng.IntN(2) == 0 {
+				found = l.losePower(t, dir, nil)
+			}
+			l.check(t, found)
+		})
+	})
+}
+
+// TestPowerCut has a machine lose power at each step of a life, some of them after
+// the process was killed at an earlier one and had gone on.
+func TestPowerCut(t *testing.T) {
+	l := newTrading(t)
+	var dir string
+	run := func() error {
+		_, err := Resume(t.Context(), dir, l.config(8))
+		return err
+	}
+	dir = l.fresh(t)
+	l.steps(t, run, func(n int) {
+		rng := rand.New(rand.NewPCG(uint64(n), 2))
+		killed := 0
+		if rng.IntN(2) == 0 {
+			killed = 1 + rng.IntN(n)
+		}
+		unsynced := rng.IntN(3) > 0 // may some of what was not synced be there?
+		t.Run(fmt.Sprintf("%d killed %d %t", n, killed, unsynced), func(t *testing.T) {
+			dir = l.fresh(t)
+			if killed > 0 {
+				l.disk.FailAt(killed, waltest.Fault{Err: errPower})
+				if err := run(); !errors.Is(err, errPower) {
+					t.Errorf("the run ends with %v", err)
+				}
+			}
+			l.disk.FailAt(n, waltest.Fault{Err: errPower})
+			if err := run(); err != nil && !errors.Is(err, errPower) {
+				t.Errorf("the run ends with %v", err)
+			}
+			if !unsynced {
+				rng = nil
+			}
+			l.check(t, l.losePower(t, dir, rng))
+		})
+	})
+}
+
+// TestDiskFaultsAtBirth has the disk fail at each step of a birth: the agent is
+// never born, or it lives.
+func TestDiskFaultsAtBirth(t *testing.T) {
+	l := newTrading(t)
+	dir := ""
+	start := func() {
+		l.begin()
+		dir = filepath.Join(t.TempDir(), "agent")
+	}
+	run := func() error {
+		_, err := Start(t.Context(), dir, l.birth, l.config(2))
+		return err
+	}
+	start()
+	l.steps(t, run, func(n int) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			start()
+			fault := waltest.Fault{Err: syscall.ENOSPC, Once: n%2 == 0}
+			l.disk.FailAt(n, fault)
+			err := run()
+			if !errors.Is(err, fault.Err) {
+				t.Errorf("the run ends with %v", err)
+			}
+			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+				return
+			}
+			c := l.config(1)
+			c.through = nil
+			if _, err := Resume(t.Context(), dir, c); err != nil {
+				t.Errorf("it does not go on: %v", err)
+			}
+			counts(t, dir)
+		})
+	})
+}
