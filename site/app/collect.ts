@@ -35,6 +35,23 @@ export function fromTransfer(transfer: DataTransfer): () => AsyncGenerator<Found
   };
 }
 
+/** How large all is that was dropped or pasted, where that is known before it is read. */
+export function transferSize(transfer: DataTransfer): number | undefined {
+  const folder = [...transfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory);
+  return folder ? undefined : filesSize(transfer.files);
+}
+
+/** How large all is that was chosen. Of an archive only the packed size is known, which says little. */
+export function filesSize(list: Iterable<File>): number | undefined {
+  let total = 0;
+  for (const { name, size, webkitRelativePath } of list) {
+    if (webkitRelativePath && !name.endsWith(".ckpt")) continue; // as below
+    if (/\.(zip|tar|gz|tgz)$/i.test(name)) return undefined;
+    total += size;
+  }
+  return total;
+}
+
 /** Takes what was chosen. */
 export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
   const files = [...list];

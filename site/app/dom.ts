@@ -73,17 +73,25 @@ export function download(name: string, blob: Blob): void {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
-/** Makes a button copy a text, and say so. */
-export function copyButton(text: () => string): HTMLButtonElement {
-  const button = h("button", { type: "button", class: "quiet copy" }, "Copy");
+/** Makes a button copy a text, and say so, to those who see it and to those who hear it. */
+export function copyButton(text: () => string, what = ""): HTMLElement {
+  const said = h("span", { class: "visually-hidden", role: "status" });
+  const seen = h("span", {}, "Copy");
+  const button = h("button", { type: "button", class: "quiet" }, seen, what && h("span", { class: "visually-hidden" }, ` ${what}`));
+  const say = (words: string, aloud = words) => {
+    seen.textContent = words;
+    said.textContent = aloud;
+  };
+  let timer: ReturnType<typeof setTimeout> | undefined;
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text());
-      button.textContent = "Copied";
+      say("Copied");
     } catch {
-      button.textContent = "Not allowed";
+      say("Not allowed", "Copying is not allowed here");
     }
-    setTimeout(() => (button.textContent = "Copy"), 2000);
+    clearTimeout(timer);
+    timer = setTimeout(() => say("Copy", ""), 2000);
   });
-  return button;
+  return h("span", { class: "copy" }, button, said);
 }

@@ -19,10 +19,10 @@ function attribute(name: string, value: string): string {
 }
 
 function write(): void {
-  const values = [attribute("src", src.value.trim() || "history.car"), attribute("did", did.value.trim()), attribute("head", head.value.trim())];
+  const values = [attribute("src", src.value.trim() || src.placeholder), attribute("did", did.value.trim()), attribute("head", head.value.trim())];
   code.textContent =
-    `<script type="module"${attribute("src", script.value.trim() || "igor-lineage.js")}></script>\n` +
-    `<igor-lineage${values.join("")}></igor-lineage>`;
+    `<script type="module"${attribute("src", script.value.trim() || script.placeholder)}></script>\n` +
+    `<igor-lineage${values.join("")}>agent lineage</igor-lineage>`;
 }
 
 function show(): void {

@@ -7,9 +7,11 @@ import { byID, fill, h, mark, size } from "./dom.ts";
 import { money } from "./format.ts";
 import type { Life } from "./life.ts";
 
-/** Bytes that are shown at once, and in a row. */
+/** Bytes that are shown at once. */
 const pageSize = 1024;
-const rowSize = 16;
+
+/** Where the screen is narrow, a row has half as many bytes, each as large as a finger needs. */
+const narrow = matchMedia("(max-width: 34rem)");
 
 /** How many problems a verdict lists. */
 const problemsShown = 4;
@@ -33,6 +35,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
   let changes: { at: number; before: number }[] = [];
   let inspection: Inspection | undefined;
   let page = 0;
+  let rowSize = 16;
   let cursor = 0;
   let nibble: number | undefined; // the first half of a byte that is being typed
   let turn = 0; // of the question to the verifier; answers to older ones are dropped
@@ -162,7 +165,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
       h("thead", {}, h("tr", {}, column("Offset"), column("Size", "size"), column("Field"), column("Value"))),
       body,
     );
-    if (fields().length === 0) body.append(h("tr", {}, h("td"), h("td", { class: "size" }), h("td"), h("td", {}, "These bytes are no checkpoint, so they have no fields.")));
+    if (fields().length === 0) table.replaceChildren(h("caption", {}, "These bytes are no whole checkpoint, so they have no fields."));
   }
 
   /** Marks a field in the table and in the bytes. */
@@ -173,6 +176,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
   }
 
   function showHex(): void {
+    rowSize = narrow.matches ? 8 : 16;
     const from = page * pageSize;
     const to = Math.min(from + pageSize, bytes.length);
     const several = bytes.length > pageSize;
@@ -293,6 +297,10 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
     changes = [];
     showHex();
     void examine();
+  });
+  narrow.addEventListener("change", function resized() {
+    if (!panel.isConnected) narrow.removeEventListener("change", resized);
+    else if (inspection) showHex();
   });
   const turnPage = (by: number) => {
     page += by;

@@ -3,7 +3,7 @@
 import { VerifyError } from "../verify/error.ts";
 import { reportJSON } from "../verify/report.ts";
 import { check, prepare, type Checked } from "./check.ts";
-import { fromFiles, fromTransfer, items, type Found } from "./collect.ts";
+import { filesSize, fromFiles, fromTransfer, items, transferSize, type Found } from "./collect.ts";
 import { byID, count, download, h, mark, size } from "./dom.ts";
 import { goToInspector, inspector } from "./inspector.ts";
 import { historyURL, loadPage } from "./link.ts";
@@ -16,8 +16,11 @@ import { problemsSection, summary, verdictPanel } from "./verdict.ts";
 /** How much is loaded from an address. */
 const maxLoad = 2 ** 30;
 
-/** Progress is shown, and read out, so often, in milliseconds. */
+/** Progress is shown so often, in milliseconds. */
 const showEvery = 60;
+
+/** What a CAR has before each checkpoint, about: its CID, and the length of both. */
+const blockOverhead = 38;
 
 const idle = byID("idle");
 const busy = byID("busy");
@@ -29,7 +32,11 @@ const pinDID = byID<HTMLInputElement>("pin-did");
 const pinHead = byID<HTMLInputElement>("pin-head");
 const pinError = byID("pin-error");
 
-type Source = () => AsyncIterable<Found>;
+/** What is to be verified, and how many bytes that is, where it is known. */
+interface Source {
+  (): AsyncIterable<Found>;
+  total?: number | undefined;
+}
 
 let stop: AbortController | undefined;
 let checked: Checked | undefined;
@@ -47,7 +54,7 @@ async function verify(source: Source, pins = { did: pinDID.value.trim(), head: p
   checked = undefined;
   pinError.textContent = "";
   for (const field of [pinDID, pinHead]) field.removeAttribute("aria-invalid");
-  const progress = new Progress();
+  const progress = new Progress(source.total);
   const began = performance.now();
   try {
     const done = await check(items(source(), controller.signal), {
@@ -64,6 +71,7 @@ async function verify(source: Source, pins = { did: pinDID.value.trim(), head: p
     if (stop !== controller) return;
     if (controller.signal.aborted) showIdle("Stopped. Nothing was decided.");
     else if (error instanceof VerifyError && error.code === "bad-pin") showBadPin(error, pins);
+    else if (error instanceof VerifyError && error.code === "unreadable") showError(error, () => void verify(source, pins));
     else showError(error);
   } finally {
     progress.end();
@@ -77,17 +85,21 @@ class Progress {
   #checkpoints = 0;
   #bytes = 0;
 
-  constructor() {
+  constructor(total: number | undefined) {
+    const bar = byID<HTMLProgressElement>("bar");
+    bar.removeAttribute("value");
     let shown = false;
     const focused = document.activeElement;
     this.#timer = setInterval(() => {
       if (!shown) {
         show(busy);
+        byID("live").textContent = "Verifying";
         if (focused instanceof HTMLElement && focused !== document.body) byID("stop").focus();
         shown = true;
       }
       byID("busy-count").textContent = count(this.#checkpoints, "checkpoint");
-      byID("busy-bytes").textContent = size(this.#bytes);
+      byID("busy-bytes").textContent = total ? `${size(this.#bytes)} of ${size(total)}` : size(this.#bytes);
+      if (total) bar.value = Math.min((this.#bytes + this.#checkpoints * blockOverhead) / total, 1);
     }, showEvery);
   }
 
@@ -106,7 +118,7 @@ function showIdle(message = ""): void {
   show(idle);
   byID("live").textContent = message;
   scrollTo(0, 0);
-  byID("pick-files").focus({ preventScroll: true });
+  byID(byID("ask").hidden ? "pick-files" : "ask-yes").focus({ preventScroll: true });
 }
 
 function showBadPin(error: VerifyError, pins: { did: string; head: string }): void {
@@ -123,7 +135,7 @@ function again(): HTMLElement {
 }
 
 /** No verdict: neither good nor bad. */
-function showError(error: unknown): void {
+function showError(error: unknown, retry?: () => void): void {
   const known = error instanceof VerifyError;
   const { path, problem, hint } = known ? error : { path: undefined, problem: `the page failed: ${String(error)}`, hint: undefined };
   const heading = h("h1", { id: "verdict", tabindex: -1 }, "No verdict");
@@ -138,8 +150,9 @@ function showError(error: unknown): void {
         h("div", {}, path ? h("p", { class: "mono" }, path) : undefined, h("p", { class: "wrong" }, `${problem[0]!.toUpperCase()}${problem.slice(1)}.`), hint ? h("p", { class: "hint" }, `What to do: ${hint}.`) : undefined),
       ),
     ),
-    h("div", { class: "actions" }, again()),
+    h("div", { class: "actions" }, retry && h("button", { type: "button", click: retry }, "Try again"), again()),
   );
+  byID("live").textContent = "";
   present(heading);
 }
 
@@ -233,13 +246,17 @@ addEventListener("drop", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();
   dragEnded();
-  void verify(fromTransfer(event.dataTransfer!));
+  void verify(given(event.dataTransfer!));
 });
 addEventListener("paste", (event) => {
   if (!event.clipboardData?.types.includes("Files")) return;
   event.preventDefault();
-  void verify(fromTransfer(event.clipboardData));
+  void verify(given(event.clipboardData));
 });
+
+function given(transfer: DataTransfer): Source {
+  return Object.assign(fromTransfer(transfer), { total: transferSize(transfer) });
+}
 
 // Choose.
 
@@ -248,7 +265,7 @@ byID("pick-folder").addEventListener("click", () => folderInput.click());
 for (const input of [filesInput, folderInput]) {
   input.addEventListener("change", () => {
     if (!input.files?.length) return;
-    const source = fromFiles(input.files);
+    const source = Object.assign(fromFiles(input.files), { total: filesSize(input.files) });
     input.value = ""; // so that the same choice counts again
     void verify(source);
   });

@@ -40,7 +40,8 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
   const whole = h("button", { type: "button", class: "quiet" }, "Whole life");
   const element = h(
     "section",
-    { class: "section", "aria-labelledby": "timeline" },
+    // One point is no picture.
+    { class: "section", "aria-labelledby": "timeline", hidden: model.points < 2 },
     h("h2", { id: "timeline" }, "The life"),
     h(
       "p",
@@ -83,8 +84,10 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
   };
 
   const draw = () => {
+    const { min, max } = chart?.scales["x"] ?? {};
     chart?.destroy();
     chart = new uPlot(options(model, plot.clientWidth, () => select(current)), model.data, plot);
+    if (min != null && max != null) model.zoom(chart, min, max);
     chart.over.addEventListener("click", () => {
       if (chart!.select.width === 0 && typeof chart!.cursor.left === "number" && chart!.cursor.left >= 0) {
         open(model.nearest(chart!.posToVal(chart!.cursor.left, "x")));
@@ -137,7 +140,7 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     width = plot.clientWidth;
     if (!chart) return draw();
     chart.setSize({ width, height: heightFor(width) });
-    select(current);
+    queueMicrotask(() => select(current)); // the chart has its new scales only then
   }).observe(plot);
   const themes = matchMedia("(prefers-color-scheme: dark)");
   const recolour = () => {
@@ -163,9 +166,11 @@ export class Model {
   readonly last: number;
   readonly data: uPlot.AlignedData;
   readonly #budget: (number | null)[] = [];
+  /** How many checkpoints have a place in the picture. */
+  points = 0;
   /** The row that is shown first: that of the first problem. */
   first = 0;
-  readonly problems: { row: number; missing: boolean; fork: boolean; text: string }[] = [];
+  readonly problems: { row: number; missing: boolean; fork: boolean }[] = [];
   /** Branches beside the main line, each from the predecessor that it shares. */
   readonly branches: number[][] = [];
   /** Rows before which something is missing. */
@@ -189,18 +194,23 @@ export class Model {
     const { x, base, last, problems, gaps, hashes, segments } = model;
     // Rows are in the order of their ticks, those without one first, and so x never falls.
     await slices.each(life.length, (row) => {
-      if (life.parsed(row)) x[row] = Math.min(Math.max(Number(life.tick(row) - base), 0), last);
+      if (!life.parsed(row)) return;
+      x[row] = Math.min(Math.max(Number(life.tick(row) - base), 0), last);
+      model.points++;
     });
+    let first = -1;
     await slices.each(report.problems.length, (i) => {
       const problem = report.problems[i]!;
       const row = problem.name === undefined ? undefined : life.find(problem.name);
       const missing = isMissing(problem);
       if (row === undefined) return;
       if (missing) gaps.push(row);
-      problems.push({ row, missing, fork: problem.code === "fork", text: problem.code });
+      // Where it belongs on the axis, only the tick says.
+      if (life.parsed(row)) problems.push({ row, missing, fork: problem.code === "fork" });
+      if (first < 0) first = row;
       model.#texts.set(row, [model.#texts.get(row), problem.code].filter(Boolean).join(", "));
     });
-    model.first = problems[0]?.row ?? 0;
+    model.first = Math.max(first, 0);
 
     const side = await model.#findBranches(slices);
     await slices.each(life.length, (row) => {
@@ -315,7 +325,7 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
     height: heightFor(width),
     padding: [laneHeight, 26, 0, 4],
     legend: { show: false },
-    cursor: { y: false, points: { size: 9 }, drag: { x: true, y: false, dist: 5 } },
+    cursor: { y: false, points: { size: 9, fill: colour("accent") }, drag: { x: true, y: false, dist: 5 } },
     scales: {
       x: { time: false, min: -margin, max: model.last + margin, range: (_, min, max) => [min, max] },
       y: {

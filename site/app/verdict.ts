@@ -1,9 +1,11 @@
 import type { Problem, Report } from "../verify/report.ts";
-import { count, h, mark, size, type Mark } from "./dom.ts";
+import { copyButton, count, h, mark, size, type Mark } from "./dom.ts";
 import { likely } from "./explain.ts";
+import { short } from "./format.ts";
 
-/** How many problems are shown at once. */
-const problemsShown = 20;
+/** How many problems are shown at first, so that what follows them is found, and how many more at a time. */
+const problemsFirst = 6;
+const problemsMore = 20;
 
 const words = { verified: "Verified", incomplete: "Incomplete", invalid: "Invalid" };
 
@@ -59,17 +61,29 @@ export function verdictPanel(report: Report, seconds: number): HTMLElement {
       h(
         "div",
         { class: "claims" },
-        h("div", {}, h("h2", {}, "What this proves"), h("p", {}, ...sentence(report.proves))),
-        h("div", {}, h("h2", {}, "What it does not prove"), h("p", {}, ...sentence(report.doesNotProve))),
+        h("div", {}, h("h2", {}, "What this proves"), h("p", {}, ...sentence(report.proves, short))),
+        h("div", {}, h("h2", {}, "What it does not prove"), h("p", {}, ...sentence(report.doesNotProve, short))),
       ),
       questions(report, seconds),
+      names(report),
     ),
   );
 }
 
-/** A sentence with its DIDs and CIDs as code. */
-function sentence(text: string): (Node | string)[] {
-  return text.split(/(did:key:z\w+|bafkrei\w{52})/).map((part, i) => (i % 2 === 1 ? h("code", {}, part) : part));
+/** A sentence with its DIDs and CIDs as code, as write has them. */
+function sentence(text: string, write = (id: string) => id): (Node | string)[] {
+  return text.split(/(did:key:z\w+|bafkrei\w{52})/).map((part, i) => (i % 2 === 1 ? h("code", { title: part }, write(part)) : part));
+}
+
+/** What to compare with what one knows, and to keep: the whole DID and the whole CID of the head. */
+function names({ did, head }: Report): HTMLElement | undefined {
+  const list = h("dl", { class: "names" });
+  const add = (term: string, what: string, text: string | undefined) => {
+    if (text) list.append(h("div", {}, h("dt", {}, term), h("dd", {}, h("code", {}, text), copyButton(() => text, what))));
+  };
+  add("Identity (DID)", "the DID", did);
+  add("Head (CID)", "the CID of the head", head);
+  return list.children.length > 0 ? list : undefined;
 }
 
 /** The four questions, which no single word answers. */
@@ -106,8 +120,8 @@ function questions(report: Report, seconds: number): HTMLElement {
     "Is it intact?",
     wrong > 0 ? "invalid" : "yes",
     wrong > 0 ? "No" : "Yes",
-    signatures.invalid > 0 ? `${count(signatures.invalid, "signature")} of ${checkpoints} not valid` : `${count(signatures.valid, "valid signature")}`,
-    unsigned > 0 && `${count(unsigned, "checkpoint")} without one`,
+    signatures.invalid > 0 ? `${count(signatures.invalid, "signature")} of ${checkpoints} not valid` : signatures.valid > 0 ? count(signatures.valid, "valid signature") : "nothing in it is signed",
+    unsigned > 0 && checkpoints > unsigned && `${count(unsigned, "checkpoint")} without a signature`,
     wrong > 0 && signatures.valid === checkpoints && "but what they say is not one life",
   );
   const missing = has(report, "missing-genesis", "gap", "head-not-found");
@@ -123,8 +137,11 @@ function questions(report: Report, seconds: number): HTMLElement {
   else if (verdict === "invalid") ask("Is it whole?", "open", "Not known", "what is wrong has to be put right first");
   else ask("Is it whole?", "yes", "Yes, from its genesis", ends);
 
-  const did = report.did ?? "no identity";
-  if (report.identity === "self-asserted") ask("Is it who you expect?", "open", "You did not say", `its key is ${did}`);
+  const did = short(report.did ?? "");
+  if (!report.did) ask("Is it who you expect?", "open", "Not known", "nothing in it names a key");
+  else if (report.identity === "self-asserted") {
+    ask("Is it who you expect?", "open", "You did not say", `compare its identity, ${did}, with the one that the agent’s owner publishes`);
+  }
   else if (has(report, "identity-mismatch")) ask("Is it who you expect?", "invalid", "No", did);
   else if (signatures.valid === 0) ask("Is it who you expect?", "open", "Not known", "nothing in it is signed");
   else ask("Is it who you expect?", "yes", "Yes", did);
@@ -133,31 +150,45 @@ function questions(report: Report, seconds: number): HTMLElement {
 
 /** Every problem, explained. Inspect is called with the name of a problem's file. */
 export function problemsSection(report: Report, inspect: (name: string) => (() => void) | undefined): HTMLElement {
+  const { problems } = report;
   const list = h("ol", { class: "problems" });
   const more = h("button", { type: "button", class: "more" });
+  const explained = new Set<string>();
   let shown = 0;
   const show = () => {
     const first = shown;
-    shown = Math.min(shown + problemsShown, report.problems.length);
-    for (const problem of report.problems.slice(first, shown)) list.append(problemItem(problem, inspect));
-    const left = report.problems.length - shown;
+    shown = Math.min(shown + (first > 0 ? problemsMore : problemsFirst), problems.length);
+    for (const problem of problems.slice(first, shown)) {
+      list.append(problemItem(problem, inspect, !explained.has(problem.code)));
+      explained.add(problem.code);
+    }
+    const left = problems.length - shown;
     more.hidden = left === 0;
-    more.textContent = `Show ${Math.min(left, problemsShown)} more of ${left.toLocaleString("en")}`;
+    more.textContent = `Show ${Math.min(left, problemsMore)} more of ${left.toLocaleString("en")}`;
     if (first > 0) (list.children[first] as HTMLElement).focus();
   };
   more.addEventListener("click", show);
   show();
+  const one = problems.length === 1;
   return h(
     "section",
     { class: "section", "aria-labelledby": "problems" },
-    h("h2", { id: "problems" }, report.problems.length === 1 ? "The problem" : `${report.problems.length.toLocaleString("en")} problems`),
-    h("p", { class: "hint" }, report.problems.length === 1 ? "And what it most likely means." : "The first cause comes first. Later ones often follow from it."),
+    h("h2", { id: "problems" }, one ? "The problem" : `${problems.length.toLocaleString("en")} problems`),
+    h("p", { class: "hint" }, one ? "And what it most likely means." : "The first cause comes first. Later ones often follow from it. What a problem most likely means stands with the first of its kind."),
+    problems.length > problemsFirst && tally(problems),
     list,
     more,
   );
 }
 
-function problemItem(problem: Problem, inspect: (name: string) => (() => void) | undefined): HTMLElement {
+/** How many problems of each kind there are, the first kind first. */
+function tally(problems: readonly Problem[]): HTMLElement {
+  const counts = new Map<string, number>();
+  for (const { code } of problems) counts.set(code, (counts.get(code) ?? 0) + 1);
+  return h("ul", { class: "tally num" }, ...[...counts].map(([code, n]) => h("li", {}, h("b", {}, n.toLocaleString("en")), " ", h("code", {}, code))));
+}
+
+function problemItem(problem: Problem, inspect: (name: string) => (() => void) | undefined, explain: boolean): HTMLElement {
   const { code, name, tick, message, expected, found } = problem;
   const missing = isMissing(problem);
   const at = [name, tick !== undefined && `tick ${tick}`].filter(Boolean).join(", ");
@@ -168,10 +199,16 @@ function problemItem(problem: Problem, inspect: (name: string) => (() => void) |
   return h(
     "li",
     { class: missing ? "panel problem missing" : "panel problem", tabindex: -1 },
-    h("header", {}, mark(missing ? "incomplete" : "invalid"), h("code", {}, code), at ? h("span", { class: "at mono" }, at) : undefined),
+    h(
+      "header",
+      {},
+      mark(missing ? "incomplete" : "invalid"),
+      h("code", {}, code),
+      at ? h("span", { class: "at mono" }, at) : undefined,
+      open && h("button", { type: "button", class: "quiet", click: open }, "Inspect", h("span", { class: "visually-hidden" }, ` ${name}`)),
+    ),
     h("p", { class: "message" }, `${message[0]!.toUpperCase()}${message.slice(1)}.`),
     facts.children.length > 0 && facts,
-    h("p", { class: "likely" }, h("b", {}, "Most likely: "), likely[code]),
-    open && h("button", { type: "button", class: "quiet", click: open }, "Inspect this checkpoint", h("span", { class: "visually-hidden" }, ` ${name}`)),
+    explain && h("p", { class: "likely" }, h("b", {}, "Most likely: "), likely[code]),
   );
 }

@@ -70,6 +70,9 @@ let sheet: CSSStyleSheet | undefined;
 /** How many problems the details list. */
 const maxProblems = 20;
 
+/** What the report itself says is English, whatever the language of the badge. */
+const inEnglish = { lang: "en", dir: "ltr" };
+
 /** Where there is no DOM, as on a server, the class can be imported but not used. */
 const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
 
@@ -348,7 +351,7 @@ export class IgorLineageElement extends Base {
 
   #details(language: string, strings: Strings): HTMLElement[] {
     const report = this.#report;
-    if (!report) return [element("p", {}, this.#error?.message ?? "")];
+    if (!report) return [element("p", inEnglish, this.#error?.message)];
     const { rows } = strings;
     const number = new Intl.NumberFormat(language);
     const list = element("dl");
@@ -375,7 +378,7 @@ export class IgorLineageElement extends Base {
       : undefined);
     row(rows.programs, number.format(new Set(report.segments.map(({ wasmHash }) => wasmHash)).size));
     row(rows.verifier, report.verifier);
-    const sentences = [report.proves, report.doesNotProve].map((text) => element("p", {}, text));
+    const sentences = [report.proves, report.doesNotProve].map((text) => element("p", inEnglish, text));
     if (report.problems.length === 0) return [...sentences, list];
     const problems = element("ul");
     for (const { code, name, tick, message, expected, found } of report.problems.slice(0, maxProblems)) {
@@ -385,7 +388,7 @@ export class IgorLineageElement extends Base {
           "li",
           {},
           element("span", {}, element("code", {}, code), where && ` ${where}`),
-          message,
+          element("div", inEnglish, message),
           expected && element("span", {}, `${strings.expected}: ${expected}`),
           found && element("span", {}, `${strings.found}: ${found}`),
         ),

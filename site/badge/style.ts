@@ -38,7 +38,7 @@ button { font: inherit; color: inherit; cursor: pointer; }
 .icon { flex: none; width: 1.35em; height: 1.35em; color: var(--state); }
 .icon .cut { stroke: var(--background); }
 .state { color: var(--state); font-weight: 700; }
-.identity { color: var(--muted); font-weight: 400; }
+.identity { color: var(--muted); font-weight: 400; unicode-bidi: isolate; }
 .identity:empty { display: none; }
 :host([state=loading]) .ring { transform-origin: center; animation: turn 1.2s linear infinite; }
 @keyframes turn { to { transform: rotate(1turn); } }
@@ -51,14 +51,14 @@ dialog {
 dialog::backdrop { background: rgb(0 0 0 / 0.5); }
 h2:focus-visible { outline: none; }
 h2 { display: flex; align-items: center; gap: 0.5em; margin: 0 0 0.75rem; font-size: 1.25rem; line-height: 1.3; }
-p { margin: 0 0 0.75rem; }
+p { margin: 0 0 0.75rem; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.35rem 1rem; margin: 1rem 0; }
 dt { color: var(--muted); }
 dd { margin: 0; overflow-wrap: anywhere; }
 ul { margin: 1rem 0; padding: 0; list-style: none; }
 li { margin: 0 0 0.5rem; padding: 0.5rem 0.75rem; border-inline-start: 3px solid var(--state); background: light-dark(#f6f8fa, #0d1117); overflow-wrap: anywhere; }
 li > span { display: block; color: var(--muted); font-size: 0.875em; }
-code { font: 0.9em ui-monospace, monospace; }
+code { font: 0.9em ui-monospace, monospace; direction: ltr; unicode-bidi: isolate; }
 footer { display: flex; flex-wrap: wrap; gap: 0.75rem; justify-content: flex-end; }
 footer button { padding: 0.4em 1em; background: none; border: 1px solid var(--border); border-radius: 0.4rem; }
 footer button:hover { border-color: currentColor; }
