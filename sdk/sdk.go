@@ -1,4 +1,5 @@
-// Package sdk makes a Go program an Igor agent.
+// Package sdk makes a Go program an Igor agent. igor new makes one to begin with,
+// and docs/agents.md goes through it.
 //
 // An agent is a value of a type with four methods, given to [Run] when the
 // program starts:

@@ -78,11 +78,11 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 	flags.Uint64Var(&c.CrashEvery, "crash-every", 0, "kill the machine in every `N`th tick, and go on 10 s later (default: never)")
 	flags.StringVar(&recording, "http", "", "`file` of recorded answers, see docs/agents.md (default: HTTP requests fail)")
 	flags.BoolVar(&c.Verify, "verify", false, "run the life again, and compare every state")
-	flags.StringVar(&c.Dir, "dir", "", "keep the life in this new folder, without its key (default: it is not kept)")
+	flags.StringVar(&c.Dir, "dir", "", "keep the life in this new `folder`, without its key (default: it is not kept)")
 	flags.StringVar(&manifest, "manifest", "", "manifest `file` (default: AGENT.manifest.json beside AGENT.wasm)")
 	flags.Var(&budget, "budget", "what the agent has to live on, in currency units")
 	flags.Var(&price, "price", "what a second of its ticks costs, in currency units")
-	flags.StringVar(&cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
+	flags.StringVar(&cacheDir, "cache-dir", "", "`folder` for compiled code (default: igor in the user's cache folder)")
 	flags.BoolVar(&asJSON, "json", false, "write how the simulation ended as JSON")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "show neither what the agent says nor what befalls it")
 	return cmd
