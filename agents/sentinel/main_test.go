@@ -251,3 +251,47 @@ func TestLife(t *testing.T) {
 		t.Errorf("igor effects says\n%s", out)
 	}
 }
+
+// TestCrash kills sentinels anywhere. Each has three transfers to make.
+func TestCrash(t *testing.T) {
+	var b *bank
+	done := make(chan struct{}, 1)
+	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.ServeHTTP(w, r)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if r.URL.Path == "/balance" && b.balance >= floor {
+			select {
+			case done <- struct{}{}:
+			default:
+			}
+		}
+	}))
+	defer local.Close()
+	l := life.New(t, server, local.URL)
+	l.Crash(life.Matrix{
+		Begin: func() {
+			b = newBank(time.Now)
+			b.balance = floor - 3*transfer
+		},
+		Done: done,
+		End: func(state []byte) (paid int64) {
+			var s sentinel
+			if err := s.Unmarshal(state); err != nil {
+				t.Fatal(err)
+			}
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			for id, times := range b.came {
+				if times != 1 {
+					t.Errorf("%s came %d times", id, times)
+				}
+			}
+			if moved := int64(len(b.taken)) * transfer; s.moved != moved || b.balance != floor-3*transfer+moved || b.balance < floor ||
+				s.count != s.void+uint64(len(b.taken)) || len(s.log.Open()) != 0 {
+				t.Errorf("the balance is %d after %v, and the sentinel has %+v", b.balance, b.taken, &s)
+			}
+			return 0 // a transfer is none of the agent's own money
+		},
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,7 @@ type paywall struct {
 	mu        sync.Mutex
 	orders    int
 	came      map[string]int // payments, by nonce
+	denied    map[string]int // probes that were told of no payment
 	settled   map[string]int // by order
 	cancelled map[string]bool
 	delivered []string
@@ -64,7 +66,7 @@ type paywall struct {
 }
 
 func newPaywall(parse func([]byte) (payment, error)) *paywall {
-	return &paywall{parse: parse, came: map[string]int{}, settled: map[string]int{}, cancelled: map[string]bool{}, stopped: make(chan struct{})}
+	return &paywall{parse: parse, came: map[string]int{}, denied: map[string]int{}, settled: map[string]int{}, cancelled: map[string]bool{}, stopped: make(chan struct{})}
 }
 
 func (p *paywall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -91,6 +93,7 @@ func (p *paywall) settle(w http.ResponseWriter, r *http.Request, nonce string, b
 	if r.Method == "GET" {
 		p.probes++
 		if p.came[nonce] == 0 {
+			p.denied[nonce]++
 			http.NotFound(w, r)
 		}
 		return false
@@ -105,8 +108,9 @@ func (p *paywall) settle(w http.ResponseWriter, r *http.Request, nonce string, b
 		p.before = false
 		return true
 	}
-	p.came[got.nonce]++
-	p.settled[got.memo]++
+	if p.came[got.nonce]++; p.came[got.nonce] == 1 {
+		p.settled[got.memo]++
+	}
 	stop, p.after = p.after, false
 	return stop
 }
@@ -286,19 +290,7 @@ func TestLife(t *testing.T) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.wrong) > 0 {
-		t.Errorf("the shop received %q", p.wrong)
-	}
-	for order, times := range p.settled {
-		if times != 1 {
-			t.Errorf("%s was paid %d times", order, times)
-		}
-	}
-	for nonce, times := range p.came {
-		if times != 1 {
-			t.Errorf("payment %s was settled %d times", nonce, times)
-		}
-	}
+	p.check(t)
 	if p.probes != 2 {
 		t.Errorf("%d payments were asked for, and two were interrupted", p.probes)
 	}
@@ -308,4 +300,61 @@ func TestLife(t *testing.T) {
 	if out := l.Effects(); out != "none\n" {
 		t.Errorf("igor effects says\n%s", out)
 	}
+}
+
+// check holds that nothing was paid twice.
+func (p *paywall) check(t *testing.T) {
+	t.Helper()
+	if len(p.wrong) > 0 {
+		t.Errorf("the shop received %q", p.wrong)
+	}
+	for order, times := range p.settled {
+		if times != 1 {
+			t.Errorf("%s was paid %d times", order, times)
+		}
+	}
+	for nonce, times := range p.came {
+		// One that was asked for, and denied, may be sent again, and then both arrive.
+		if times > 1+p.denied[nonce] {
+			t.Errorf("payment %s came %d times", nonce, times)
+		}
+	}
+}
+
+// TestCrash kills buyers anywhere. Each has two reports to buy.
+func TestCrash(t *testing.T) {
+	var p *paywall
+	done := make(chan struct{}, 1)
+	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.ServeHTTP(w, r)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if len(p.settled) >= 2 && slices.Contains(p.delivered, fmt.Sprintf("order-%d", p.orders)) {
+			select {
+			case done <- struct{}{}:
+			default:
+			}
+		}
+	}))
+	defer local.Close()
+	l := life.New(t, server, local.URL)
+	l.Crash(life.Matrix{
+		Args:  []string{"--pay-at=" + local.URL + "/pay"},
+		Begin: func() { p = newPaywall(parse) },
+		Done:  done,
+		End: func(state []byte) (paid int64) {
+			b := newBuyer()
+			if err := b.Unmarshal(state); err != nil {
+				t.Fatal(err)
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.check(t)
+			paid = int64(len(p.settled)) * price
+			if b.spent != paid || b.reports == 0 || len(p.delivered) < int(b.reports) || len(b.log.Open()) != 0 {
+				t.Errorf("the shop was paid for %d and delivered %d, and the buyer has %+v", len(p.settled), len(p.delivered), b)
+			}
+			return paid
+		},
+	})
 }

@@ -133,7 +133,8 @@ type Process struct {
 	more   chan struct{} // closed when there is more to read
 	stderr strings.Builder
 	says   []string
-	asked  int // how many of says Said has passed
+	asked  int      // how many of says Said has passed
+	acks   []string // CIDs of the checkpoints that are durable
 }
 
 // Start starts the agent: igor run the first time, later igor resume. The only
@@ -141,12 +142,20 @@ type Process struct {
 // so everything in between has to come through a kill by other means.
 func (l *Life) Start(args ...string) *Process {
 	l.t.Helper()
+	return l.start("", args...)
+}
+
+func (l *Life) start(failpoint string, args ...string) *Process {
+	l.t.Helper()
 	command := []string{"resume", l.dir}
 	if _, err := os.Stat(l.dir); err != nil {
 		command = []string{"run", l.WASM, "--dir", l.dir, "--price=0"}
 	}
 	command = append(command, "--log-format=json", "--checkpoint-every=1h", "--tick-interval=20ms")
 	p := &Process{l: l, cmd: l.Command(append(command, args...)...), done: make(chan struct{}), more: make(chan struct{})}
+	if failpoint != "" {
+		p.cmd.Env = append(p.cmd.Env, "IGOR_FAILPOINT="+failpoint)
+	}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		l.t.Fatal(err)
@@ -158,12 +167,15 @@ func (l *Life) Start(args ...string) *Process {
 	go func() {
 		defer close(p.done)
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			var line struct{ Msg, Says string }
+			var line struct{ Msg, Says, CID string }
 			json.Unmarshal(lines.Bytes(), &line) // one cut by the kill says nothing
 			p.mu.Lock()
 			p.stderr.Write(append(lines.Bytes(), '\n'))
-			if line.Msg == "agent" {
+			switch line.Msg {
+			case "agent":
 				p.says = append(p.says, line.Says)
+			case "checkpoint":
+				p.acks = append(p.acks, line.CID)
 			}
 			close(p.more)
 			p.more = make(chan struct{})
@@ -249,14 +261,25 @@ func (l *Life) Effects() string {
 // State returns the state in the newest checkpoint.
 func (l *Life) State() []byte {
 	l.t.Helper()
-	const header = 209 // docs/spec/checkpoint.md
+	checkpoints := l.history()
+	return checkpoints[len(checkpoints)-1][header:]
+}
+
+const header = 209 // of a checkpoint: docs/spec/checkpoint.md
+
+// history returns the checkpoints, the newest last.
+func (l *Life) history() (checkpoints [][]byte) {
+	l.t.Helper()
 	files, err := filepath.Glob(filepath.Join(l.dir, "history", "*.ckpt"))
 	if err != nil || len(files) == 0 {
 		l.t.Fatalf("no history: %v", err)
 	}
-	b, err := os.ReadFile(files[len(files)-1])
-	if err != nil || len(b) < header {
-		l.t.Fatalf("%s: %d bytes, %v", files[len(files)-1], len(b), err)
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil || len(b) < header {
+			l.t.Fatalf("%s: %d bytes, %v", name, len(b), err)
+		}
+		checkpoints = append(checkpoints, b)
 	}
-	return b[header:]
+	return checkpoints
 }

@@ -1,0 +1,338 @@
+//go:build !wasip1
+
+package life
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+var (
+	crashes  = flag.Int("crashes", 3, "how many random instants of an agent's work to crash it at")
+	allNamed = flag.Bool("failpoints", false, "crash an agent at every named failpoint, rather than at a few")
+)
+
+// A Matrix crashes an agent, life after life, and compares what its server received
+// with what is left of the agent.
+type Matrix struct {
+	// Args are for igor.
+	Args []string
+	// Begin is called when a new agent is about to live.
+	Begin func()
+	// Done has something when the agent has done enough, and again as long as it
+	// goes on.
+	Done <-chan struct{}
+	// End holds what the server received against the state of an agent that has
+	// ended, and returns what the server was paid, in microcents.
+	End func(state []byte) (paid int64)
+	// Every says that the agent comes by every failpoint.
+	Every bool
+}
+
+const (
+	birthBudget    = 1_000_000 // microcents
+	topUp          = 123
+	crashesPerLife = 12
+)
+
+// A run is one execution of a matrix.
+type run struct {
+	*Life
+	Matrix
+	lives, kills int
+
+	added int64    // to the budget of the agent that lives
+	acks  []string // of its checkpoints that were said to be durable
+}
+
+// Crash runs a matrix: SIGKILL at random instants, and at named failpoints, the
+// first and later times that a process comes by. After each the agent goes on, and
+// may be killed again. Of each agent the life verifies, replays, and accounts for
+// every microcent.
+func (l *Life) Crash(m Matrix) {
+	l.t.Helper()
+	plain := l.igor
+	l.igor = filepath.Join(l.build("failpoint", "-tags=failpoint", "igor.dev/cmd/igor"), "igor")
+	defer func() { l.igor = plain }()
+	r := &run{Life: l, Matrix: m}
+
+	reached := r.trace()
+	total := 0
+	for _, n := range reached {
+		total += n
+	}
+	points := slices.Sorted(maps.Keys(reached))
+	if len(points) < 10 {
+		l.t.Fatalf("only %q is reached", points)
+	}
+	all := strings.Fields(l.run(l.failing("list")))
+	if missing := slices.DeleteFunc(all, func(p string) bool { return reached[p] > 0 }); m.Every && len(missing) > 0 {
+		l.t.Errorf("%q are never reached", missing)
+	}
+
+	for r.kills < *crashes {
+		r.life(func() string {
+			if r.kills == *crashes {
+				return ""
+			}
+			point, n := "any", total
+			if rand.IntN(2) == 0 { // else most are those of the many idle ticks
+				point = points[rand.IntN(len(points))]
+				n = reached[point]
+			}
+			// A part of the way to go, so that one life has many crashes all along it.
+			at := point + ":" + strconv.Itoa(1+rand.IntN(1+n/4))
+			if rand.IntN(2) == 0 {
+				at += ":" + rand.N(3*time.Millisecond).String()
+			}
+			return at
+		})
+	}
+	random, lives := r.kills, r.lives
+
+	rand.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
+	if !*allNamed {
+		points = points[:min(len(points), *crashes)]
+	}
+	r.named(points, reached)
+	l.t.Logf("%d kills at random instants of %d, in %d lives; %d at %d failpoints, in %d lives",
+		random, total, lives, r.kills-random, len(points), r.lives-lives)
+	if random == 0 || r.kills == random {
+		l.t.Error("no kills")
+	}
+}
+
+// named kills at each point: the first time that a process comes by, the second,
+// one of the later times, and the last.
+func (r *run) named(points []string, reached map[string]int) {
+	r.t.Helper()
+	type target struct {
+		point    string
+		n, tries int
+	}
+	var queue []target
+	for _, p := range points {
+		at := []int{1}
+		if *allNamed {
+			at = append(at, 2, 1+rand.IntN(reached[p]), reached[p])
+			slices.Sort(at)
+			at = slices.Compact(at)
+		}
+		for _, n := range at {
+			if n <= reached[p] {
+				queue = append(queue, target{p, n, 0})
+			}
+		}
+	}
+	// A process that recovers comes by other points than one that begins: where an
+	// effect has no end, and where ticks are to be lived again.
+	recovering := []string{"", "effect-acted:1", "tick-ends:3"}
+	hit := map[string]bool{}
+	for len(queue) > 0 {
+		var last *target
+		started := 0
+		r.life(func() (next string) {
+			if last != nil {
+				hit[last.point] = true // or the life would be over
+				last = nil
+			}
+			if started++; len(queue) == 0 {
+				return ""
+			}
+			if first := recovering[queue[0].tries]; started == 1 && first != "" {
+				return first
+			}
+			last, queue = &queue[0], queue[1:]
+			return fmt.Sprintf("%s:%d", last.point, last.n)
+		})
+		// Its process ended in peace, for it did not come by so often.
+		if last != nil {
+			if last.tries++; last.tries < len(recovering) {
+				queue = append([]target{*last}, queue...)
+			} else if !hit[last.point] {
+				r.t.Errorf("no process came by %s", last.point)
+			}
+		}
+	}
+}
+
+// failing returns a command that heeds a failpoint.
+func (l *Life) failing(at string) *exec.Cmd {
+	cmd := l.Command()
+	cmd.Env = append(cmd.Env, "IGOR_FAILPOINT="+at)
+	return cmd
+}
+
+// trace counts how often an agent comes by each point, without a crash and after one.
+func (r *run) trace() map[string]int {
+	r.t.Helper()
+	file := filepath.Join(r.tmp, "trace")
+	count := func() map[string]int {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		n := map[string]int{}
+		for _, p := range strings.Fields(string(b)) {
+			n[p]++
+		}
+		if err := os.Remove(file); err != nil {
+			r.t.Fatal(err)
+		}
+		return n
+	}
+	once := true
+	r.life(func() string {
+		if once {
+			once = false
+			return "trace:" + file
+		}
+		return ""
+	})
+	whole := count()
+	// A crash between what left the machine and its end has the most to recover.
+	at := []string{"effect-acted:2", "trace:" + file}
+	r.life(func() (next string) {
+		if len(at) > 0 {
+			next, at = at[0], at[1:]
+		}
+		return next
+	})
+	for p, n := range count() {
+		if whole[p] == 0 {
+			whole[p] = n
+		}
+	}
+	return whole
+}
+
+// life lives one agent's whole life, in processes that next tells where to crash,
+// or with "" that they are to end in peace.
+func (r *run) life(next func() string) {
+	r.t.Helper()
+	r.lives++
+	r.dir = filepath.Join(r.tmp, "agent"+strconv.Itoa(r.lives))
+	r.added, r.acks = birthBudget, nil
+	r.Begin()
+	var plan []string
+	for killed := true; killed; {
+		at := ""
+		if len(plan) < crashesPerLife {
+			at = next()
+		}
+		plan = append(plan, at)
+		killed = r.process(at)
+		if r.t.Failed() {
+			break
+		}
+	}
+	r.end()
+	if r.t.Failed() {
+		r.t.Fatalf("agent %d was to crash at %q", r.lives, plan)
+	}
+	if err := os.RemoveAll(r.dir); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// process runs the agent until it has done enough, or is killed.
+func (r *run) process(at string) (killed bool) {
+	r.t.Helper()
+	args := append([]string{"--price=0.001", "--checkpoint-every=4", "--tick-interval=4ms"}, r.Args...)
+	if _, err := os.Stat(r.dir); err == nil && at == "" {
+		args = append(args, fmt.Sprintf("--top-up=%f", topUp/1e6))
+		r.added += topUp
+	}
+	for drained := false; !drained; {
+		select {
+		case <-r.Done:
+		default:
+			drained = true
+		}
+	}
+	p := r.start(at, args...)
+	tooLong := time.After(2 * time.Minute)
+	done := r.Done
+	for {
+		select {
+		case <-done:
+			done = nil
+			if err := p.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				r.t.Fatal(err)
+			}
+			continue
+		case <-tooLong:
+			p.cmd.Process.Signal(syscall.SIGQUIT)
+			<-p.done
+			r.t.Fatalf("%q: the agent does not come to an end:\n%s", at, p.log())
+		case <-p.done:
+		}
+		break
+	}
+	err := p.cmd.Wait()
+	r.acks = append(r.acks, p.acks...)
+	if err == nil {
+		return false
+	}
+	if s, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && s.Signaled() && s.Signal() == syscall.SIGKILL && at != "" {
+		r.kills++
+		return true
+	}
+	r.t.Errorf("agent %d, %q: %v\n%s", r.lives, at, err, p.log())
+	return false
+}
+
+// end holds an agent that has ended against everything that is known of it.
+func (r *run) end() {
+	r.t.Helper()
+	r.run(exec.Command(r.verify, r.dir))
+	r.run(r.Command("replay", r.dir))
+	checkpoints := r.history()
+	there := map[string]bool{}
+	for _, c := range checkpoints {
+		there[cid(c)] = true
+	}
+	for _, ack := range r.acks {
+		if !there[ack] {
+			r.t.Errorf("checkpoint %s was said to be durable, and is not in the history", ack)
+		}
+	}
+	newest := checkpoints[len(checkpoints)-1]
+	left := int64(binary.LittleEndian.Uint64(newest[1:]))
+	var sums struct {
+		AddedMicrocents, CostMicrocents, PaidMicrocents int64 `json:",string"`
+	}
+	if err := json.Unmarshal([]byte(r.run(exec.Command(r.verify, "receipts", "--format=json", r.dir))), &sums); err != nil {
+		r.t.Fatal(err)
+	}
+	paid := r.End(newest[header:])
+	if sums.AddedMicrocents != r.added || sums.PaidMicrocents != paid || sums.CostMicrocents == 0 ||
+		r.added != sums.CostMicrocents+paid+left {
+		r.t.Errorf("%d was given, %d received by the server and %d left; receipts say %+v", r.added, paid, left, sums)
+	}
+	if strays, err := filepath.Glob(filepath.Join(r.dir, "damaged", "*")); err != nil || len(strays) > 0 {
+		r.t.Errorf("a kill damaged %q, %v", strays, err)
+	}
+}
+
+// cid returns a checkpoint's content address, as docs/spec/checkpoint.md has it.
+func cid(checkpoint []byte) string {
+	hash := sha256.Sum256(checkpoint)
+	b := append([]byte{0x01, 0x55, 0x12, 0x20}, hash[:]...)
+	return "b" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
+}
