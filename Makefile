@@ -10,13 +10,17 @@ BUILD   := $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 
-.PHONY: all build agents site demo test test-go test-web check fuzz bench clean tools-go tools-web
+.PHONY: all build agents man site demo test test-go test-web check fuzz bench clean tools-go tools-web
 
 # The site comes first: igor has it inside.
-all: site build agents
+all: site build agents man
 
 build:
 	$(BUILD) -o bin/ ./cmd/igor ./cmd/igor-verify
+
+# Manual pages: man ./bin/man/igor-run.1
+man: build
+	bin/igor man bin/man
 
 # Agents are WASM modules in standard Go.
 agents:
@@ -44,6 +48,7 @@ node_modules: package.json package-lock.json
 # The programs that tests run, where they are missing.
 tools-go:
 	@command -v xmllint >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends libxml2-utils; }
+	@command -v mandoc >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends mandoc; }
 
 tools-web:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }

@@ -60,7 +60,7 @@ run meanwhile. An HTTP request carried its ID as Idempotency-Key.`,
 	cmd.AddCommand(
 		resolveCommand("confirm", "Say that an effect happened: what it held is spent", true),
 		repairCommand(),
-		resolveCommand("compensate", "Say that an effect did not happen (any more): its hold goes back", false),
+		resolveCommand("compensate", "Say that an effect did not happen: its hold goes back", false),
 	)
 	return cmd
 }
@@ -70,7 +70,7 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     name + " FOLDER ID",
 		Short:   short,
-		Long:    short + ". ID is that of igor effects, or its beginning.",
+		Long:    short + map[bool]string{false: ". So is an effect that was undone outside"}[happened] + ". ID is that of igor effects, or its beginning.",
 		Example: fmt.Sprintf("  igor effects %s watcher 3f2a91c0 --note \"asked the shop\"", name),
 		Args:    operands("FOLDER", "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -95,6 +95,7 @@ is a chain of signed checkpoints that anybody can verify.`,
 		logsCommand(),
 		receiptsCommand(code),
 		siteCommand(),
+		manCommand(),
 	)
 	explainUsage(root)
 	return root
