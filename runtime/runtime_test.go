@@ -315,12 +315,3 @@ func TestAcknowledged(t *testing.T) {
 		}
 	}
 }
-
-// BenchmarkLife is a life with a checkpoint at every tick, durable each.
-func BenchmarkLife(b *testing.B) {
-	c := ticks(uint64(b.N), 1)
-	if _, err := Start(b.Context(), filepath.Join(b.TempDir(), "agent"), birth(wasmtest.Agent{}), c); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "checkpoints/s")
-}

@@ -234,6 +234,7 @@ func (p *Program) Close() error {
 type Instance struct {
 	program *Program
 	module  api.Module
+	tick    api.Function // once it was called: each look-up makes a stack of its own
 	output  *lineLogger   // standard error, where panics are explained
 	host    hostcall.Host // nil: the program's
 }
@@ -383,7 +384,14 @@ func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (
 	case exportTick:
 		phase = hostcall.Tick
 	}
-	results, err := in.module.ExportedFunction(export).Call(hostcall.In(ctx, phase), args...)
+	function := in.tick
+	if function == nil || export != exportTick {
+		function = in.module.ExportedFunction(export)
+	}
+	if export == exportTick {
+		in.tick = function
+	}
+	results, err := function.Call(hostcall.In(ctx, phase), args...)
 	if err != nil {
 		return 0, in.fail(export, err)
 	}
