@@ -178,21 +178,7 @@ func killEffects(t *testing.T, class string) {
 			}
 			time.Sleep(rand.N(2 * time.Millisecond))
 		}
-		if err := p.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if last, err = p.wait(last); err == nil {
-			t.Fatalf("round %d: igor was not killed", round)
-		}
-		select {
-		case d := <-p.did:
-			if did != "" && d != did {
-				t.Fatalf("round %d: lives as %s, and was %s", round, d, did)
-			}
-			did = d
-		default:
-		}
+		did, last = p.kill(t, did, last)
 		for len(server.arrived) > 0 {
 			<-server.arrived
 		}

@@ -97,6 +97,28 @@ func (p *process) wait(last ack) (ack, error) {
 	return last, p.cmd.Wait()
 }
 
+// kill ends the process as a power failure would. It returns who lived, and what
+// was acknowledged last; both are as given, if the process did not come to say.
+func (p *process) kill(t *testing.T, did string, last ack) (string, ack) {
+	t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	last, err := p.wait(last)
+	if err == nil {
+		t.Fatal("igor ended before it was killed")
+	}
+	select {
+	case d := <-p.did:
+		if did != "" && d != did {
+			t.Fatalf("lives as %s, and was %s", d, did)
+		}
+		did = d
+	default:
+	}
+	return did, last
+}
+
 // verify wants the whole life in dir green, by this identity, with this
 // checkpoint in it.
 func verify(t *testing.T, dir, did, head string) {
@@ -159,21 +181,7 @@ func TestKill(t *testing.T) {
 			}
 			time.Sleep(rand.N(2 * time.Millisecond))
 		}
-		if err := p.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if last, err = p.wait(last); err == nil {
-			t.Fatalf("round %d: igor was not killed", round)
-		}
-		select {
-		case d := <-p.did:
-			if did != "" && d != did {
-				t.Fatalf("round %d: lives as %s, and was %s", round, d, did)
-			}
-			did = d
-		default:
-		}
+		did, last = p.kill(t, did, last)
 		if _, err := os.Stat(dir); err != nil && !born {
 			beforeBirth++ // killed before there was anything
 			continue
