@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/progress"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 )
@@ -66,9 +68,8 @@ func NewestCheckpoint(dir string) (string, error) {
 
 // CostsOf returns what the interval cost that ended with a checkpoint in an agent's
 // folder, and what its life cost until then. What an event log says counts only if
-// it is what the agent signed for the checkpoints. progress is called with how many
-// intervals of how many are counted; nil is fine.
-func CostsOf(ctx context.Context, checkpoint string, progress func(done, all int)) (interval, life Costs, err error) {
+// it is what the agent signed for the checkpoints.
+func CostsOf(ctx context.Context, checkpoint string) (interval, life Costs, err error) {
 	dir, err := filepath.Abs(filepath.Dir(checkpoint))
 	if err != nil {
 		return interval, life, err
@@ -95,6 +96,10 @@ func CostsOf(ctx context.Context, checkpoint string, progress func(done, all int
 	if all == 0 {
 		return interval, life, fmt.Errorf("%s is not in the history", checkpoint)
 	}
+	var counted atomic.Int64
+	defer progress.Begin(ctx, func() string {
+		return fmt.Sprintf("counted %d of %s", counted.Load(), plural(all, "interval"))
+	})()
 	var prev *verifier.Finding
 	for i, f := range files[:all] {
 		if ctx.Err() != nil {
@@ -114,9 +119,7 @@ func CostsOf(ctx context.Context, checkpoint string, progress func(done, all int
 		}
 		life.add(&interval)
 		prev = &next
-		if progress != nil {
-			progress(i+1, all)
-		}
+		counted.Store(int64(i + 1))
 	}
 	return interval, life, nil
 }

@@ -16,9 +16,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/progress"
 	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/replay"
 	"igor.dev/runtime/internal/sandbox"
@@ -324,11 +326,16 @@ func (c *ReplayConfig) runAll(ctx context.Context, e *replay.Engine, wasm verifi
 		workers = 1
 	}
 	jobs := make(chan *interval)
+	var done atomic.Int64
+	defer progress.Begin(ctx, func() string {
+		return fmt.Sprintf("replayed %d of %s", done.Load(), plural(len(intervals), "interval"))
+	})()
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
 			for in := range jobs {
 				in.result, in.err = c.run(ctx, e, wasm, in)
+				done.Add(1)
 			}
 		})
 	}

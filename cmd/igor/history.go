@@ -42,7 +42,9 @@ func exportCommand() *cobra.Command {
 				}
 				out = filepath.Base(abs) + ".car"
 			}
-			report, err := runtime.ExportHistory(cmd.Context(), args[0], out)
+			ctx, stop := withProgress(cmd)
+			report, err := runtime.ExportHistory(ctx, args[0], out)
+			stop()
 			if err != nil {
 				return failed(plain(err))
 			}
@@ -70,7 +72,9 @@ func importCommand() *cobra.Command {
 		Example: "  igor history import heartbeat.car copy",
 		Args:    operands("FILE.car", "FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := runtime.ImportHistory(cmd.Context(), args[0], args[1])
+			ctx, stop := withProgress(cmd)
+			report, err := runtime.ImportHistory(ctx, args[0], args[1])
+			stop()
 			if err != nil {
 				return failed(plain(err))
 			}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,11 +86,8 @@ type costs struct {
 
 // costsOf returns nil if there is no event log beside the checkpoint.
 func costsOf(cmd *cobra.Command, path string) *costs {
-	var done, all atomic.Int64
-	stop := verifycli.ShowProgress(cmd.ErrOrStderr(), func() string {
-		return fmt.Sprintf("counted %d of %d intervals", done.Load(), all.Load())
-	})
-	interval, life, err := runtime.CostsOf(cmd.Context(), path, func(n, of int) { done.Store(int64(n)); all.Store(int64(of)) })
+	ctx, stop := withProgress(cmd)
+	interval, life, err := runtime.CostsOf(ctx, path)
 	stop()
 	switch {
 	case errors.Is(err, runtime.ErrNoEventLog):

@@ -30,6 +30,7 @@ type liveFlags struct {
 	quiet        bool
 	asJSON       bool
 	metrics      string
+	log          logWriter
 	stop         func() // what finish began
 }
 
@@ -74,9 +75,10 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 	if f.quiet {
 		options.Level = slog.LevelWarn
 	}
-	c.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
+	f.log.Writer = cmd.ErrOrStderr()
+	c.Log = slog.New(slog.NewTextHandler(&f.log, options))
 	if f.logFormat == "json" {
-		c.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), options))
+		c.Log = slog.New(slog.NewJSONHandler(&f.log, options))
 	}
 	if f.nodeKey == "" {
 		if dir, err := os.UserConfigDir(); err == nil {
@@ -266,7 +268,10 @@ with the same identity from its newest checkpoint.`,
 			if cmd.Flags().Changed("price") {
 				c.Price = (*int64)(&price)
 			}
-			result, err := runtime.Resume(cmd.Context(), args[0], c)
+			ctx, stop := withProgress(cmd)
+			live.log.stop = stop
+			result, err := runtime.Resume(ctx, args[0], c)
+			stop()
 			if err != nil {
 				return failed(err)
 			}

@@ -79,7 +79,12 @@ but something cannot be re-executed, 2 no verdict.`,
 					}
 				}
 			}
-			r, err := runtime.Replay(cmd.Context(), p.Dir, c)
+			ctx, stop := withProgress(cmd)
+			if step {
+				stop() // what it shows says how far it is
+			}
+			r, err := runtime.Replay(ctx, p.Dir, c)
+			stop()
 			if err != nil {
 				return refused(err)
 			}
@@ -178,7 +183,9 @@ func source(cmd *cobra.Command, path string) (dir, base string, done func(), err
 	}
 	done = func() { os.RemoveAll(tmp) }
 	dir = filepath.Join(tmp, "agent")
-	if _, err := runtime.ImportHistory(cmd.Context(), path, dir); err != nil {
+	ctx, stop := withProgress(cmd)
+	defer stop()
+	if _, err := runtime.ImportHistory(ctx, path, dir); err != nil {
 		done()
 		return "", "", nil, err
 	}

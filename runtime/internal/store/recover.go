@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/progress"
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
 )
@@ -166,6 +167,10 @@ func verify(ctx context.Context, pins verifier.Pins, paths ...string) (*verifier
 		}
 	}
 	v := history.Verification{Pins: pins}
+	defer progress.Begin(ctx, func() string {
+		n, _ := v.Progress()
+		return fmt.Sprintf("examined %d checkpoints", n)
+	})()
 	report, err := v.Run(ctx, sources...)
 	return report, hinted(err)
 }
