@@ -109,6 +109,30 @@ func TestSimulateFindsForgottenState(t *testing.T) {
 	}
 }
 
+// TestSimulateNamesTheHostcall has the agent say what it did not marshal.
+func TestSimulateNamesTheHostcall(t *testing.T) {
+	const at = 64
+	b := birth(wasmtest.Agent{
+		Imports: []wasmtest.Import{wasmtest.ClockNow, wasmtest.LogEmit},
+		Funcs: map[string]wasmtest.Func{
+			"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.StoreI32(at+1, wasmtest.I32(at+1)+"\x28\x02\x00"+wasmtest.I32(1)+"\x6a") +
+				wasmtest.Call(0) + wasmtest.Drop + wasmtest.I32(at) + wasmtest.I32(5) + wasmtest.Call(1) + wasmtest.I32(0)},
+		},
+	})
+	b.Manifest = []byte(observantManifest)
+	r, _, err := simulate(t, b, SimulationConfig{Ticks: 12, CheckpointEvery: Every{Ticks: 5}, Verify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.Restarted.Problems[0]
+	if p.Code != codeDivergence || *p.Tick != 2 || *p.Hostcall != 1 || *p.Byte != 1 {
+		t.Errorf("got %+v", p)
+	}
+	if err := r.Problem(); err == nil || !strings.Contains(err.Error(), "tick 2, hostcall 1: log_emit differs at byte 1: recorded is 0002000000, and the agent has 0001000000") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func hintOf(err error) string {
 	h, _ := errors.AsType[interface {
 		error
