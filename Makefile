@@ -68,9 +68,11 @@ fuzz:
 	    $(GO) test $$p -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) || exit 1; \
 	  done; done) || exit 1; done
 
-# The speed of verification against crypto/ed25519, in one run.
-bench:
+# What things cost, as ratios in one run: verification against crypto/ed25519, and
+# a life against the machine that it is lived on.
+bench: agents
 	$(GO) test -run '^$$' -bench Verify -benchtime 1x ./verifier/history
+	$(GO) test -run '^$$' -bench . -benchtime 3x ./runtime
 
 clean:
 	rm -rf bin dist node_modules

@@ -284,6 +284,11 @@ func BenchmarkMemory(b *testing.B) {
 		const agents = 32
 		c := cached(b, 0, 0)
 		c.TickInterval = time.Hour
+		warm := c
+		warm.MaxTicks = 1
+		if _, err := Start(b.Context(), filepath.Join(b.TempDir(), "warm"), birth, warm); err != nil {
+			b.Fatal(err)
+		}
 		grown := int64(0)
 		lots := 0
 		for ; b.Loop(); lots++ {

@@ -22,6 +22,7 @@ import (
 
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/pay/paytest"
+	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal/waltest"
 )
 
@@ -120,7 +121,7 @@ func (l *trading) begin() {
 
 // config is of a run on the disk.
 func (l *trading) config(n uint64) Config {
-	c := ticks(n, 2)
+	c := ticks(n, 3)
 	c.Log, c.PayAt, c.NodeKey, c.through = slog.New(l.told), l.pay, l.node, l.disk.Through
 	return c
 }
@@ -248,7 +249,7 @@ func TestDiskFaults(t *testing.T) {
 	l := newTrading(t)
 	var dir string
 	run := func() error {
-		_, err := Resume(t.Context(), dir, l.config(8))
+		_, err := Resume(t.Context(), dir, l.config(9))
 		return err
 	}
 	dir = l.fresh(t)
@@ -277,7 +278,7 @@ func TestPowerCut(t *testing.T) {
 	l := newTrading(t)
 	var dir string
 	run := func() error {
-		_, err := Resume(t.Context(), dir, l.config(8))
+		_, err := Resume(t.Context(), dir, l.config(9))
 		return err
 	}
 	dir = l.fresh(t)
@@ -306,6 +307,39 @@ func TestPowerCut(t *testing.T) {
 			l.check(t, l.losePower(t, dir, rng))
 		})
 	})
+}
+
+// TestSeveralSegments loses the newest checkpoints, and has what was recorded lived
+// again, segment after segment, into the same ones.
+func TestSeveralSegments(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(watcher(""))
+	b.Manifest = []byte(watching)
+	if _, err := Start(t.Context(), dir, b, ticks(10, 3)); err != nil {
+		t.Fatal(err)
+	}
+	was := sights(t, dir)
+	for i, s := range was[2:] { // of ticks 6, 9 and 10
+		file := filepath.Join(dir, "history", store.FileName(s.Tick))
+		err := os.Remove(file)
+		if i == 0 {
+			err = errors.Join(err, os.WriteFile(file, []byte("damaged"), 0o644))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Resume(t.Context(), dir, ticks(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	is := sights(t, dir)
+	if len(is) != len(was)+1 || fmt.Sprint(is[:len(was)]) != fmt.Sprint(was) {
+		t.Errorf("it has %v, and had %v", is, was)
+	}
+	counts(t, dir)
+	if r, err := Replay(t.Context(), dir, replayConfig(dir, b)); err != nil || r.Verdict != Replayed || r.Ticks != 11 {
+		t.Errorf("run again it is %+v, %v", r, err)
+	}
 }
 
 // TestDiskFaultsAtBirth has the disk fail at each step of a birth: the agent is

@@ -1,11 +1,11 @@
 ;; An agent that acts outside and keeps a store. In every tick it asks for the
-;; time and puts it into its store. In ticks 2, 6, 10 … it sends its next number to
-;; the server at 127.0.0.1:00000 (a test puts a port there), with room for an answer
-;; that is a payload of its own; in 4, 8, 12 … it pays one microcent to "shop".
+;; time and puts it into its store. In ticks 2, 6, 10 … it sends the time to the
+;; server at 127.0.0.1:00000 (a test puts a port there), with room for an answer that
+;; is a payload of its own; in 4, 8, 12 … it pays one microcent to "shop".
 ;;
-;; Its state is 88 bytes, little-endian u64: ticks, next number, and of the POSTs
-;; how many were answered with 200, how many are unresolved, how many failed; next
-;; payment, and of the payments the same; the result of its last call (i64).
+;; Its state is 88 bytes, little-endian u64: ticks; POSTs, and how many of them were
+;; answered with 200, how many are unresolved, how many failed; payments, and of
+;; them the same; the result of its last call (i64).
 ;;
 ;; trader.wasm is what wat2wasm makes of it.
 (module
@@ -30,7 +30,7 @@
   (func $send (local $result i32)
     (call $bump (i32.const 8))
     (local.set $result (call $http (i32.const 512) (i32.const 4) (i32.const 528) (i32.const 23)
-      (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 8) (i32.const 16384) (i32.const 16384)))
+      (i32.const 0) (i32.const 0) (i32.const 600) (i32.const 8) (i32.const 16384) (i32.const 16384)))
     (call $count (i32.const 16) (local.get $result) (i32.eq (local.get $result) (i32.const 200))))
   (func $buy (local $result i32)
     (call $bump (i32.const 40))

@@ -234,7 +234,7 @@ func (p *Program) Close() error {
 type Instance struct {
 	program *Program
 	module  api.Module
-	tick    api.Function // once it was called: each look-up makes a stack of its own
+	tick    api.Function  // once it was called: each look-up makes a stack of its own
 	output  *lineLogger   // standard error, where panics are explained
 	host    hostcall.Host // nil: the program's
 }
