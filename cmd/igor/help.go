@@ -22,7 +22,8 @@ var groups = []struct {
 	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}},
 }
 
-const helpColumns = 80
+// columns is how wide what people read is.
+const columns = 80
 
 // explainUsage gives all commands their help and completion.
 func explainUsage(root *cobra.Command) {
@@ -41,7 +42,7 @@ func explainUsage(root *cobra.Command) {
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | paragraphs}}\n{{end}}{{.UsageString}}")
 	cobra.AddTemplateFunc("paragraphs", paragraphs)
-	cobra.AddTemplateFunc("flagsOf", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(helpColumns), "\n") })
+	cobra.AddTemplateFunc("flagsOf", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(columns), "\n") })
 	complete(root)
 }
 
@@ -53,7 +54,7 @@ func paragraphs(text string) string {
 			b.WriteString(p + "\n\n")
 			continue
 		}
-		b.WriteString(strings.Join(verifycli.Wrap(p, helpColumns), "\n") + "\n\n")
+		b.WriteString(strings.Join(verifycli.Wrap(p, columns), "\n") + "\n\n")
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -3,13 +3,18 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
+
+// minCID is the least of a CID that tells checkpoints apart.
+const minCID = 16
 
 func lsCommand() *cobra.Command {
 	var asJSON bool
@@ -36,12 +41,26 @@ nothing: igor verify does.`,
 				encode.SetIndent("", "  ")
 				return failed(encode.Encode(append([]runtime.Sight{}, found...)))
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			var table strings.Builder
+			w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "folder\ttick\tbudget\tbytes\tcheckpoint")
 			for _, s := range found {
 				fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\n", printable(s.Folder), s.Tick, verifier.FormatMicrocents(s.Budget), s.Bytes, s.CID)
 			}
-			return failed(w.Flush())
+			if err := w.Flush(); err != nil {
+				return failed(err)
+			}
+			out, terminal := cmd.OutOrStdout(), verifycli.IsTerminal(cmd.OutOrStdout())
+			for line := range strings.Lines(table.String()) {
+				row, cid := strings.TrimRight(line, "\n"), strings.LastIndexByte(line, ' ')+1
+				if room := columns - cid; terminal && len(row) > columns && room >= minCID {
+					row = row[:cid] + verifycli.Clip(row[cid:], room)
+				}
+				if _, err := fmt.Fprintln(out, row); err != nil {
+					return failed(err)
+				}
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")

@@ -97,7 +97,7 @@ func (r *roff) text(s string) {
 			r.literal(p)
 			continue
 		}
-		for _, line := range verifycli.Wrap(p, helpColumns-4) {
+		for _, line := range verifycli.Wrap(p, columns-4) {
 			r.WriteString(escapeRoff(line) + "\n")
 		}
 	}

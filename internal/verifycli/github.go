@@ -107,9 +107,9 @@ func markdown(r *verifier.Report) string {
 			}
 			name := ""
 			if q.Name != "" {
-				name = "<code>" + markdownText(clip(escape(q.Name), maxSummaryColumns)) + "</code>"
+				name = "<code>" + markdownText(Clip(escape(q.Name), maxSummaryColumns)) + "</code>"
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", q.Code, name, q.Tick, markdownText(clip(escape(text), maxSummaryColumns)))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", q.Code, name, q.Tick, markdownText(Clip(escape(text), maxSummaryColumns)))
 		}
 		if n > maxSummaryProblems {
 			fmt.Fprintf(&b, "\nand %d more (`--format json` lists all)\n", n-maxSummaryProblems)

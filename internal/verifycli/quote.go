@@ -62,8 +62,8 @@ func width(s string) int {
 	return n
 }
 
-// clip shortens s to n columns, in its middle, as names differ at their ends.
-func clip(s string, n int) string {
+// Clip shortens s to n columns, in its middle, as names differ at their ends.
+func Clip(s string, n int) string {
 	if width(s) <= n {
 		return s
 	}

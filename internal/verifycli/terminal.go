@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// isTerminal reports whether w is a terminal, or another character device, on
+// IsTerminal reports whether w is a terminal, or another character device, on
 // which what is written for terminals does no harm.
-func isTerminal(w any) bool {
+func IsTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
@@ -20,7 +20,7 @@ func isTerminal(w any) bool {
 
 // colourful reports whether w takes colours. See https://no-color.org.
 func colourful(w io.Writer) bool {
-	return isTerminal(w) && os.Getenv("NO_COLOR") == ""
+	return IsTerminal(w) && os.Getenv("NO_COLOR") == ""
 }
 
 // palette paints, or does not.
@@ -49,7 +49,7 @@ const (
 // ShowProgress rewrites one line on a terminal until stop is called, which leaves
 // nothing of it. On anything but a terminal it writes nothing.
 func ShowProgress(w io.Writer, line func() string) (stop func()) {
-	if !isTerminal(w) {
+	if !IsTerminal(w) {
 		return func() {}
 	}
 	quit, gone := make(chan struct{}), make(chan struct{})

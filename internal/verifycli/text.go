@@ -183,7 +183,7 @@ func problemInFull(q verifier.Problem, p palette) []string {
 	}
 	title := p.paint(style, q.Code.String())
 	if q.Name != "" {
-		title += "  " + p.paint(bold, clip(quote(q.Name), maxNameColumns))
+		title += "  " + p.paint(bold, Clip(quote(q.Name), maxNameColumns))
 	}
 	if q.Tick != "" {
 		title += "  tick " + q.Tick
@@ -193,7 +193,7 @@ func problemInFull(q verifier.Problem, p palette) []string {
 		wrapped := Wrap(escape(text), columns-2-len(label))
 		if len(wrapped) > limit {
 			wrapped = wrapped[:limit]
-			wrapped[limit-1] = clip(wrapped[limit-1]+" …", columns-2-len(label))
+			wrapped[limit-1] = Clip(wrapped[limit-1]+" …", columns-2-len(label))
 		}
 		for _, line := range wrapped {
 			lines = append(lines, "  "+p.paint(dim, label)+line)

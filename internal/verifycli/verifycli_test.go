@@ -56,8 +56,8 @@ func TestClip(t *testing.T) {
 		{"世界世界世界", 9, "世界…世界"},
 		{"世界世界世界", 7, "世…界"},
 	} {
-		if got := clip(test.s, test.n); got != test.want {
-			t.Errorf("clip(%s, %d) = %s, want %s", test.s, test.n, got, test.want)
+		if got := Clip(test.s, test.n); got != test.want {
+			t.Errorf("Clip(%s, %d) = %s, want %s", test.s, test.n, got, test.want)
 		}
 	}
 }
@@ -90,7 +90,7 @@ func FuzzHostileText(f *testing.F) {
 			t.Fatalf("%q is escaped again", e)
 		}
 		n = 4 + int(uint(n)%100)
-		if c := clip(e, n); width(c) > n || !utf8.ValidString(c) {
+		if c := Clip(e, n); width(c) > n || !utf8.ValidString(c) {
 			t.Fatalf("clip to %d: %q", n, c)
 		}
 		lines := Wrap(e, n)
