@@ -36,8 +36,6 @@ type watcher struct {
 	kept     []string  // the keys of the hours in the store, the oldest first
 }
 
-func newWatcher() *watcher { return &watcher{next: time.Unix(0, 0).UTC()} }
-
 func (w *watcher) Init() { sdk.Log("watching the price of bitcoin") }
 
 func (w *watcher) Tick() (more bool) {
@@ -173,6 +171,6 @@ func (w *watcher) Unmarshal(b []byte) error {
 	return d.Close()
 }
 
-func init() { sdk.Run(newWatcher()) }
+func init() { sdk.Run(&watcher{}) }
 
 func main() {}

@@ -72,11 +72,11 @@ var inHour = hour{64123_45, 65002_10, 63870_00, 63870_00}
 func TestRecorded(t *testing.T) {
 	world := sdktest.New(t)
 	world.Web = recorded(t)
-	w := newWatcher()
+	w := &watcher{}
 	w.Init()
 	for range 60 {
 		w.Tick()
-		w = sdktest.Restart(t, w, newWatcher())
+		w = sdktest.Restart(t, w, &watcher{})
 		world.Time = world.Time.Add(50 * time.Millisecond)
 	}
 	if world.Log() != said {
@@ -90,7 +90,7 @@ func TestRecorded(t *testing.T) {
 // TestWaits asks less and less often, but never less than once a minute.
 func TestWaits(t *testing.T) {
 	world := sdktest.New(t)
-	w := newWatcher()
+	w := &watcher{}
 	for w.failures < 100 {
 		w.Tick()
 		world.Time = w.next
@@ -104,7 +104,7 @@ func TestWaits(t *testing.T) {
 
 func TestHours(t *testing.T) {
 	world := sdktest.New(t)
-	w := newWatcher()
+	w := &watcher{}
 	for i := range hours + 3 {
 		if err := w.keep(world.Time.Add(time.Duration(i)*time.Hour), 1); err != nil {
 			t.Fatal(err)
@@ -148,7 +148,7 @@ func TestLife(t *testing.T) {
 	l.Verify()
 
 	store, state := parseStore(t, l.State())
-	w := newWatcher()
+	w := &watcher{}
 	if err := w.Unmarshal(state); err != nil {
 		t.Fatal(err)
 	}
