@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -27,7 +28,7 @@ func historyCommand() *cobra.Command {
 
 func exportCommand() *cobra.Command {
 	var out string
-	var events bool
+	var events, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "export FOLDER",
 		Short: "Write a history as one .car file",
@@ -48,25 +49,25 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return failed(plain(err))
 			}
-			if err := printShared(cmd.OutOrStdout(), out, report); err != nil || !events {
-				return err
+			wrote := sharedAs(out, report)
+			if events {
+				wrote.Events = strings.TrimSuffix(out, ".car") + ".events"
+				if wrote.Segments, err = runtime.ExportEvents(args[0], wrote.Events); err != nil {
+					return failed(plain(err))
+				}
 			}
-			to := strings.TrimSuffix(out, ".car") + ".events"
-			n, err := runtime.ExportEvents(args[0], to)
-			if err != nil {
-				return failed(plain(err))
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%-8s%s, %d segments\n", "events", to, n)
-			return failed(err)
+			return wrote.print(cmd.OutOrStdout(), asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&events, "events", false, "write the event log too, into the folder FILE.events beside it: with it, others can run the life again")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write what was written as JSON")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default: FOLDER.car, here)")
 	return cmd
 }
 
 func importCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:     "import FILE.car FOLDER",
 		Short:   "Write the checkpoints of a .car file into a new folder",
 		Example: "  igor history import heartbeat.car copy",
@@ -78,17 +79,44 @@ func importCommand() *cobra.Command {
 			if err != nil {
 				return failed(plain(err))
 			}
-			return printShared(cmd.OutOrStdout(), args[1], report)
+			return sharedAs(args[1], report).print(cmd.OutOrStdout(), asJSON)
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write what was written as JSON")
+	return cmd
 }
 
-func printShared(w io.Writer, where string, r *verifier.Report) error {
+// shared is a history that was written.
+type shared struct {
+	Wrote       string `json:"wrote"`
+	Checkpoints int    `json:"checkpoints"`
+	Verdict     string `json:"verdict"`
+	Head        string `json:"head,omitempty"`
+	Events      string `json:"events,omitempty"`
+	Segments    int    `json:"segments,omitempty"`
+}
+
+func sharedAs(where string, r *verifier.Report) *shared {
 	n, _ := r.Checkpoints()
-	head, ok := r.Head()
-	_, err := fmt.Fprintf(w, "%-8s%s\n%-8s%d checkpoints, %s\n", "wrote", where, "history", n, r.Verdict())
-	if err == nil && ok {
-		_, err = fmt.Fprintf(w, "%-8s%s\n", "head", head.CID())
+	s := &shared{Wrote: where, Checkpoints: n, Verdict: r.Verdict().String()}
+	if head, ok := r.Head(); ok {
+		s.Head = head.CID()
+	}
+	return s
+}
+
+func (s *shared) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		encode := json.NewEncoder(w)
+		encode.SetIndent("", "  ")
+		return failed(encode.Encode(s))
+	}
+	_, err := fmt.Fprintf(w, "%-8s%s\n%-8s%d checkpoints, %s\n", "wrote", s.Wrote, "history", s.Checkpoints, s.Verdict)
+	if err == nil && s.Head != "" {
+		_, err = fmt.Fprintf(w, "%-8s%s\n", "head", s.Head)
+	}
+	if err == nil && s.Events != "" {
+		_, err = fmt.Fprintf(w, "%-8s%s, %d segments\n", "events", s.Events, s.Segments)
 	}
 	return failed(err)
 }
