@@ -111,7 +111,7 @@ func (d *deployer) ask() (more bool) {
 func (o *offer) check() error {
 	image, err := hex.DecodeString(o.Image)
 	switch {
-	case o.Order == "" || len(o.Order) > 64 || strings.ContainsAny(o.Order, " /?#%\n"):
+	case !plain(o.Order):
 		return errors.New("the order is called " + strconv.Quote(o.Order))
 	case o.PayTo != provider:
 		return errors.New("it is somebody else's")
@@ -121,6 +121,13 @@ func (o *offer) check() error {
 		return errors.New("it names no image")
 	}
 	return nil
+}
+
+// plain reports whether a name that the provider gives can stand in a URL.
+func plain(name string) bool {
+	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(c rune) bool {
+		return c <= ' ' || c >= 0x7f || strings.ContainsRune("/?#%", c)
+	})
 }
 
 func (d *deployer) pay() (more bool) {
@@ -161,7 +168,7 @@ func (d *deployer) deploy() (more bool) {
 		switch {
 		case err != nil:
 			return err
-		case answer.Status == 200 || answer.Status == 201: // 200 is that of the probe
+		case (answer.Status == 200 || answer.Status == 201) && plain(string(answer.Body)): // 200 is that of the probe
 			name = string(answer.Body)
 			return nil
 		case answer.Status >= 400 && answer.Status < 500:
@@ -253,15 +260,16 @@ func (d *deployer) reconcile(i effects.Intent) (more bool) {
 	case o.State == "cancelled":
 		must(d.log.Compensate(i.ID))
 		sdk.Log("reconciled with the provider: " + d.offer.Order + " is cancelled")
-		if !paying {
+		if paying {
+			d.forget()
+		} else {
 			d.givenBack()
 		}
-		d.forget()
 	case paying && (o.State == "paid" || o.State == "deployed") && len(o.Receipt) > 0:
 		must(d.log.Confirm(i.ID))
 		sdk.Log("reconciled with the provider: " + i.ID)
 		d.hasPaid(o.Receipt)
-	case !paying && o.State == "deployed" && o.Deployment != "":
+	case !paying && o.State == "deployed" && plain(o.Deployment):
 		must(d.log.Confirm(i.ID))
 		sdk.Log("reconciled with the provider: " + i.ID)
 		d.hasDeployed(o.Deployment)

@@ -418,6 +418,7 @@ func TestRefusesOffers(t *testing.T) {
 	for i, change := range []func(*offer){
 		func(o *offer) { o.Order = "" },
 		func(o *offer) { o.Order = "a/b" },
+		func(o *offer) { o.Order = "a\r" },
 		func(o *offer) { o.Order = strings.Repeat("a", 65) },
 		func(o *offer) { o.Image = "ab" },
 		func(o *offer) { o.Image = strings.Repeat("x", 64) },

@@ -86,8 +86,9 @@ func (l *Life) Crash(m Matrix) {
 	}
 
 	for r.kills < *crashes {
+		started := 0
 		r.life(func() string {
-			if r.kills == *crashes {
+			if started++; started > crashesPerLife || r.kills == *crashes {
 				return ""
 			}
 			point, n := "any", total
@@ -109,17 +110,18 @@ func (l *Life) Crash(m Matrix) {
 	if !*allNamed {
 		points = points[:min(len(points), *crashes)]
 	}
-	r.named(points, reached)
-	l.t.Logf("%d kills at random instants of %d, in %d lives; %d at %d failpoints, in %d lives",
-		random, total, lives, r.kills-random, len(points), r.lives-lives)
+	aimed, missed := r.named(points, reached)
+	l.t.Logf("%d kills at random instants of %d, in %d lives; at %d failpoints, %d of %d times that they are come by, in %d lives",
+		random, total, lives, len(points), aimed-missed, aimed, r.lives-lives)
 	if random == 0 || r.kills == random {
 		l.t.Error("no kills")
 	}
 }
 
 // named kills at each point: the first time that a process comes by, the second,
-// one of the later times, and the last.
-func (r *run) named(points []string, reached map[string]int) {
+// one of the later times, and the last. It returns how many kills it was after, and
+// how many never came, since no process lived as long as the first one.
+func (r *run) named(points []string, reached map[string]int) (aimed, missed int) {
 	r.t.Helper()
 	type target struct {
 		point    string
@@ -139,6 +141,7 @@ func (r *run) named(points []string, reached map[string]int) {
 			}
 		}
 	}
+	aimed = len(queue)
 	// A process that recovers comes by other points than one that begins: where an
 	// effect has no end, and where ticks are to be lived again.
 	recovering := []string{"", "effect-acted:1", "tick-ends:3"}
@@ -151,7 +154,7 @@ func (r *run) named(points []string, reached map[string]int) {
 				hit[last.point] = true // or the life would be over
 				last = nil
 			}
-			if started++; len(queue) == 0 {
+			if started++; started > crashesPerLife || len(queue) == 0 {
 				return ""
 			}
 			if first := recovering[queue[0].tries]; started == 1 && first != "" {
@@ -164,11 +167,12 @@ func (r *run) named(points []string, reached map[string]int) {
 		if last != nil {
 			if last.tries++; last.tries < len(recovering) {
 				queue = append([]target{*last}, queue...)
-			} else if !hit[last.point] {
+			} else if missed++; !hit[last.point] {
 				r.t.Errorf("no process came by %s", last.point)
 			}
 		}
 	}
+	return aimed, missed
 }
 
 // failing returns a command that heeds a failpoint.
@@ -231,10 +235,7 @@ func (r *run) life(next func() string) {
 	r.Begin()
 	var plan []string
 	for killed := true; killed; {
-		at := ""
-		if len(plan) < crashesPerLife {
-			at = next()
-		}
+		at := next()
 		plan = append(plan, at)
 		killed = r.process(at)
 		if r.t.Failed() {
