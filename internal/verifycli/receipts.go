@@ -114,35 +114,14 @@ func addReceiptCAR(c *receipt.Checker, name string, r io.Reader) error {
 	refuse := func(err error) error {
 		return &failure{name + ": " + cause(err), "igor-verify " + name + " says more"}
 	}
-	var car verifier.CARReader
-	for {
-		chunk := make([]byte, 256<<10) // blocks alias it
-		n, err := r.Read(chunk)
-		car.Feed(chunk[:n])
-		for {
-			b, ok, err := car.Next()
-			if err != nil {
-				return refuse(err)
-			}
-			if !ok {
-				break
-			}
-			f := verifier.Examine(b.Data)
-			if err := car.Check(b.Index, b.UnverifiedCID, &f); err != nil {
-				return refuse(err)
-			}
-			c.AddCheckpoint(&f)
-		}
-		if err == io.EOF {
-			if err := car.Close(); err != nil { // a cut CAR would hide what is missing
-				return refuse(err)
-			}
-			return nil
-		}
-		if err != nil {
-			return refuse(err)
-		}
+	err := history.EachBlock(r, func(_ []byte, f *verifier.Finding) error {
+		c.AddCheckpoint(f)
+		return nil
+	})
+	if err != nil { // a cut CAR would hide what is missing
+		return refuse(err)
 	}
+	return nil
 }
 
 func writeReceipts(w io.Writer, r *receipt.Report, p palette) {

@@ -3,9 +3,11 @@ package history
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"igor.dev/internal/testkit"
 	"igor.dev/verifier"
@@ -361,4 +364,42 @@ func runVector(vector testkit.Vector) (*verifier.Report, error) {
 		sources = append(sources, s)
 	}
 	return v.Run(context.Background(), sources...)
+}
+
+// TestEachBlock reads CARs block by block, through readers that give little at a
+// time, and refuses every one that is cut or changed.
+func TestEachBlock(t *testing.T) {
+	life := testkit.NewAgent("alice").History(5, 20)
+	car := testkit.CAR(life[4], life...)
+	read := func(r io.Reader) (blocks [][]byte, err error) {
+		err = EachBlock(r, func(b []byte, f *verifier.Finding) error {
+			if f.ContentHash != sha256.Sum256(b) || !f.Authentic() {
+				t.Errorf("block %d is not what was examined", len(blocks))
+			}
+			blocks = append(blocks, bytes.Clone(b))
+			return nil
+		})
+		return blocks, err
+	}
+	for _, r := range []io.Reader{bytes.NewReader(car), iotest.OneByteReader(bytes.NewReader(car)), iotest.DataErrReader(bytes.NewReader(car))} {
+		if got, err := read(r); err != nil || !slices.EqualFunc(got, life, bytes.Equal) {
+			t.Errorf("got %d blocks, %v", len(got), err)
+		}
+	}
+	for n := range car {
+		if _, err := read(bytes.NewReader(car[:n])); err == nil {
+			t.Fatalf("%d of %d bytes are a CAR", n, len(car))
+		}
+	}
+	car[len(car)-1]++
+	if got, err := read(bytes.NewReader(car)); err == nil || len(got) != 4 {
+		t.Errorf("a changed block: got %d blocks, %v", len(got), err)
+	}
+	broken := errors.New("broken")
+	if _, err := read(iotest.ErrReader(broken)); err != broken {
+		t.Errorf("got error %v", err)
+	}
+	if err := EachBlock(bytes.NewReader(testkit.CAR(life[4], life...)), func([]byte, *verifier.Finding) error { return broken }); err != broken {
+		t.Errorf("got error %v", err)
+	}
 }

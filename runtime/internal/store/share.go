@@ -154,10 +154,14 @@ func Import(ctx context.Context, file, dir string) (*verifier.Report, error) {
 		if err := root.Mkdir(dirHistory, 0o755); err != nil {
 			return err
 		}
-		if err := readCAR(file, func(b []byte) error { return importBlock(root, b) }); err != nil {
+		f, err := os.Open(file)
+		if err != nil {
 			return err
 		}
-		var err error
+		defer f.Close()
+		if err := history.EachBlock(f, func(b []byte, _ *verifier.Finding) error { return importBlock(root, b) }); err != nil {
+			return err
+		}
 		report, err = check(ctx, filepath.Join(root.Name(), dirHistory))
 		return err
 	})
@@ -177,43 +181,6 @@ func importBlock(root *os.Root, b []byte) error {
 		}
 	}
 	return err
-}
-
-// readCAR calls block with each block of a CAR, before the CAR is known to be
-// whole.
-func readCAR(file string, block func([]byte) error) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var r verifier.CARReader
-	for {
-		chunk := make([]byte, 256<<10) // blocks alias it
-		n, err := f.Read(chunk)
-		r.Feed(chunk[:n])
-		for {
-			b, ok, err := r.Next()
-			if err != nil {
-				return err
-			}
-			if !ok {
-				break
-			}
-			if sha256.Sum256(b.Data) != b.UnverifiedCID {
-				return fmt.Errorf("block %d does not have its CID: the file changed meanwhile", b.Index)
-			}
-			if err := block(b.Data); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }
 
 // A CheckpointFile is a checkpoint in a folder.
