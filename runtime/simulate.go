@@ -165,7 +165,7 @@ func newSimulation(c SimulationConfig) *simulation {
 	}
 	s.web.Left, s.payments.Left = s.left, s.left
 	s.web.Missing = func(method, url string) {
-		s.log.Warn("no answer is recorded, and the request fails", "method", method, "url", url)
+		s.log.Warn("no answer is recorded: such requests fail", "method", method, "url", url)
 	}
 	s.payments.Random = sim.Stream(c.Seed, "payments")
 	s.payments.Ended = func(o sim.Outcome, p *receipt.Payment) {

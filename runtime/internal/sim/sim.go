@@ -93,21 +93,29 @@ type Web struct {
 	Answers []Answer
 	Options manifest.HTTP
 
-	// Missing is called with each request that nothing was recorded for.
+	// Missing is called with a request that nothing was recorded for, once for each
+	// method and URL.
 	Missing func(method, url string)
 	// Left is called when a side effect has left.
 	Left func()
 
 	Requests int // that were answered
 
-	used []bool
+	used   []bool
+	missed map[string]bool
 }
 
 // Do implements [hostcall.Doer].
 func (w *Web) Do(_ context.Context, r *hostcall.HTTPRequest) (body []byte, code int32) {
 	a := w.find(r)
 	if a == nil {
-		w.Missing(r.Method, r.URL)
+		if key := r.Method + " " + r.URL; !w.missed[key] && len(w.missed) < MaxAnswers {
+			if w.missed == nil {
+				w.missed = map[string]bool{}
+			}
+			w.missed[key] = true
+			w.Missing(r.Method, r.URL)
+		}
 		return nil, hostcall.CodeFailed
 	}
 	w.Requests++

@@ -40,6 +40,7 @@ func TestWeb(t *testing.T) {
 		{"GET", "slow", "", "", hostcall.CodeTimeout},
 		{"GET", "large", "", "\x0e\x00\x00\x00", hostcall.CodeTooLarge},
 		{"GET", "y", "", "", hostcall.CodeFailed},
+		{"GET", "y", "", "", hostcall.CodeFailed},
 		{"PUT", "x", "", "", hostcall.CodeFailed},
 	} {
 		body, code := w.Do(context.Background(), &hostcall.HTTPRequest{Method: tt.method, URL: "https://a.example/" + tt.url, Headers: tt.headers})
