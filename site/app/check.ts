@@ -93,7 +93,7 @@ async function relink(life: Life, row: number, bytes: Uint8Array, pins: Checked[
       const names = Array.from({ length: to - from }, (_, i) => life.name(from + i));
       await linker.call("add", [run, findings, names], [findings.buffer]);
     }
-    return parseReport(await linker.call("link", [run, pins.did, pins.head]));
+    return await parseReport(await linker.call("link", [run, pins.did, pins.head]));
   });
 }
 

@@ -103,6 +103,26 @@ test("no verdict", async (t) => {
   assert.equal(outcomes.throws.message, "the caller's own");
 });
 
+test("a report with many problems is read in slices", async (t) => {
+  const { page: p } = await page(t);
+  const seen = await p.evaluate(async () => {
+    const { parse } = JSON;
+    let longest = 0;
+    JSON.parse = (text, ...rest) => {
+      longest = Math.max(longest, text.length);
+      return parse(text, ...rest);
+    };
+    const files = Array.from({ length: 20_000 }, (_, i) => ({ name: `"${i}" \u{1f600}.ckpt`, bytes: Uint8Array.of(4, i & 0xff, i >> 8) }));
+    const report = await verifyHistory(files);
+    JSON.parse = parse;
+    const json = reportJSON(report);
+    return { problems: report.problems.length, same: JSON.stringify(report) === JSON.stringify(parse(json)), size: json.length, longest };
+  });
+  assert.equal(seen.problems, 20_000);
+  assert.ok(seen.same);
+  assert.ok(seen.size > 3_000_000 && seen.longest < 100_000, JSON.stringify(seen));
+});
+
 test("an abort, before and in mid-run, and a run after it", async (t) => {
   const { page: p } = await page(t);
   await p.evaluate(refused);

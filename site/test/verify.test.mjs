@@ -27,7 +27,9 @@ for (const workers of [2, 0]) {
         async ({ items, args }) => {
           try {
             const report = await window.verifier.verifyHistory(window.decode(items), args);
-            return { json: window.verifier.reportJSON(report) };
+            const json = window.verifier.reportJSON(report);
+            if (JSON.stringify(report) !== JSON.stringify(JSON.parse(json))) throw new Error("the report is not what its JSON says");
+            return { json };
           } catch ({ name, code, message, problem, path, hint }) {
             return { error: { name, code, message, problem, path, hint } };
           }

@@ -143,12 +143,10 @@ export class Core {
     this.#call(() => this.#exports.checkpins(didBytes.length), "bad-pin", didBytes, headBytes);
   }
 
-  /** Links the history, to which nothing can be added any more, and returns the report's JSON. */
-  link(did: string, head: string): string {
+  /** Links the history, to which nothing can be added any more, and returns the report's JSON in UTF-8. */
+  link(did: string, head: string): Bytes {
     const [didBytes, headBytes] = [encoder.encode(did), encoder.encode(head)];
-    return decoder.decode(
-      this.#result(this.#call(() => this.#exports.link(didBytes.length), "bad-pin", didBytes, headBytes)),
-    );
+    return this.#result(this.#call(() => this.#exports.link(didBytes.length), "bad-pin", didBytes, headBytes));
   }
 
   /** How many distinct checkpoints the history has. */

@@ -1,11 +1,18 @@
 import { VerifyError } from "./error.ts";
 import { readWASM } from "./platform.ts";
 
-/** Loads the verifier's WASM, and refuses any but the one that this script was built with. */
+/**
+ * Loads the verifier's WASM, and refuses any but the one that this script was built
+ * with. It is compiled and hashed while it comes, and not run before its hash is known.
+ */
 export async function loadModule(url: URL): Promise<WebAssembly.Module> {
   let bytes: ArrayBuffer;
+  let module: Promise<WebAssembly.Module>;
   try {
-    bytes = await readWASM(url);
+    const response = await readWASM(url);
+    module = WebAssembly.compileStreaming(response.clone());
+    module.catch(() => {}); // it is awaited below
+    bytes = await response.arrayBuffer();
   } catch (cause) {
     throw new VerifyError("wasm-unavailable", "the verifier could not be loaded", {
       path: url.href,
@@ -20,7 +27,8 @@ export async function loadModule(url: URL): Promise<WebAssembly.Module> {
     });
   }
   try {
-    return await WebAssembly.compile(bytes);
+    // As a stream it is only compiled if the host calls it application/wasm.
+    return await module.catch(() => WebAssembly.compile(bytes));
   } catch (cause) {
     throw new VerifyError("wasm-unavailable", "the verifier could not be compiled", {
       path: url.href,

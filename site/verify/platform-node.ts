@@ -25,14 +25,11 @@ export function startWorker(url: URL, receive: (message: unknown) => void, fail:
   };
 }
 
-export async function readWASM(url: URL): Promise<ArrayBuffer> {
-  if (url.protocol !== "file:") {
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-    return response.arrayBuffer();
-  }
-  const { buffer, byteOffset, byteLength } = await readFile(url);
-  return (buffer as ArrayBuffer).slice(byteOffset, byteOffset + byteLength);
+export async function readWASM(url: URL): Promise<Response> {
+  if (url.protocol === "file:") return new Response(new Uint8Array(await readFile(url)), { headers: { "content-type": "application/wasm" } });
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+  return response;
 }
 
 export async function pause(): Promise<void> {

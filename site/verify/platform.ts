@@ -34,20 +34,21 @@ export function startWorker(url: URL, receive: (message: unknown) => void, fail:
 }
 
 /** Reads the WASM. Where the host did not compress it, its compressed form is read instead, if there is one. */
-export async function readWASM(url: URL): Promise<ArrayBuffer> {
+export async function readWASM(url: URL): Promise<Response> {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`HTTP status ${response.status}`);
   const compressed = response.headers.has("content-encoding") || new URL(url).origin !== location.origin;
-  if (compressed || !("DecompressionStream" in globalThis)) return response.arrayBuffer();
+  if (compressed || !("DecompressionStream" in globalThis)) return response;
   const gzURL = new URL(url);
   gzURL.pathname += ".gz";
   const gz = await fetch(gzURL).catch(() => undefined);
-  if (!gz?.ok) return response.arrayBuffer();
+  if (!gz?.ok) return response;
   await response.body?.cancel();
   const bytes = await gz.arrayBuffer();
   const magic = new Uint8Array(bytes, 0, Math.min(2, bytes.byteLength));
-  if (magic[0] !== 0x1f || magic[1] !== 0x8b) return bytes; // the host declared its coding, and the browser undid it
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  const headers = { "content-type": "application/wasm" };
+  if (magic[0] !== 0x1f || magic[1] !== 0x8b) return new Response(bytes, { headers }); // the host declared its coding, and the browser undid it
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")), { headers });
 }
 
 /** Lets the page handle its events. */

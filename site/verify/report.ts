@@ -1,3 +1,5 @@
+import { pause } from "./platform.ts";
+
 /**
  * The types of a report, format `igor-lineage-report/1`
  * (docs/spec/lineage.md, "Report"). A field that does not apply is absent.
@@ -94,13 +96,67 @@ export interface Report {
   readonly verifier: string;
 }
 
-const texts = new WeakMap<Report, string>();
+const texts = new WeakMap<Report, Uint8Array>();
 
-/** Reads a report and remembers its text. */
-export function parseReport(json: string): Report {
-  const report = JSON.parse(json) as Report;
+const decoder = new TextDecoder();
+
+/** So many bytes of a long report are parsed at once, which takes about a millisecond. */
+const sliceSize = 64 << 10;
+
+/** So long, in milliseconds, the page's thread parses before it handles the page's events. */
+const longest = 10;
+
+/** How a line begins that is an element of a list. */
+const element = "    {";
+
+const newline = 0x0a;
+
+/**
+ * Reads a report and remembers its text. A long one is read in slices, so that the
+ * page stays responsive: every segment and every problem is a line of its own,
+ * indented by four spaces, and nothing else is.
+ */
+export async function parseReport(json: Uint8Array, signal?: AbortSignal): Promise<Report> {
+  let frame = ""; // all other lines
+  const lists: Record<string, unknown[]> = {};
+  let list: unknown[] = [];
+  let began = performance.now();
+  for (let at = 0, end; at < json.length; at = end) {
+    if (performance.now() - began > longest) {
+      await pause();
+      signal?.throwIfAborted();
+      began = performance.now();
+    }
+    end = sliceEnd(json, at);
+    let elements = "";
+    for (const line of decoder.decode(json.subarray(at, end)).split("\n")) {
+      if (line.startsWith(element)) {
+        elements += line;
+        continue;
+      }
+      frame += line;
+      const name = /^  "(\w+)": \[$/.exec(line)?.[1];
+      if (name === undefined) continue;
+      append(list, elements);
+      elements = "";
+      list = lists[name] = [];
+    }
+    append(list, elements);
+  }
+  const report = Object.assign(JSON.parse(frame), lists) as Report;
   texts.set(report, json);
   return report;
+}
+
+/** Parses elements, each of which may have a comma after it, and appends them. */
+function append(list: unknown[], elements: string): void {
+  for (const value of JSON.parse(`[${elements.replace(/,$/, "")}]`) as unknown[]) list.push(value);
+}
+
+/** The end of a slice, which is that of a line. */
+function sliceEnd(json: Uint8Array, at: number): number {
+  const end = at + sliceSize < json.length ? json.indexOf(newline, at + sliceSize) + 1 : 0;
+  return end > 0 ? end : json.length;
 }
 
 /**
@@ -110,5 +166,5 @@ export function parseReport(json: string): Report {
 export function reportJSON(report: Report): string {
   const json = texts.get(report);
   if (json === undefined) throw new TypeError("this report is not one that verifyHistory gave");
-  return json;
+  return decoder.decode(json);
 }

@@ -85,10 +85,10 @@ export class Server {
     (await this.#run(run)).carClose();
   }
 
-  /** Returns the report's JSON, or "" if there is no checkpoint. */
-  async link(run: number, did: string, head: string): Promise<string> {
+  /** Returns the report's JSON in UTF-8, or nothing if there is no checkpoint. */
+  async link(run: number, did: string, head: string): Promise<Bytes> {
     const core = await this.#run(run);
-    return core.distinct() === 0 ? "" : core.link(did, head);
+    return core.distinct() === 0 ? new Uint8Array() : core.link(did, head);
   }
 
   async path(run: number): Promise<Bytes> {

@@ -107,12 +107,12 @@ class History {
     }
     await this.#jobs.finish();
     const json = await linker.call("link", [run, did, head]);
-    if (json === "") {
+    if (json.length === 0) {
       throw new VerifyError("nothing-to-verify", "nothing to verify", {
         hint: "give checkpoints, a folder with .ckpt files, or a .car history",
       });
     }
-    return { report: parseReport(json), linker, run };
+    return { report: await parseReport(json, signal), linker, run };
   }
 
   async #readSources(sources: AsyncIterable<Source>): Promise<void> {
