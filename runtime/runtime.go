@@ -346,7 +346,7 @@ type life struct {
 	saved     uint64        // its tick
 	savedTime time.Time
 	before    journal.Base // the checkpoint before it
-	state     []byte       // of the newest checkpoint
+	state     []byte       // of the newest checkpoint, until the life is live
 	result    Result
 
 	account account
@@ -467,6 +467,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if !l.wentLive {
 				continue // there is more to be lived again
 			}
+			l.state = nil
 			if l.account.exhausted() {
 				return BudgetExhausted, l.checkpoint(ctx)
 			}
@@ -624,7 +625,10 @@ func (l *life) save(ctx context.Context, state []byte) error {
 		before:  l.before,
 	}
 	l.before = journal.Base{Tick: l.tick, Hash: hash}
-	l.head, l.saved, l.savedTime, l.state = hash, l.tick, l.sim.now(), state
+	l.head, l.saved, l.savedTime = hash, l.tick, l.sim.now()
+	if !l.wentLive {
+		l.state = state
+	}
 	if err := l.commit(m); err != nil {
 		return err
 	}
