@@ -88,6 +88,9 @@ func complete(cmd *cobra.Command) {
 		cmd.ValidArgsFunction = completeOperands(strings.Fields(cmd.Use)[1:])
 	}
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if _, ok := f.Value.(*amountFlag); ok && f.DefValue == new(amountFlag).String() {
+			f.DefValue = "" // for help, zero is none
+		}
 		name, _ := pflag.UnquoteUsage(f)
 		var values cobra.CompletionFunc
 		switch words, isChoice := f.Value.(interface{ Words() []string }); {

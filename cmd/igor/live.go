@@ -281,8 +281,6 @@ with the same identity from its newest checkpoint.`,
 	live.add(cmd)
 	cmd.Flags().Var(&topUp, "top-up", "`AMOUNT` to add to the budget, in currency units; durable when the first tick begins")
 	cmd.Flags().Var(&price, "price", "`AMOUNT` that a second of its ticks costs from now on (default: as before)")
-	cmd.Flags().Lookup("top-up").DefValue = "" // zero is none
-	cmd.Flags().Lookup("price").DefValue = ""
 	return cmd
 }
 

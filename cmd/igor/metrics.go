@@ -38,7 +38,7 @@ func newMonitor() *monitor {
 			Buckets: []float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5, 15},
 		}),
 		saves: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "igor_checkpoint_duration_seconds", Help: "Time that making checkpoints took, until they were durable.",
+			Name: "igor_checkpoint_duration_seconds", Help: "Time for which making a checkpoint kept the agent from ticking.",
 			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 15, 60},
 		}),
 	}
