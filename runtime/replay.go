@@ -3,7 +3,6 @@ package runtime
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -49,15 +48,6 @@ type ReplayConfig struct {
 	CacheDir string
 
 	restart bool // with a fresh instance for each tick
-}
-
-// An Observation is one hostcall of a life, or the end of a tick.
-type Observation struct {
-	Tick     uint64 `json:"tick,string"`
-	Hostcall string `json:"hostcall"`
-	Return   int64  `json:"return,string"`
-	Request  string `json:"request,omitempty"` // hexadecimal, the first bytes
-	Result   string `json:"result,omitempty"`
 }
 
 // ErrInvalidHistory says that something is wrong in a history, so that nothing is
@@ -255,7 +245,7 @@ func (r *ReplayReport) conclude(lineage verifier.Verdict) {
 	ticks := fmt.Sprintf("ticks %d to %d", r.FirstTick, r.LastTick)
 	switch r.Verdict {
 	case Replayed:
-		r.Proves = fmt.Sprintf("The program %s, run again from what %s signed as observed, comes to every recorded state in %s, byte for byte, and the budget of every checkpoint is what was recorded as added, spent and paid.", r.WASM, r.DID, ticks)
+		r.Proves = fmt.Sprintf("The program, run again from what the agent's key signed as observed, comes to every recorded state in %s, byte for byte, and the budget of every checkpoint is what was recorded as added, spent and paid.", ticks)
 	case NotReplayed:
 		r.Proves = fmt.Sprintf("Of %d intervals between checkpoints, %d were run again and come to the recorded states. The others cannot be re-executed: nothing is known of them.", r.Intervals, r.Replayed)
 	default:
@@ -263,9 +253,9 @@ func (r *ReplayReport) conclude(lineage verifier.Verdict) {
 	}
 	if o := r.Origin; o != nil {
 		if o.Checked {
-			r.Proves += fmt.Sprintf(" It began as a fork, with the state to which its origin %s, run again, comes after tick %d.", o.DID, o.Tick)
+			r.Proves += fmt.Sprintf(" It began as a fork, with the state to which its origin, run again, comes after tick %d.", o.Tick)
 		} else {
-			r.DoesNotProve = fmt.Sprintf("It does not prove that the state it began with is that of %s after tick %d: that it says itself, and the origin is needed to check it. ", o.DID, o.Tick)
+			r.DoesNotProve = fmt.Sprintf("It does not prove that the state it began with is that of its origin after tick %d: that it says itself, and the origin is needed to check it. ", o.Tick)
 		}
 	}
 	r.DoesNotProve += "It does not prove that the world was as the agent observed it, that its time was measured rightly, who holds its key, or that there was no other life. " +
@@ -373,19 +363,6 @@ func (c *ReplayConfig) run(ctx context.Context, e *replay.Engine, wasm verifier.
 	return e.Run(ctx, ri)
 }
 
-const shownBytes = 256
-
-func observation(log *eventlog.Log, r *eventlog.Record) Observation {
-	show := func(d eventlog.Data) string {
-		b, err := log.Content(d)
-		if err != nil {
-			return "missing"
-		}
-		return hex.EncodeToString(b[:min(len(b), shownBytes)])
-	}
-	return Observation{r.Tick, r.Kind.String(), r.Return, show(r.Request), show(r.Result)}
-}
-
 func problemOf(from, to uint64, err error) ReplayProblem {
 	p := ReplayProblem{Code: codeBadSegment, From: from, To: to, Message: err.Error()}
 	if d, ok := errors.AsType[*record.Divergence](err); ok {
@@ -416,8 +393,8 @@ func (r *ReplayReport) WriteText(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "origin  %s, after tick %d, %s\n", o.DID, o.Tick, checked)
 	}
-	fmt.Fprintf(&b, "lineage %s\nreplay  %d of %d intervals, %d ticks, %d observations, ticks %d to %d\n\n",
-		r.Lineage, r.Replayed, r.Intervals, r.Ticks, r.Observations, r.FirstTick, r.LastTick)
+	fmt.Fprintf(&b, "program %s\nlineage %s\nreplay  %d of %d intervals, %d ticks, %d observations, ticks %d to %d\n\n",
+		r.WASM, r.Lineage, r.Replayed, r.Intervals, r.Ticks, r.Observations, r.FirstTick, r.LastTick)
 	const most = 10
 	for i, p := range r.Problems {
 		if i == most {

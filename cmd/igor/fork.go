@@ -64,7 +64,9 @@ and x402, or with other hosts and recipients (--manifest), keeps it from that.`,
 				}
 				dir = strings.TrimSuffix(filepath.Base(abs), ".car") + "-at-" + strconv.FormatUint(at, 10)
 			}
-			f, err := runtime.Fork(cmd.Context(), dir, c)
+			ctx, stop := withProgress(cmd)
+			f, err := runtime.Fork(ctx, dir, c)
+			stop()
 			if err != nil {
 				return failed(plain(err))
 			}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 )
 
@@ -38,6 +41,9 @@ but something cannot be re-executed, 2 no verdict.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dump && !cmd.Flags().Changed("until") {
 				return errors.New("--dump needs --until TICK")
+			}
+			if dump && step {
+				return errors.New("--dump and --step write to the same place: ask for one of them")
 			}
 			if cmd.Flags().Changed("until") {
 				c.Until = &until
@@ -75,7 +81,7 @@ but something cannot be re-executed, 2 no verdict.`,
 					if asJSON {
 						encode.Encode(o)
 					} else {
-						fmt.Fprintf(out, "tick %-6d %-20s -> %-20d %s %s\n", o.Tick, o.Hostcall, o.Return, o.Request, o.Result)
+						fmt.Fprintln(out, cut(fmt.Sprintf("tick %-6d %-20s %s", o.Tick, o.Hostcall, printable(o.String())), 80))
 					}
 				}
 			}
@@ -90,6 +96,8 @@ but something cannot be re-executed, 2 no verdict.`,
 			}
 			*code = r.Verdict.ExitCode()
 			switch {
+			case dump && r.Verdict == runtime.Replayed && verifycli.IsTerminal(out):
+				_, err = io.WriteString(out, hex.Dump(r.State))
 			case dump && r.Verdict == runtime.Replayed:
 				_, err = out.Write(r.State)
 			case asJSON && !step:
@@ -111,11 +119,20 @@ but something cannot be re-executed, 2 no verdict.`,
 	flags.StringVar(&origin, "origin", "", "`FOLDER|FILE.car` that a fork comes from, to check the state that it began with")
 	flags.Uint64Var(&c.From, "from", 0, "begin with the checkpoint of this `tick` (default: with the birth)")
 	flags.Uint64Var(&until, "until", 0, "end after this `tick` (default: with the newest checkpoint)")
-	flags.BoolVar(&dump, "dump", false, "write the state after --until to standard output")
-	flags.BoolVar(&step, "step", false, "show every observation")
+	flags.BoolVar(&dump, "dump", false, "write the state after --until to standard output: its bytes, or in hexadecimal on a terminal")
+	flags.BoolVar(&step, "step", false, "show every observation; with --json an object a line, whole but for what is over 256 bytes")
 	flags.BoolVar(&asJSON, "json", false, "write the report as JSON")
 	flags.StringVar(&cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
 	return cmd
+}
+
+// cut ends a line that is too long for a terminal.
+func cut(line string, columns int) string {
+	r := []rune(line)
+	if len(r) <= columns {
+		return line
+	}
+	return string(r[:columns-1]) + "…"
 }
 
 // A refusal is an error without a verdict.
