@@ -30,8 +30,8 @@ func TestHelp(t *testing.T) {
 		}
 		help := out.String()
 		for line := range strings.Lines(help) {
-			if columns := utf8.RuneCountInString(strings.TrimRight(line, "\n")); columns > columns {
-				t.Errorf("%s --help has a line of %d columns: %s", cmd.CommandPath(), columns, line)
+			if width := utf8.RuneCountInString(strings.TrimRight(line, "\n")); width > columns {
+				t.Errorf("%s --help has a line of %d columns: %s", cmd.CommandPath(), width, line)
 			}
 		}
 		if cmd == root {

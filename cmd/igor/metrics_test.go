@@ -8,9 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,6 +211,33 @@ func TestLoopback(t *testing.T) {
 		"[::]:1": "[::]:1", "localhost:0": "localhost:0"} {
 		if got := loopback(in); got != want {
 			t.Errorf("loopback(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestUnhealthy asks a monitor how runs are that do not go as they should.
+func TestUnhealthy(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		path   string
+		status runtime.Status
+		want   string
+	}{
+		{"/healthz", runtime.Status{}, "200 starting\n"},
+		{"/readyz", runtime.Status{}, "503 not ready: starting\n"},
+		{"/healthz", runtime.Status{Phase: runtime.Recovering, Tick: 3}, "200 ok: recovering after tick 3\n"},
+		{"/readyz", runtime.Status{Phase: runtime.Recovering}, "503 not ready: living again what was recorded after the newest checkpoint\n"},
+		{"/readyz", runtime.Status{Phase: runtime.Waiting, Tick: 3, Due: now.Add(time.Hour)}, "200 ok: waiting after tick 3\n"},
+		{"/healthz", runtime.Status{Phase: runtime.Saving, Tick: 3, Since: now.Add(-time.Hour), Due: now.Add(-time.Minute)}, "503 stalled after tick 3: saving for 1h0m0s\n"},
+		{"/readyz", runtime.Status{Phase: runtime.Waiting, Tick: 9, Saved: 3, Due: now.Add(time.Hour), CheckpointDue: now.Add(-time.Hour)},
+			"503 the checkpoint is overdue by 1h0m0s: the newest is of tick 3, and tick 9 is over\n"},
+	} {
+		m := newMonitor()
+		m.watch(c.status)
+		w := httptest.NewRecorder()
+		map[string]http.HandlerFunc{"/healthz": m.health, "/readyz": m.ready}[c.path](w, nil)
+		if got := strconv.Itoa(w.Code) + " " + w.Body.String(); got != c.want {
+			t.Errorf("%s of %+v: %q, want %q", c.path, c.status, got, c.want)
 		}
 	}
 }
