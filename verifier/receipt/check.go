@@ -247,7 +247,8 @@ func (c *Checker) execution(k *checking, e *entry) {
 			before = checkpoint{tick: prev.Tick, budget: prev.Budget}
 		}
 	}
-	if r.Tick < before.tick || r.Ticks != r.Tick-before.tick {
+	forked := r.Prev.IsZero() && r.Ticks == 0 // its origin paid for them
+	if !forked && (r.Tick < before.tick || r.Ticks != r.Tick-before.tick) {
 		k.found(TickMismatch, e, r.Tick, "it is for "+strconv.FormatUint(r.Ticks, 10)+" ticks, and they go from "+
 			strconv.FormatUint(before.tick, 10)+" to "+strconv.FormatUint(r.Tick, 10))
 	}

@@ -248,6 +248,13 @@ func vectors() (vs []vector) {
 	add("tick-other", "The tick is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.tick++; e.ticks++ }), invalid(3, 0, "checkpoint-mismatch"))
 	add("prev-other", "The predecessor is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.prev = [32]byte{9} }), invalid(3, 0, "checkpoint-mismatch", "missing-receipt"))
 	add("ticks-higher", "More ticks than there were.", checkpoints, edited(func(e *execution) { e.ticks++ }), invalid(3, 0, "tick-mismatch"))
+	forked := alice.Checkpoint(testkit.Fields{Budget: 1000, Price: 7, Tick: 9, WASMHash: wasm})
+	fork9 := execution{alice.Key, node.Key, [32]byte{}, testkit.Hash(forked), 9, 0, 0, 7, 1000, 0, 0, 1000, 1}
+	add("genesis-fork", "A fork's genesis: the ticks before it are another's.", list(forked), list(fork9.sign(node)), verified(1, 0))
+	fork9.ticks = 9
+	add("genesis-late", "A genesis after the first ticks.", list(forked), list(fork9.sign(node)), verified(1, 0))
+	fork9.ticks = 8
+	add("genesis-late-ticks", "Another number of ticks than there were.", list(forked), list(fork9.sign(node)), invalid(1, 0, "tick-mismatch"))
 	add("genesis-ticks", "A genesis of tick 0 with a tick.", nil, list(func() []byte { e := born; e.ticks = 1; return e.sign(node) }()), invalid(1, 0, "tick-mismatch"))
 	for name, change := range map[string]func(*execution){
 		"cost": func(e *execution) { e.cost = -1 }, "paid": func(e *execution) { e.paid = -1 }, "added": func(e *execution) { e.added = -1 },
