@@ -47,7 +47,8 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
   const verdictLine = h("div", { class: "verdict-line", role: "status" });
   const undo = h("button", { type: "button", class: "quiet" }, "Undo");
   const reset = h("button", { type: "button", class: "quiet" }, "Undo all");
-  const table = h("table", { class: "fields-table" });
+  // The roles are said, because a narrow screen shows the rows in another way than as those of a table.
+  const table = h("table", { class: "fields-table", role: "table" });
   const grid = h("div", { class: "grid", role: "grid", "aria-label": "Bytes of the checkpoint. Arrow keys move, two hexadecimal digits change a byte." });
   const pagerText = h("span", { class: "num", role: "status" });
   const pageBack = h("button", { type: "button", class: "quiet", "aria-label": "Earlier bytes" }, "←");
@@ -141,28 +142,28 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
   }
 
   function showTable(): void {
-    const body = h("tbody");
+    const body = h("tbody", { role: "rowgroup" });
     fields().forEach((field, index) => {
       const hue = field.name === "state" ? 11 : index;
       const jump = h("button", { type: "button" }, field.name);
       jump.addEventListener("click", () => focusByte(field.offset));
       const line = h(
         "tr",
-        { class: `f${hue}` },
-        h("td", { class: "num" }, String(field.offset)),
-        h("td", { class: "num size" }, String(field.size)),
-        h("th", { scope: "row" }, jump),
-        h("td", { class: "value" }, ...describe(field, bytes)),
+        { class: `f${hue}`, role: "row" },
+        h("td", { class: "num offset", role: "cell" }, String(field.offset)),
+        h("td", { class: "num size", role: "cell" }, String(field.size)),
+        h("th", { scope: "row", role: "rowheader" }, jump),
+        h("td", { class: "value", role: "cell" }, ...describe(field, bytes)),
       );
       line.addEventListener("pointerenter", () => light(field));
       line.addEventListener("pointerleave", () => light(undefined));
       line.addEventListener("focusin", () => light(field));
       body.append(line);
     });
-    const column = (text: string, kind = "") => h("th", { scope: "col", class: kind || undefined }, text);
+    const column = (text: string, kind = "") => h("th", { scope: "col", role: "columnheader", class: kind || undefined }, text);
     table.replaceChildren(
       h("caption", { class: "visually-hidden" }, "Offset table"),
-      h("thead", {}, h("tr", {}, column("Offset"), column("Size", "size"), column("Field"), column("Value"))),
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, column("Offset"), column("Size", "size"), column("Field"), column("Value"))),
       body,
     );
     if (fields().length === 0) table.replaceChildren(h("caption", {}, "These bytes are no whole checkpoint, so they have no fields."));

@@ -163,7 +163,7 @@ const all = {
   "verified-pinned": {
     path: pinned,
     act: async (page) => {
-      await page.fill("#pin-head", JSON.parse(await readFile(join(histories, "heartbeat-01", "EXPECT.json"), "utf8")).head ?? "");
+      await page.fill("#pin-head", await page.getAttribute('[data-sample="cut.car"]', "data-head"));
       await page.setInputFiles("#folder", join(histories, "heartbeat-01"));
       await shown(page);
     },
