@@ -17,6 +17,9 @@ const (
 	maxVarint  = 5
 	maxSection = cidSize + MaxCheckpointSize
 
+	// roomAtOnce is how much room a reader makes for a section because its length says so.
+	roomAtOnce = 2 << 20
+
 	// maxForeignHeader is how long a header may be to be told by name what is wrong with it.
 	maxForeignHeader = 1 << 10
 )
@@ -123,8 +126,7 @@ func (r *CARReader) section() (payload []byte, ok bool) {
 			return payload, true
 		}
 		if r.err == nil {
-			// Room for the whole section would be up to the sender; grow as bytes come.
-			r.partial, r.in = append(r.partial, r.in...), nil
+			r.keep(len(r.in), varint+n)
 		}
 		return nil, false
 	}
@@ -142,8 +144,19 @@ func (r *CARReader) section() (payload []byte, ok bool) {
 		if ok {
 			want = min(varint+n-len(r.partial), len(r.in))
 		}
-		r.partial, r.in = append(r.partial, r.in[:want]...), r.in[want:]
+		r.keep(want, varint+n)
 	}
+}
+
+// keep moves n bytes of the input to the partial section, which has size bytes if
+// that is known. Room for the whole of a large one would be up to the sender, so
+// the room doubles with what has come.
+func (r *CARReader) keep(n, size int) {
+	if have := len(r.partial); have+n > cap(r.partial) {
+		room := max(have+n, min(size, max(2*have, roomAtOnce)))
+		r.partial = append(make([]byte, 0, room), r.partial...)
+	}
+	r.partial, r.in = append(r.partial, r.in[:n]...), r.in[n:]
 }
 
 // length reads a section's length off the front of b: its own size and its

@@ -2,18 +2,23 @@
 
 package main
 
-import "igor.dev/verifier"
+import (
+	"unsafe"
+
+	"igor.dev/verifier"
+)
 
 // The CAR that this instance reads.
 var (
 	car       verifier.CARReader
+	carBlocks []verifier.CARBlock // that the last carfeed gave
 	carFailed bool
 )
 
 // caropen begins another CAR.
 //
 //go:wasmexport caropen
-func caropen() { car, carFailed = verifier.CARReader{}, false }
+func caropen() { car, carBlocks, carFailed = verifier.CARReader{}, nil, false }
 
 const (
 	hashSize  = uint32(len(verifier.Hash{}))
@@ -22,18 +27,16 @@ const (
 
 // carfeed reads on in the CAR.
 // Input: its next bytes. Result: n, the number of blocks that these complete; n
-// times a block's index and the 32 bytes that its CID claims; n sizes; the n
-// blocks. If the CAR is malformed, the result has the blocks before that, and
-// one further byte; carclose then says why.
+// times a block's index and the 32 bytes that its CID claims; n sizes; n addresses,
+// at which the blocks are until the next reserve. If the CAR is malformed, the
+// result has the blocks before that, and one further byte; carclose then says why.
 //
 //go:wasmexport carfeed
 func carfeed() int32 {
 	if carFailed {
 		return fail(errInput)
 	}
-	// The blocks mostly alias the input, which stays as it is for this call.
-	var blocks []verifier.CARBlock
-	total := 0
+	carBlocks = carBlocks[:0]
 	car.Feed(input)
 	for {
 		b, ok, err := car.Next()
@@ -41,22 +44,18 @@ func carfeed() int32 {
 			carFailed = err != nil
 			break
 		}
-		total += len(b.Data) + 8 + int(hashSize)
-		blocks = append(blocks, b)
+		carBlocks = append(carBlocks, b)
 	}
-	if total > cap(output) {
-		output = make([]byte, 0, total+5)
-	}
-	output = appendUint32(output[:0], uint32(len(blocks)))
-	for _, b := range blocks {
+	output = appendUint32(output[:0], uint32(len(carBlocks)))
+	for _, b := range carBlocks {
 		output = appendUint32(output, uint32(b.Index))
 		output = append(output, b.UnverifiedCID[:]...)
 	}
-	for _, b := range blocks {
+	for _, b := range carBlocks {
 		output = appendUint32(output, uint32(len(b.Data)))
 	}
-	for _, b := range blocks {
-		output = append(output, b.Data...)
+	for _, b := range carBlocks {
+		output = appendUint32(output, uint32(uintptr(unsafe.Pointer(unsafe.SliceData(b.Data)))))
 	}
 	if carFailed {
 		output = append(output, 0)

@@ -44,7 +44,7 @@ var (
 )
 
 // keepAtMost is the size from which on a buffer is dropped after its use.
-const keepAtMost = 1 << 20
+const keepAtMost = 4 << 20
 
 // reserve returns the address of n bytes for the next operation's input, or
 // zero if that is too many.
@@ -57,6 +57,7 @@ func reserve(n uint32) unsafe.Pointer {
 	if cap(output) > keepAtMost {
 		output = nil
 	}
+	clear(carBlocks)
 	if input == nil || int(n) > cap(input) || cap(input) > keepAtMost {
 		input = nil // let it go before the next one is made
 		input = make([]byte, max(n, 1))

@@ -168,15 +168,18 @@ export class Core {
     const result = this.#result(this.#call(() => this.#exports.carfeed(), "malformed-car", input));
     const count = new DataView(result.buffer).getUint32(0, true);
     const sizesAt = 4 + count * blockClaimSize;
-    const bytesAt = sizesAt + 4 * count;
-    const sizes = new Uint32Array(result.buffer.slice(sizesAt, bytesAt));
-    const end = sizes.reduce((sum, size) => sum + size, bytesAt);
-    return {
-      claims: result.slice(4, sizesAt),
-      sizes,
-      bytes: result.subarray(bytesAt, end),
-      malformed: end < result.length,
-    };
+    const addressesAt = sizesAt + 4 * count;
+    const end = addressesAt + 4 * count;
+    const sizes = new Uint32Array(result.buffer.slice(sizesAt, addressesAt));
+    const addresses = new Uint32Array(result.buffer.slice(addressesAt, end));
+    const memory = new Uint8Array(this.#exports.mem.buffer);
+    const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+    let at = 0;
+    sizes.forEach((size, i) => {
+      bytes.set(memory.subarray(addresses[i]!, addresses[i]! + size), at);
+      at += size;
+    });
+    return { claims: result.slice(4, sizesAt), sizes, bytes, malformed: end < result.length };
   }
 
   /** Checks examined blocks against the CAR's claims and adds them to the history. */

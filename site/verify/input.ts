@@ -37,6 +37,8 @@ export interface CARSource {
   readonly size: number | undefined;
   /** Its bytes, in pieces that are the receiver's to keep. */
   chunks(): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  /** Takes the memory of a piece back. */
+  reuse?(buffer: ArrayBuffer): void;
 }
 
 export type Source = CheckpointSource | CARSource;
@@ -127,18 +129,25 @@ function tooLarge(path: string): VerifyError {
 }
 
 function blobCAR(path: string, blob: Blob): CARSource {
+  let spare: ArrayBuffer | undefined;
+  const buffer = () => {
+    const taken = spare ?? new ArrayBuffer(chunkSize);
+    spare = undefined;
+    return taken;
+  };
   return {
     kind: "car",
     path,
     size: blob.size,
-    chunks: () => contents(blob, path),
+    chunks: () => contents(blob, path, buffer),
+    reuse: (buffer) => (spare = buffer),
   };
 }
 
 /** The bytes of a blob, read as one stream: reading slice by slice takes Chromium ten times the work. */
-async function* contents(blob: Blob, path: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+async function* contents(blob: Blob, path: string, buffer: () => ArrayBuffer): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   let size = 0;
-  const reader = filling(blob.stream());
+  const reader = filling(blob.stream(), buffer);
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -154,11 +163,13 @@ async function* contents(blob: Blob, path: string): AsyncGenerator<Uint8Array<Ar
   if (size !== blob.size) throw changed(path);
 }
 
-/** A reader that gives as much at once as it can, where the browser has one. */
-function filling(stream: ReadableStream<Uint8Array<ArrayBuffer>>): Pick<ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>, "read" | "cancel"> {
+type Reader = Pick<ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>, "read" | "cancel">;
+
+/** A reader that fills the given buffers, where the browser has one. */
+function filling(stream: ReadableStream<Uint8Array<ArrayBuffer>>, buffer: () => ArrayBuffer): Reader {
   try {
     const reader = stream.getReader({ mode: "byob" });
-    const read = () => reader.read(new Uint8Array(chunkSize)) as Promise<ReadableStreamReadResult<Uint8Array<ArrayBuffer>>>;
+    const read = () => reader.read(new Uint8Array(buffer())) as ReturnType<Reader["read"]>;
     return { read, cancel: () => reader.cancel() };
   } catch {
     return stream.getReader();

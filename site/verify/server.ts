@@ -73,8 +73,9 @@ export class Server {
     (await this.#run(run)).carOpen();
   }
 
-  async carFeed(run: number, input: Uint8Array): Promise<CARBlocks> {
-    return (await this.#run(run)).carFeed(input);
+  /** Returns the input too, for its memory to be used again. */
+  async carFeed(run: number, input: Bytes): Promise<CARBlocks & { input: Bytes }> {
+    return { ...(await this.#run(run)).carFeed(input), input };
   }
 
   async carCheck(run: number, claims: Uint8Array, findings: Uint8Array): Promise<void> {

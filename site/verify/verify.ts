@@ -148,6 +148,7 @@ class History {
     await linker.call("carOpen", [run]);
     for await (const chunk of car.chunks()) {
       const blocks = await linker.call("carFeed", [run, chunk], [chunk.buffer]);
+      car.reuse?.(blocks.input.buffer);
       await this.#examineBlocks(car, blocks);
       if (blocks.malformed) break;
     }
