@@ -311,6 +311,7 @@ func BenchmarkMemory(b *testing.B) {
 				})
 			}
 			waiting.Wait()
+			time.Sleep(3 * spareFor) // until nothing is kept for the next instance
 			grown += resident(b) - before
 			stop()
 			all.Wait()

@@ -24,6 +24,7 @@ import (
 	"igor.dev/runtime/internal/pay/paytest"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal/waltest"
+	"igor.dev/runtime/internal/wasmtest"
 )
 
 var everyStep = flag.Bool("every-step", false, "have every step of the disk fail, not a sample of them")
@@ -342,6 +343,32 @@ func TestSeveralSegments(t *testing.T) {
 	counts(t, dir)
 	if r, err := Replay(t.Context(), dir, replayConfig(dir, b)); err != nil || r.Verdict != Replayed || r.Ticks != 11 {
 		t.Errorf("run again it is %+v, %v", r, err)
+	}
+}
+
+// TestStraySegment has a segment where a loss of power may leave one: nothing leads
+// to it, and its name is needed later.
+func TestStraySegment(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	if _, err := Start(t.Context(), dir, birth(wasmtest.Agent{}), ticks(6, 3)); err != nil {
+		t.Fatal(err)
+	}
+	stray, err := os.ReadFile(filepath.Join(dir, "events", "0000000004.events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "events", "0000000010.events")
+	if err := os.WriteFile(name, stray, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Resume(t.Context(), dir, ticks(5, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(counts(t, dir)); got != "[0 3 6 9 11]" {
+		t.Errorf("checkpoints at %s", got)
+	}
+	if kept, err := os.ReadFile(name + ".damaged.1"); err != nil || !bytes.Equal(kept, stray) {
+		t.Errorf("it is not set aside: %v", err)
 	}
 }
 

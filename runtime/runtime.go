@@ -232,6 +232,7 @@ type body struct {
 	wasmHash verifier.Hash
 	manHash  verifier.Hash
 	spares   <-chan spare
+	wanted   chan struct{} // has one while a spare is waited for
 	stop     context.CancelFunc
 }
 
@@ -285,6 +286,7 @@ func (b *body) incarnate(ctx context.Context, world *record.World, feed *record.
 			return nil, err
 		}
 	}
+	b.wanted <- struct{}{}
 	sp := <-b.spares
 	if sp.err != nil {
 		return nil, sp.err
@@ -658,20 +660,54 @@ func (s spare) close() {
 	}
 }
 
-// prepareSpares makes fresh instances in the background, one ahead, until ctx
-// is cancelled; then it closes the channel.
+// spareFor is how soon an instance has to be taken after the one before it for
+// the next to be made before it is wanted, and how long that is kept.
+const spareFor = time.Second
+
+// prepareSpares makes fresh instances in the background, until ctx is cancelled;
+// then it closes the channel. The first is made at once; after that, while they are
+// taken often, one ahead. An agent that makes a checkpoint now and then has no
+// second instance in memory meanwhile.
 func (b *body) prepareSpares(ctx context.Context) <-chan spare {
 	spares := make(chan spare)
+	b.wanted = make(chan struct{}, 1)
 	go func() {
 		defer close(spares)
-		for {
+		var taken time.Time
+		wanted := func() bool {
+			idle := time.After(spareFor)
+			for {
+				select {
+				case <-b.wanted:
+					return true
+				case <-idle:
+					b.program.Rest()
+				case <-ctx.Done():
+					return false
+				}
+			}
+		}
+		for ahead := true; ahead || wanted(); {
 			agent, err := b.program.Instantiate(ctx)
+			var tooLong <-chan time.Time
+			if ahead {
+				tooLong = time.After(spareFor)
+			}
 			select {
 			case spares <- spare{agent, err}:
+			case <-tooLong:
+				spare{agent, err}.close()
+				ahead = false
+				continue
 			case <-ctx.Done():
 				spare{agent, err}.close()
 				return
 			}
+			if ahead && !wanted() {
+				return
+			}
+			ahead = time.Since(taken) < spareFor
+			taken = time.Now()
 		}
 	}()
 	return spares

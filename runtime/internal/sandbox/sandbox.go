@@ -219,6 +219,13 @@ func (p *Program) checkExports() error {
 	return nil
 }
 
+// Rest gives back the memory that is kept for new instances.
+func (p *Program) Rest() {
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
+	p.memory.free = nil
+}
+
 // Close frees the program and all its instances.
 func (p *Program) Close() error {
 	ctx := context.Background()
