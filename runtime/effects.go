@@ -7,13 +7,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
 
+	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
 )
@@ -92,10 +95,53 @@ func ResolveEffect(ctx context.Context, dir, id string, happened bool, note stri
 		outcome := journal.Compensated
 		if happened {
 			outcome = journal.Confirmed
+		} else if tick, err := releasedAt(dir, found[0]); err != nil {
+			return err
+		} else if tick > 0 {
+			return hint.Wrap(fmt.Errorf("what effect %s held went back already, at tick %d", whole, tick),
+				"igor effects confirm ends it without giving that a second time")
 		}
 		return j.Resolve(found[0].ID, outcome, newest, note)
 	})
 	return whole, err
+}
+
+// releasedAt returns the tick at which what an effect held went back, 0 if it did
+// not. The journal says so too, unless it was damaged.
+func releasedAt(dir string, e journal.Effect) (tick uint64, err error) {
+	events := filepath.Join(dir, "events")
+	log, done, err := openReadOnly(events)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	ticks, err := segmentTicks(events)
+	if err != nil {
+		return 0, err
+	}
+	for i, first := range ticks {
+		if i+1 < len(ticks) && ticks[i+1] <= e.Tick {
+			continue // it had not begun
+		}
+		s, err := log.Segment(first)
+		if err != nil {
+			return 0, err
+		}
+		var r eventlog.Record
+		for err == nil && tick == 0 {
+			if r, err = s.Next(); err == nil && r.Kind == eventlog.Account && r.Reason == eventlog.Release && r.Effect == verifier.Hash(e.ID) {
+				tick = r.Tick
+			}
+		}
+		s.Close()
+		if tail, ok := errors.AsType[*wal.TailError](err); err != nil && err != io.EOF && !(ok && tail.Torn) {
+			return 0, fmt.Errorf("whether what it held went back already: %s: %w", eventlog.FileName(first), err)
+		}
+		if tick > 0 {
+			return tick, nil
+		}
+	}
+	return 0, nil
 }
 
 func withJournal(ctx context.Context, dir string, do func(j *journal.Journal, newest uint64) error) error {

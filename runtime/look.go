@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -105,24 +104,37 @@ func Logs(dir string, from uint64, each func(LogLine) error) error {
 		return err
 	}
 	defer done()
-	names, err := filepath.Glob(filepath.Join(events, "*"+eventlog.Ext))
+	ticks, err := segmentTicks(events)
 	if err != nil {
 		return err
 	}
-	if len(names) == 0 {
+	if len(ticks) == 0 {
 		return fmt.Errorf("%s has no event log", dir)
 	}
-	slices.SortFunc(names, cmp.Compare[string])
-	for _, name := range names {
-		first, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), eventlog.Ext), 10, 64)
-		if err != nil || filepath.Base(name) != eventlog.FileName(first) {
-			return fmt.Errorf("%s does not have a name that igor gives", name)
-		}
+	for _, first := range ticks {
 		if err := segmentLogs(log, first, from, each); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", filepath.Join(events, eventlog.FileName(first)), err)
 		}
 	}
 	return nil
+}
+
+// segmentTicks returns the first tick of each segment in a folder, in order.
+func segmentTicks(events string) ([]uint64, error) {
+	names, err := filepath.Glob(filepath.Join(events, "*"+eventlog.Ext))
+	if err != nil {
+		return nil, err
+	}
+	ticks := make([]uint64, len(names))
+	for i, name := range names {
+		first, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), eventlog.Ext), 10, 64)
+		if err != nil || filepath.Base(name) != eventlog.FileName(first) {
+			return nil, fmt.Errorf("%s does not have a name that igor gives", name)
+		}
+		ticks[i] = first
+	}
+	slices.Sort(ticks)
+	return ticks, nil
 }
 
 func segmentLogs(log *eventlog.Log, first, from uint64, each func(LogLine) error) error {

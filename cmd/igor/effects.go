@@ -162,7 +162,7 @@ func writeRepair(w io.Writer, r *runtime.JournalRepair) error {
 	}
 	item(fmt.Sprintf("the beginning of an effect of tick %d, which was not over: the effect may be done a second time, and paid a second time. Find out outside before the agent goes on. Those of ticks up to %d are in the event log, and are not done again.", r.Tick+1, r.Tick))
 	item("the beginning of an effect that was unresolved: what it held stays out of the budget, and igor effects cannot give it back.")
-	item("the end of an effect, or what an operator said of it: the effect is unresolved, keeps what it holds, and is not done again.")
+	item("the end of an effect, or what an operator said of it: the effect is unresolved, keeps what it holds, and is not done again. What went back once does not go back again.")
 	_, err := io.WriteString(w, b.String())
 	return err
 }

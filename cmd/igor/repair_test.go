@@ -102,4 +102,51 @@ func TestRepair(t *testing.T) {
 	}
 	do(0, "verify", dir)
 	replayed(t, dir)
+
+	// A hold that went back does so once, though the journal no longer knows of it.
+	var open []map[string]string
+	if err := json.Unmarshal([]byte(do(0, "effects", dir, "--json")), &open); err != nil || len(open) != 3 {
+		t.Fatalf("%v, %v", open, err)
+	}
+	id := ""
+	for _, e := range open {
+		if e["kind"] == "payment" {
+			id = e["id"]
+		}
+	}
+	do(0, "effects", "compensate", dir, id)
+	budget := func() string {
+		t.Helper()
+		var r struct{ BudgetMicrocents string }
+		cmd := igor(t, "resume", dir, "--ticks=1", "--tick-interval=0", "--json", pay)
+		b, err := cmd.Output()
+		if err == nil {
+			err = json.Unmarshal(b, &r)
+		}
+		if err != nil {
+			t.Fatalf("%v\n%s", err, b)
+		}
+		return r.BudgetMicrocents
+	}
+	before := budget()
+	if whole, err = os.ReadFile(file); err != nil {
+		t.Fatal(err)
+	}
+	for at = 0; whole[at+8] != 3; { // what the operator said
+		at += 12 + int(binary.LittleEndian.Uint32(whole[at:]))
+	}
+	whole[at+20] ^= 1
+	if err := os.WriteFile(file, whole, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	do(0, "effects", "repair", dir, "--yes")
+	if out := do(1, "effects", "compensate", dir, id); !strings.Contains(out, "held went back already, at tick 10\n") {
+		t.Errorf("got\n%s", out)
+	}
+	do(0, "effects", "confirm", dir, id)
+	if after := budget(); after != before || before != "999999" {
+		t.Errorf("the budget is %s after the repair, and was %s", after, before)
+	}
+	do(0, "verify", dir)
+	replayed(t, dir)
 }
