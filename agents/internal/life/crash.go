@@ -47,7 +47,7 @@ type Matrix struct {
 const (
 	birthBudget    = 1_000_000 // microcents
 	topUp          = 123
-	crashesPerLife = 12
+	crashesPerLife = 25
 )
 
 // A run is one execution of a matrix.
@@ -72,10 +72,6 @@ func (l *Life) Crash(m Matrix) {
 	r := &run{Life: l, Matrix: m}
 
 	reached := r.trace()
-	total := 0
-	for _, n := range reached {
-		total += n
-	}
 	points := slices.Sorted(maps.Keys(reached))
 	if len(points) < 10 {
 		l.t.Fatalf("only %q is reached", points)
@@ -91,13 +87,11 @@ func (l *Life) Crash(m Matrix) {
 			if started++; started > crashesPerLife || r.kills == *crashes {
 				return ""
 			}
-			point, n := "any", total
-			if rand.IntN(2) == 0 { // else most are those of the many idle ticks
-				point = points[rand.IntN(len(points))]
-				n = reached[point]
+			// A small part of the way to go, so that one life has many crashes all along it.
+			at := "any:" + strconv.Itoa(1+rand.IntN(60))
+			if rand.IntN(2) == 0 { // else most are those of hostcalls
+				at = points[rand.IntN(len(points))] + ":" + strconv.Itoa(1+rand.IntN(4))
 			}
-			// A part of the way to go, so that one life has many crashes all along it.
-			at := point + ":" + strconv.Itoa(1+rand.IntN(1+n/4))
 			if rand.IntN(2) == 0 {
 				at += ":" + rand.N(3*time.Millisecond).String()
 			}
@@ -105,14 +99,14 @@ func (l *Life) Crash(m Matrix) {
 		})
 	}
 	random, lives := r.kills, r.lives
+	l.t.Logf("%d kills at random instants, in %d lives", random, lives)
 
 	rand.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
 	if !*allNamed {
 		points = points[:min(len(points), *crashes)]
 	}
 	aimed, missed := r.named(points, reached)
-	l.t.Logf("%d kills at random instants of %d, in %d lives; at %d failpoints, %d of %d times that they are come by, in %d lives",
-		random, total, lives, len(points), aimed-missed, aimed, r.lives-lives)
+	l.t.Logf("%d kills at %d failpoints, of %d that were aimed at, in %d lives", aimed-missed, len(points), aimed, r.lives-lives)
 	if random == 0 || r.kills == random {
 		l.t.Error("no kills")
 	}
@@ -142,9 +136,9 @@ func (r *run) named(points []string, reached map[string]int) (aimed, missed int)
 		}
 	}
 	aimed = len(queue)
-	// A process that recovers comes by other points than one that begins: where an
-	// effect has no end, and where ticks are to be lived again.
-	recovering := []string{"", "effect-acted:1", "tick-ends:3"}
+	// What a process did not come by, another one may: the first one of a life, or one
+	// that finds an effect without an end, or ticks that are to be lived again.
+	before := []string{"", "", "effect-acted:1", "tick-ends:3"}
 	hit := map[string]bool{}
 	for len(queue) > 0 {
 		var last *target
@@ -157,7 +151,7 @@ func (r *run) named(points []string, reached map[string]int) (aimed, missed int)
 			if started++; started > crashesPerLife || len(queue) == 0 {
 				return ""
 			}
-			if first := recovering[queue[0].tries]; started == 1 && first != "" {
+			if first := before[queue[0].tries]; started == 1 && first != "" {
 				return first
 			}
 			last, queue = &queue[0], queue[1:]
@@ -165,7 +159,7 @@ func (r *run) named(points []string, reached map[string]int) (aimed, missed int)
 		})
 		// Its process ended in peace, for it did not come by so often.
 		if last != nil {
-			if last.tries++; last.tries < len(recovering) {
+			if last.tries++; last.tries < len(before) {
 				queue = append([]target{*last}, queue...)
 			} else if missed++; !hit[last.point] {
 				r.t.Errorf("no process came by %s", last.point)
@@ -249,12 +243,15 @@ func (r *run) life(next func() string) {
 	if err := os.RemoveAll(r.dir); err != nil {
 		r.t.Fatal(err)
 	}
+	if r.lives%10 == 0 {
+		r.t.Logf("%d kills in %d lives", r.kills, r.lives)
+	}
 }
 
 // process runs the agent until it has done enough, or is killed.
 func (r *run) process(at string) (killed bool) {
 	r.t.Helper()
-	args := append([]string{"--price=0.001", "--checkpoint-every=4", "--tick-interval=4ms"}, r.Args...)
+	args := append([]string{"--price=0.001", "--checkpoint-every=4", "--tick-interval=50ms"}, r.Args...)
 	if _, err := os.Stat(r.dir); err == nil && at == "" {
 		args = append(args, fmt.Sprintf("--top-up=%f", topUp/1e6))
 		r.added += topUp
