@@ -11,7 +11,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
-	"igor.dev/runtime/internal/record"
+	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
@@ -206,12 +206,21 @@ func segmentEffects(log *eventlog.Log, first, after uint64) (n int, err error) {
 		if r.Tick <= after {
 			continue
 		}
-		effect, err := record.IsEffect(log, &r)
-		if err != nil {
-			return n, err
-		}
-		if effect {
+		switch r.Kind {
+		case eventlog.WalletPay:
 			n++
+		case eventlog.HTTPRequest:
+			request, err := log.Content(r.Request)
+			if err != nil {
+				return n, err
+			}
+			method, _, _, ok := parseHTTP(request)
+			if !ok {
+				return n, errors.New("an http_request that is none")
+			}
+			if (&hostcall.HTTPRequest{Method: string(method)}).Effect() {
+				n++
+			}
 		}
 	}
 }

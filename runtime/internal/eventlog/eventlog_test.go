@@ -591,6 +591,11 @@ func TestSpecExample(t *testing.T) {
 	if _, err := Verify(bytes.NewReader(want), prev, next); err != nil {
 		t.Error(err)
 	}
+	origin := Record{Kind: Origin, Tick: prev.TickNumber, Agent: prev.AgentPubKey, Checkpoint: prev.ContentHash}
+	got = wal.AppendRecord(nil, origin.append(nil))
+	if want := testkit.SpecBytes(t, "../../../docs/spec", "eventlog.md", "hex origin"); !bytes.Equal(got, want) {
+		t.Errorf("the origin is\n%x\neventlog.md has\n%x", got, want)
+	}
 }
 
 func FuzzReader(f *testing.F) {
@@ -629,6 +634,7 @@ func FuzzRecord(f *testing.F) {
 	for _, r := range ticks {
 		f.Add(r.append(nil))
 	}
+	f.Add((&Record{Kind: Origin, Tick: 4, Agent: public, Checkpoint: wasm}).append(nil))
 	f.Add((&Header{}).append(nil))
 	f.Add((&Seal{}).append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -15,7 +15,6 @@ package record
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -278,25 +277,6 @@ func appendHTTP(dst []byte, r *hostcall.HTTPRequest) []byte {
 	dst = appendBytes(dst, r.URL)
 	dst = appendBytes(dst, r.Headers)
 	return appendBytes(dst, r.Body)
-}
-
-// IsEffect reports whether a record is of a side effect.
-func IsEffect(log *eventlog.Log, r *eventlog.Record) (bool, error) {
-	switch r.Kind {
-	case eventlog.WalletPay:
-		return true, nil
-	case eventlog.HTTPRequest:
-		request, err := log.Content(r.Request)
-		if err != nil {
-			return false, err
-		}
-		if len(request) < 8 || uint64(le.Uint32(request[4:])) > uint64(len(request)-8) {
-			return false, errors.New("a request that is cut short")
-		}
-		method := string(request[8 : 8+le.Uint32(request[4:])])
-		return (&hostcall.HTTPRequest{Method: method}).Effect(), nil
-	}
-	return false, nil
 }
 
 func appendBytes[T string | []byte](dst []byte, b T) []byte {
