@@ -49,6 +49,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
   const reset = h("button", { type: "button", class: "quiet" }, "Undo all");
   // The roles are said, because a narrow screen shows the rows in another way than as those of a table.
   const table = h("table", { class: "fields-table", role: "table" });
+  const noFields = h("p", { class: "hint no-fields" }, "These bytes are no whole checkpoint, so they have no fields.");
   const grid = h("div", { class: "grid", role: "grid", "aria-label": "Bytes of the checkpoint. Arrow keys move, two hexadecimal digits change a byte." });
   const pagerText = h("span", { class: "num", role: "status" });
   const pageBack = h("button", { type: "button", class: "quiet", "aria-label": "Earlier bytes" }, "←");
@@ -64,7 +65,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
       h("div", {}, title),
     ),
     verdictLine,
-    h("div", { class: "bytes" }, table, h("div", { class: "hex" }, h("div", { class: "pager" }, pagerText, h("span", { class: "row" }, undo, reset, pageBack, pageOn)), grid, state)),
+    h("div", { class: "bytes" }, h("div", {}, table, noFields), h("div", { class: "hex" }, h("div", { class: "pager" }, pagerText, h("span", { class: "row" }, undo, reset, pageBack, pageOn)), grid, state)),
   );
   const element = h(
     "section",
@@ -166,7 +167,8 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, column("Offset"), column("Size", "size"), column("Field"), column("Value"))),
       body,
     );
-    if (fields().length === 0) table.replaceChildren(h("caption", {}, "These bytes are no whole checkpoint, so they have no fields."));
+    table.hidden = fields().length === 0;
+    noFields.hidden = !table.hidden;
   }
 
   /** Marks a field in the table and in the bytes. */
