@@ -170,11 +170,17 @@ export function problemsSection(report: Report, inspect: (name: string) => (() =
   more.addEventListener("click", show);
   show();
   const one = problems.length === 1;
+  const repeated = new Set(problems.map(({ code }) => code)).size < problems.length;
   return h(
     "section",
     { class: "section", "aria-labelledby": "problems" },
     h("h2", { id: "problems" }, one ? "The problem" : `${problems.length.toLocaleString("en")} problems`),
-    h("p", { class: "hint" }, one ? "And what it most likely means." : "The first cause comes first. Later ones often follow from it. What a problem most likely means stands with the first of its kind."),
+    h(
+      "p",
+      { class: "hint" },
+      one ? "And what it most likely means." : "The first cause comes first. Later ones often follow from it.",
+      repeated && " What a problem most likely means stands with the first of its kind.",
+    ),
     problems.length > problemsFirst && tally(problems),
     list,
     more,
