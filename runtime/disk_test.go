@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -25,6 +26,7 @@ import (
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal/waltest"
 	"igor.dev/runtime/internal/wasmtest"
+	"igor.dev/verifier/receipt"
 )
 
 var everyStep = flag.Bool("every-step", false, "have every step of the disk fail, not a sample of them")
@@ -196,6 +198,9 @@ func (l *trading) check(t *testing.T, dir string) {
 	if l.budget != cost+paid+r.Budget || paid != word(48)+word(56) {
 		t.Errorf("%d at first, and %d cost, %d paid, %d left; the agent knows of %d and %d paid", l.budget, cost, paid, r.Budget, word(48), word(56))
 	}
+	if n := paymentReceipts(t, dir); n != word(48) {
+		t.Errorf("%d receipts of payments, and the agent knows of %d", n, word(48))
+	}
 	sent, repeated := int64(0), 0
 	for _, n := range l.shop.posts {
 		sent++
@@ -211,6 +216,27 @@ func (l *trading) check(t *testing.T, dir string) {
 	report, err := Replay(t.Context(), dir, replayConfig(dir, l.birth))
 	if err != nil || report.Verdict != Replayed || report.Ticks != r.Tick {
 		t.Errorf("run again it is %+v, %v", report, err)
+	}
+}
+
+func paymentReceipts(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, "receipts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for r := receipt.NewReader(f); ; {
+		got, err := r.Next()
+		if err == io.EOF {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := got.(*receipt.Payment); ok {
+			n++
+		}
 	}
 }
 
