@@ -47,6 +47,7 @@ test("the two lines of the Embed page, as printed, under a strict policy on anot
   const site = await serve(t, { "/": `${dist}/site` });
   const page = await open(t, `${site.url}/embed.html`);
   await page.waitForSelector("igor-lineage[state=verified]");
+  await page.evaluate(() => navigator.serviceWorker.ready); // has all of the site that it keeps
   assert.equal(await page.textContent('[aria-label="A content security policy"]'), `Content-Security-Policy: ${strictPolicy}`);
   const report = await embedded(t, site, await page.textContent("#code"));
   assert.equal(report.identity, "self-asserted");
