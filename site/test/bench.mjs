@@ -8,40 +8,16 @@
 // framing, linking, and the page; so many percent of what bare examining takes.
 
 import { execFileSync } from "node:child_process";
-import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { close, dist, open, serve } from "./browser.mjs";
+import { car, checkpoints } from "./life.mjs";
 import { igorVerify } from "./vectors.mjs";
 
-const cidPrefix = Buffer.from([0x01, 0x55, 0x12, 0x20]);
-
-/** Writes a verified life as a CAR. */
-function life(n, stateSize) {
-  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
-  const key = publicKey.export({ format: "der", type: "spki" }).subarray(-32);
-  const blocks = [];
-  let previous = Buffer.alloc(32);
-  for (let i = 0; i < n; i++) {
-    const c = Buffer.alloc(209 + stateSize, i & 0xff);
-    c.fill(0, 0, 209);
-    c[0] = 4;
-    c.writeBigInt64LE(1_000_000n, 1);
-    c.writeBigUInt64LE(BigInt(i + 1), 17);
-    previous.copy(c, 81);
-    key.copy(c, 113);
-    sign(null, Buffer.concat([c.subarray(0, 145), c.subarray(209)]), privateKey).copy(c, 145);
-    previous = createHash("sha256").update(c).digest();
-    const length = [];
-    let size = c.length + 36;
-    for (; size >= 0x80; size = Math.floor(size / 0x80)) length.push((size & 0x7f) | 0x80);
-    blocks.push(Buffer.from([...length, size]), cidPrefix, previous, c);
-  }
-  const header = Buffer.concat([Buffer.from("3aa265726f6f747381d82a582500", "hex"), cidPrefix, previous, Buffer.from("6776657273696f6e01", "hex")]);
-  return Buffer.concat([header, ...blocks]);
-}
+/** A verified life as a CAR, each state of one byte many times over. */
+const life = (n, stateSize) => car(checkpoints(n, (i) => ({ state: Buffer.alloc(stateSize, i & 0xff) })));
 
 /** How long, in milliseconds, each thread of the processes below this one has run, by its kind. */
 function threads() {
