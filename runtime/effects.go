@@ -293,7 +293,7 @@ func (e *Effect) describe(k journal.Kind, request []byte) {
 		return
 	}
 	e.Method, e.URL, e.Body = text(method, maxShownURL), text(url, maxShownURL), text(body, maxShownBody)
-	e.Request = fmt.Sprintf("%s %s", e.Method, e.URL)
+	e.Request = fmt.Sprintf("%s %q", e.Method, e.URL)
 	switch {
 	case len(body) == 0:
 	case len(body) > maxShownBody:

@@ -24,10 +24,10 @@ func TestDescribe(t *testing.T) {
 		request []byte
 		want    string
 	}{
-		{httpRequest("POST", "https://api.example.com/orders", "", ""), "POST https://api.example.com/orders"},
-		{httpRequest("PUT", "https://api.example.com/", "A: b", `{"n": 1}`), `PUT https://api.example.com/, body "{\"n\": 1}"`},
-		{httpRequest("POST", "https://a/", "", strings.Repeat("x", 201)), `POST https://a/, a body of 201 bytes that begins with "` + strings.Repeat("x", 200) + `"`},
-		{httpRequest("POST", "https://a/", "", "\x1b[2J\xff"), `POST https://a/, body "\x1b[2J` + "\uFFFD" + `"`},
+		{httpRequest("POST", "https://api.example.com/orders", "", ""), `POST "https://api.example.com/orders"`},
+		{httpRequest("PUT", "https://api.example.com/", "A: b", `{"n": 1}`), `PUT "https://api.example.com/", body "{\"n\": 1}"`},
+		{httpRequest("POST", "https://a/", "", strings.Repeat("x", 201)), `POST "https://a/", a body of 201 bytes that begins with "` + strings.Repeat("x", 200) + `"`},
+		{httpRequest("POST", "https://a/", "", "\x1b[2J\xff"), `POST "https://a/", body "\x1b[2J` + "\uFFFD" + `"`},
 		{httpRequest("POST", "https://a/"), "a request that cannot be read"},
 		{append(httpRequest("POST", "https://a/", "", ""), 0), "a request that cannot be read"},
 		{nil, "a request that cannot be read"},

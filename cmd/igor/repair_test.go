@@ -44,7 +44,7 @@ func TestRepair(t *testing.T) {
 	if n := requests.Load(); n != 4 {
 		t.Fatalf("%d requests, want 4", n)
 	}
-	if out := do(0, "effects", dir); strings.Count(out, "\n  POST "+server.URL) != 2 || !strings.Contains(out, ", body \"") ||
+	if out := do(0, "effects", dir); strings.Count(out, "\n  POST \""+server.URL) != 2 || !strings.Contains(out, ", body \"") ||
 		!strings.Contains(out, "\n  0.000001 to \"shop\", memo \"") {
 		t.Errorf("the effects are\n%s", out)
 	}
