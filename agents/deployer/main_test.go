@@ -517,6 +517,8 @@ func TestLife(t *testing.T) {
 			continue
 		}
 		p.Said(" runs as did:key:z6Mk")
+		c.set(func() { c.before = "GET deployments" }) // when it asks again, what it said is kept
+		<-c.stopped
 		p.Kill()
 		gone(len(c.orders) - 1)
 	}
