@@ -146,6 +146,26 @@ test("an abort, before and in mid-run, and a run after it", async (t) => {
   assert.deepEqual(seen, ["AbortError", "enough", "AbortError", "verified"]);
 });
 
+test("no more workers than are allowed, and one that links", async (t) => {
+  const init = () => {
+    window.started = 0;
+    window.Worker = class extends Worker {
+      constructor(...args) {
+        super(...args);
+        window.started++;
+      }
+    };
+  };
+  const { page: p } = await page(t, { init });
+  const started = await p.evaluate(async () => {
+    configure({ workers: 2 });
+    const files = Array.from({ length: 4000 }, (_, i) => ({ name: `${i}.ckpt`, bytes: Uint8Array.from({ length: 1200 }, (_, at) => (at === 0 ? 4 : i >> (at % 12))) }));
+    for (let run = 0; run < 2; run++) await verifyHistory(files);
+    return window.started;
+  });
+  assert.equal(started, 3);
+});
+
 test("where workers are forbidden", async (t) => {
   const { page: p } = await page(t, {
     policy: strictPolicy.replace("worker-src 'self'", "worker-src 'none'"),

@@ -140,7 +140,8 @@ function examiners(first: Remote, limit: number, more: () => Promise<Remote>): (
   const grow = async () => {
     starting++;
     try {
-      channels.push(await more());
+      const channel = await more();
+      channels.push(channel); // not before: channels may be another array by now
     } catch {
       limit = channels.length; // as many as there can be
     } finally {
