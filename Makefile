@@ -39,7 +39,7 @@ test-go: build agents tools-go
 
 test-web: site tools-web
 	GOOS=js GOARCH=wasm $(GO) test -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" ./verifier/internal/...
-	node --test --test-concurrency=1 site/test/*.test.*
+	npm run --silent test:run
 
 node_modules: package.json package-lock.json
 	npm ci --no-audit --no-fund

@@ -1,6 +1,7 @@
 // The Verify page.
 
 import { VerifyError } from "../verify/error.ts";
+import { stream } from "../verify/input.ts";
 import { reportJSON } from "../verify/report.ts";
 import { check, prepare, type Checked } from "./check.ts";
 import { filesSize, fromFiles, fromTransfer, items, transferSize, type Found } from "./collect.ts";
@@ -297,22 +298,10 @@ async function* loaded(url: URL, name: string): AsyncGenerator<Found> {
   if (!response.ok || !response.body) throw fail(`could not be loaded: HTTP status ${response.status}`, "check the address");
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let total = 0;
-  const reader = response.body.getReader();
-  for (;;) {
-    let piece: ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
-    try {
-      piece = await reader.read();
-    } catch (cause) {
-      signal?.throwIfAborted();
-      throw fail("the connection broke", "try again", cause);
-    }
-    if (piece.done) break;
-    total += piece.value.length;
-    if (total > maxLoad) {
-      await reader.cancel();
-      throw new VerifyError("too-large", "over 1 GiB", { path: url.href, hint: "download it, and drop the file" });
-    }
-    parts.push(piece.value);
+  for await (const piece of stream(response.body, url.href, signal)) {
+    total += piece.length;
+    if (total > maxLoad) throw new VerifyError("too-large", "over 1 GiB", { path: url.href, hint: "download it, and drop the file" });
+    parts.push(piece);
   }
   yield { name, file: new Blob(parts, { type: response.headers.get("content-type") ?? "" }), folder: "" };
 }

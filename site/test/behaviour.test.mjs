@@ -146,6 +146,23 @@ test("an abort, before and in mid-run, and a run after it", async (t) => {
   assert.deepEqual(seen, ["AbortError", "enough", "AbortError", "verified"]);
 });
 
+test("what is read stays there while garbage is collected", { timeout: 120_000 }, async (t) => {
+  const { page: p } = await page(t);
+  const session = await p.context().newCDPSession(p);
+  const runs = 20;
+  await p.evaluate(async (runs) => {
+    const bytes = await (await fetch("/vectors/car-large-state/history.car")).arrayBuffer();
+    window.done = 0;
+    (async () => {
+      for (let i = 0; i < runs; i++) {
+        const { verdict } = await verifyHistory(i % 2 === 0 ? { name: "life.car", bytes } : { name: "life.car", bytes: new Blob([bytes]).stream() });
+        if (verdict === "verified") window.done++;
+      }
+    })();
+  }, runs);
+  while ((await p.evaluate(() => window.done)) < runs) await session.send("HeapProfiler.collectGarbage");
+});
+
 test("no more workers than are allowed, and one that links", async (t) => {
   const init = () => {
     window.started = 0;

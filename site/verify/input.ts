@@ -49,6 +49,9 @@ const maxCheckpointSize = 64 << 20;
 /** How much of a CAR is read at a time. */
 const chunkSize = 1 << 20;
 
+/** Streams that are being read: browsers may collect one that nothing but its own pending read refers to, and that read then never ends. */
+const reading = new Set<object>();
+
 const carType = "application/vnd.ipld.car";
 
 /** How a CAR begins: the length of its header, which is never a checkpoint's version. */
@@ -147,7 +150,9 @@ function blobCAR(path: string, blob: Blob): CARSource {
 /** The bytes of a blob, read as one stream: reading slice by slice takes Chromium ten times the work. */
 async function* contents(blob: Blob, path: string, buffer: () => ArrayBuffer): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   let size = 0;
-  const reader = filling(blob.stream(), buffer);
+  const body = blob.stream();
+  reading.add(body);
+  const reader = filling(body, buffer);
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -158,6 +163,7 @@ async function* contents(blob: Blob, path: string, buffer: () => ArrayBuffer): A
   } catch (cause) {
     throw changed(path, cause);
   } finally {
+    reading.delete(body);
     await reader.cancel().catch(() => {});
   }
   if (size !== blob.size) throw changed(path);
@@ -211,7 +217,8 @@ function fileName(url: URL): string {
 }
 
 /** The bytes of a response. Not every browser can iterate a stream. */
-async function* stream(body: ReadableStream<Uint8Array>, path: string, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+export async function* stream<Bytes extends Uint8Array>(body: ReadableStream<Bytes>, path: string, signal?: AbortSignal): AsyncGenerator<Bytes> {
+  reading.add(body);
   const reader = body.getReader();
   try {
     for (;;) {
@@ -223,16 +230,22 @@ async function* stream(body: ReadableStream<Uint8Array>, path: string, signal?: 
     signal?.throwIfAborted();
     throw new VerifyError("unreadable", "the connection broke", { path, hint: "try again", cause });
   } finally {
+    reading.delete(body);
     await reader.cancel().catch(() => {});
   }
 }
 
 /** Copies what a caller yields, which stays the caller's, in pieces of a bounded size. */
 async function* pieces(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  for await (const piece of bytes) {
-    for (let at = 0; at < piece.length; at += chunkSize) {
-      yield new Uint8Array(piece.subarray(at, at + chunkSize));
+  reading.add(bytes);
+  try {
+    for await (const piece of bytes) {
+      for (let at = 0; at < piece.length; at += chunkSize) {
+        yield new Uint8Array(piece.subarray(at, at + chunkSize));
+      }
     }
+  } finally {
+    reading.delete(bytes);
   }
 }
 

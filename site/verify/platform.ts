@@ -48,7 +48,10 @@ export async function readWASM(url: URL): Promise<Response> {
   const magic = new Uint8Array(bytes, 0, Math.min(2, bytes.byteLength));
   const headers = { "content-type": "application/wasm" };
   if (magic[0] !== 0x1f || magic[1] !== 0x8b) return new Response(bytes, { headers }); // the host declared its coding, and the browser undid it
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")), { headers });
+  const unzip = new DecompressionStream("gzip");
+  const writer = unzip.writable.getWriter();
+  for (const done of [writer.write(bytes), writer.close()]) done.catch(() => {}); // who reads the response sees it
+  return new Response(unzip.readable, { headers });
 }
 
 /** Lets the page handle its events. */
