@@ -181,6 +181,19 @@ test("the Verify page: at work", async (t) => {
   assert.match(await page.textContent("#live"), /^verified: 3 checkpoints/);
 });
 
+test("a chart that has yet to take the width of its place makes nothing wider", async (t) => {
+  const page = await visit(t);
+  await states.incomplete(page);
+  // Before any observer has run.
+  const { chart, width, scrollWidth } = await page.evaluate(() => {
+    const section = document.querySelector("section:has(.plot)");
+    section.style.width = "280px";
+    return { chart: document.querySelector(".plot canvas").offsetWidth, width: section.clientWidth, scrollWidth: section.scrollWidth };
+  });
+  assert.ok(chart > width, `the chart has ${chart} pixels already`);
+  assert.equal(scrollWidth, width);
+});
+
 test("texts may be spaced as a reader likes", async (t) => {
   const page = await visit(t);
   await page.evaluate(() => {

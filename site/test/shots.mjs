@@ -198,7 +198,6 @@ const all = {
   },
   "timeline-fork": { act: sample("forked.zip"), element: "section:has(.timeline)" },
   "timeline-gap": { act: async (page) => { await page.setInputFiles("#folder", join(histories, "mut-missing-mid")); await shown(page); }, element: "section:has(.timeline)" },
-  "timeline-one": { act: give("0000000004.ckpt", heartbeatFiles[0][1]), element: "section:has(.timeline)" },
   "checkpoints-100000": { act: async (page) => { await page.setInputFiles("#files", await longLife()); await shown(page); } },
   "inspector-state": { act: give("stateful.car", stateful), element: "section:has(.inspector)" },
   "inspector-hover": {
