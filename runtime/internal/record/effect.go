@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -82,7 +83,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 		_, err = w.Journal.Begin(journal.Begin{Tick: h.tick, Ordinal: e.ordinal, Kind: e.kind, Held: e.hold, Request: request})
 		h.must(err)
 		failpoint.Reach(failpoint.EffectBegun)
-		return h.carryOut(ctx, e, id, request, e.hold)
+		return h.carryOut(ctx, e, id, request, e.hold, false)
 	}
 	request, err := w.Journal.Request(id)
 	h.must(err)
@@ -103,7 +104,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 	case journal.Begun:
 		switch e.class {
 		case manifest.Idempotent:
-			return h.carryOut(ctx, e, id, request, found.Held)
+			return h.carryOut(ctx, e, id, request, found.Held, true)
 		case manifest.Queryable:
 			if e.probe == nil {
 				break
@@ -115,7 +116,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 				h.end(e, id, request, found.Held, written, code)
 				return written, code, found.Held
 			case known:
-				return h.carryOut(ctx, e, id, request, found.Held)
+				return h.carryOut(ctx, e, id, request, found.Held, true)
 			}
 		}
 	}
@@ -124,10 +125,17 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 }
 
 // carryOut lets an effect that has begun leave the machine, and writes down what
-// came of it. Without an answer it stays unresolved, with what it holds.
-func (h *Host) carryOut(ctx context.Context, e *effect, id journal.ID, request []byte, held int64) ([]byte, int32, int64) {
+// came of it. Without an answer it stays unresolved, with what it holds. If it may
+// have left before, then that it could not now is no answer either.
+func (h *Host) carryOut(ctx context.Context, e *effect, id journal.ID, request []byte, held int64, again bool) ([]byte, int32, int64) {
 	written, code, spent := e.act(ctx, id, request)
 	failpoint.Reach(failpoint.EffectActed)
+	switch code {
+	case hostcall.CodeFailed, hostcall.CodeTimeout, hostcall.CodeNotAllowed:
+		if again {
+			code = hostcall.CodeUnresolved
+		}
+	}
 	if code == hostcall.CodeUnresolved {
 		h.world.Spend(held)
 		return nil, code, held
@@ -187,13 +195,14 @@ func (h *Host) httpEffect(r *hostcall.HTTPRequest, request []byte, ordinal uint3
 		ask := hostcall.HTTPRequest{
 			Method: http.MethodGet,
 			URL:    u.Scheme + "://" + u.Host + strings.Replace(path, "{id}", id.String(), 1),
-			Room:   r.Room,
+			Room:   math.MaxUint32, // the status says what happened, not the size
 		}
-		written, code := live.HTTP(ctx, &ask)
+		answer, status := live.HTTP(ctx, &ask)
 		switch {
-		case code >= 200 && code < 300 || code == hostcall.CodeTooLarge:
+		case status >= 200 && status < 300:
+			written, code := hostcall.Fit(answer[4:], status, r.Room)
 			return written, code, true, true
-		case code == http.StatusNotFound:
+		case status == http.StatusNotFound:
 			return nil, 0, false, true
 		}
 		return nil, 0, false, false
