@@ -433,3 +433,37 @@ func TestDiskFaultsAtBirth(t *testing.T) {
 		})
 	})
 }
+
+// TestDiskFaultsAtFork has the disk fail at each step of a fork: there is none, and
+// it says so, or it lives.
+func TestDiskFaultsAtFork(t *testing.T) {
+	l := newTrading(t)
+	origin := Past{l.born, l.birth.WASM, l.birth.Manifest, filepath.Join(l.born, "events")}
+	failing := func(n int, fault waltest.Fault) (dir string, err error) {
+		l.begin()
+		l.disk.FailAt(n, fault)
+		dir = filepath.Join(t.TempDir(), "fork")
+		_, err = Fork(t.Context(), dir, ForkConfig{Origin: origin, At: 1, Budget: 5, Log: quiet().Log, through: l.disk.Through})
+		return dir, err
+	}
+	if _, err := failing(0, waltest.Fault{}); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := l.disk.Steps()
+	if all < 10 {
+		t.Fatalf("only %d steps", all)
+	}
+	for n := 1; n <= all; n++ {
+		fault := waltest.Fault{Err: syscall.ENOSPC, Once: n%2 == 0}
+		dir, err := failing(n, fault)
+		if !errors.Is(err, fault.Err) {
+			t.Errorf("step %d: the fork ends with %v", n, err)
+		}
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if _, err := Resume(t.Context(), dir, ticks(1, 0)); err != nil {
+			t.Errorf("step %d: it does not go on: %v", n, err)
+		}
+	}
+}

@@ -36,6 +36,9 @@ type ForkConfig struct {
 
 	Log      *slog.Logger // for what the agent writes
 	CacheDir string
+
+	// through has folders written through others, nil = as they are.
+	through func(name string, folder wal.Folder) wal.Folder
 }
 
 // A Forked is a life that began as a fork.
@@ -88,7 +91,7 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	}
 	f := &Forked{Origin: from.AgentPubKey.DID(), Checkpoint: from.hash}
 	f.Effects, f.Partial = c.Origin.effectsAfter(files, c.At)
-	config := Config{Log: c.Log, CacheDir: c.CacheDir}
+	config := Config{Log: c.Log, CacheDir: c.CacheDir, through: c.through}
 	if err := b.compile(ctx, c.Origin.WASM, config); err != nil {
 		return nil, err
 	}
@@ -119,7 +122,10 @@ func (l *life) fork(ctx context.Context, s *store.Store, origin *eventlog.Record
 			return err
 		}
 	}
-	return l.save(ctx, state)
+	if err := l.save(ctx, state); err != nil {
+		return err
+	}
+	return l.settle()
 }
 
 // A pastCheckpoint is one of a life that is only read.
