@@ -121,17 +121,20 @@ func Logs(dir string, from uint64, each func(LogLine) error) error {
 
 // segmentTicks returns the first tick of each segment in a folder, in order.
 func segmentTicks(events string) ([]uint64, error) {
-	names, err := filepath.Glob(filepath.Join(events, "*"+eventlog.Ext))
-	if err != nil {
+	entries, err := os.ReadDir(events)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	ticks := make([]uint64, len(names))
-	for i, name := range names {
-		first, err := strconv.ParseUint(strings.TrimSuffix(filepath.Base(name), eventlog.Ext), 10, 64)
-		if err != nil || filepath.Base(name) != eventlog.FileName(first) {
-			return nil, fmt.Errorf("%s does not have a name that igor gives", name)
+	var ticks []uint64
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), eventlog.Ext) {
+			continue
 		}
-		ticks[i] = first
+		first, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), eventlog.Ext), 10, 64)
+		if err != nil || e.Name() != eventlog.FileName(first) {
+			return nil, fmt.Errorf("%s does not have a name that igor gives", filepath.Join(events, e.Name()))
+		}
+		ticks = append(ticks, first)
 	}
 	slices.Sort(ticks)
 	return ticks, nil

@@ -173,10 +173,8 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	l.files = append(l.files, l.world.Journal)
 	l.world.Genesis = found.First
 	l.log = eventlog.New(segments, payloads)
-	for _, e := range l.world.Journal.Effects() {
-		if e.State == journal.ResolvedCompensated && e.Held > 0 && (e.Tick > l.saved || l.saved <= e.ResolvedAt) {
-			l.releases = append(l.releases, e)
-		}
+	if err := l.findReleases(s); err != nil {
+		return err
 	}
 	if err := l.openSegment(); err != nil {
 		return err
@@ -213,10 +211,8 @@ func (l *life) openSegment() error {
 			}
 		}
 	}
-	if len(l.releases) > 0 {
-		if err := l.dropReleased(totals.Records); err != nil {
-			return err
-		}
+	if err := l.dropReleased(l.saved+1, totals.Records); err != nil {
+		return err
 	}
 	if l.account.budget, err = totals.Budget(l.account.budget); err != nil {
 		return fmt.Errorf("event log: %w", err)
@@ -247,29 +243,15 @@ func (l *life) equip(segments func() ([]string, error), identity journal.Life) e
 	return journal.Create(l.folder, identity, l.before)
 }
 
-// dropReleased leaves those compensated effects whose hold has not gone back yet.
-func (l *life) dropReleased(records uint64) error {
-	s, err := l.log.Segment(l.saved + 1)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for range records {
-		r, err := s.Next()
-		if err != nil {
-			return err
-		}
-		if r.Kind == eventlog.Account && r.Reason == eventlog.Release {
-			l.releases = slices.DeleteFunc(l.releases, func(e journal.Effect) bool { return verifier.Hash(e.ID) == r.Effect })
-		}
-	}
-	return nil
-}
-
 // goLive is called where nothing is recorded any more, between two ticks.
 func (l *life) goLive(ctx context.Context) error {
 	if l.wentLive {
-		return nil
+		// The call of an effect that was compensated before it was made again.
+		changed, err := l.release()
+		if err != nil || !changed {
+			return err
+		}
+		return l.sync()
 	}
 	if sealed := l.sealed; !sealed.IsZero() {
 		if err := l.checkpoint(ctx); err != nil {
@@ -298,33 +280,22 @@ func (l *life) goLive(ctx context.Context) error {
 	for _, aside := range strays {
 		l.Log.Warn("a segment of the event log that nothing leads to was set aside", "file", aside)
 	}
-	changed := false
-	add := func(r eventlog.Record) error {
-		r.Kind, r.Tick, r.Price = eventlog.Account, l.tick+1, l.account.price
-		if err := l.account.add(r.Amount); err != nil {
+	changed, err := l.release()
+	if err != nil {
+		return err
+	}
+	if l.TopUp > 0 {
+		if err := l.comesIn(eventlog.Record{Reason: eventlog.TopUp, Amount: l.TopUp}); err != nil {
 			return err
 		}
 		changed = true
-		return l.world.Writer.Append(&r)
-	}
-	for _, e := range l.releases {
-		if e.Tick > l.tick {
-			continue // its call was never made
-		}
-		if err := add(eventlog.Record{Reason: eventlog.Release, Amount: e.Held, Effect: verifier.Hash(e.ID)}); err != nil {
-			return err
-		}
-	}
-	if l.TopUp > 0 {
-		if err := add(eventlog.Record{Reason: eventlog.TopUp, Amount: l.TopUp}); err != nil {
-			return err
-		}
 	}
 	if l.Price != nil && *l.Price != l.account.price {
 		l.account.price = *l.Price
-		if err := add(eventlog.Record{Reason: eventlog.NewPrice}); err != nil {
+		if err := l.comesIn(eventlog.Record{Reason: eventlog.NewPrice}); err != nil {
 			return err
 		}
+		changed = true
 	}
 	if !changed {
 		return nil

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -510,22 +509,22 @@ func (f readFile) Size() (int64, error) {
 func ExportEvents(dir, to string) (segments int, err error) {
 	from := filepath.Join(dir, "events")
 	err = store.Build(to, func(root *os.Root) error {
-		names, err := filepath.Glob(filepath.Join(from, "*"+eventlog.Ext))
+		ticks, err := segmentTicks(from)
 		if err != nil {
 			return err
 		}
-		slices.SortFunc(names, cmp.Compare[string])
-		if len(names) == 0 {
+		if len(ticks) == 0 {
 			return fmt.Errorf("%s has no event log", dir)
 		}
-		payloads, err := filepath.Glob(filepath.Join(from, "payloads", "*"))
-		if err != nil {
+		payloads, err := os.ReadDir(filepath.Join(from, "payloads"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if err := root.Mkdir("payloads", 0o755); err != nil {
 			return err
 		}
-		for _, name := range names {
+		for _, first := range ticks {
+			name := filepath.Join(from, eventlog.FileName(first))
 			sealed, err := isSealed(name)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
@@ -538,11 +537,11 @@ func ExportEvents(dir, to string) (segments int, err error) {
 				return err
 			}
 		}
-		for _, name := range payloads {
-			if strings.HasPrefix(filepath.Base(name), ".") {
+		for _, p := range payloads {
+			if strings.HasPrefix(p.Name(), ".") {
 				continue
 			}
-			if err := copyFile(root, filepath.Join("payloads", filepath.Base(name)), name); err != nil {
+			if err := copyFile(root, filepath.Join("payloads", p.Name()), filepath.Join(from, "payloads", p.Name())); err != nil {
 				return err
 			}
 		}

@@ -503,13 +503,27 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			return "", err
 		}
 		more := result != 0
+		reason := Reason("")
 		switch {
 		case l.account.exhausted():
-			return BudgetExhausted, l.checkpoint(ctx)
+			reason = BudgetExhausted
 		case ticks == l.MaxTicks:
-			return TickLimit, l.checkpoint(ctx)
+			reason = TickLimit
 		case l.UntilIdle && !more:
-			return Idle, l.checkpoint(ctx)
+			reason = Idle
+		}
+		if reason != "" {
+			if err := l.checkpoint(ctx); err != nil {
+				return "", err
+			}
+			// A tick of which the beginning was recorded went live in its middle, where
+			// nothing could come in.
+			if err := l.goLive(ctx); err != nil {
+				return "", err
+			}
+			if reason != BudgetExhausted || l.account.exhausted() {
+				return reason, nil
+			}
 		}
 		if due := l.CheckpointEvery.Ticks; due > 0 && l.tick-l.saved >= due {
 			if err := l.checkpoint(ctx); err != nil {

@@ -72,6 +72,10 @@ type Effect struct {
 	ResolvedAt uint64
 	Note       string
 
+	// released is the tick before which what it held went back, 0 = not that is
+	// known. It is not in the file: see [Journal.Released].
+	released uint64
+
 	begin, outcome place
 }
 
@@ -400,6 +404,28 @@ func (j *Journal) Resolve(id ID, o Outcome, newest uint64, note string) error {
 	return j.append(appendResolve(nil, id, o, newest, note))
 }
 
+// Released says that what a compensated effect held went back before a tick, as the
+// event log has it. Until a checkpoint of that tick or a later one is the base, the
+// journal keeps the effect.
+func (j *Journal) Released(id ID, tick uint64) {
+	if e := j.effects[id]; e != nil {
+		e.released = tick
+	}
+}
+
+// over reports whether a life that goes on from base or later never asks for e.
+func (e *Effect) over(base Base) bool {
+	switch {
+	case e.Tick > base.Tick:
+		return false
+	case e.State == Ended:
+		return true
+	case e.State == ResolvedCompensated && e.Held > 0:
+		return e.released > 0 && e.released <= base.Tick
+	}
+	return e.State >= ResolvedConfirmed && e.ResolvedAt < base.Tick
+}
+
 // Base returns the checkpoint from which on the journal is whole.
 func (j *Journal) Base() Base { return j.base }
 
@@ -478,10 +504,7 @@ func (j *Journal) Compact(base Base) error {
 	}
 	var keep []Effect
 	for _, e := range j.Effects() {
-		// A hold that goes back is in the budget of the checkpoints after the one
-		// at which it was resolved.
-		over := e.State == Ended || e.State >= ResolvedConfirmed && e.ResolvedAt < base.Tick
-		if e.Tick > base.Tick || !over {
+		if !e.over(base) {
 			keep = append(keep, e)
 		}
 	}
@@ -520,6 +543,9 @@ func (j *Journal) Compact(base Base) error {
 		f.Close()
 		j.failed = err
 		return err
+	}
+	for _, e := range keep {
+		compacted.Released(e.ID, e.released)
 	}
 	j.file.w.Close()
 	*j = *compacted

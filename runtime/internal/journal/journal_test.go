@@ -216,6 +216,21 @@ func TestCompact(t *testing.T) {
 	if err := compact(3)(j); err != nil || len(d.Get(Name)) != size {
 		t.Errorf("with nothing to drop: %v", err)
 	}
+
+	// What a compensated effect held has to be back in the base, whenever that is.
+	id := EffectID(life.Agent, life.Genesis, 3, 1)
+	knows := func() bool { _, ok := j.Effect(id); return ok }
+	for _, tick := range []uint64{5, 6, 7} {
+		if err := compact(tick)(j); err != nil || !knows() {
+			t.Errorf("base %d: %v", tick, err)
+		}
+		if tick == 5 {
+			j.Released(id, 8)
+		}
+	}
+	if err := compact(8)(j); err != nil || knows() {
+		t.Errorf("it is known after what it held went back: %v", err)
+	}
 }
 
 func TestCreate(t *testing.T) {

@@ -50,7 +50,7 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	if err := s.through(dirHistory, s.history).Sync(); err != nil {
 		return r, err
 	}
-	ticks, err := s.ticks()
+	ticks, err := s.Ticks()
 	if err != nil {
 		return r, err
 	}
@@ -115,7 +115,7 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 // Newest yields the checkpoints of a history that was recovered, the newest first.
 func (s *Store) Newest() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		ticks, err := s.ticks()
+		ticks, err := s.Ticks()
 		if err != nil {
 			yield(nil, err)
 			return

@@ -425,8 +425,8 @@ func bare(err error) error {
 // they are for people, and for the folder to find its newest checkpoint by.
 func FileName(tick uint64) string { return fmt.Sprintf("%010d%s", tick, history.Ext) }
 
-// ticks returns the ticks of the checkpoints in the history by their names, in order.
-func (s *Store) ticks() ([]uint64, error) {
+// Ticks returns the ticks of the checkpoints in the history by their names, in order.
+func (s *Store) Ticks() ([]uint64, error) {
 	entries, err := fs.ReadDir(s.history.FS(), ".")
 	if err != nil {
 		return nil, err
