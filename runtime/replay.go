@@ -163,11 +163,11 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 	c.runAll(ctx, e, b.wasmHash, intervals)
 	for i := range intervals {
 		in := &intervals[i]
-		if err := in.err; err != nil {
+		if in.problem != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			r.Problems = append(r.Problems, problemOf(in.from, in.to, err))
+			r.Problems = append(r.Problems, *in.problem)
 			continue
 		}
 		if o := in.result.Origin; o != nil {
@@ -267,8 +267,8 @@ type interval struct {
 	broken     bool   // the checkpoint before next is not there
 	from, to   uint64
 	until      uint64
-	result     replay.Result
-	err        error
+	result     replay.Result // with the state of the last interval, and of a fork's genesis
+	problem    *ReplayProblem
 }
 
 func (c *ReplayConfig) intervals(files []store.CheckpointFile) ([]interval, error) {
@@ -323,7 +323,14 @@ func (c *ReplayConfig) runAll(ctx context.Context, e *replay.Engine, wasm verifi
 	for range workers {
 		wg.Go(func() {
 			for in := range jobs {
-				in.result, in.err = c.run(ctx, e, wasm, in)
+				result, err := c.run(ctx, e, wasm, in)
+				if in != &intervals[len(intervals)-1] && result.Origin == nil {
+					result.State = nil // all of them would be too much to hold
+				}
+				if in.result = result; err != nil {
+					p := problemOf(in.from, in.to, err)
+					in.problem = &p
+				}
 				done.Add(1)
 			}
 		})

@@ -39,6 +39,49 @@ func replayConfig(dir string, b Birth) ReplayConfig {
 	return ReplayConfig{WASM: b.WASM, Manifest: b.Manifest, Events: filepath.Join(dir, "events"), Log: quiet().Log}
 }
 
+// TestReplayMemory checks that a replay holds no state but the one that is asked for:
+// a life has more of them than memory has room for.
+func TestReplayMemory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(watcher(""))
+	b.Manifest = []byte(watching)
+	if _, err := Start(t.Context(), dir, b, ticks(6, 1)); err != nil {
+		t.Fatal(err)
+	}
+	body, err := embody(b.WASM, b.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, done, err := openReadOnly(filepath.Join(dir, "events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	if err := body.compile(t.Context(), b.WASM, quiet()); err != nil {
+		t.Fatal(err)
+	}
+	defer body.close()
+	_, files, err := store.Checkpoints(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := replayConfig(dir, b)
+	intervals, err := c.intervals(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &replay.Engine{Program: body.program, Manifest: body.manifest, ManHash: body.manHash, Log: log}
+	c.runAll(t.Context(), e, body.wasmHash, intervals)
+	for i, in := range intervals {
+		if last := i == len(intervals)-1; in.problem != nil || (in.result.State != nil) != last || in.result.Ticks == 0 && i > 0 {
+			t.Errorf("interval %d: %+v, %+v", i, in.result, in.problem)
+		}
+	}
+	if len(intervals) != 7 {
+		t.Errorf("%d intervals", len(intervals))
+	}
+}
+
 // TestReplay runs a life again, and then with a program that does something else:
 // the divergence names the tick, the hostcall and the byte, and shows both sides.
 func TestReplay(t *testing.T) {
