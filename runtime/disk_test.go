@@ -345,7 +345,13 @@ func TestSeveralSegments(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
 	b := birth(watcher(""))
 	b.Manifest = []byte(watching)
-	if _, err := Start(t.Context(), dir, b, ticks(10, 3)); err != nil {
+	_, node, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, later := ticks(10, 3), ticks(1, 0)
+	first.NodeKey, later.NodeKey = node, node
+	if _, err := Start(t.Context(), dir, b, first); err != nil {
 		t.Fatal(err)
 	}
 	was := sights(t, dir)
@@ -359,7 +365,7 @@ func TestSeveralSegments(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Resume(t.Context(), dir, ticks(1, 0)); err != nil {
+	if _, err := Resume(t.Context(), dir, later); err != nil {
 		t.Fatal(err)
 	}
 	is := sights(t, dir)
@@ -367,6 +373,7 @@ func TestSeveralSegments(t *testing.T) {
 		t.Errorf("it has %v, and had %v", is, was)
 	}
 	counts(t, dir)
+	accounts(t, dir) // each has one receipt, the first
 	if r, err := Replay(t.Context(), dir, replayConfig(dir, b)); err != nil || r.Verdict != Replayed || r.Ticks != 11 {
 		t.Errorf("run again it is %+v, %v", r, err)
 	}

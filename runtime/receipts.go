@@ -76,9 +76,10 @@ func (l *life) paid(p *receipts.Payment) error {
 const unsyncedReceipts = 64
 
 // giveReceipt signs for what a checkpoint took, which is durable. The receipt is so
-// in a while, and at the latest when the run ends.
+// in a while, and at the latest when the run ends. A checkpoint that was lost and
+// made again has its receipt.
 func (l *life) giveReceipt(c *verifier.Finding, t eventlog.Totals) error {
-	if l.NodeKey == nil {
+	if l.NodeKey == nil || l.receipts.Has(c.ContentHash) {
 		return nil
 	}
 	r := &receipts.Execution{
@@ -103,7 +104,7 @@ func (l *life) catchUpReceipts(s *store.Store) error {
 	if l.NodeKey == nil {
 		return nil
 	}
-	last, found := l.receipts.Last(), false
+	found := false
 	var missing []verifier.Finding // the newest first; then the one that is not
 	for b, err := range s.Newest() {
 		if err != nil {
@@ -111,7 +112,7 @@ func (l *life) catchUpReceipts(s *store.Store) error {
 		}
 		f := verifier.Examine(b)
 		missing = append(missing, f)
-		if found = f.ContentHash == last; found || len(missing) > unsyncedReceipts+2*maxWaiting {
+		if found = l.receipts.Has(f.ContentHash); found || len(missing) > unsyncedReceipts+2*maxWaiting {
 			break
 		}
 	}

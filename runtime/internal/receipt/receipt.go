@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/wal"
@@ -43,10 +44,10 @@ func public(key ed25519.PrivateKey) verifier.PublicKey {
 
 // A File has the receipts of one agent. It is not safe for concurrent use.
 type File struct {
-	f    wal.File
-	end  int64
-	last verifier.Hash
-	err  error
+	f      wal.File
+	end    int64
+	recent []verifier.Hash // the checkpoints of the newest execution receipts
+	err    error
 
 	unsynced bool
 }
@@ -91,9 +92,7 @@ func Open(folder wal.Folder) (_ *File, err error) {
 		}
 		newest, before = got, *file
 		file.end = r.Offset()
-		if e, ok := got.(*receipt.Execution); ok {
-			file.last = e.Checkpoint
-		}
+		file.has(got)
 	}
 	if newest != nil && zeros(f, file.end-1, size) && !newest.Authentic() {
 		*file = before
@@ -126,10 +125,24 @@ func zeros(f io.ReaderAt, from, to int64) bool {
 	}
 }
 
-// Last returns the checkpoint of the newest execution receipt, zero if there is
-// none. If that is not the newest checkpoint, the process ended between the two,
-// and the receipt can be made again from the event log.
-func (f *File) Last() verifier.Hash { return f.last }
+// Recent is how many checkpoints Has knows at least.
+const Recent = 256
+
+// Has reports whether there is an execution receipt for a checkpoint, of the newest
+// ones that have one. For a second one, with another time, nobody could say which
+// counts.
+func (f *File) Has(checkpoint verifier.Hash) bool { return slices.Contains(f.recent, checkpoint) }
+
+func (f *File) has(r receipt.Receipt) {
+	e, ok := r.(*receipt.Execution)
+	if !ok {
+		return
+	}
+	if len(f.recent) == 2*Recent {
+		f.recent = slices.Clone(f.recent[Recent:])
+	}
+	f.recent = append(f.recent, e.Checkpoint)
+}
 
 // Append adds a receipt. It is durable after Sync. After an error nothing can be
 // appended any more.
@@ -143,9 +156,7 @@ func (f *File) Append(r receipt.Receipt) error {
 	}
 	f.end += int64(len(b))
 	f.unsynced = true
-	if e, ok := r.(*receipt.Execution); ok {
-		f.last = e.Checkpoint
-	}
+	f.has(r)
 	return nil
 }
 

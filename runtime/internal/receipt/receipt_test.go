@@ -44,8 +44,8 @@ func TestFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i > 0 && f.Last() != (verifier.Hash{i}) {
-			t.Errorf("the last is %s", f.Last())
+		if f.Has(verifier.Hash{i}) != (i > 0) || f.Has(verifier.Hash{i + 1}) {
+			t.Errorf("of %d receipts, it has others", i)
 		}
 		if err := f.Append(execution(i)); err != nil {
 			t.Fatal(err)
@@ -54,8 +54,8 @@ func TestFile(t *testing.T) {
 		if err := errors.Join(SignPayment(p, agent), f.Append(p)); err != nil {
 			t.Fatal(err)
 		}
-		if f.Last() != (verifier.Hash{i + 1}) {
-			t.Errorf("the last is %s", f.Last())
+		if !f.Has(verifier.Hash{i + 1}) {
+			t.Errorf("it does not have receipt %d", i)
 		}
 		whole = d.Get(Name)
 		at = append(at, len(whole))
@@ -79,7 +79,7 @@ func TestFile(t *testing.T) {
 		if err := f.Append(execution(9)); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := Open(torn); err != nil || again.Last() != (verifier.Hash{10}) {
+		if again, err := Open(torn); err != nil || !again.Has(verifier.Hash{10}) {
 			t.Fatalf("cut at %d, what is appended then is lost: %v", cut, err)
 		}
 	}
@@ -88,6 +88,34 @@ func TestFile(t *testing.T) {
 	d.Put(Name, bad)
 	if _, err := Open(d); err == nil || !bytes.Equal(d.Get(Name), bad) {
 		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// TestRecent gives more receipts than are remembered.
+func TestRecent(t *testing.T) {
+	d := waltest.New()
+	name := func(n int) (h verifier.Hash) {
+		h[0], h[1] = byte(n), byte(n>>8)
+		return h
+	}
+	f, err := Open(d)
+	for n := 1; n < 3*Recent && err == nil; n++ {
+		e := &receipt.Execution{Checkpoint: name(n)}
+		SignExecution(e, node)
+		if err = f.Append(e); err != nil {
+			break
+		}
+		for at := max(1, n-Recent+1); at <= n; at++ {
+			if !f.Has(name(at)) {
+				t.Fatalf("of %d, it does not have %d", n, at)
+			}
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err = Open(d); err != nil || !f.Has(name(3*Recent-1)) || !f.Has(name(2*Recent)) || f.Has(name(1)) {
+		t.Errorf("opened again, it has others, %v", err)
 	}
 }
 
