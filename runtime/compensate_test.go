@@ -2,13 +2,16 @@ package runtime
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"igor.dev/runtime/internal/eventlog"
@@ -84,8 +87,8 @@ func TestCompensated(t *testing.T) {
 		looks bool
 		crash func(t *testing.T, p *payer) (dir string)
 	}{
-		"in a tick of which nothing is recorded": {false, underWay},
-		"in a tick of which some is recorded":    {true, underWay},
+		"in a tick of which nothing is recorded": {false, func(t *testing.T, p *payer) string { return underWay(t, p, 2) }},
+		"in a tick of which some is recorded":    {true, func(t *testing.T, p *payer) string { return underWay(t, p, 2) }},
 		"after a checkpoint":                     {true, func(t *testing.T, p *payer) string { return p.lived(t, 4) }},
 		"before a checkpoint that was lost": {true, func(t *testing.T, p *payer) string {
 			dir := p.lived(t, 6)
@@ -154,6 +157,28 @@ func TestCompensated(t *testing.T) {
 	}
 }
 
+// TestTopUpNotMade stops a run before money can come in: the operator is told.
+func TestTopUpNotMade(t *testing.T) {
+	p := newPayer(t, true)
+	dir := underWay(t, p, 0)
+	ctx, stop := context.WithCancel(t.Context())
+	var said bytes.Buffer
+	c := p.config(0, 0)
+	c.Log, c.TopUp, c.Watch = slog.New(slog.NewTextHandler(&said, nil)), 10, func(Status) { stop() }
+	r, err := Resume(ctx, dir, c)
+	if err != nil || r.Reason != Stopped || r.Budget != payerBudget || strings.Count(said.String(), "the top-up was not made") != 1 {
+		t.Errorf("got %+v, %v\n%s", r, err, said.String())
+	}
+	said.Reset()
+	c.Watch, c.MaxTicks = nil, 1
+	if r, err = Resume(t.Context(), dir, c); err != nil || r.Budget != payerBudget-3 || strings.Contains(said.String(), "not made") {
+		t.Errorf("got %+v, %v\n%s", r, err, said.String())
+	}
+	if r, err := Resume(t.Context(), dir, p.config(1, 0)); err != nil || r.Budget != payerBudget-3+10-1 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
 // TestCompensatedUnknown takes away the part of the event log that would say whether
 // what an effect held went back: it stays out, until it is known.
 func TestCompensatedUnknown(t *testing.T) {
@@ -209,13 +234,13 @@ func TestCompensatedUnknown(t *testing.T) {
 }
 
 // underWay returns what a crash leaves while the payment of tick 3 is under way.
-func underWay(t *testing.T, p *payer) (found string) {
+func underWay(t *testing.T, p *payer, every uint64) (found string) {
 	dir := filepath.Join(t.TempDir(), "agent")
 	p.third = func() {
 		found = copyOf(t, dir)
 		_, p.paid = p.ledger.Paid()
 	}
-	if _, err := Start(t.Context(), dir, p.birth, p.config(3, 2)); err != nil {
+	if _, err := Start(t.Context(), dir, p.birth, p.config(3, every)); err != nil {
 		t.Fatal(err)
 	}
 	return found

@@ -376,6 +376,9 @@ type life struct {
 func (l *life) run(ctx context.Context) (r Result, err error) {
 	defer l.close() // before the program is
 	defer func() {
+		if l.TopUp > 0 && !l.wentLive {
+			l.Log.Warn("the top-up was not made: the run ended while recorded ticks were lived again")
+		}
 		r.Hostcalls = l.meter.Usage()
 		for _, u := range r.Hostcalls {
 			l.Log.Info("hostcalls", "capability", u.Capability, "calls", u.Calls, "bytes", u.Bytes, "time", u.Time)
