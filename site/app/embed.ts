@@ -11,6 +11,7 @@ const script = byID<HTMLInputElement>("script");
 const preview = byID<HTMLSelectElement>("preview");
 const badge = byID("badge");
 const code = byID("code");
+const link = byID("link");
 
 /** Writes an attribute, with whatever was typed as its value. */
 function attribute(name: string, value: string): string {
@@ -23,16 +24,43 @@ function write(): void {
   code.textContent =
     `<script type="module"${attribute("src", script.value.trim() || script.placeholder)}></script>\n` +
     `<igor-lineage${values.join("")}>agent lineage</igor-lineage>`;
+  link.textContent = address();
+}
+
+/** The Verify page's address for the history, as far as it is known. */
+function address(): string {
+  const [first = ""] = src.value.trim().split(/\s+/);
+  const [path, origin] = [first || src.placeholder, "https://agent.example"];
+  const parts = [`history=${URL.canParse(path, origin) ? new URL(path, origin).href : path}`];
+  if (did.value.trim()) parts.push(`did=${did.value.trim()}`);
+  if (head.value.trim()) parts.push(`head=${head.value.trim()}`);
+  const query = parts.map((part) => part.replace(/[%&#+\s]/g, encodeURIComponent)).join("&");
+  return `${new URL("load.html", document.baseURI).href}?${query}`;
 }
 
 function show(): void {
   const { value } = preview;
   const option = preview.selectedOptions[0]!;
+  whose = "";
+  pin();
   badge.setAttribute("head", option.dataset["head"] ?? "");
   badge.setAttribute("src", new URL(`samples/${value}`, document.baseURI).href);
 }
 
+/** The identity of the history in the preview. */
+let whose = "";
+
+/** A page that says whom it expects has a badge that says less. */
+function pin(): void {
+  badge.setAttribute("did", did.value.trim() ? whose : "");
+}
+
+badge.addEventListener("igor-lineage-report", ({ report }) => {
+  whose = report.did ?? "";
+  pin();
+});
 for (const field of [src, did, head, script]) field.addEventListener("input", write);
+did.addEventListener("input", pin);
 preview.addEventListener("change", show);
 write();
 show();

@@ -4,8 +4,8 @@
 import type { Field, Inspection } from "../verify/inspect.ts";
 import type { Report } from "../verify/report.ts";
 import { byID, fill, h, mark, size } from "./dom.ts";
-import { money } from "./format.ts";
-import type { Life } from "./life.ts";
+import { money, short } from "./format.ts";
+import { hex, type Life } from "./life.ts";
 
 /** Bytes that are shown at once. */
 const pageSize = 1024;
@@ -51,6 +51,9 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
   const table = h("table", { class: "fields-table", role: "table" });
   const noFields = h("p", { class: "hint no-fields" }, "These bytes are no whole checkpoint, so they have no fields.");
   const grid = h("div", { class: "grid", role: "grid", "aria-label": "Bytes of the checkpoint. Arrow keys move, two hexadecimal digits change a byte." });
+  // For those whose keyboard only comes with a field, as on a phone.
+  const byteLabel = h("label", { for: "byte" });
+  const byteField = h("input", { type: "text", id: "byte", maxlength: 2, autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
   const pagerText = h("span", { class: "num", role: "status" });
   const pageBack = h("button", { type: "button", class: "quiet", "aria-label": "Earlier bytes" }, "←");
   const pageOn = h("button", { type: "button", class: "quiet", "aria-label": "Later bytes" }, "→");
@@ -65,7 +68,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
       h("div", {}, title),
     ),
     verdictLine,
-    h("div", { class: "bytes" }, h("div", {}, table, noFields), h("div", { class: "hex" }, h("div", { class: "pager" }, pagerText, h("span", { class: "row" }, undo, reset, pageBack, pageOn)), grid, state)),
+    h("div", { class: "bytes" }, h("div", {}, table, noFields), h("div", { class: "hex" }, h("div", { class: "pager" }, h("span", { class: "row" }, pagerText, pageBack, pageOn), h("span", { class: "row" }, byteLabel, byteField), h("span", { class: "row" }, undo, reset)), grid, state)),
   );
   const element = h(
     "section",
@@ -74,15 +77,16 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
     h(
       "p",
       { class: "hint" },
-      "What every byte means. Change one: click it and type two hexadecimal digits. Your file stays as it is.",
+      "What every byte means. Choose one, type two hexadecimal digits, and see what the verifier says. Your file stays as it is.",
     ),
     panel,
   );
 
   const fields = () => inspection?.fields ?? [];
+  const fieldAt = (at: number) => fields().find(({ offset, size }) => at >= offset && at < offset + size);
   const hueOf = (at: number) => {
-    const index = fields().findIndex(({ offset, size }) => at >= offset && at < offset + size);
-    return index < 0 ? 11 : fields()[index]!.name === "state" ? 11 : index;
+    const field = fieldAt(at);
+    return !field || field.name === "state" ? 11 : fields().indexOf(field);
   };
 
   async function open(to: number): Promise<void> {
@@ -132,8 +136,8 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
     if (changed && then.problems.length > 0) {
       const list = h("ul", {});
       for (const { code, name, tick, message } of then.problems.slice(0, problemsShown)) {
-        const where = [tick !== undefined && `tick ${tick}`, name].filter(Boolean).join(", ");
-        list.append(h("li", {}, h("code", {}, code), where ? ` (${where}): ${message}` : `: ${message}`));
+        const at = tick !== undefined ? ` at tick ${tick}` : name !== undefined ? ` in ${short(name)}` : "";
+        list.append(h("li", {}, h("code", {}, code), `${at}: ${message}`));
       }
       if (then.problems.length > problemsShown) list.append(h("li", {}, `and ${then.problems.length - problemsShown} more`));
       words.append(list);
@@ -208,7 +212,16 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
       lines.push(element);
     }
     grid.replaceChildren(...lines);
+    showByte();
     if (hadFocus) cellAt(cursor)?.focus({ preventScroll: true });
+  }
+
+  /** Says which byte has the cursor, and of what field it is. */
+  function showByte(): void {
+    const field = fieldAt(cursor);
+    byteLabel.textContent = `Byte ${cursor.toLocaleString("en")}${field ? `, ${field.name}` : ""}`;
+    if (document.activeElement !== byteField) byteField.value = hex(bytes.subarray(cursor, cursor + 1));
+    byteField.disabled = bytes.length === 0;
   }
 
   const cellAt = (at: number) => grid.querySelector<HTMLElement>(`[data-at="${at}"]`);
@@ -225,7 +238,8 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
     const cell = cellAt(at);
     cell?.setAttribute("tabindex", "0");
     cell?.focus();
-    light(fields().find(({ offset, size }) => at >= offset && at < offset + size));
+    light(fieldAt(at));
+    showByte();
   }
 
   function change(at: number, value: number): void {
@@ -291,9 +305,17 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
   });
   grid.addEventListener("pointerover", (event) => {
     const at = (event.target as HTMLElement).dataset["at"];
-    if (at !== undefined) light(fields().find(({ offset, size }) => Number(at) >= offset && Number(at) < offset + size));
+    if (at !== undefined) light(fieldAt(Number(at)));
   });
   grid.addEventListener("pointerleave", () => light(undefined));
+  byteField.addEventListener("input", () => {
+    if (/^[0-9a-f]{2}$/i.test(byteField.value)) change(cursor, parseInt(byteField.value, 16));
+  });
+  byteField.addEventListener("focus", () => {
+    byteField.select();
+    light(fieldAt(cursor));
+  });
+  byteField.addEventListener("blur", showByte);
   undo.addEventListener("click", takeBack);
   reset.addEventListener("click", () => {
     bytes = original.slice();
@@ -372,10 +394,8 @@ function describe(field: Field, bytes: Uint8Array): (HTMLElement | string)[] {
     }
     case "state":
       return [size(field.size), note(field.note)];
-    case "signature": {
-      const hex = [...bytes.subarray(field.offset, field.offset + field.size)].map((b) => b.toString(16).padStart(2, "0")).join("");
-      return [h("code", { class: "mono" }, hex), note(field.note)];
-    }
+    case "signature":
+      return [h("code", { class: "mono" }, hex(bytes.subarray(field.offset, field.offset + field.size))), note(field.note)];
   }
   return [field.type === "bytes" ? h("code", { class: "mono" }, value ?? "") : h("span", { class: "num" }, value ?? ""), note(field.note)];
 }

@@ -12,7 +12,7 @@ import { offline } from "./offline.ts";
 import { badgeSVG } from "./svg.ts";
 import { Slices } from "./slices.ts";
 import { Model, timeline } from "./timeline.ts";
-import { problemsSection, summary, verdictPanel } from "./verdict.ts";
+import { cause, problemsSection, summary, verdictPanel } from "./verdict.ts";
 
 /** How much is loaded from an address. */
 const maxLoad = 2 ** 30;
@@ -27,6 +27,8 @@ const idle = byID("idle");
 const busy = byID("busy");
 const result = byID("result");
 const drop = byID("drop");
+/** Says on the whole page what the drop zone says, where that is not seen. */
+const letGo = byID("let-go");
 const filesInput = byID<HTMLInputElement>("files");
 const folderInput = byID<HTMLInputElement>("folder");
 const pinDID = byID<HTMLInputElement>("pin-did");
@@ -206,7 +208,7 @@ function showResult(done: Checked, model: Model, seconds: number): void {
   result.append(picture.element, inspect.element);
   const first = report.problems.find((problem) => problem.name !== undefined);
   inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(showError);
-  byID("live").textContent = `${report.verdict}: ${summary(report)}`;
+  byID("live").textContent = [`${report.verdict}: ${summary(report)}`, cause(report)].filter(Boolean).join(", ");
   present(panel.querySelector("h1")!);
 }
 
@@ -227,11 +229,13 @@ addEventListener("dragenter", (event) => {
   depth++;
   drop.classList.add("over");
   byID("drop-title").textContent = "Let go to verify";
+  letGo.hidden = drop.checkVisibility();
 });
 
 function dragEnded(): void {
   depth = 0;
   drop.classList.remove("over");
+  letGo.hidden = true;
   byID("drop-title").textContent = "Drop a folder or files here";
 }
 

@@ -13,6 +13,12 @@ import { isMissing } from "./verdict.ts";
 const laneHeight = 24;
 const bandHeight = 12;
 
+/** A pointer that moves as far drags, in CSS pixels. */
+const dragDistance = 5;
+
+/** A digit on an axis, in CSS pixels. */
+const digitWidth = 8;
+
 /** Checkpoints are drawn as points while at least so many pixels are between them. */
 const pointSpacing = 7;
 
@@ -46,7 +52,9 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     h(
       "p",
       { class: "hint", id: "timeline-keys" },
-      "The budget over its ticks. Drag over a part to see it larger. Keys: arrows move, + and − zoom, Enter inspects.",
+      "The budget over its ticks. ",
+      h("span", { class: "by-mouse" }, "Drag over a part to see it larger. Keys: arrows move, + and − zoom, Enter inspects."),
+      h("span", { class: "by-touch" }, "Tap to see a checkpoint, swipe to move along."),
     ),
     h("div", { class: "panel timeline" }, h("div", { class: "bar" }, legend(model), h("div", { class: "zoom" }, zoomOut, zoomIn, whole)), plot, readout),
   );
@@ -88,22 +96,53 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     chart?.destroy();
     chart = new uPlot(options(model, plot.clientWidth, () => select(current)), model.data, plot);
     if (min != null && max != null) model.zoom(chart, min, max);
-    chart.over.addEventListener("click", () => {
-      if (chart!.select.width === 0 && typeof chart!.cursor.left === "number" && chart!.cursor.left >= 0) {
-        open(model.nearest(chart!.posToVal(chart!.cursor.left, "x")));
-      }
+    const { over } = chart;
+    // The end of a drag comes here as no click.
+    over.addEventListener("click", (event) => {
+      if (event.pointerType !== "touch") open(model.nearest(valueAt(event)));
     });
-    chart.over.addEventListener("pointermove", () => {
-      const { left } = chart!.cursor;
-      if (typeof left === "number" && left >= 0) select(model.nearest(chart!.posToVal(left, "x")), false);
+    let touched = 0; // where, and where the finger is now
+    let finger = 0;
+    over.addEventListener("pointerdown", ({ clientX }) => (touched = finger = clientX));
+    over.addEventListener("pointermove", (event) => {
+      if (event.pointerType !== "touch") return select(model.nearest(valueAt(event)), false);
+      move((finger - event.clientX) / over.clientWidth);
+      finger = event.clientX;
     });
+    over.addEventListener("pointerup", (event) => {
+      const tap = event.pointerType === "touch" && Math.abs(event.clientX - touched) < dragDistance;
+      if (tap) select(model.nearest(valueAt(event)));
+    });
+    // As everywhere: pinched or with Ctrl a wheel zooms, sideways it moves.
+    over.addEventListener(
+      "wheel",
+      (event) => {
+        const { ctrlKey, shiftKey, deltaX, deltaY } = event;
+        if (ctrlKey) zoomBy(Math.exp(deltaY / 200), valueAt(event));
+        else if (shiftKey || Math.abs(deltaX) > Math.abs(deltaY)) move((deltaX || deltaY) / over.clientWidth);
+        else return;
+        event.preventDefault();
+      },
+      { passive: false },
+    );
   };
 
-  const zoomBy = (factor: number) => {
+  /** Where on the axis a pointer is. */
+  const valueAt = (event: MouseEvent) => chart!.posToVal(event.offsetX, "x");
+
+  const zoomBy = (factor: number, centre = model.x[current]!) => {
     if (!chart) return;
     const { min, max } = chart.scales["x"]!;
-    const centre = Math.min(Math.max(model.x[current]!, min!), max!);
+    centre = Math.min(Math.max(centre, min!), max!);
     model.zoom(chart, centre - (centre - min!) * factor, centre + (max! - centre) * factor);
+  };
+
+  /** Moves along the axis, by a part of what is seen of it. */
+  const move = (part: number) => {
+    if (!chart) return;
+    const { min, max } = chart.scales["x"]!;
+    const by = (max! - min!) * part;
+    model.zoom(chart, min! + by, max! + by);
   };
   zoomIn.addEventListener("click", () => zoomBy(0.5));
   zoomOut.addEventListener("click", () => zoomBy(2));
@@ -213,8 +252,11 @@ export class Model {
     model.first = Math.max(first, 0);
 
     const side = await model.#findBranches(slices);
+    // What another key signed is another life, unless all of it is by the other key.
+    const others = report.problems.filter(({ code }) => code === "identity-mismatch").length;
+    const another = (row: number) => others < report.signatures.valid && model.problemText(row)?.includes("identity-mismatch");
     await slices.each(life.length, (row) => {
-      model.#budget.push(life.authentic(row) && !side[row] ? Number(life.budget(row)) : null);
+      model.#budget.push(life.authentic(row) && !side[row] && !another(row) ? Number(life.budget(row)) : null);
     });
 
     await slices.each(report.segments.length, (i) => {
@@ -325,7 +367,7 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
     height: heightFor(width),
     padding: [laneHeight, 26, 0, 4],
     legend: { show: false },
-    cursor: { y: false, points: { size: 9, fill: colour("accent") }, drag: { x: true, y: false, dist: 5 } },
+    cursor: { y: false, points: { size: 9, fill: colour("accent") }, drag: { x: true, y: false, dist: dragDistance } },
     scales: {
       x: { time: false, min: -margin, max: model.last + margin, range: (_, min, max) => [min, max] },
       y: {
@@ -343,7 +385,7 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
     axes: [
       {
         ...axis,
-        space: 70,
+        space: Math.max(52, String(model.base + BigInt(model.last)).length * digitWidth + 20),
         incrs: increments(),
         splits: (_, __, min, max, step) => {
           // At round ticks, wherever the life began.
@@ -354,7 +396,12 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
         },
         values: (_, splits) => splits.map((x) => (String(model.base + BigInt(Math.round(x))))),
       },
-      { ...axis, size: 76, values: (_, splits) => splits.map((y) => (y < 0 ? "" : amount(y))), space: 36 },
+      {
+        ...axis,
+        space: 36,
+        size: (_, values) => Math.max(...(values ?? []).map(({ length }) => length), "tick".length) * digitWidth + 18,
+        values: (_, splits) => splits.map((y) => (y < 0 ? "" : amount(y))),
+      },
     ],
     series: [
       {},
@@ -378,6 +425,15 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
           drawBand(chart, model, programs, colour("panel"));
           drawBranches(chart, model, colour("invalid"));
           drawProblems(chart, model, colour);
+          // What the numbers of the axis are.
+          const { ctx, bbox } = chart;
+          ctx.save();
+          ctx.font = `${13 * devicePixelRatio}px ${style.getPropertyValue("--sans")}`;
+          ctx.fillStyle = colour("ink-2");
+          ctx.textAlign = "left";
+          ctx.textBaseline = "top";
+          ctx.fillText("tick", 4 * devicePixelRatio, bbox.top + bbox.height + 15 * devicePixelRatio);
+          ctx.restore();
         },
       ],
     },

@@ -1,3 +1,4 @@
+import { english } from "../badge/strings.ts";
 import type { Problem, Report } from "../verify/report.ts";
 import { copyButton, count, h, mark, size, type Mark } from "./dom.ts";
 import { likely } from "./explain.ts";
@@ -38,9 +39,20 @@ export function summary(report: Report): string {
   return parts.filter(Boolean).join(", ");
 }
 
+/** What is wrong or missing, in words: the first cause. */
+export function cause({ problems }: Report): string | undefined {
+  const [first] = problems;
+  if (!first) return undefined;
+  const { code, tick, name } = first;
+  const at = tick !== undefined ? ` at tick ${tick}` : name !== undefined ? `, ${short(name)}` : "";
+  const more = problems.length > 1 ? `, and ${(problems.length - 1).toLocaleString("en")} more` : "";
+  return english.problems[code] + at + more;
+}
+
 /** The verdict, large, and what it means. Its heading can be focused. */
 export function verdictPanel(report: Report, seconds: number): HTMLElement {
   const { verdict } = report;
+  const why = cause(report);
   return h(
     "section",
     { class: `verdict ${verdict}`, "aria-labelledby": "verdict" },
@@ -53,6 +65,7 @@ export function verdictPanel(report: Report, seconds: number): HTMLElement {
         {},
         h("h1", { id: "verdict", tabindex: -1 }, words[verdict]),
         h("p", { class: "sum num" }, summary(report)),
+        why && h("p", { class: "cause num" }, "Why: ", h("a", { href: "#problems" }, why)),
       ),
     ),
     h(
@@ -70,9 +83,9 @@ export function verdictPanel(report: Report, seconds: number): HTMLElement {
   );
 }
 
-/** A sentence with its DIDs and CIDs as code, as write has them. */
+/** A sentence with its DIDs, CIDs and keys as code, as write has them. */
 function sentence(text: string, write = (id: string) => id): (Node | string)[] {
-  return text.split(/(did:key:z\w+|bafkrei\w{52})/).map((part, i) => (i % 2 === 1 ? h("code", { title: part }, write(part)) : part));
+  return text.split(/(did:key:z\w+|bafkrei\w{52}|\b[0-9a-f]{64}\b)/).map((part, i) => (i % 2 === 1 ? h("code", { title: part }, write(part)) : part));
 }
 
 /** What to compare with what one knows, and to keep: the whole DID and the whole CID of the head. */

@@ -378,7 +378,7 @@ export class IgorLineageElement extends Base {
       : undefined);
     row(rows.programs, number.format(new Set(report.segments.map(({ wasmHash }) => wasmHash)).size));
     row(rows.verifier, report.verifier);
-    const sentences = [report.proves, report.doesNotProve].map((text) => element("p", inEnglish, text));
+    const sentences = [report.proves, report.doesNotProve].map((text) => element("p", inEnglish, ...identified(text)));
     if (report.problems.length === 0) return [...sentences, list];
     const problems = element("ul");
     for (const { code, name, tick, message, expected, found } of report.problems.slice(0, maxProblems)) {
@@ -387,10 +387,11 @@ export class IgorLineageElement extends Base {
         element(
           "li",
           {},
-          element("span", {}, element("code", {}, code), where && ` ${where}`),
+          element("span", { class: "code" }, element("code", {}, code)),
           element("div", inEnglish, message),
-          expected && element("span", {}, `${strings.expected}: ${expected}`),
-          found && element("span", {}, `${strings.found}: ${found}`),
+          where && element("span", {}, ...identified(where)),
+          expected && element("span", {}, `${strings.expected}: `, ...identified(expected)),
+          found && element("span", {}, `${strings.found}: `, ...identified(found)),
         ),
       );
     }
@@ -398,6 +399,11 @@ export class IgorLineageElement extends Base {
     if (more > 0) problems.append(element("li", {}, count(strings.more, more, language)));
     return [problems, ...sentences, list];
   }
+}
+
+/** A text with its DIDs and CIDs as code. */
+function identified(text: string): (Node | string)[] {
+  return text.split(/(did:key:\w+|bafkrei\w+)/).map((part, i) => (i % 2 ? element("code", {}, part) : part));
 }
 
 /** Makes an element. What is undefined or empty is left out. */

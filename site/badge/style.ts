@@ -28,13 +28,13 @@ export const css = `
 button { font: inherit; color: inherit; cursor: pointer; }
 :focus-visible { outline: 2px solid light-dark(#0550ae, #79c0ff); outline-offset: 2px; }
 .badge {
-  display: inline-flex; align-items: center; gap: 0.5em; max-width: 100%; margin: 0;
+  display: inline-flex; gap: 0.5em; max-width: 100%; margin: 0;
   padding: 0.3em 0.75em 0.3em 0.5em; text-align: start; color: var(--text);
   background: var(--background); border: 1px solid var(--border); border-radius: var(--radius);
 }
 .badge:hover { border-color: var(--state); }
 .badge[aria-disabled=true] { cursor: default; }
-.holder { display: flex; }
+.holder { display: flex; align-items: center; height: 1lh; }
 .icon { flex: none; width: 1.35em; height: 1.35em; color: var(--state); }
 .icon .cut { stroke: var(--background); }
 .state { color: var(--state); font-weight: 700; }
@@ -58,6 +58,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 ul { margin: 1rem 0; padding: 0; list-style: none; }
 li { margin: 0 0 0.5rem; padding: 0.5rem 0.75rem; border-inline-start: 3px solid var(--state); background: light-dark(#f6f8fa, #0d1117); overflow-wrap: anywhere; }
 li > span { display: block; color: var(--muted); font-size: 0.875em; }
+li > .code { color: var(--state); font-size: 1em; }
 code { font: 0.9em ui-monospace, monospace; direction: ltr; unicode-bidi: isolate; }
 footer { display: flex; flex-wrap: wrap; gap: 0.75rem; justify-content: flex-end; }
 footer button { padding: 0.4em 1em; background: none; border: 1px solid var(--border); border-radius: 0.4rem; }

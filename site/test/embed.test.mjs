@@ -54,6 +54,12 @@ test("the two lines of the Embed page, as printed, under a strict policy on anot
 
   await page.fill("#did", report.did);
   await page.fill("#head", report.head);
+  await page.waitForFunction(() => document.querySelector("igor-lineage").report?.identity === "pinned");
+  await page.fill("#src", "/lives/a&b.car");
+  const link = new URL(await page.textContent("#link"));
+  assert.equal(link.href.split("?")[0], `${site.url}/load.html`);
+  assert.deepEqual([...link.searchParams], [["history", "https://agent.example/lives/a&b.car"], ["did", report.did], ["head", report.head]]);
+  await page.fill("#src", "");
   const pinned = await embedded(t, site, await page.textContent("#code"));
   assert.equal(pinned.identity, "pinned");
   assert.equal(pinned.completeness, "head-pinned");

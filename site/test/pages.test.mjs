@@ -109,6 +109,22 @@ test("files, folders and archives come to the same report", async (t) => {
   for (const report of reports) assert.equal(report, reports[0]);
 });
 
+test("another history can be dropped on a verdict, which says so", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.click('[data-sample="tampered.zip"]');
+  await verdict(page);
+  const cdp = await page.context().newCDPSession(page);
+  const at = { x: 400, y: 500, data: { items: [], files: [join(histories, "liquidation-02")], dragOperationsMask: 1 } };
+  assert.equal(await page.isVisible("#let-go"), false);
+  await cdp.send("Input.dispatchDragEvent", { type: "dragEnter", ...at });
+  await cdp.send("Input.dispatchDragEvent", { type: "dragOver", ...at });
+  assert.equal(await page.isVisible("#let-go"), true);
+  await cdp.send("Input.dispatchDragEvent", { type: "drop", ...at });
+  await page.waitForFunction(() => document.getElementById("verdict").textContent === "Verified");
+  assert.equal(await page.isVisible("#let-go"), false);
+});
+
 test("pasted files are verified", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url);
@@ -168,7 +184,7 @@ test("by keyboard alone: a sample, its timeline, a byte changed and undone", asy
   await page.waitForFunction(() => document.activeElement.id === "inspector" && document.getElementById("row").value === "2");
   await page.waitForSelector(".verdict-line.verified");
   await page.waitForSelector(".hex .byte");
-  await tabTo("byte f0");
+  await tabTo("byte f0 lit");
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("f");
   await page.keyboard.press("f");
@@ -179,6 +195,81 @@ test("by keyboard alone: a sample, its timeline, a byte changed and undone", asy
   assert.match(why, /gap/);
   await page.keyboard.press("Control+z");
   await page.waitForSelector(".verdict-line.verified");
+});
+
+test("where no keys come without a field, a byte is changed in one", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url, { viewport: { width: 390, height: 844 } });
+  await page.click('[data-sample="whole.car"]');
+  await page.click('.hex [data-at="17"]');
+  assert.equal(await page.textContent("label[for=byte]"), "Byte 17, tickNumber");
+  const before = await page.inputValue("#byte");
+  for (const [typed, verdict] of [["xy", "verified"], ["f", "verified"], ["fe", "invalid"], [before, "verified"]]) {
+    await page.fill("#byte", typed);
+    await page.waitForSelector(`.verdict-line.${verdict}`);
+  }
+  // Its verdict is seen beside it.
+  const line = await page.locator(".verdict-line").boundingBox();
+  assert.ok(line.y >= 0 && line.y + line.height < 844, JSON.stringify(line));
+  await page.fill("#byte", "0");
+  await page.click(".hex h3");
+  assert.equal(await page.inputValue("#byte"), before);
+});
+
+test("a pointer on the timeline shows, moves and zooms", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.click('[data-sample="whole.car"]');
+  await page.waitForSelector(".u-over");
+  const shown = async () => Number(/^Tick (\d+)/.exec(await page.textContent(".readout"))[1]);
+  await page.locator(".timeline").scrollIntoViewIfNeeded();
+  const { x, y, width } = await page.locator(".u-over").boundingBox();
+  const at = (part) => page.mouse.move(x + width * part, y + 100);
+  await at(0.01);
+  assert.equal(await shown(), 4);
+  await at(0.99);
+  assert.equal(await shown(), 91);
+  // Zoomed in at the right, then moved to the left end.
+  await page.keyboard.down("Control");
+  await page.mouse.wheel(0, -300);
+  await page.keyboard.up("Control");
+  await at(0.01);
+  const left = await shown();
+  assert.ok(left > 60, `zoomed in, ${left} is at the left`);
+  await page.mouse.wheel(-5000, 0);
+  await at(0.02);
+  assert.equal(await shown(), 4);
+  await at(0.99);
+  const right = await shown();
+  assert.ok(right < 40, `moved, ${right} is at the right`);
+  await page.click(".zoom button:last-child");
+  await at(0.99);
+  assert.equal(await shown(), 91);
+});
+
+test("a finger on the timeline shows a checkpoint, and stays there", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url, { viewport: { width: 390, height: 844 } });
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send("Emulation.setTouchEmulationEnabled", { enabled: true });
+  await page.click('[data-sample="whole.car"]');
+  await page.waitForSelector(".u-over");
+  await page.locator(".timeline").scrollIntoViewIfNeeded();
+  const { x, y, width } = await page.locator(".u-over").boundingBox();
+  const touch = async (...points) => {
+    await cdp.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: [points[0]] });
+    for (const point of points.slice(1)) await cdp.send("Input.dispatchTouchEvent", { type: "touchMove", touchPoints: [point] });
+    await cdp.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  };
+  const readout = (text) => page.waitForFunction((text) => document.querySelector(".readout").textContent.startsWith(text), text);
+  await touch({ x: x + 3, y: y + 60 });
+  await readout("Tick 4");
+  assert.notEqual(await page.evaluate(() => document.activeElement.id), "inspector");
+  // Zoomed in there, a swipe goes on from it.
+  for (let i = 0; i < 3; i++) await page.click('[aria-label="Zoom in"]');
+  await touch(...[0.9, 0.6, 0.3, 0.1].map((part) => ({ x: x + width * part, y: y + 60 })));
+  await touch({ x: x + width / 2, y: y + 60 });
+  await page.waitForFunction(() => Number(/^Tick (\d+)/.exec(document.querySelector(".readout").textContent)[1]) > 9);
 });
 
 test("fields and bytes light each other", async (t) => {
@@ -198,6 +289,9 @@ test("a problem leads to its checkpoint", async (t) => {
   const page = await visit(t, server.url);
   await page.click('[data-sample="tampered.zip"]');
   await verdict(page);
+  assert.equal(await page.textContent(".verdict .cause"), "Why: a bad signature at tick 39, and 1 more");
+  await page.click(".verdict .cause a");
+  await page.waitForFunction(() => document.getElementById("problems").getBoundingClientRect().top < 100);
   const problem = page.locator(".problem").first();
   assert.match(await problem.textContent(), /bad-signature.*0000000039\.ckpt, tick 39.*Most likely/s);
   await page.locator(".problem button").nth(1).click();

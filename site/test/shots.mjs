@@ -277,7 +277,8 @@ for (const [name, state] of Object.entries(all)) {
     await page.evaluate(() => document.fonts.ready);
     await act?.(page);
     for (const width of widths) {
-      await page.setViewportSize({ width, height: width < 600 ? 844 : width < 1900 ? 900 : 1080 });
+      // An element is seen as a whole, or what is sticky in it would be in its middle.
+      await page.setViewportSize({ width, height: element ? 3000 : width < 600 ? 844 : width < 1900 ? 900 : 1080 });
       for (const colorScheme of themes) {
         await page.emulateMedia({ colorScheme });
         await page.waitForTimeout(quick ? 0 : 150);
