@@ -1,12 +1,11 @@
 /** The page that may load a history from an address. */
 export const loadPage = "load.html";
 
-/** The history that the page's own address asks for: `?history=URL`. */
-export function historyURL(): URL | undefined {
-  const text = new URLSearchParams(location.search).get("history");
+/** The address that the visitor names for a history, as `?history=URL` does, if it is one that can be loaded. */
+export function historyURL(text: string | null, base?: string): URL | undefined {
   if (text === null) return undefined;
   try {
-    const url = new URL(text, location.href);
+    const url = new URL(text, base);
     url.hash = "";
     return url.protocol === "https:" || url.protocol === "http:" ? url : undefined;
   } catch {

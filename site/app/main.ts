@@ -254,9 +254,15 @@ addEventListener("drop", (event) => {
   void verify(given(event.dataTransfer!));
 });
 addEventListener("paste", (event) => {
-  if (!event.clipboardData?.types.includes("Files")) return;
-  event.preventDefault();
-  void verify(given(event.clipboardData));
+  const { clipboardData, target } = event;
+  if (clipboardData?.types.includes("Files")) {
+    event.preventDefault();
+    void verify(given(clipboardData));
+  } else if (clipboardData && !(target instanceof HTMLInputElement)) {
+    // An address is loaded as that of a link is: when the visitor agrees.
+    const url = historyURL(clipboardData.getData("text/plain").trim());
+    if (url) location.assign(new URL(`${loadPage}?${new URLSearchParams({ history: url.href })}`, document.baseURI));
+  }
 });
 
 function given(transfer: DataTransfer): Source {
@@ -317,7 +323,7 @@ pinDID.value = parameters.get("did") ?? "";
 pinHead.value = parameters.get("head") ?? "";
 byID<HTMLDetailsElement>("pins").open = pinDID.value !== "" || pinHead.value !== "";
 
-const url = historyURL();
+const url = historyURL(parameters.get("history"), location.href);
 if (parameters.has("history")) {
   if (!url) showError(new VerifyError("unreadable", "the link names no address that can be loaded", { hint: "check the part after ?history=" }));
   else if (!location.pathname.endsWith(`/${loadPage}`)) location.replace(new URL(`${loadPage}${location.search}`, document.baseURI));

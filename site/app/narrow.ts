@@ -3,7 +3,7 @@
 
 import { historyURL } from "./link.ts";
 
-const url = historyURL();
+const url = historyURL(new URLSearchParams(location.search).get("history"), location.href);
 const policy = document.createElement("meta");
 policy.httpEquiv = "Content-Security-Policy";
 // The origin and path, without what could end the source expression.

@@ -11,7 +11,7 @@ import { isMissing } from "./verdict.ts";
 
 /** The strips above and below the budget, in CSS pixels. */
 const laneHeight = 24;
-const bandHeight = 12;
+const bandHeight = 16;
 
 /** A pointer that moves as far drags, in CSS pixels. */
 const dragDistance = 5;
@@ -524,7 +524,7 @@ function drawBand(chart: uPlot, model: Model, programs: string[], paper: string)
     }
     drawnTo = to;
     const label = segment.hash.slice(0, 8);
-    ctx.font = `${10 * devicePixelRatio}px "Plex Mono", monospace`;
+    ctx.font = `${11 * devicePixelRatio}px "Plex Mono", monospace`;
     const width = ctx.measureText(label).width;
     const start = Math.max(from, bbox.left) + 5 * devicePixelRatio;
     if (Math.min(to, bbox.left + bbox.width) - start < width + 8 * devicePixelRatio) return;

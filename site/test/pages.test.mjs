@@ -137,6 +137,23 @@ test("pasted files are verified", async (t) => {
   assert.equal(await verdict(page), "Verified");
 });
 
+test("a pasted address is asked about, and nothing else that is pasted", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const paste = (on, text) =>
+    page.evaluate(([on, text]) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData("text/plain", text);
+      document.querySelector(on).dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+    }, [on, text]);
+  for (const text of ["hello", "javascript:alert(1)", "/lives/1.car", ""]) await paste("body", text);
+  await paste("#pin-did", "https://agent.example/1.car");
+  assert.equal(page.url(), `${server.url}/`);
+  await paste("body", " https://agent.example/1.car?day=2&x=#top\n");
+  await page.waitForSelector("#ask:not([hidden])");
+  assert.equal(await page.textContent("#ask-url"), "https://agent.example/1.car?day=2&x=");
+});
+
 test("what is saved as a CAR is what was opened", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url);
@@ -296,6 +313,12 @@ test("a problem leads to its checkpoint", async (t) => {
   assert.match(await problem.textContent(), /bad-signature.*0000000039\.ckpt, tick 39.*Most likely/s);
   await page.locator(".problem button").nth(1).click();
   await page.waitForFunction(() => document.querySelector(".which p").textContent === "0000000044.ckpt");
+  // On paper there is nothing to press.
+  await page.emulateMedia({ media: "print" });
+  assert.ok(await problem.isVisible());
+  assert.deepEqual(await page.locator("button:visible, input:visible").evaluateAll((found) => found.map((e) => e.id || e.textContent)), [
+    "row", ...["version", "budget", "pricePerSecond", "tickNumber", "wasmHash", "majorVersion", "leaseGeneration", "leaseExpiry", "prevHash", "agentPubKey", "signature", "state"],
+  ]);
 });
 
 test("pins are held, and a wrong one is explained", async (t) => {
