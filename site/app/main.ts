@@ -242,6 +242,10 @@ function dragEnded(): void {
 addEventListener("dragleave", (event) => {
   if (hasFiles(event) && --depth <= 0) dragEnded();
 });
+// While something is dragged, no pointer moves: then what ended it was not told.
+addEventListener("pointermove", () => {
+  if (depth > 0) dragEnded();
+});
 addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();

@@ -22,6 +22,8 @@ const digitWidth = 8;
 /** Checkpoints are drawn as points while at least so many pixels are between them. */
 const pointSpacing = 7;
 
+const everything = { min: -Infinity, max: Infinity };
+
 export interface Timeline {
   element: HTMLElement;
   /** Moves the cursor to a row, without opening it. */
@@ -85,7 +87,7 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
       if (min == null || max == null) return; // not drawn yet
       if (x < min || x > max) {
         const half = (max - min) / 2;
-        model.zoom(chart, x - half, x + half);
+        chart.setScale("x", { min: x - half, max: x + half });
       }
       chart.setCursor({ left: chart.valToPos(x, "x"), top: 0 }, false);
     }
@@ -95,7 +97,7 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     const { min, max } = chart?.scales["x"] ?? {};
     chart?.destroy();
     chart = new uPlot(options(model, plot.clientWidth, () => select(current)), model.data, plot);
-    if (min != null && max != null) model.zoom(chart, min, max);
+    if (min != null && max != null) chart.setScale("x", { min, max });
     const { over } = chart;
     // The end of a drag comes here as no click.
     over.addEventListener("click", (event) => {
@@ -134,7 +136,7 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     if (!chart) return;
     const { min, max } = chart.scales["x"]!;
     centre = Math.min(Math.max(centre, min!), max!);
-    model.zoom(chart, centre - (centre - min!) * factor, centre + (max! - centre) * factor);
+    chart.setScale("x", { min: centre - (centre - min!) * factor, max: centre + (max! - centre) * factor });
   };
 
   /** Moves along the axis, by a part of what is seen of it. */
@@ -142,11 +144,11 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     if (!chart) return;
     const { min, max } = chart.scales["x"]!;
     const by = (max! - min!) * part;
-    model.zoom(chart, min! + by, max! + by);
+    chart.setScale("x", { min: min! + by, max: max! + by });
   };
   zoomIn.addEventListener("click", () => zoomBy(0.5));
   zoomOut.addEventListener("click", () => zoomBy(2));
-  whole.addEventListener("click", () => chart && model.zoom(chart, -Infinity, Infinity));
+  whole.addEventListener("click", () => chart?.setScale("x", everything));
 
   plot.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -164,7 +166,7 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
       "+": () => zoomBy(0.5),
       "=": () => zoomBy(0.5),
       "-": () => zoomBy(2),
-      "0": () => chart && model.zoom(chart, -Infinity, Infinity),
+      "0": () => chart?.setScale("x", everything),
     };
     const step = steps[event.key];
     if (!step) return;
@@ -314,19 +316,32 @@ export class Model {
     return x - this.x[before]! < this.x[low]! - x ? before : low;
   }
 
+  /** A range of budgets, and those of the branches that are seen with it. */
+  branchRange(chart: uPlot, [low, high]: [number, number]): [number, number] {
+    const [first, last] = chart.series[0]!.idxs!; // of the rows that are seen; the scale itself is the old one still
+    for (const branch of this.branches) {
+      for (const row of branch) {
+        if (row < first || row > last) continue;
+        const budget = Number(this.life.budget(row));
+        [low, high] = [Math.min(low, budget), Math.max(high, budget)];
+      }
+    }
+    return [low, high];
+  }
+
   /** Where the life is whole again before a gap, on the axis. */
   gapStart(row: number): number {
     while (row > 0 && this.x[row - 1]! >= this.x[row]!) row--;
     return row > 0 ? this.x[row - 1]! : 0;
   }
 
-  zoom(chart: uPlot, min: number, max: number): void {
+  /** What of the axis can be seen: at least one tick, and no more than there is. */
+  clamp(min: number, max: number): [number, number] {
     const margin = this.last * 0.01;
     const span = Math.min(Math.max(max - min, 1), this.last + 2 * margin);
-    min = Math.max(Number.isFinite(min) ? min : -margin, -margin);
+    min = Math.max(min, -margin);
     max = Math.min(min + span, this.last + margin);
-    min = Math.max(max - span, -margin);
-    chart.setScale("x", { min, max });
+    return [Math.max(max - span, -margin), max];
   }
 }
 
@@ -369,12 +384,12 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
     legend: { show: false },
     cursor: { y: false, points: { size: 9, fill: colour("accent") }, drag: { x: true, y: false, dist: dragDistance } },
     scales: {
-      x: { time: false, min: -margin, max: model.last + margin, range: (_, min, max) => [min, max] },
+      x: { time: false, min: -margin, max: model.last + margin, range: (_, min, max) => model.clamp(min, max) },
       y: {
         // Room for the band below, and a line that is flat in the middle.
         range: (chart, low, high) => {
-          let min = low ?? 0;
-          let max = high ?? 1;
+          let [min, max] = model.branchRange(chart, [low ?? Infinity, high ?? -Infinity]);
+          if (min > max) [min, max] = [0, 1];
           if (min === max) [min, max] = [min - Math.max(1, Math.abs(min) * 0.05), max + Math.max(1, Math.abs(max) * 0.05)];
           const height = (chart.bbox?.height || 220) / devicePixelRatio;
           const unit = (max - min) / Math.max(height - bandHeight - 26, 40);
