@@ -77,7 +77,7 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
     h(
       "p",
       { class: "hint" },
-      "What every byte means. Choose one, type two hexadecimal digits, and see what the verifier says. Your file stays as it is.",
+      "What every byte means. Choose one and type two hexadecimal digits. Your file stays as it is.",
     ),
     panel,
   );

@@ -60,7 +60,7 @@ func makeSamples(histories fs.FS) ([]sample, error) {
 			Text:  "A heartbeat agent: somebody changed one byte of its budget.",
 			bytes: zipped(tampered)},
 		{File: "cut.car", Title: "Cut short", Verdict: "incomplete",
-			Text:  "The same agent: its newest checkpoints are left out, but its head is known.",
+			Text:  "The same agent: its newest part is left out, but its head is known.",
 			bytes: car(heartbeat[:len(heartbeat)-4]), Head: head.CID()},
 		{File: "forked.zip", Title: "Forked", Verdict: "invalid",
 			Text:  "One key that signed two futures, and both were supplied.",
