@@ -211,11 +211,14 @@ export class Model {
   points = 0;
   /** The row that is shown first: that of the first problem. */
   first = 0;
-  readonly problems: { row: number; missing: boolean; fork: boolean }[] = [];
+  readonly problems: { row: number; x: number; missing: boolean; fork: boolean }[] = [];
   /** Branches beside the main line, each from the predecessor that it shares. */
   readonly branches: number[][] = [];
   /** Rows before which something is missing. */
   readonly gaps: number[] = [];
+  /** Where the picture begins and ends, with some room for the points there, and more for a beginning or a head that is missing. */
+  readonly left: number;
+  readonly right: number;
   readonly segments: { from: number; to: number; hue: number; hash: string }[] = [];
   readonly hashes: string[] = [];
   readonly #texts = new Map<number, string>();
@@ -226,6 +229,9 @@ export class Model {
     // A forged tick may be anything; what was signed says where the axis begins and ends.
     this.base = BigInt(report.firstTick ?? 0);
     this.last = Math.max(1, Number(BigInt(report.lastTick ?? 0) - this.base));
+    const room = this.last * 0.01;
+    this.left = (this.lacks("missing-genesis") ? -5 : -1) * room;
+    this.right = this.last + (this.lacks("head-not-found") ? 5 : 1) * room;
     this.x = new Float64Array(life.length);
     this.data = [this.x, this.#budget];
   }
@@ -247,11 +253,12 @@ export class Model {
       if (row === undefined) return;
       if (missing) gaps.push(row);
       // Where it belongs on the axis, only the tick says.
-      if (life.parsed(row)) problems.push({ row, missing, fork: problem.code === "fork" });
+      if (life.parsed(row)) problems.push({ row, x: x[row]!, missing, fork: problem.code === "fork" });
       if (first < 0) first = row;
       model.#texts.set(row, [model.#texts.get(row), problem.code].filter(Boolean).join(", "));
     });
     model.first = Math.max(first, 0);
+    if (model.lacks("head-not-found")) problems.push({ row: -1, x: (last + model.right) / 2, missing: true, fork: false });
 
     const side = await model.#findBranches(slices);
     // What another key signed is another life, unless all of it is by the other key.
@@ -300,6 +307,10 @@ export class Model {
     return side;
   }
 
+  lacks(problem: "missing-genesis" | "head-not-found"): boolean {
+    return this.report.problems.some(({ code }) => code === problem);
+  }
+
   problemText(row: number): string | undefined {
     return this.#texts.get(row);
   }
@@ -332,16 +343,14 @@ export class Model {
   /** Where the life is whole again before a gap, on the axis. */
   gapStart(row: number): number {
     while (row > 0 && this.x[row - 1]! >= this.x[row]!) row--;
-    return row > 0 ? this.x[row - 1]! : 0;
+    return row > 0 ? this.x[row - 1]! : this.left;
   }
 
   /** What of the axis can be seen: at least one tick, and no more than there is. */
   clamp(min: number, max: number): [number, number] {
-    const margin = this.last * 0.01;
-    const span = Math.min(Math.max(max - min, 1), this.last + 2 * margin);
-    min = Math.max(min, -margin);
-    max = Math.min(min + span, this.last + margin);
-    return [Math.max(max - span, -margin), max];
+    const span = Math.min(Math.max(max - min, 1), this.right - this.left);
+    max = Math.min(Math.max(min, this.left) + span, this.right);
+    return [Math.max(max - span, this.left), max];
   }
 }
 
@@ -364,7 +373,7 @@ function legend(model: Model): HTMLElement {
   const list = h("ul", { class: "legend" }, h("li", {}, symbol("line", "M0 12 6 6l4 4 6-8"), "budget"));
   const programs = model.hashes.length;
   if (programs > 0) list.append(h("li", {}, symbol("line", "M0 8h16"), programs === 1 ? "band: one program" : `band: ${programs} programs, by WASM hash`));
-  if (model.gaps.length > 0) list.append(h("li", {}, symbol("gone", "M8 1l7.5 13.5H.5z"), "something missing"));
+  if (model.problems.some(({ missing }) => missing)) list.append(h("li", {}, symbol("gone", "M8 1l7.5 13.5H.5z"), "something missing"));
   if (model.problems.some(({ missing, fork }) => !missing && !fork)) list.append(h("li", {}, symbol("bad", "M5 1h6l4 4v6l-4 4H5l-4-4V5z"), "something wrong"));
   if (model.problems.some(({ fork }) => fork)) list.append(h("li", {}, symbol("bad", "M8 0l8 8-8 8-8-8z"), "fork"));
   return list;
@@ -376,7 +385,6 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
   const font = `13px ${style.getPropertyValue("--sans")}`;
   const programs = ["accent", "program-1", "program-2", "program-3"].map(colour);
   const axis = { stroke: colour("ink-2"), font, grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
-  const margin = model.last * 0.01;
   return {
     width,
     height: heightFor(width),
@@ -384,7 +392,7 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
     legend: { show: false },
     cursor: { y: false, points: { size: 9, fill: colour("accent") }, drag: { x: true, y: false, dist: dragDistance } },
     scales: {
-      x: { time: false, min: -margin, max: model.last + margin, range: (_, min, max) => model.clamp(min, max) },
+      x: { time: false, min: model.left, max: model.right, range: (_, min, max) => model.clamp(min, max) },
       y: {
         // Room for the band below, and a line that is flat in the middle.
         range: (chart, low, high) => {
@@ -490,9 +498,11 @@ function drawGaps(chart: uPlot, model: Model, colour: (name: string) => string):
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
-  for (const row of model.gaps) {
-    const to = chart.valToPos(model.x[row]!, "x", true);
-    const from = Math.min(chart.valToPos(model.gapStart(row), "x", true), to - 6 * devicePixelRatio);
+  const missing = model.gaps.map((row) => [model.gapStart(row), model.x[row]!]);
+  if (model.lacks("head-not-found")) missing.push([model.last, model.right]);
+  for (const [start, end] of missing) {
+    const to = chart.valToPos(end!, "x", true);
+    const from = Math.min(chart.valToPos(start!, "x", true), to - 6 * devicePixelRatio);
     ctx.fillStyle = colour("incomplete-tint");
     ctx.fillRect(from, bbox.top, to - from, bbox.height);
     ctx.strokeStyle = colour("incomplete");
@@ -587,9 +597,9 @@ function drawProblems(chart: uPlot, model: Model, colour: (name: string) => stri
   const y = bbox.top - 11 * devicePixelRatio;
   const taken = new Set<number>();
   ctx.save();
-  for (const { row, missing, fork } of model.problems) {
-    if (model.x[row]! < min! || model.x[row]! > max!) continue;
-    const x = chart.valToPos(model.x[row]!, "x", true);
+  for (const { x: at, missing, fork } of model.problems) {
+    if (at < min! || at > max!) continue;
+    const x = chart.valToPos(at, "x", true);
     // One mark stands for those that would cover each other.
     const place = Math.round(x / (2 * r)) * 2 + (missing ? 1 : 0);
     if (taken.has(place)) continue;

@@ -44,7 +44,7 @@ export function cause({ problems }: Report): string | undefined {
   const [first] = problems;
   if (!first) return undefined;
   const { code, tick, name } = first;
-  const at = tick !== undefined ? ` at tick ${tick}` : name !== undefined ? `, ${short(name)}` : "";
+  const at = code === "missing-genesis" ? "" : tick !== undefined ? ` at tick ${tick}` : name !== undefined ? `, ${short(name)}` : "";
   const more = problems.length > 1 ? `, and ${(problems.length - 1).toLocaleString("en")} more` : "";
   return english.problems[code] + at + more;
 }
