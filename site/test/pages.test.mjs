@@ -376,6 +376,9 @@ test("works offline after the first visit", async (t) => {
   await page.click('[data-sample="whole.car"]');
   assert.equal(await verdict(page), "Verified");
   assert.equal(server.requests.length, before);
+  // Nobody breaks off reading a file that is kept, of which Firefox would complain.
+  const verifier = await page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => name).filter((name) => name.includes(".wasm")));
+  assert.deepEqual(verifier, [`${server.url}/app/igor-verify.wasm`]);
 });
 
 test("the page names the verifier that it runs", async (t) => {
