@@ -101,36 +101,37 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     const { over } = chart;
     // The end of a drag comes here as no click.
     over.addEventListener("click", (event) => {
-      if (event.pointerType !== "touch") open(model.nearest(valueAt(event)));
+      if (event.pointerType !== "touch") open(rowAt(event));
     });
     let touched = 0; // where, and where the finger is now
     let finger = 0;
     over.addEventListener("pointerdown", ({ clientX }) => (touched = finger = clientX));
     over.addEventListener("pointermove", (event) => {
-      if (event.pointerType !== "touch") return select(model.nearest(valueAt(event)), false);
+      if (event.pointerType !== "touch") return select(rowAt(event), false);
       move((finger - event.clientX) / over.clientWidth);
       finger = event.clientX;
     });
     over.addEventListener("pointerup", (event) => {
       const tap = event.pointerType === "touch" && Math.abs(event.clientX - touched) < dragDistance;
-      if (tap) select(model.nearest(valueAt(event)));
+      if (tap) select(rowAt(event));
     });
     // As everywhere: pinched or with Ctrl a wheel zooms, sideways it moves.
     over.addEventListener(
       "wheel",
       (event) => {
-        const { ctrlKey, shiftKey, deltaX, deltaY } = event;
-        if (ctrlKey) zoomBy(Math.exp(deltaY / 200), valueAt(event));
+        const { ctrlKey, shiftKey, deltaX, deltaY, offsetX } = event;
+        if (ctrlKey) zoomBy(Math.exp(deltaY / 200), chart!.posToVal(offsetX, "x"));
         else if (shiftKey || Math.abs(deltaX) > Math.abs(deltaY)) move((deltaX || deltaY) / over.clientWidth);
         else return;
         event.preventDefault();
+        queueMicrotask(() => select(rowAt({ offsetX }), false)); // the chart has its new scales only then
       },
       { passive: false },
     );
   };
 
-  /** Where on the axis a pointer is. */
-  const valueAt = (event: MouseEvent) => chart!.posToVal(event.offsetX, "x");
+  /** The row nearest to a pointer. */
+  const rowAt = ({ offsetX }: { offsetX: number }) => model.nearest(chart!.posToVal(offsetX, "x"));
 
   const zoomBy = (factor: number, centre = model.x[current]!) => {
     if (!chart) return;
@@ -205,6 +206,8 @@ export class Model {
   readonly x: Float64Array;
   readonly base: bigint;
   readonly last: number;
+  /** How close two checkpoints are to each other. */
+  closest = Infinity;
   readonly data: uPlot.AlignedData;
   readonly #budget: (number | null)[] = [];
   /** How many checkpoints have a place in the picture. */
@@ -243,6 +246,8 @@ export class Model {
     await slices.each(life.length, (row) => {
       if (!life.parsed(row)) return;
       x[row] = Math.min(Math.max(Number(life.tick(row) - base), 0), last);
+      const distance = row > 0 ? x[row]! - x[row - 1]! : 0;
+      if (distance > 0) model.closest = Math.min(model.closest, distance);
       model.points++;
     });
     let first = -1;
@@ -346,9 +351,9 @@ export class Model {
     return row > 0 ? this.x[row - 1]! : this.left;
   }
 
-  /** What of the axis can be seen: at least one tick, and no more than there is. */
+  /** What of the axis can be seen: not so little that no checkpoint is in it, and no more than there is. */
   clamp(min: number, max: number): [number, number] {
-    const span = Math.min(Math.max(max - min, 1), this.right - this.left);
+    const span = Math.min(Math.max(max - min, 8 * this.closest), this.right - this.left);
     max = Math.min(Math.max(min, this.left) + span, this.right);
     return [Math.max(max - span, this.left), max];
   }
