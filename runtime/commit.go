@@ -12,8 +12,8 @@ import (
 // A checkpoint that is made is not durable yet. It becomes so in the background,
 // while the life goes on, and together with those that are made meanwhile: a group
 // commit, for which a disk takes about as long as for one of them. Nothing outside
-// learns of a checkpoint before it is durable, and before anything leaves the
-// machine, all that were made are ([life.settle]).
+// learns of a checkpoint before it is durable, and before a side effect begins, all
+// that were made are ([life.settle]).
 //
 // The order on the disk is: the segments of the event log, with their seals; the
 // checkpoints, which are what commits both. A process that ends in between finds
@@ -67,7 +67,7 @@ func (l *life) settle() error {
 	return l.commits.failed
 }
 
-// sync makes everything durable: to be called before anything leaves the machine.
+// sync makes everything durable: to be called before a side effect begins.
 func (l *life) sync() error {
 	if err := l.settle(); err != nil {
 		return err

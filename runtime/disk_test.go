@@ -18,12 +18,15 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/pay/paytest"
 	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
 	"igor.dev/runtime/internal/wal/waltest"
 	"igor.dev/runtime/internal/wasmtest"
 	"igor.dev/verifier/receipt"
@@ -179,15 +182,7 @@ func (l *trading) check(t *testing.T, dir string) {
 	if r.DID != newest(t, l.born, 0).AgentPubKey.DID() {
 		t.Errorf("it has another identity")
 	}
-	heads := map[uint64]string{}
-	for _, s := range sights(t, dir) {
-		heads[s.Tick] = s.CID
-	}
-	for tick, cid := range l.told.heads {
-		if heads[tick] != cid {
-			t.Errorf("the checkpoint of tick %d was acknowledged, and the history has another one: %q, not %q", tick, heads[tick], cid)
-		}
-	}
+	l.acknowledged(t, dir)
 	counts(t, dir)
 	cost, paid := accounts(t, dir)
 	_, state, err := kv.Parse(newest(t, dir, r.Tick).State, kv.MaxTotal)
@@ -216,6 +211,20 @@ func (l *trading) check(t *testing.T, dir string) {
 	report, err := Replay(t.Context(), dir, replayConfig(dir, l.birth))
 	if err != nil || report.Verdict != Replayed || report.Ticks != r.Tick {
 		t.Errorf("run again it is %+v, %v", report, err)
+	}
+}
+
+// acknowledged wants the checkpoints in dir of which a run told.
+func (l *trading) acknowledged(t *testing.T, dir string) {
+	t.Helper()
+	heads := map[uint64]string{}
+	for _, s := range sights(t, dir) {
+		heads[s.Tick] = s.CID
+	}
+	for tick, cid := range l.told.heads {
+		if heads[tick] != cid {
+			t.Errorf("the checkpoint of tick %d was acknowledged, and the history has another one: %q, not %q", tick, heads[tick], cid)
+		}
 	}
 }
 
@@ -337,6 +346,71 @@ func TestPowerCut(t *testing.T) {
 			l.check(t, l.losePower(t, dir, rng))
 		})
 	})
+}
+
+// slowly is a folder whose syncs take their time, so that several checkpoints share
+// one.
+type slowly struct {
+	wal.Folder
+	links, most *atomic.Int64 // since the last sync, and between two at most
+}
+
+func (s slowly) Sync() error {
+	time.Sleep(3 * time.Millisecond)
+	s.links.Store(0)
+	return s.Folder.Sync()
+}
+
+func (s slowly) Link(name, second string) error {
+	s.most.Store(max(s.most.Load(), s.links.Add(1)))
+	return s.Folder.Link(name, second)
+}
+
+// TestPowerCutInGroup has a machine lose power while several checkpoints become
+// durable at once: it may find the name of one, and not that of the one before it.
+func TestPowerCutInGroup(t *testing.T) {
+	l := &trading{birth: birth(watcher("")), every: 1}
+	l.birth.Manifest = []byte(watching)
+	l.begin()
+	l.born = filepath.Join(t.TempDir(), "born")
+	if _, err := Start(t.Context(), l.born, l.birth, ticks(1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	var links, most atomic.Int64
+	var dir string
+	run := func() error {
+		c := l.config(20)
+		c.through = func(name string, f wal.Folder) wal.Folder {
+			if f = l.disk.Through(name, f); name == "history" {
+				f = slowly{f, &links, &most}
+			}
+			return f
+		}
+		_, err := Resume(t.Context(), dir, c)
+		return err
+	}
+	dir = l.fresh(t)
+	l.steps(t, run, func(n int) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			dir = l.fresh(t)
+			l.disk.FailAt(n, waltest.Fault{Err: errPower})
+			if err := run(); err != nil && !errors.Is(err, errPower) {
+				t.Errorf("the run ends with %v", err)
+			}
+			found := l.losePower(t, dir, rand.New(rand.NewPCG(uint64(n), 3)))
+			if _, err := Resume(t.Context(), found, ticks(3, 1)); err != nil {
+				t.Fatalf("it does not go on: %v", err)
+			}
+			l.acknowledged(t, found)
+			counts(t, found)
+			if r, err := Replay(t.Context(), found, replayConfig(found, l.birth)); err != nil || r.Verdict != Replayed {
+				t.Errorf("run again it is %+v, %v", r, err)
+			}
+		})
+	})
+	if most.Load() < 2 {
+		t.Error("no group of several checkpoints was ever made")
+	}
 }
 
 // TestSeveralSegments loses the newest checkpoints, and has what was recorded lived

@@ -243,36 +243,44 @@ func (l *life) equip(segments func() ([]string, error), identity journal.Life) e
 	return journal.Create(l.folder, identity, l.before)
 }
 
-// goLive is called where nothing is recorded any more, between two ticks.
+// goLive is called between two ticks where nothing is recorded any more of the
+// segment that is lived again. If there is one after it, that is lived again too;
+// else the life is live, and what comes in does so now.
 func (l *life) goLive(ctx context.Context) error {
-	if l.wentLive {
-		// The call of an effect that was compensated before it was made again.
-		changed, err := l.release()
-		if err != nil || !changed {
-			return err
-		}
-		return l.sync()
-	}
-	if sealed := l.sealed; !sealed.IsZero() {
-		if err := l.checkpoint(ctx); err != nil {
-			return err
-		}
-		if l.head != sealed {
-			l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", sealed.CID(), "is", l.head.CID())
-		}
-		if again, err := l.feed.More(); err != nil || again {
-			if err == nil { // what agent_resume observed was recorded as well
-				l.in.close()
-				l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, l.tick+1)
+	if !l.wentLive {
+		if !l.sealed.IsZero() {
+			if err := l.checkpoint(ctx); err != nil {
+				return err
 			}
+			if again, err := l.feed.More(); err != nil || again {
+				if err == nil { // what agent_resume observed was recorded as well
+					l.in.close()
+					l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, l.tick+1)
+				}
+				return err
+			}
+		}
+		if err := l.goneLive(); err != nil {
 			return err
 		}
 	}
+	return l.comeIn()
+}
+
+// goneLive is called where nothing is recorded any more: between two ticks, or after
+// one that went live in its middle.
+func (l *life) goneLive() error {
 	l.wentLive = true
 	failpoint.Reach(failpoint.WentLive)
 	if l.tick > l.resumed {
 		l.Log.Info("lived again", "from", l.resumed+1, "to", l.tick)
 	}
+	return l.dropStrays()
+}
+
+// dropStrays sets aside the segments after the one that is open: what they were
+// recorded after is gone.
+func (l *life) dropStrays() error {
 	strays, err := l.log.SetAsideAfter(l.saved + 1)
 	if err != nil {
 		return err
@@ -280,22 +288,31 @@ func (l *life) goLive(ctx context.Context) error {
 	for _, aside := range strays {
 		l.Log.Warn("a segment of the event log that nothing leads to was set aside", "file", aside)
 	}
+	return nil
+}
+
+// comeIn lets in what comes in from outside the life, between two ticks: what
+// compensated effects held, and, once, what the operator gives.
+func (l *life) comeIn() error {
 	changed, err := l.release()
 	if err != nil {
 		return err
 	}
-	if l.TopUp > 0 {
-		if err := l.comesIn(eventlog.Record{Reason: eventlog.TopUp, Amount: l.TopUp}); err != nil {
-			return err
+	if !l.cameIn {
+		l.cameIn = true
+		if l.TopUp > 0 {
+			if err := l.comesIn(eventlog.Record{Reason: eventlog.TopUp, Amount: l.TopUp}); err != nil {
+				return err
+			}
+			changed = true
 		}
-		changed = true
-	}
-	if l.Price != nil && *l.Price != l.account.price {
-		l.account.price = *l.Price
-		if err := l.comesIn(eventlog.Record{Reason: eventlog.NewPrice}); err != nil {
-			return err
+		if l.Price != nil && *l.Price != l.account.price {
+			l.account.price = *l.Price
+			if err := l.comesIn(eventlog.Record{Reason: eventlog.NewPrice}); err != nil {
+				return err
+			}
+			changed = true
 		}
-		changed = true
 	}
 	if !changed {
 		return nil

@@ -361,6 +361,7 @@ type life struct {
 	releases []journal.Effect // compensated: what they held may have to go back
 	resumed  uint64           // the tick of the checkpoint that it went on from
 	wentLive bool
+	cameIn   bool // what the operator gives
 
 	commits commits
 
@@ -376,7 +377,7 @@ type life struct {
 func (l *life) run(ctx context.Context) (r Result, err error) {
 	defer l.close() // before the program is
 	defer func() {
-		if l.TopUp > 0 && !l.wentLive {
+		if l.TopUp > 0 && !l.cameIn {
 			l.Log.Warn("the top-up was not made: the run ended while recorded ticks were lived again")
 		}
 		r.Hostcalls = l.meter.Usage()
@@ -500,6 +501,11 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			continue
 		}
 		failpoint.Reach(failpoint.TickEnds)
+		if !l.wentLive { // in the middle of the tick, of which the beginning was recorded
+			if err := l.goneLive(); err != nil {
+				return "", err
+			}
+		}
 		ticks++
 		l.lived(elapsed, cost)
 		if err := l.sim.ended(l.tick); err != nil {
@@ -519,8 +525,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if err := l.checkpoint(ctx); err != nil {
 				return "", err
 			}
-			// A tick of which the beginning was recorded went live in its middle, where
-			// nothing could come in.
+			// Where the tick went live in its middle, nothing could come in before it.
 			if err := l.goLive(ctx); err != nil {
 				return "", err
 			}
@@ -642,6 +647,12 @@ func (l *life) save(ctx context.Context, state []byte) error {
 		bytes:   next,
 		segment: w,
 		before:  l.before,
+	}
+	if lost := l.sealed; !l.wentLive && !lost.IsZero() && lost != hash {
+		l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", lost.CID(), "is", hash.CID())
+		if err := l.dropStrays(); err != nil {
+			return err
+		}
 	}
 	l.before = journal.Base{Tick: l.tick, Hash: hash}
 	l.head, l.saved, l.savedTime = hash, l.tick, l.sim.now()

@@ -15,7 +15,10 @@
 // written beside the history under another name, synced, linked to its name,
 // and the folder is synced; only then does [Store.Append] return. A process
 // that is killed in between leaves either nothing or the whole checkpoint. Several
-// checkpoints that are appended at once share these syncs: a group commit.
+// checkpoints that are appended at once share these syncs: a group commit. Then
+// their first names are synced too, for a machine that loses power may find any of
+// the names that were being given: what lacks its own, and has one that names it as
+// its predecessor, gets it when the folder is opened.
 //
 // A folder can be copied with cp -r, and its life goes on from the copy.
 //
@@ -62,7 +65,7 @@ const (
 	dirPayloads  = "payloads" // in dirEvents
 
 	// extNext ends the name of a checkpoint until it has its name. A file of such a
-	// name is never a checkpoint, whatever is in it.
+	// name is no checkpoint of the history, whatever is in it.
 	extNext = ".next"
 
 	maxKeyFile = 4 << 10
@@ -257,16 +260,60 @@ func Open(dir string) (_ *Store, err error) {
 	if s.lock, err = lock(s.root, dir); err != nil {
 		return nil, err
 	}
-	left, err := fs.Glob(s.history.FS(), "*"+extNext)
-	if err != nil {
+	if err := s.finish(); err != nil {
 		return nil, err
 	}
-	for _, name := range left {
-		if err := s.history.Remove(name); err != nil {
-			return nil, err
+	return s, nil
+}
+
+// finish ends a group commit that a killed process or a loss of power cut off: a
+// checkpoint that has only its first name gets its own, if one that is in the history
+// names it as its predecessor. The others were never part of the history.
+func (s *Store) finish() error {
+	left, err := fs.Glob(s.history.FS(), "*"+extNext)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	ticks, err := s.Ticks()
+	if err != nil {
+		return err
+	}
+	linked := false
+	slices.Sort(left)
+	for _, next := range slices.Backward(left) {
+		name := strings.TrimSuffix(next, extNext)
+		tick, err := strconv.ParseUint(strings.TrimSuffix(name, history.Ext), 10, 64)
+		at, there := slices.BinarySearch(ticks, tick)
+		if err != nil || name != FileName(tick) || there || at == len(ticks) {
+			continue
+		}
+		after, err := s.checkpoint(ticks[at])
+		if err != nil {
+			return err
+		}
+		b, err := readRegular(s.history, next, verifier.MaxCheckpointSize)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.historyPath(next), err)
+		}
+		if c, err := verifier.Parse(after); err != nil || c.PrevHash != sha256.Sum256(b) {
+			continue
+		}
+		if err := s.history.Link(next, name); err != nil {
+			return err
+		}
+		ticks, linked = slices.Insert(ticks, at, tick), true
+	}
+	if linked {
+		if err := syncDir(s.history, "."); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	for _, next := range left {
+		if err := s.history.Remove(next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func notAgent(dir string, err error) error {
@@ -481,6 +528,9 @@ func (s *Store) write(names []string, before func() error, data [][]byte) error 
 	err := before()
 	all.Wait()
 	err = errors.Join(append(errs, err)...)
+	if err == nil && len(names) > 1 {
+		err = folder.Sync() // so that what is linked can be finished
+	}
 	failpoint.Reach(failpoint.CheckpointWritten)
 	linked := 0
 	for err == nil && linked < len(names) {
@@ -493,19 +543,20 @@ func (s *Store) write(names []string, before func() error, data [][]byte) error 
 			err = ErrConflict
 		}
 	}
-	for _, name := range names {
-		// What has its name already is complete whether or not this one goes away.
-		if removed := folder.Remove(name + extNext); err == nil {
-			err = removed
+	if linked > 0 && err == nil {
+		err = folder.Sync()
+		failpoint.Reach(failpoint.CheckpointSynced)
+	}
+	if linked == 0 || err == nil { // else the first names may still be needed
+		for _, name := range names {
+			if removed := folder.Remove(name + extNext); err == nil {
+				err = removed
+			}
 		}
 	}
 	if linked == 0 {
 		return err
 	}
-	if err == nil {
-		err = folder.Sync()
-	}
-	failpoint.Reach(failpoint.CheckpointSynced)
 	if err != nil {
 		// The checkpoints may be durable or not; only a new look can tell.
 		s.failed = fmt.Errorf("the folder cannot be written any more: %w", err)

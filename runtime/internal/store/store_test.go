@@ -317,6 +317,53 @@ func TestLeftover(t *testing.T) {
 	}
 }
 
+// TestFinish leaves of a group of checkpoints any that have their names, and the first
+// names of the others: the history goes up to the newest that has its own.
+func TestFinish(t *testing.T) {
+	whole := newAgent(t, 5)
+	group := []uint64{30, 40, 50}
+	for set := range 1 << len(group) {
+		for name, first := range map[string]func(b []byte) []byte{
+			"whole": func(b []byte) []byte { return b },
+			"other": func(b []byte) []byte { return append(bytes.Clone(b), 0) },
+			"empty": func([]byte) []byte { return nil },
+		} {
+			dir := filepath.Join(t.TempDir(), "agent")
+			if err := errors.Join(os.CopyFS(dir, os.DirFS(whole)), os.Chmod(filepath.Join(dir, fileKey), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			newest, gap := uint64(20), false
+			for i, tick := range group {
+				b, err := os.ReadFile(ckpt(dir, tick))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if set&(1<<i) != 0 {
+					gap = gap || newest != tick-10
+					newest = tick
+				} else if err := errors.Join(os.Remove(ckpt(dir, tick)), os.WriteFile(ckpt(dir, tick)+extNext, first(b), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := open(t, dir)
+			r, err := tryRecover(t, s)
+			if gap && name != "whole" {
+				wantError(t, err, "is incomplete")
+				continue
+			}
+			if err != nil || r.Tick != newest {
+				t.Errorf("%03b, %s: got tick %d, %v; want %d", set, name, r.Tick, err, newest)
+			}
+			if left, err := filepath.Glob(filepath.Join(dir, dirHistory, "*"+extNext)); err != nil || len(left) > 0 {
+				t.Errorf("%03b, %s: left is %q, %v", set, name, left, err)
+			}
+			if err == nil {
+				appendNext(t, s, newest+10)
+			}
+		}
+	}
+}
+
 func TestRecover(t *testing.T) {
 	dir := newAgent(t, 3)
 	s := open(t, dir)
