@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
@@ -99,30 +101,42 @@ type LogLine struct {
 // its event log has them, unverified.
 func Logs(dir string, from uint64, each func(LogLine) error) error {
 	events := filepath.Join(dir, "events")
-	log, done, err := openReadOnly(events)
-	if err != nil {
-		return err
-	}
-	defer done()
 	ticks, err := segmentTicks(events)
 	if err != nil {
 		return err
 	}
 	if len(ticks) == 0 {
-		return fmt.Errorf("%s has no event log", dir)
+		return noEventLog(dir)
 	}
+	log, done, err := openReadOnly(events)
+	if err != nil {
+		return err
+	}
+	defer done()
+	var refused error // by each
 	for _, first := range ticks {
-		if err := segmentLogs(log, first, from, each); err != nil {
+		err := segmentLogs(log, first, from, func(l LogLine) error {
+			refused = each(l)
+			return refused
+		})
+		if refused != nil {
+			return refused
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(events, eventlog.FileName(first)), err)
 		}
 	}
 	return nil
 }
 
+func noEventLog(dir string) error {
+	return hint.Wrap(fmt.Errorf("%s has no event log", dir), "name the folder that igor run made, or a copy of it")
+}
+
 // segmentTicks returns the first tick of each segment in a folder, in order.
 func segmentTicks(events string) ([]uint64, error) {
 	entries, err := os.ReadDir(events)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return nil, err
 	}
 	var ticks []uint64

@@ -119,6 +119,9 @@ type ReplayProblem struct {
 	Got      string  `json:"got,omitempty"`
 }
 
+// Incomplete reports whether the problem is that something is missing.
+func (p *ReplayProblem) Incomplete() bool { return p.Code == codeMissing }
+
 // The codes of replay problems.
 const (
 	codeDivergence      = "divergence"
@@ -235,7 +238,7 @@ func (r *ReplayReport) conclude(lineage verifier.Verdict) {
 		r.Verdict = NotReplayed
 	}
 	for _, p := range r.Problems {
-		if p.Code != codeMissing {
+		if !p.Incomplete() {
 			r.Verdict = Diverged
 			break
 		}
@@ -388,67 +391,6 @@ func problemOf(from, to uint64, err error) ReplayProblem {
 	return p
 }
 
-// WriteText writes the report for people, the verdict as the last line.
-func (r *ReplayReport) WriteText(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "agent   %s\n", r.DID)
-	if o := r.Origin; o != nil {
-		checked := "not checked"
-		if o.Checked {
-			checked = "checked"
-		}
-		fmt.Fprintf(&b, "origin  %s, after tick %d, %s\n", o.DID, o.Tick, checked)
-	}
-	fmt.Fprintf(&b, "program %s\nlineage %s\nreplay  %d of %d intervals, %d ticks, %d observations, ticks %d to %d\n\n",
-		r.WASM, r.Lineage, r.Replayed, r.Intervals, r.Ticks, r.Observations, r.FirstTick, r.LastTick)
-	const most = 10
-	for i, p := range r.Problems {
-		if i == most {
-			fmt.Fprintf(&b, "and %d more (--json lists all)\n", len(r.Problems)-most)
-			break
-		}
-		fmt.Fprintf(&b, "%s  ticks %d to %d\n  %s\n", p.Code, p.From, p.To, p.Message)
-	}
-	if len(r.Problems) > 0 {
-		b.WriteByte('\n')
-	}
-	writeWrapped(&b, "Proves: "+r.Proves)
-	writeWrapped(&b, r.DoesNotProve)
-	b.WriteByte('\n')
-	switch r.Verdict {
-	case Replayed:
-		fork := ""
-		if r.Origin != nil && !r.Origin.Checked {
-			fork = "; it began as a fork, and its origin was not checked"
-		}
-		fmt.Fprintf(&b, "replayed: %s, every state as recorded%s\n", plural(r.Intervals, "interval"), fork)
-	case NotReplayed:
-		fmt.Fprintf(&b, "incomplete: %d of %s cannot be re-executed, or the lineage is not whole\n", r.Intervals-r.Replayed, plural(r.Intervals, "interval"))
-	default:
-		fmt.Fprintf(&b, "diverged: %s in %s; do not rely on this history\n", plural(len(r.Problems), "problem"), plural(r.Intervals, "interval"))
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// writeWrapped breaks text at 80 columns.
-func writeWrapped(b *strings.Builder, text string) {
-	column := 0
-	for word := range strings.FieldsSeq(text) {
-		switch {
-		case column > 0 && column+1+len(word) > 80:
-			b.WriteByte('\n')
-			column = 0
-		case column > 0:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	b.WriteByte('\n')
-}
-
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -521,7 +463,7 @@ func ExportEvents(dir, to string) (segments int, err error) {
 			return err
 		}
 		if len(ticks) == 0 {
-			return fmt.Errorf("%s has no event log", dir)
+			return noEventLog(dir)
 		}
 		payloads, err := os.ReadDir(filepath.Join(from, "payloads"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

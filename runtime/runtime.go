@@ -122,6 +122,9 @@ const (
 	DivergenceIntensify OnDivergence = "intensify" // log, and run every tick again from then on
 )
 
+// ErrNotAgent says that a program is not an agent.
+var ErrNotAgent = sandbox.ErrNotAgent
+
 // A Reason says why a run ended without an error.
 type Reason string
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,9 +39,7 @@ run meanwhile. An HTTP request carried its ID as Idempotency-Key.`,
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				encode := json.NewEncoder(out)
-				encode.SetIndent("", "  ")
-				return failed(encode.Encode(shown))
+				return failed(writeJSON(out, shown))
 			}
 			for _, e := range shown {
 				if err := writeEffect(out, &e); err != nil {
@@ -59,14 +56,15 @@ run meanwhile. An HTTP request carried its ID as Idempotency-Key.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
 	cmd.AddCommand(
 		resolveCommand("confirm", "Say that an effect happened: what it held is spent", true),
-		repairCommand(),
 		resolveCommand("compensate", "Say that an effect did not happen: its hold goes back", false),
+		repairCommand(),
 	)
 	return cmd
 }
 
 func resolveCommand(name, short string, happened bool) *cobra.Command {
 	var note string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     name + " FOLDER ID",
 		Short:   short,
@@ -78,16 +76,24 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 			if err != nil {
 				return failed(plain(err))
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%sed %s\n", map[bool]string{true: "confirm", false: "compensat"}[happened], id)
+			state := map[bool]string{true: "confirmed", false: "compensated"}[happened]
+			if asJSON {
+				return failed(writeJSON(cmd.OutOrStdout(), struct {
+					ID    string `json:"id"`
+					State string `json:"state"`
+				}{id, state}))
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), state, id)
 			return failed(err)
 		},
 	}
-	cmd.Flags().StringVar(&note, "note", "", "what is known, for people")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write what it is now as JSON")
+	cmd.Flags().StringVar(&note, "note", "", "a `TEXT` of what is known, for people")
 	return cmd
 }
 
 func writeEffect(w io.Writer, e *runtime.Effect) error {
-	lines := verifycli.Wrap(printable(e.Request), 78)
+	lines := verifycli.Wrap(verifycli.Printable(e.Request), 78)
 	switch {
 	case e.Held > 0 && e.Unresolved():
 		lines = append(lines, "holds "+verifier.FormatMicrocents(e.Held))
@@ -95,7 +101,7 @@ func writeEffect(w io.Writer, e *runtime.Effect) error {
 		lines = append(lines, "spent "+verifier.FormatMicrocents(e.Spent))
 	}
 	if e.Note != "" {
-		lines = append(lines, verifycli.Wrap("note: "+printable(e.Note), 78)...)
+		lines = append(lines, verifycli.Wrap("note: "+verifycli.Printable(e.Note), 78)...)
 	}
 	_, err := fmt.Fprintf(w, "%s\n  tick %d, %s, %s\n  %s\n", e.ID, e.Tick, e.Kind, e.State, strings.Join(lines, "\n  "))
 	return err
@@ -119,9 +125,7 @@ what that means. Without --yes it changes nothing.`,
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				encode := json.NewEncoder(out)
-				encode.SetIndent("", "  ")
-				err = encode.Encode(r)
+				err = writeJSON(out, r)
 			} else {
 				err = writeRepair(out, &r)
 			}
@@ -146,9 +150,9 @@ func writeRepair(w io.Writer, r *runtime.JournalRepair) error {
 			fmt.Fprintf(&b, "%-8s%s\n", name, line)
 		}
 	}
-	row("damage", printable(r.Damage))
+	row("damage", verifycli.Printable(r.Damage))
 	for _, l := range r.Lost {
-		row("lost", fmt.Sprintf("bytes %d to %d: %s", l.Offset, l.Offset+l.Size-1, printable(l.What)))
+		row("lost", fmt.Sprintf("bytes %d to %d: %s", l.Offset, l.Offset+l.Size-1, verifycli.Printable(l.What)))
 	}
 	row("kept", fmt.Sprintf("effects: %d, of which %d unresolved hold %s", r.Effects, r.Unresolved, verifier.FormatMicrocents(r.Held)))
 	if r.Aside != "" {

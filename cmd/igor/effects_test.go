@@ -301,7 +301,9 @@ func TestUnresolved(t *testing.T) {
 	}
 	run(0, "effects", "confirm", dir, open[0]["id"][:16], "--note", "seen in the server's log")
 	run(0, "effects", "compensate", dir, open[1]["id"], "--note", "the shop never had it")
-	run(0, "effects", "confirm", dir, open[3]["id"])
+	if out := run(0, "effects", "confirm", dir, open[3]["id"], "--json"); !strings.Contains(out, `"id": "`+open[3]["id"]+`"`) || !strings.Contains(out, `"state": "confirmed"`) {
+		t.Errorf("got\n%s", out)
+	}
 	run(1, "effects", "confirm", dir, open[1]["id"])
 	run(1, "effects", "confirm", dir, "ffffffff"+open[1]["id"])
 	run(2, "effects", "confirm", dir)
@@ -316,7 +318,7 @@ func TestUnresolved(t *testing.T) {
 	}
 	replayed(t, dir)
 	out := run(0, "receipts", dir)
-	if !strings.Contains(out, "4 executions, 0 payments; added 1.000001, cost 0.000000, paid 0.000002, left 0.999999") || !strings.HasSuffix(out, "verified: 0 problems in 4 receipts\n") {
+	if !strings.Contains(out, "\nmoney added 1.000001, cost 0.000000, paid 0.000002, left 0.999999\n") || !strings.Contains(out, "\nverified: 4 receipts, every microcent accounted for; ") {
 		t.Errorf("got\n%s", out)
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,14 +73,14 @@ and x402, or with other hosts and recipients (--manifest), keeps it from that.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.Uint64Var(&at, "at", 0, "the `tick` after which it begins")
-	flags.StringVar(&dir, "dir", "", "the fork's new folder (default: FOLDER-at-TICK, here)")
-	flags.StringVar(&past.wasm, "wasm", "", "the agent's program (default: agent.wasm in FOLDER)")
-	flags.StringVar(&past.events, "events", "", "`folder` of the origin's event log")
+	flags.Uint64Var(&at, "at", 0, "the `TICK` after which it begins")
+	flags.StringVar(&dir, "dir", "", "the fork's new `FOLDER` (default: FOLDER-at-TICK, here)")
+	flags.StringVar(&past.wasm, "wasm", "", "`FILE` of the agent's program (default: agent.wasm in FOLDER)")
+	flags.StringVar(&past.events, "events", "", "`FOLDER` of the origin's event log")
 	flags.Var(&budget, "budget", "what the fork has to live on, in currency units")
 	flags.Var(&price, "price", "what a second of its ticks costs, in currency units (default: as at that tick)")
-	flags.StringVar(&manifest, "manifest", "", "the fork's manifest `file` (default: that of FOLDER)")
-	flags.StringVar(&cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
+	flags.StringVar(&manifest, "manifest", "", "the fork's manifest `FILE` (default: that of FOLDER)")
+	flags.StringVar(&cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	flags.BoolVar(&asJSON, "json", false, "write what was made as JSON")
 	return cmd
 }
@@ -89,9 +88,7 @@ and x402, or with other hosts and recipients (--manifest), keeps it from that.`,
 func printFork(cmd *cobra.Command, dir string, at uint64, budget int64, f *runtime.Forked, asJSON bool) error {
 	w := cmd.OutOrStdout()
 	if asJSON {
-		encode := json.NewEncoder(w)
-		encode.SetIndent("", "  ")
-		return failed(encode.Encode(struct {
+		return failed(writeJSON(w, struct {
 			DID        string `json:"did"`
 			Tick       uint64 `json:"tick,string"`
 			Head       string `json:"head"`

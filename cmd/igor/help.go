@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +24,13 @@ var groups = []struct {
 	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}},
 }
 
+func noShell(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("there is no completion for %q", args[0])
+	}
+	return errors.New("SHELL is missing")
+}
+
 // columns is how wide what people read is.
 const columns = 80
 
@@ -29,6 +38,11 @@ const columns = 80
 func explainUsage(root *cobra.Command) {
 	cobra.EnableCommandSorting = false
 	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" { // cobra's own: it takes any word for a question
+			cmd.Use, cmd.Args, cmd.RunE = "completion SHELL", cobra.ArbitraryArgs, noShell
+		}
+	}
 	for _, g := range groups {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
 		for _, name := range g.commands {
@@ -100,9 +114,9 @@ func complete(cmd *cobra.Command) {
 			values = cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt)
 		case f.Name == "wasm":
 			values = cobra.FixedCompletions([]string{"wasm"}, cobra.ShellCompDirectiveFilterFileExt)
-		case name == "file":
+		case name == "FILE":
 			return // any
-		case name == "folder", f.Name == "dir", f.Name == "cache-dir":
+		case name == "FOLDER", f.Name == "dir", f.Name == "cache-dir":
 			values = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs)
 		default:
 			values = cobra.NoFileCompletions

@@ -10,7 +10,7 @@ import (
 )
 
 // TestHelp holds what every command says of itself against a terminal of 80
-// columns and 24 rows.
+// columns and 24 rows. What a command comes to, it says to programs too.
 func TestHelp(t *testing.T) {
 	code := 0
 	root := command(&code)
@@ -44,6 +44,9 @@ func TestHelp(t *testing.T) {
 				}
 			}
 			return
+		}
+		if name := cmd.Name(); name != "man" && name != "history" && cmd.Flags().Lookup("json") == nil {
+			t.Errorf("%s has no --json", cmd.CommandPath())
 		}
 		if cmd.Runnable() && !strings.Contains(help, "\nExamples:\n  igor "+strings.TrimPrefix(cmd.CommandPath(), "igor ")) {
 			t.Errorf("%s --help has no example of it", cmd.CommandPath())

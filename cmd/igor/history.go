@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -61,7 +60,7 @@ func exportCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&events, "events", false, "write the event log too, into the folder FILE.events beside it: with it, others can run the life again")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write what was written as JSON")
-	cmd.Flags().StringVarP(&out, "output", "o", "", "the `file` to write (default: FOLDER.car, here)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "the `FILE` to write (default: FOLDER.car, here)")
 	return cmd
 }
 
@@ -107,9 +106,7 @@ func sharedAs(where string, r *verifier.Report) *shared {
 
 func (s *shared) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		encode := json.NewEncoder(w)
-		encode.SetIndent("", "  ")
-		return failed(encode.Encode(s))
+		return failed(writeJSON(w, s))
 	}
 	_, err := fmt.Fprintf(w, "%-8s%s\n%-8s%d checkpoints, %s\n", "wrote", s.Wrote, "history", s.Checkpoints, s.Verdict)
 	if err == nil && s.Head != "" {

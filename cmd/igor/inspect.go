@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,13 +35,11 @@ Exit codes: 0 the checkpoint is authentic, 1 it is not, 2 it could not be read.`
 			path := args[0]
 			if info, err := os.Stat(path); err == nil && info.IsDir() {
 				if path, err = runtime.NewestCheckpoint(path); err != nil {
-					*code = exitUsage
 					return &refusal{&hinted{plain(err), "name an agent's folder, or a checkpoint"}}
 				}
 			}
 			b, err := readCheckpoint(path, cmd.InOrStdin())
 			if err != nil {
-				*code = exitUsage
 				return &refusal{&hinted{err, "name one checkpoint; igor verify reads histories"}}
 			}
 			c := costsOf(cmd, path)
@@ -52,9 +49,7 @@ Exit codes: 0 the checkpoint is authentic, 1 it is not, 2 it could not be read.`
 				if !verifycli.Authentic(&f) {
 					*code = exitFailed
 				}
-				encode := json.NewEncoder(out)
-				encode.SetIndent("", "  ")
-				return failed(encode.Encode(inspectionOf(path, &f, c)))
+				return unwritten(writeJSON(out, inspectionOf(path, &f, c)))
 			}
 			authentic, err := verifycli.WriteInspection(out, b)
 			if !authentic {
@@ -63,7 +58,7 @@ Exit codes: 0 the checkpoint is authentic, 1 it is not, 2 it could not be read.`
 			if err == nil {
 				err = c.write(out)
 			}
-			return failed(err)
+			return unwritten(err)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
@@ -104,7 +99,7 @@ func (c *costs) write(w io.Writer) error {
 		return nil
 	}
 	if c.Error != "" {
-		_, err := fmt.Fprintf(w, "\ncosts: not known: %s\n", printable(c.Error))
+		_, err := fmt.Fprintf(w, "\ncosts: not known: %s\n", verifycli.Printable(c.Error))
 		return err
 	}
 	in, life := c.Interval, c.Life
@@ -133,11 +128,11 @@ func (c *costs) write(w io.Writer) error {
 	fmt.Fprintf(&b, wide, "total", money(in.TimeCost+in.Spent), money(life.TimeCost+life.Spent))
 	fmt.Fprintf(&b, wide+"\n", "added", money(in.Added), money(life.Added))
 	if len(life.Missing) == 0 {
-		fmt.Fprintf(&b, "As the agent's key signed it with its checkpoints: %s.\n", count(life.Intervals, "interval"))
+		fmt.Fprintf(&b, "As the agent's key signed it with its checkpoints: %s.\n", verifycli.Plural(life.Intervals, "interval"))
 	} else {
 		m := life.Missing[0]
 		for _, line := range verifycli.Wrap(fmt.Sprintf("Not counted: %d of %s, the first ticks %d to %d: %s.",
-			len(life.Missing), count(life.Intervals, "interval"), m.FirstTick, m.LastTick, printable(m.Reason)), 80) {
+			len(life.Missing), verifycli.Plural(life.Intervals, "interval"), m.FirstTick, m.LastTick, verifycli.Printable(m.Reason)), 80) {
 			b.WriteString(line + "\n")
 		}
 	}
@@ -153,13 +148,6 @@ func short(d time.Duration) string {
 		return d.Round(time.Millisecond).String()
 	}
 	return d.Round(time.Microsecond).String()
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // An inspection is a checkpoint in JSON.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,19 +36,19 @@ type liveFlags struct {
 func (f *liveFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.config.CheckpointEvery = runtime.Every{Time: 5 * time.Second}
-	flags.DurationVar(&f.tickInterval, "tick-interval", 0, "time between ticks, such as 0 or 500ms (default: the agent's own pace, 10ms while it has more to do and 1s when idle)")
+	flags.DurationVar(&f.tickInterval, "tick-interval", 0, "`TIME` between ticks, such as 0 or 500ms (default: the agent's own pace, 10ms while it has more to do and 1s when idle)")
 	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
-	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after this many ticks (default: no limit)")
+	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after `N` ticks (default: no limit)")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
 	flags.StringVar(&f.config.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
 	f.config.Replay = runtime.ReplayPolicy{Mode: runtime.ReplayOff, Interval: runtime.DefaultReplayInterval, OnDivergence: runtime.DivergenceLog}
 	flags.Var(&choice[runtime.ReplayMode]{&f.config.Replay.Mode, []runtime.ReplayMode{runtime.ReplayOff, runtime.ReplayPeriodic, runtime.ReplayOnResume, runtime.ReplayFull}},
 		"replay-mode", "`MODE`: run the agent's own ticks again and compare: off, periodic, on-resume or full")
-	flags.DurationVar(&f.config.Replay.Interval, "verify-interval", f.config.Replay.Interval, "how often --replay-mode periodic does")
+	flags.DurationVar(&f.config.Replay.Interval, "verify-interval", f.config.Replay.Interval, "`TIME` after which --replay-mode periodic does so again")
 	flags.Var(&choice[runtime.OnDivergence]{&f.config.Replay.OnDivergence, []runtime.OnDivergence{runtime.DivergenceLog, runtime.DivergencePause, runtime.DivergenceIntensify}},
 		"on-divergence", "`WHAT` to do if they differ: log, pause or intensify")
-	flags.StringVar(&f.nodeKey, "node-key", "", "`file` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
-	flags.StringVar(&f.cacheDir, "cache-dir", "", "`folder` for compiled code (default: igor in the user's cache folder)")
+	flags.StringVar(&f.nodeKey, "node-key", "", "`FILE` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
+	flags.StringVar(&f.cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.metrics, "metrics", "", "`ADDRESS` at which to serve /metrics, /healthz and /readyz, such as 9464 (this machine only) or 0.0.0.0:9464 (default: nowhere)")
 	f.logFormat = "text"
 	flags.Var(&choice[string]{&f.logFormat, []string{"text", "json"}}, "log-format", "`FORMAT` of the log on standard error: text or json")
@@ -189,7 +188,7 @@ type amountFlag int64
 
 func (a *amountFlag) String() string { return verifier.FormatMicrocents(int64(*a)) }
 
-func (*amountFlag) Type() string { return "amount" }
+func (*amountFlag) Type() string { return "AMOUNT" }
 
 func (a *amountFlag) Set(s string) error {
 	v, err := runtime.ParseAmount(s)
@@ -234,14 +233,14 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 			}
 			result, err := runtime.Start(cmd.Context(), dir, b, c)
 			if err != nil {
-				return failed(err)
+				return failed(named(args[0], err))
 			}
 			return printResult(cmd.OutOrStdout(), dir, result, live.asJSON)
 		},
 	}
 	live.add(cmd)
-	cmd.Flags().StringVar(&dir, "dir", "", "the agent's new `folder` (default: AGENT, here)")
-	cmd.Flags().StringVar(&manifest, "manifest", "", "manifest `file` (default: AGENT.manifest.json beside AGENT.wasm)")
+	cmd.Flags().StringVar(&dir, "dir", "", "the agent's new `FOLDER` (default: AGENT, here)")
+	cmd.Flags().StringVar(&manifest, "manifest", "", "manifest `FILE` (default: AGENT.manifest.json beside AGENT.wasm)")
 	cmd.Flags().Var(&budget, "budget", "`AMOUNT` that the agent has to live on, in currency units")
 	cmd.Flags().Var(&price, "price", "`AMOUNT` that a second of its ticks costs, in currency units")
 	return cmd
@@ -301,6 +300,14 @@ func readBirth(wasm, manifest string) (b runtime.Birth, err error) {
 	return b, err
 }
 
+// named says which file is no agent.
+func named(wasm string, err error) error {
+	if errors.Is(err, runtime.ErrNotAgent) {
+		return &hinted{fmt.Errorf("%s: %w", wasm, err), "igor new makes an agent to begin with; docs/spec/abi.md has what every one exports"}
+	}
+	return err
+}
+
 func readLimited(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -331,9 +338,7 @@ func plain(err error) error {
 
 func printResult(w io.Writer, dir string, r runtime.Result, asJSON bool) error {
 	if asJSON {
-		encode := json.NewEncoder(w)
-		encode.SetIndent("", "  ")
-		return failed(encode.Encode(struct {
+		return failed(writeJSON(w, struct {
 			DID         string          `json:"did"`
 			Reason      runtime.Reason  `json:"reason"`
 			Tick        uint64          `json:"tick,string"`
@@ -351,7 +356,11 @@ func printResult(w io.Writer, dir string, r runtime.Result, asJSON bool) error {
 		}
 	}
 	row("agent", "%s", r.DID)
-	row("stopped", "at tick %d: %s", r.Tick, r.Reason)
+	reason := string(r.Reason)
+	if r.Reason == runtime.Stopped {
+		reason = "as asked"
+	}
+	row("stopped", "at tick %d: %s", r.Tick, reason)
 	if !r.Head.IsZero() {
 		row("head", "%s", r.Head.CID())
 		row("budget", "%s", verifier.FormatMicrocents(r.Budget))

@@ -37,15 +37,13 @@ nothing: igor verify does.`,
 				return failed(plain(err))
 			}
 			if asJSON {
-				encode := json.NewEncoder(cmd.OutOrStdout())
-				encode.SetIndent("", "  ")
-				return failed(encode.Encode(append([]runtime.Sight{}, found...)))
+				return failed(writeJSON(cmd.OutOrStdout(), append([]runtime.Sight{}, found...)))
 			}
 			var table strings.Builder
 			w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "folder\ttick\tbudget\tbytes\tcheckpoint")
 			for _, s := range found {
-				fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\n", printable(s.Folder), s.Tick, verifier.FormatMicrocents(s.Budget), s.Bytes, s.CID)
+				fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%s\n", verifycli.Printable(s.Folder), s.Tick, verifier.FormatMicrocents(s.Budget), s.Bytes, s.CID)
 			}
 			if err := w.Flush(); err != nil {
 				return failed(err)
@@ -83,12 +81,12 @@ log has them. It verifies nothing: igor replay does.`,
 				if asJSON {
 					return encode.Encode(l)
 				}
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "tick %-8d %s\n", l.Tick, printable(l.Line))
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "tick %-8d %s\n", l.Tick, verifycli.Printable(l.Line))
 				return err
 			}))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON, an object a line")
-	cmd.Flags().Uint64Var(&from, "from", 0, "begin with this `tick`")
+	cmd.Flags().Uint64Var(&from, "from", 0, "begin with this `TICK`")
 	return cmd
 }

@@ -3,18 +3,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/verifier"
 )
 
@@ -45,6 +45,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return code
 	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok && !errors.As(err, new(*refusal)) {
+		err = failed(err) // also what cobra itself cannot write
+	}
 	hint, code := cmd.CommandPath()+" --help explains the usage", exitUsage
 	_, isRefusal := errors.AsType[*refusal](err)
 	if _, ok := errors.AsType[*failure](err); ok || isRefusal {
@@ -56,11 +59,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			Hint() string
 		}](err); ok {
 			hint = h.Hint()
+		} else if errors.Is(err, syscall.ENOSPC) {
+			hint = "make room, and do it again; nothing that was acknowledged is lost"
 		}
 	}
-	fmt.Fprintf(stderr, "igor: %s\n", printable(err.Error()))
+	fmt.Fprintf(stderr, "igor: %s\n", verifycli.Printable(err.Error()))
 	if hint != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", printable(hint))
+		fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(hint))
 	}
 	return code
 }
@@ -135,17 +140,10 @@ func operands(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// printable escapes what could move a terminal's cursor: agents and file names
-// speak in errors too.
-func printable(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			q := strconv.QuoteRune(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-	}
-	return b.String()
+// writeJSON writes what a command came to for programs.
+func writeJSON(w io.Writer, v any) error {
+	encode := json.NewEncoder(w)
+	encode.SetIndent("", "  ")
+	encode.SetEscapeHTML(false)
+	return encode.Encode(v)
 }

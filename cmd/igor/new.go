@@ -44,6 +44,7 @@ const sdkFolder = "igor.dev"
 
 func newCommand() *cobra.Command {
 	var sdk string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "new NAME",
 		Short: "Make a new agent's source: program, test, manifest, Makefile",
@@ -59,11 +60,20 @@ Makefile. It builds without a network, for the SDK is in the folder too.`,
 			if err := makeAgent(args[0], sdk); err != nil {
 				return failed(plain(err))
 			}
+			if asJSON {
+				return failed(writeJSON(cmd.OutOrStdout(), struct {
+					Name     string `json:"name"`
+					Folder   string `json:"folder"`
+					Program  string `json:"program"`
+					Manifest string `json:"manifest"`
+				}{args[0], args[0], args[0] + ".wasm", args[0] + ".manifest.json"}))
+			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s/ has an agent, its test, its manifest and a Makefile\nnext: cd %s && make test simulate\n", args[0], args[0])
 			return failed(err)
 		},
 	}
-	cmd.Flags().StringVar(&sdk, "sdk", "", "`folder` of a checkout's SDK to build with (default: a copy of the one in igor)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write what was made as JSON")
+	cmd.Flags().StringVar(&sdk, "sdk", "", "`FOLDER` of a checkout's SDK to build with (default: a copy of the one in igor)")
 	return cmd
 }
 

@@ -240,7 +240,7 @@ func TestSignals(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %v\n%s", s, err, p.stderr.Bytes())
 		}
-		if out := p.stdout.String(); !strings.Contains(out, ": stopped\n") || !strings.Contains(out, last.cid) {
+		if out := p.stdout.String(); !strings.Contains(out, ": as asked\n") || !strings.Contains(out, last.cid) {
 			t.Errorf("%v: got\n%s\nwant the reason, and the head %s", s, out, last.cid)
 		}
 		verify(t, dir, <-p.did, last.cid)

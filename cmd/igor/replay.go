@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -42,18 +43,19 @@ but something cannot be re-executed, 2 no verdict.`,
 			if dump && !cmd.Flags().Changed("until") {
 				return errors.New("--dump needs --until TICK")
 			}
-			if dump && step {
-				return errors.New("--dump and --step write to the same place: ask for one of them")
+			if dump && step || dump && asJSON {
+				return errors.New("--dump writes to the same place as --step and --json: ask for one of them")
 			}
 			if cmd.Flags().Changed("until") {
-				c.Until = &until
+				if c.Until = &until; c.From > 0 && until <= c.From {
+					return errors.New("--until has to be a tick after --from")
+				}
 			}
-			// Everything from here on is no verdict, and has its exit code.
+			// Errors from here on are no verdict, and have its exit code.
 			refused := func(err error) error {
 				if errors.Is(err, runtime.ErrInvalidHistory) {
 					return failed(err)
 				}
-				*code = exitUsage
 				return &refusal{plain(err)}
 			}
 			p, done, err := past.find(cmd, args[0])
@@ -75,22 +77,32 @@ but something cannot be re-executed, 2 no verdict.`,
 				c.CacheDir = userCache()
 			}
 			out := cmd.OutOrStdout()
+			ctx, stop := withProgress(cmd)
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			var unshown error
 			if step {
+				stop() // what it shows says how far it is
 				encode := json.NewEncoder(out)
 				c.Observe = func(o runtime.Observation) {
-					if asJSON {
-						encode.Encode(o)
-					} else {
-						fmt.Fprintln(out, cut(fmt.Sprintf("tick %-6d %-20s %s", o.Tick, o.Hostcall, printable(o.String())), 80))
+					switch {
+					case unshown != nil:
+						return
+					case asJSON:
+						unshown = encode.Encode(o)
+					default:
+						_, unshown = fmt.Fprintln(out, cut(fmt.Sprintf("tick %-6d %-20s %s", o.Tick, o.Hostcall, verifycli.Printable(o.String())), columns))
+					}
+					if unshown != nil {
+						cancel()
 					}
 				}
 			}
-			ctx, stop := withProgress(cmd)
-			if step {
-				stop() // what it shows says how far it is
-			}
 			r, err := runtime.Replay(ctx, p.Dir, c)
 			stop()
+			if unshown != nil {
+				return unwritten(unshown)
+			}
 			if err != nil {
 				return refused(err)
 			}
@@ -101,28 +113,26 @@ but something cannot be re-executed, 2 no verdict.`,
 			case dump && r.Verdict == runtime.Replayed:
 				_, err = out.Write(r.State)
 			case asJSON && !step:
-				encode := json.NewEncoder(out)
-				encode.SetIndent("", "  ")
-				err = encode.Encode(r)
+				err = writeJSON(out, r)
 			case dump || step && asJSON:
-				err = r.WriteText(cmd.ErrOrStderr())
+				err = writeReplay(cmd.ErrOrStderr(), r)
 			default:
-				err = r.WriteText(out)
+				err = writeReplay(out, r)
 			}
-			return failed(err)
+			return unwritten(err)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&past.wasm, "wasm", "", "the agent's program (default: agent.wasm in FOLDER)")
-	flags.StringVar(&past.manifest, "manifest", "", "manifest `file` (default: beside the event log, or in FOLDER)")
-	flags.StringVar(&past.events, "events", "", "`folder` of the event log")
+	flags.StringVar(&past.wasm, "wasm", "", "`FILE` of the agent's program (default: agent.wasm in FOLDER)")
+	flags.StringVar(&past.manifest, "manifest", "", "manifest `FILE` (default: beside the event log, or in FOLDER)")
+	flags.StringVar(&past.events, "events", "", "`FOLDER` of the event log")
 	flags.StringVar(&origin, "origin", "", "`FOLDER|FILE.car` that a fork comes from, to check the state that it began with")
-	flags.Uint64Var(&c.From, "from", 0, "begin with the checkpoint of this `tick` (default: with the birth)")
-	flags.Uint64Var(&until, "until", 0, "end after this `tick` (default: with the newest checkpoint)")
+	flags.Uint64Var(&c.From, "from", 0, "begin with the checkpoint of this `TICK` (default: with the birth)")
+	flags.Uint64Var(&until, "until", 0, "end after this `TICK` (default: with the newest checkpoint)")
 	flags.BoolVar(&dump, "dump", false, "write the state after --until to standard output: its bytes, or in hexadecimal on a terminal")
 	flags.BoolVar(&step, "step", false, "show every observation; with --json an object a line, whole but for what is over 256 bytes")
 	flags.BoolVar(&asJSON, "json", false, "write the report as JSON")
-	flags.StringVar(&cacheDir, "cache-dir", "", "folder for compiled code (default: igor in the user's cache folder)")
+	flags.StringVar(&cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	return cmd
 }
 
@@ -135,10 +145,82 @@ func cut(line string, columns int) string {
 	return string(r[:columns-1]) + "…"
 }
 
+// writeReplay writes the report for people, the verdict as the last line.
+func writeReplay(w io.Writer, r *runtime.ReplayReport) error {
+	var b strings.Builder
+	p := verifycli.PaletteOf(w)
+	row := func(label, format string, args ...any) {
+		fmt.Fprintf(&b, "%s%s\n", p.Paint(verifycli.Dim, fmt.Sprintf("%-8s", label)), fmt.Sprintf(format, args...))
+	}
+	row("agent", "%s", r.DID)
+	if o := r.Origin; o != nil {
+		checked := "not checked"
+		if o.Checked {
+			checked = "checked"
+		}
+		row("origin", "%s, after tick %d, %s", o.DID, o.Tick, checked)
+	}
+	row("program", "%s", r.WASM)
+	row("lineage", "%s", r.Lineage)
+	row("replay", "%d of %s, %d ticks, %d observations, ticks %d to %d", r.Replayed, verifycli.Plural(r.Intervals, "interval"), r.Ticks, r.Observations, r.FirstTick, r.LastTick)
+	b.WriteByte('\n')
+	const most = 10
+	for i, q := range r.Problems {
+		if i == most {
+			fmt.Fprintf(&b, "and %d more (--json lists all)\n", len(r.Problems)-most)
+			break
+		}
+		style := verifycli.Red
+		if q.Incomplete() {
+			style = verifycli.Yellow
+		}
+		fmt.Fprintf(&b, "%s  ticks %d to %d\n", p.Paint(style, q.Code), q.From, q.To)
+		for _, line := range verifycli.Wrap(verifycli.Printable(q.Message), columns-2) {
+			b.WriteString("  " + line + "\n")
+		}
+	}
+	if len(r.Problems) > 0 {
+		b.WriteByte('\n')
+	}
+	for _, line := range p.Proves(r.Proves, r.DoesNotProve) {
+		b.WriteString(line + "\n")
+	}
+	intervals := verifycli.Plural(r.Intervals, "interval")
+	verdict, style := "", verifycli.Red
+	switch r.Verdict {
+	case runtime.Replayed:
+		style = verifycli.Green
+		verdict = intervals + ", every state as recorded"
+		if r.Origin != nil && !r.Origin.Checked {
+			verdict += "; it began as a fork, and its origin was not checked"
+		}
+	case runtime.NotReplayed:
+		style = verifycli.Yellow
+		verdict = fmt.Sprintf("%d of %s cannot be re-executed, or the lineage is not whole", r.Intervals-r.Replayed, intervals)
+	default:
+		verdict = fmt.Sprintf("%s in %s; do not rely on this history", verifycli.Plural(len(r.Problems), "problem"), intervals)
+	}
+	fmt.Fprintf(&b, "\n%s: %s\n", p.Paint(style, string(r.Verdict)), verdict)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
 // A refusal is an error without a verdict.
 type refusal struct{ error }
 
 func (r *refusal) Unwrap() error { return r.error }
+
+// unwritten is the error of a verdict that could not be written: its exit code must
+// not be that of another one.
+func unwritten(err error) error {
+	if err == nil {
+		return nil
+	}
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err
+	}
+	return &refusal{&hinted{fmt.Errorf("cannot write the output: %w", err), "there is no verdict without the whole output"}}
+}
 
 // pastFlags say where the parts of a life are that is only read.
 type pastFlags struct{ wasm, manifest, events string }
@@ -173,6 +255,9 @@ func (f *pastFlags) find(cmd *cobra.Command, path string) (p runtime.Past, done 
 		}
 	}
 	if p.WASM, err = readLimited(wasm, runtime.MaxWASM); err != nil {
+		if f.wasm == "" && errors.Is(err, fs.ErrNotExist) {
+			err = &hinted{fmt.Errorf("%s has no program in it, agent.wasm", path), "name the folder that igor run made, or the program with --wasm"}
+		}
 		return p, done, err
 	}
 	if manifest == "" {

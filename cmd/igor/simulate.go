@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +62,7 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 			}
 			r, err := runtime.Simulate(cmd.Context(), b, c)
 			if err != nil {
-				return failed(err)
+				return failed(named(args[0], err))
 			}
 			if err := printSimulation(cmd.OutOrStdout(), &c, &r, asJSON); err != nil {
 				return failed(err)
@@ -72,17 +71,17 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 		},
 	}
 	flags := cmd.Flags()
-	flags.Uint64Var(&c.Ticks, "ticks", 100, "ticks to live")
-	flags.Uint64Var(&c.Seed, "seed", 1, "what all chance follows from")
+	flags.Uint64Var(&c.Ticks, "ticks", 100, "`N` ticks to live")
+	flags.Uint64Var(&c.Seed, "seed", 1, "`NUMBER` that all chance follows from")
 	flags.Var((*everyFlag)(&c.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much simulated time")
 	flags.Uint64Var(&c.CrashEvery, "crash-every", 0, "kill the machine in every `N`th tick, and go on 10 s later (default: never)")
-	flags.StringVar(&recording, "http", "", "`file` of recorded answers, see docs/agents.md (default: HTTP requests fail)")
+	flags.StringVar(&recording, "http", "", "`FILE` of recorded answers, see docs/agents.md (default: HTTP requests fail)")
 	flags.BoolVar(&c.Verify, "verify", false, "run the life again, and compare every state")
-	flags.StringVar(&c.Dir, "dir", "", "keep the life in this new `folder`, without its key (default: it is not kept)")
-	flags.StringVar(&manifest, "manifest", "", "manifest `file` (default: AGENT.manifest.json beside AGENT.wasm)")
+	flags.StringVar(&c.Dir, "dir", "", "keep the life in this new `FOLDER`, without its key (default: it is not kept)")
+	flags.StringVar(&manifest, "manifest", "", "manifest `FILE` (default: AGENT.manifest.json beside AGENT.wasm)")
 	flags.Var(&budget, "budget", "what the agent has to live on, in currency units")
 	flags.Var(&price, "price", "what a second of its ticks costs, in currency units")
-	flags.StringVar(&cacheDir, "cache-dir", "", "`folder` for compiled code (default: igor in the user's cache folder)")
+	flags.StringVar(&cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	flags.BoolVar(&asJSON, "json", false, "write how the simulation ended as JSON")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "show neither what the agent says nor what befalls it")
 	return cmd
@@ -106,9 +105,7 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 			Replayed    *runtime.ReplayReport `json:"replayed,omitempty"`
 			Restarted   *runtime.ReplayReport `json:"restarted,omitempty"`
 		}{r.DID, c.Seed, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, r.Time.String(), r.Crashes, r.Requests, r.Payments, c.Dir, r.Replayed, r.Restarted}
-		encode := json.NewEncoder(w)
-		encode.SetIndent("", "  ")
-		return encode.Encode(out)
+		return writeJSON(w, out)
 	}
 	var b strings.Builder
 	row := func(name, format string, args ...any) {

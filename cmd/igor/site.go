@@ -15,6 +15,7 @@ import (
 
 func siteCommand() *cobra.Command {
 	var listen string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "site",
 		Short: "Serve the page that verifies lives in a browser",
@@ -34,11 +35,23 @@ page and see the verdict. What is dropped stays in the browser.`,
 			if err != nil {
 				return failed(&hinted{err, "choose another address with --listen, or port 0 for any"})
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "the site is at http://%s/\n", l.Addr())
+			url := "http://" + l.Addr().String() + "/"
+			if asJSON {
+				err = writeJSON(cmd.OutOrStdout(), struct {
+					URL string `json:"url"`
+				}{url})
+			} else {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), "the site is at", url)
+			}
+			if err != nil {
+				l.Close()
+				return failed(err)
+			}
 			return failed(serve(cmd.Context(), l, handler))
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8321", "the `address` to serve at")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write where it is as JSON")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8321", "the `ADDRESS` to serve at")
 	return cmd
 }
 

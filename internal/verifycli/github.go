@@ -33,7 +33,7 @@ func writeGitHub(w *bufio.Writer, r *verifier.Report, l *locator) error {
 			break
 		}
 		properties := ""
-		if file := l.locate(q); file != "" && escape(file) == file {
+		if file := l.locate(q); file != "" && Printable(file) == file {
 			properties = "file=" + commandProperty.Replace(file) + ","
 		}
 		message := q.Message
@@ -48,7 +48,7 @@ func writeGitHub(w *bufio.Writer, r *verifier.Report, l *locator) error {
 		}
 		lines := strings.Split(message, "\n")
 		for i := range lines {
-			lines[i] = escape(lines[i])
+			lines[i] = Printable(lines[i])
 		}
 		fmt.Fprintf(w, "::error %stitle=lineage %s: %s::%s\n", properties, r.Verdict(), q.Code, commandData.Replace(strings.Join(lines, "\n")))
 	}
@@ -107,9 +107,9 @@ func markdown(r *verifier.Report) string {
 			}
 			name := ""
 			if q.Name != "" {
-				name = "<code>" + markdownText(Clip(escape(q.Name), maxSummaryColumns)) + "</code>"
+				name = "<code>" + markdownText(Clip(Printable(q.Name), maxSummaryColumns)) + "</code>"
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", q.Code, name, q.Tick, markdownText(Clip(escape(text), maxSummaryColumns)))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", q.Code, name, q.Tick, markdownText(Clip(Printable(text), maxSummaryColumns)))
 		}
 		if n > maxSummaryProblems {
 			fmt.Fprintf(&b, "\nand %d more (`--format json` lists all)\n", n-maxSummaryProblems)

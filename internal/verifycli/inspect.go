@@ -46,7 +46,7 @@ func (in *invocation) inspect(args []string, out *bufio.Writer) (code int, err e
 	}
 	f := verifier.Examine(b)
 	writeTable(out, b)
-	writeExamination(out, b, &f, palette(colourful(in.stdout)))
+	writeExamination(out, b, &f, PaletteOf(in.stdout))
 	if Authentic(&f) {
 		return 0, nil
 	}
@@ -59,7 +59,7 @@ func WriteInspection(w io.Writer, b []byte) (authentic bool, err error) {
 	out := bufio.NewWriter(w)
 	f := verifier.Examine(b)
 	writeTable(out, b)
-	writeExamination(out, b, &f, palette(colourful(w)))
+	writeExamination(out, b, &f, PaletteOf(w))
 	return Authentic(&f), out.Flush()
 }
 
@@ -151,7 +151,7 @@ func writeTable(w io.Writer, b []byte) {
 			row(f.Offset, have, f.Name, stateLines(b[f.Offset:]))
 		case have < f.Size:
 			lines := hexLines(b[f.Offset:], f.Size)
-			lines[len(lines)-1] += "  cut: " + plural(have, "byte") + " of " + strconv.Itoa(f.Size)
+			lines[len(lines)-1] += "  cut: " + Plural(have, "byte") + " of " + strconv.Itoa(f.Size)
 			row(f.Offset, have, f.Name, lines)
 			cut = true
 		default:
@@ -179,7 +179,7 @@ func hexLines(b []byte, limit int) []string {
 		rest = rest[n:]
 	}
 	if len(b) > limit {
-		lines = append(lines, "and "+plural(len(b)-limit, "more byte"))
+		lines = append(lines, "and "+Plural(len(b)-limit, "more byte"))
 	}
 	return lines
 }
@@ -237,7 +237,7 @@ func decoded(c *verifier.Checkpoint, field string) string {
 }
 
 // writeExamination prints what follows from the bytes, the verdict on them last.
-func writeExamination(w io.Writer, b []byte, f *verifier.Finding, p palette) {
+func writeExamination(w io.Writer, b []byte, f *verifier.Finding, p Palette) {
 	fmt.Fprintf(w, "\nCID        %s\n", f.ContentHash.CID())
 	if f.Parsed() && f.Version == verifier.Version4 {
 		previous := "none: this is a genesis"
@@ -265,8 +265,8 @@ func writeExamination(w io.Writer, b []byte, f *verifier.Finding, p palette) {
 		}
 	}
 	if problems > 0 {
-		fmt.Fprintf(w, "\n%s: %s; do not rely on this checkpoint\n", p.paint(red, "invalid"), plural(problems, "problem"))
+		fmt.Fprintf(w, "\n%s: %s; do not rely on this checkpoint\n", p.Paint(Red, "invalid"), Plural(problems, "problem"))
 		return
 	}
-	fmt.Fprintf(w, "%s: signed by this key; its place in a history is not judged\n", p.paint(green, "authentic"))
+	fmt.Fprintf(w, "%s: signed by this key; its place in a history is not judged\n", p.Paint(Green, "authentic"))
 }

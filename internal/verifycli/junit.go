@@ -91,7 +91,7 @@ func writeFailure(w *bufio.Writer, r *verifier.Report, code verifier.Code, n int
 		if first {
 			message := q.Message
 			if n > 1 {
-				message = plural(n, "problem") + ", the first: " + message
+				message = Plural(n, "problem") + ", the first: " + message
 			}
 			fmt.Fprintf(w, "<failure message=\"%s\" type=\"%s\">\n", xmlText(message), code)
 			first = false
@@ -112,4 +112,4 @@ func writeFailure(w *bufio.Writer, r *verifier.Report, code verifier.Code, n int
 }
 
 // xmlText escapes s for XML, which has no way to write most control characters.
-func xmlText(s string) string { return html.EscapeString(escape(s)) }
+func xmlText(s string) string { return html.EscapeString(Printable(s)) }

@@ -75,7 +75,7 @@ func run(name string, args []string, stdin io.Reader, stdout, stderr io.Writer, 
 		return code
 	}
 	f := in.explain(err)
-	fmt.Fprintf(stderr, "%s: %s\nhint: %s\n", name, escape(f.problem), escape(f.hint))
+	fmt.Fprintf(stderr, "%s: %s\nhint: %s\n", name, Printable(f.problem), Printable(f.hint))
 	return exitFailed
 }
 
@@ -272,7 +272,7 @@ func (in *invocation) write(out *bufio.Writer, r *verifier.Report) error {
 	case "svg":
 		writeSVG(out, r)
 	default:
-		writeText(out, r, in.pins, palette(colourful(in.stdout)))
+		writeText(out, r, in.pins, PaletteOf(in.stdout))
 	}
 	return nil
 }

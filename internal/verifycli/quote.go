@@ -10,9 +10,9 @@ import (
 // neither steer the terminal, nor look like another line, nor be a command to a
 // CI system that reads the log.
 
-// escape returns s without anything but printable characters: the others are
+// Printable returns s without anything but printable characters: the others are
 // written as in a Go string. It leaves backslashes alone, for Windows paths.
-func escape(s string) string {
+func Printable(s string) string {
 	plain := !strings.Contains(s, "##[")
 	for i := 0; i < len(s) && plain; i++ {
 		plain = 0x20 <= s[i] && s[i] < 0x7f
@@ -43,7 +43,7 @@ func escape(s string) string {
 
 // quote escapes a name and puts it in quotes if it could be taken for something else.
 func quote(name string) string {
-	e := escape(name)
+	e := Printable(name)
 	if e == name && !strings.ContainsAny(e, " \"'()") {
 		return e
 	}
@@ -113,7 +113,8 @@ func Wrap(s string, n int) []string {
 	return lines
 }
 
-func plural(n int, one string) string {
+// Plural counts things.
+func Plural(n int, one string) string {
 	if n == 1 {
 		return "1 " + one
 	}
@@ -126,7 +127,7 @@ func plural(n int, one string) string {
 // byteSize writes a size for people, such as "3424 bytes" or "1.2 GiB".
 func byteSize(n uint64) string {
 	if n < 10<<10 {
-		return plural(int(n), "byte")
+		return Plural(int(n), "byte")
 	}
 	f, unit := float64(n)/1024, 0
 	for ; f >= 1000 && unit < 3; unit++ {

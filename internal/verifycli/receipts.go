@@ -45,7 +45,7 @@ func (in *invocation) receipts(args []string, out *bufio.Writer) (code int, err 
 	if in.format == "json" {
 		err = outputError(writeReceiptsJSON(out, r))
 	} else {
-		writeReceipts(out, r, palette(colourful(in.stdout)))
+		writeReceipts(out, r, PaletteOf(in.stdout))
 	}
 	return r.Verdict.ExitCode(), err
 }
@@ -124,46 +124,70 @@ func addReceiptCAR(c *receipt.Checker, name string, r io.Reader) error {
 	return nil
 }
 
-func writeReceipts(w io.Writer, r *receipt.Report, p palette) {
+func writeReceipts(w io.Writer, r *receipt.Report, p Palette) {
+	row := func(label, text string) {
+		for _, line := range Wrap(text, columns-labelWidth) {
+			fmt.Fprintf(w, "%s%s\n", p.Paint(Dim, fmt.Sprintf("%-*s", labelWidth, label)), line)
+			label = ""
+		}
+	}
+	if r.Agent != nil {
+		row("agent", r.Agent.DID()+" ("+identity(r)+")")
+	}
+	row("found", Plural(r.Executions, "execution")+", "+Plural(r.Payments, "payment"))
+	if r.Verdict != verifier.Invalid {
+		money := verifier.FormatMicrocents
+		row("money", fmt.Sprintf("added %s, cost %s, paid %s, left %s", money(r.Added), money(r.Cost), money(r.Paid), money(r.Added-r.Cost-r.Paid)))
+	}
+	fmt.Fprintln(w)
 	const most = 12
 	for i, q := range r.Problems {
 		if i == most {
 			fmt.Fprintf(w, "and %d more (--format json lists all)\n", len(r.Problems)-most)
 			break
 		}
-		style := red
+		style := Red
 		if q.Code.Incomplete() {
-			style = yellow
+			style = Yellow
 		}
-		title := p.paint(style, string(q.Code))
+		title := p.Paint(style, string(q.Code))
 		if q.Index >= 0 {
 			title += "  receipt " + strconv.Itoa(q.Index)
 		}
 		fmt.Fprintf(w, "%s  tick %d\n", title, q.Tick)
-		for _, line := range Wrap(escape(q.Message), columns-2) {
+		for _, line := range Wrap(Printable(q.Message), columns-2) {
 			fmt.Fprintln(w, "  "+line)
 		}
 	}
 	if len(r.Problems) > 0 {
 		fmt.Fprintln(w)
 	}
-	if r.Verdict != verifier.Invalid {
-		money := verifier.FormatMicrocents
-		fmt.Fprintf(w, "%s, %s; added %s, cost %s, paid %s, left %s\n\n", plural(r.Executions, "execution"), plural(r.Payments, "payment"),
-			money(r.Added), money(r.Cost), money(r.Paid), money(r.Added-r.Cost-r.Paid))
-	}
-	for _, line := range Wrap(receiptsProve(r), columns) {
+	for _, line := range p.Proves(receiptsProve(r)) {
 		fmt.Fprintln(w, line)
 	}
 	verdict := r.Verdict.String()
-	fmt.Fprintf(w, "\n%s: %s in %s\n", p.paint(verdictStyle(r.Verdict), verdict), plural(len(r.Problems), "problem"), plural(r.Executions+r.Payments, "receipt"))
+	fmt.Fprintf(w, "\n%s: %s\n", p.Paint(verdictStyle(r.Verdict), verdict), receiptsVerdict(r))
 }
 
-func receiptsProve(r *receipt.Report) string {
-	if r.Verdict != verifier.Verified {
-		return "Proves: Only that the authentic ones of these receipts were signed by the keys that they name."
+func identity(r *receipt.Report) string { return choose(r.Pinned, "pinned", "self-asserted") }
+
+func receiptsVerdict(r *receipt.Report) string {
+	receipts := Plural(r.Receipts, "receipt")
+	switch r.Verdict {
+	case verifier.Verified:
+		return receipts + ", every microcent accounted for; identity " + identity(r)
+	case verifier.Incomplete:
+		return Plural(len(r.Problems), "problem") + " in " + receipts + "; not a whole account"
 	}
-	return "Proves: The nodes signed these receipts, and they account for every microcent of the budgets that they name. It does not prove that the time was spent, that the price was fair, who the nodes are, or that there are no later receipts."
+	return Plural(len(r.Problems), "problem") + " in " + receipts + "; do not rely on them"
+}
+
+func receiptsProve(r *receipt.Report) (proves, doesNot string) {
+	if r.Verdict != verifier.Verified {
+		return "Only that the authentic ones of these receipts were signed by the keys that they name.", ""
+	}
+	return "The nodes signed these receipts, and they account for every microcent of the budgets that they name.",
+		"It does not prove that the time was spent, that the price was fair, who the nodes are, or that there are no later receipts."
 }
 
 func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
@@ -174,18 +198,26 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 		Message string       `json:"message"`
 	}
 	report := struct {
-		Format     string    `json:"format"`
-		Verdict    string    `json:"verdict"`
-		Executions int       `json:"executions"`
-		Payments   int       `json:"payments"`
-		Duplicates int       `json:"duplicates"`
-		Added      int64     `json:"addedMicrocents,string"`
-		Cost       int64     `json:"costMicrocents,string"`
-		Paid       int64     `json:"paidMicrocents,string"`
-		Problems   []problem `json:"problems"`
-		Proves     string    `json:"proves"`
-	}{receiptsFormat, r.Verdict.String(), r.Executions, r.Payments, r.Duplicates, r.Added, r.Cost, r.Paid, []problem{},
-		strings.TrimPrefix(receiptsProve(r), "Proves: ")}
+		Format       string    `json:"format"`
+		Verdict      string    `json:"verdict"`
+		DID          string    `json:"did,omitempty"`
+		Identity     string    `json:"identity"`
+		Receipts     int       `json:"receipts"`
+		Executions   int       `json:"executions"`
+		Payments     int       `json:"payments"`
+		Duplicates   int       `json:"duplicates"`
+		Added        int64     `json:"addedMicrocents,string"`
+		Cost         int64     `json:"costMicrocents,string"`
+		Paid         int64     `json:"paidMicrocents,string"`
+		Problems     []problem `json:"problems"`
+		Proves       string    `json:"proves"`
+		DoesNotProve string    `json:"doesNotProve"`
+	}{Format: receiptsFormat, Verdict: r.Verdict.String(), Identity: identity(r), Receipts: r.Receipts, Executions: r.Executions, Payments: r.Payments,
+		Duplicates: r.Duplicates, Added: r.Added, Cost: r.Cost, Paid: r.Paid, Problems: []problem{}}
+	if r.Agent != nil {
+		report.DID = r.Agent.DID()
+	}
+	report.Proves, report.DoesNotProve = receiptsProve(r)
 	for _, p := range r.Problems {
 		report.Problems = append(report.Problems, problem{p.Code, p.Index, p.Tick, p.Message})
 	}

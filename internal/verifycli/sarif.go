@@ -97,7 +97,7 @@ func sarifResultOf(q verifier.Problem, rule int, l *locator) sarifResult {
 		text += "; found " + q.Found
 	}
 	// A result has the level "error" also where the history is incomplete: it is not verified.
-	result := sarifResult{RuleID: q.Code.String(), RuleIndex: rule, Level: "error", Message: sarifText{sarifMessage.Replace(escape(text))}}
+	result := sarifResult{RuleID: q.Code.String(), RuleIndex: rule, Level: "error", Message: sarifText{sarifMessage.Replace(Printable(text))}}
 	if file := l.locate(q); file != "" {
 		var at sarifLocation
 		at.PhysicalLocation.ArtifactLocation.URI = uriReference(file)

@@ -38,9 +38,9 @@ func writeSVG(w *bufio.Writer, r *verifier.Report) {
 	look := badgeLooks[r.Verdict()]
 	status := r.Verdict().String()
 	if r.Verdict() == verifier.Verified {
-		status += ", " + plural(n, "checkpoint")
+		status += ", " + Plural(n, "checkpoint")
 	} else {
-		status += ", " + plural(r.NumProblems(), "problem")
+		status += ", " + Plural(r.NumProblems(), "problem")
 	}
 	title := "Agent lineage " + verdictLine(r)
 	if key, ok := r.Key(); ok {

@@ -18,23 +18,25 @@ func IsTerminal(w any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
-// colourful reports whether w takes colours. See https://no-color.org.
-func colourful(w io.Writer) bool {
-	return IsTerminal(w) && os.Getenv("NO_COLOR") == ""
+// A Palette paints, or does not.
+type Palette bool
+
+// PaletteOf returns what suits w. See https://no-color.org.
+func PaletteOf(w io.Writer) Palette {
+	return Palette(IsTerminal(w) && os.Getenv("NO_COLOR") == "")
 }
 
-// palette paints, or does not.
-type palette bool
-
+// The styles of reports.
 const (
-	bold   = "1"
-	dim    = "2"
-	red    = "1;31"
-	green  = "1;32"
-	yellow = "1;33"
+	Bold   = "1"
+	Dim    = "2"
+	Red    = "1;31"
+	Green  = "1;32"
+	Yellow = "1;33"
 )
 
-func (p palette) paint(style, s string) string {
+// Paint returns s in a style.
+func (p Palette) Paint(style, s string) string {
 	if !p || s == "" {
 		return s
 	}
@@ -80,5 +82,5 @@ func ShowProgress(w io.Writer, line func() string) (stop func()) {
 
 // Examined says in words how far a verification is.
 func Examined(checkpoints, bytes int64) string {
-	return fmt.Sprintf("examined %s, %s", plural(int(checkpoints), "checkpoint"), byteSize(uint64(bytes)))
+	return fmt.Sprintf("examined %s, %s", Plural(int(checkpoints), "checkpoint"), byteSize(uint64(bytes)))
 }

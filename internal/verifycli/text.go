@@ -23,16 +23,13 @@ const (
 )
 
 // writeText writes the report for people, the verdict as the last line.
-func writeText(w *bufio.Writer, r *verifier.Report, pins verifier.Pins, p palette) {
+func writeText(w *bufio.Writer, r *verifier.Report, pins verifier.Pins, p Palette) {
 	head := summary(r, pins)
-	const label = "Proves: "
-	tail := Wrap(label+r.Proves(), columns)
-	tail[0] = p.paint(bold, label) + strings.TrimPrefix(tail[0], label)
-	tail = append(tail, Wrap(r.DoesNotProve(), columns)...)
+	tail := p.Proves(r.Proves(), r.DoesNotProve())
 
 	const others = 4 // a blank line after each part, and the verdict
 	for _, line := range head {
-		fmt.Fprintln(w, p.paint(dim, line[:labelWidth])+line[labelWidth:])
+		fmt.Fprintln(w, p.Paint(Dim, line[:labelWidth])+line[labelWidth:])
 	}
 	fmt.Fprintln(w)
 	if r.NumProblems() > 0 {
@@ -46,32 +43,40 @@ func writeText(w *bufio.Writer, r *verifier.Report, pins verifier.Pins, p palett
 	}
 	fmt.Fprintln(w)
 	verdict := r.Verdict().String()
-	fmt.Fprintln(w, p.paint(verdictStyle(r.Verdict()), verdict)+strings.TrimPrefix(verdictLine(r), verdict))
+	fmt.Fprintln(w, p.Paint(verdictStyle(r.Verdict()), verdict)+strings.TrimPrefix(verdictLine(r), verdict))
+}
+
+// Proves writes what a report proves, and below it what it does not.
+func (p Palette) Proves(proves, doesNot string) []string {
+	const label = "Proves: "
+	lines := Wrap(label+proves, columns)
+	lines[0] = p.Paint(Bold, label) + strings.TrimPrefix(lines[0], label)
+	return append(lines, Wrap(doesNot, columns)...)
 }
 
 func verdictStyle(v verifier.Verdict) string {
 	switch v {
 	case verifier.Verified:
-		return green
+		return Green
 	case verifier.Incomplete:
-		return yellow
+		return Yellow
 	}
-	return red
+	return Red
 }
 
 // verdictLine says the verdict in one line that stands alone.
 func verdictLine(r *verifier.Report) string {
 	n, _ := r.Checkpoints()
-	problems := plural(r.NumProblems(), "problem")
+	problems := Plural(r.NumProblems(), "problem")
 	switch r.Verdict() {
 	case verifier.Verified:
 		did, head := r.Pinned()
-		return fmt.Sprintf("verified: %s, no gaps; identity %s, head %s", plural(n, "checkpoint"),
+		return fmt.Sprintf("verified: %s, no gaps; identity %s, head %s", Plural(n, "checkpoint"),
 			choose(did, "pinned", "self-asserted"), choose(head, "pinned", "unpinned"))
 	case verifier.Incomplete:
-		return fmt.Sprintf("incomplete: %s in %s; not a whole life", problems, plural(n, "checkpoint"))
+		return fmt.Sprintf("incomplete: %s in %s; not a whole life", problems, Plural(n, "checkpoint"))
 	}
-	return fmt.Sprintf("invalid: %s in %s; do not rely on this history", problems, plural(n, "checkpoint"))
+	return fmt.Sprintf("invalid: %s in %s; do not rely on this history", problems, Plural(n, "checkpoint"))
 }
 
 func choose(b bool, yes, no string) string {
@@ -129,9 +134,9 @@ func summary(r *verifier.Report, pins verifier.Pins) []string {
 
 func life(r *verifier.Report) string {
 	n, duplicates := r.Checkpoints()
-	s := plural(n, "checkpoint")
+	s := Plural(n, "checkpoint")
 	if duplicates > 0 {
-		s += " (and " + plural(duplicates, "duplicate") + ", ignored)"
+		s += " (and " + Plural(duplicates, "duplicate") + ", ignored)"
 	}
 	s += ", " + byteSize(r.Bytes())
 	if first, last, ok := r.Ticks(); ok {
@@ -144,14 +149,14 @@ func life(r *verifier.Report) string {
 		for segment := range r.Segments() {
 			binaries[segment.WASMHash] = true
 		}
-		s += ", " + plural(len(binaries), "WASM binary")
+		s += ", " + Plural(len(binaries), "WASM binary")
 	}
 	return s
 }
 
 // problemLines lists as many problems as there is room for: all in full, or the
 // first in full and the others in a line each.
-func problemLines(r *verifier.Report, room int, p palette) []string {
+func problemLines(r *verifier.Report, room int, p Palette) []string {
 	var full [][]string
 	for q := range r.Problems() {
 		full = append(full, problemInFull(q, p))
@@ -176,27 +181,27 @@ func problemLines(r *verifier.Report, room int, p palette) []string {
 }
 
 // problemInFull says in its first line what is wrong with which file, and then why.
-func problemInFull(q verifier.Problem, p palette) []string {
-	style := red
+func problemInFull(q verifier.Problem, p Palette) []string {
+	style := Red
 	if q.Code.Incomplete() {
-		style = yellow
+		style = Yellow
 	}
-	title := p.paint(style, q.Code.String())
+	title := p.Paint(style, q.Code.String())
 	if q.Name != "" {
-		title += "  " + p.paint(bold, Clip(quote(q.Name), maxNameColumns))
+		title += "  " + p.Paint(Bold, Clip(quote(q.Name), maxNameColumns))
 	}
 	if q.Tick != "" {
 		title += "  tick " + q.Tick
 	}
 	lines := []string{title}
 	add := func(label, text string, limit int) {
-		wrapped := Wrap(escape(text), columns-2-len(label))
+		wrapped := Wrap(Printable(text), columns-2-len(label))
 		if len(wrapped) > limit {
 			wrapped = wrapped[:limit]
 			wrapped[limit-1] = Clip(wrapped[limit-1]+" …", columns-2-len(label))
 		}
 		for _, line := range wrapped {
-			lines = append(lines, "  "+p.paint(dim, label)+line)
+			lines = append(lines, "  "+p.Paint(Dim, label)+line)
 			label = strings.Repeat(" ", len(label))
 		}
 	}

@@ -77,7 +77,7 @@ func FuzzHostileText(f *testing.F) {
 	f.Add("0000000004.ckpt", 40)
 	f.Add("\x1b[2J\n::error::\r%0A##[x] |`<b>\u202e\xff 世界", 9)
 	f.Fuzz(func(t *testing.T, s string, n int) {
-		e := escape(s)
+		e := Printable(s)
 		for _, r := range e {
 			if !strconv.IsPrint(r) {
 				t.Fatalf("%q has %q", e, r)
@@ -86,7 +86,7 @@ func FuzzHostileText(f *testing.F) {
 		if !utf8.ValidString(e) || strings.Contains(e, "##[") {
 			t.Fatalf("%q", e)
 		}
-		if escape(e) != e {
+		if Printable(e) != e {
 			t.Fatalf("%q is escaped again", e)
 		}
 		n = 4 + int(uint(n)%100)

@@ -100,7 +100,10 @@ func (c *Checker) AddCheckpoint(f *verifier.Finding) {
 // A Report says what checking found.
 type Report struct {
 	Verdict    verifier.Verdict
+	Agent      *verifier.PublicKey // whose receipts they have to be, nil if nothing says so
+	Pinned     bool                // the caller said it
 	Problems   []Problem
+	Receipts   int // without duplicates
 	Executions int // authentic ones
 	Payments   int // authentic ones
 	Duplicates int
@@ -139,6 +142,7 @@ func (c *Checker) Check() (*Report, error) {
 		key := authentic[0].receipt.AgentKey()
 		agent = &key
 	}
+	k.Agent, k.Pinned = agent, c.Agent != nil
 	if c.Agent != nil && c.agent != nil && *c.Agent != *c.agent {
 		k.found(IdentityMismatch, nil, 0, "the checkpoints are those of "+c.agent.DID()+", not of "+c.Agent.DID())
 	}
@@ -202,7 +206,7 @@ func (c *Checker) authentic(k *checking) []entry {
 		return cmp.Or(cmp.Compare(tickOf(a.receipt), tickOf(b.receipt)), bytes.Compare(a.hash[:], b.hash[:]))
 	})
 	distinct := slices.CompactFunc(all, func(a, b entry) bool { return a.hash == b.hash })
-	k.Duplicates = len(c.receipts) - len(distinct)
+	k.Receipts, k.Duplicates = len(distinct), len(c.receipts)-len(distinct)
 	return slices.DeleteFunc(distinct, func(e entry) bool {
 		switch {
 		case e.receipt.Signer().Weak():

@@ -75,6 +75,9 @@ const (
 	exportMalloc        = "malloc"
 )
 
+// ErrNotAgent says that a program is not an agent.
+var ErrNotAgent = errors.New("not an agent")
+
 // Config is what a program runs with.
 type Config struct {
 	Manifest  *manifest.Manifest
@@ -102,7 +105,7 @@ func Compile(ctx context.Context, wasm []byte, config Config) (*Program, error) 
 	config.CallLimit = min(config.CallLimit, config.Manifest.MaxTick)
 	screened, err := screen(wasm)
 	if err != nil {
-		return nil, fmt.Errorf("not an agent: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrNotAgent, err)
 	}
 	rc := wazero.NewRuntimeConfig().
 		WithMemoryLimitPages(max(1, config.Manifest.MaxMemory/pageSize)).
@@ -138,7 +141,7 @@ func (p *Program) compile(ctx context.Context, wasm []byte) error {
 	}
 	var err error
 	if p.compiled, err = p.runtime.CompileModule(ctx, wasm); err != nil {
-		return fmt.Errorf("not an agent: %s", firstLine(err))
+		return fmt.Errorf("%w: %s", ErrNotAgent, firstLine(err))
 	}
 	if err := p.checkImports(); err != nil {
 		return err
@@ -202,7 +205,7 @@ func (p *Program) checkExports() error {
 			if want.optional {
 				continue
 			}
-			return fmt.Errorf("not an agent: it does not export %s%s", want.name, hostcall.Signature(want.params, want.results))
+			return fmt.Errorf("%w: it does not export %s%s", ErrNotAgent, want.name, hostcall.Signature(want.params, want.results))
 		}
 		got := hostcall.Signature(f.ParamTypes(), f.ResultTypes())
 		allowed := []string{hostcall.Signature(want.params, want.results)}
@@ -210,11 +213,11 @@ func (p *Program) checkExports() error {
 			allowed = append(allowed, hostcall.Signature(nil, []api.ValueType{i32}))
 		}
 		if got != allowed[0] && got != allowed[len(allowed)-1] {
-			return fmt.Errorf("not an agent: it exports %s as %s, and it has to be %s", want.name, got, strings.Join(allowed, " or "))
+			return fmt.Errorf("%w: it exports %s as %s, and it has to be %s", ErrNotAgent, want.name, got, strings.Join(allowed, " or "))
 		}
 	}
 	if len(p.compiled.ExportedMemories()) == 0 {
-		return errors.New("not an agent: it does not export its memory")
+		return fmt.Errorf("%w: it does not export its memory", ErrNotAgent)
 	}
 	return nil
 }

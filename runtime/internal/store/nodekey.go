@@ -35,6 +35,9 @@ func NodeKey(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info.IsDir() {
+		return nil, hint.Wrap(fmt.Errorf("%s is a folder", path), "name a file with --node-key; it is made if it is absent")
+	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, hint.Wrap(fmt.Errorf("%s can be read by others (mode %04o)", path, info.Mode().Perm()), "if nobody did: chmod 600 %s", path)
 	}
