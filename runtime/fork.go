@@ -34,6 +34,9 @@ type ForkConfig struct {
 	Budget   int64  // microcents; nothing comes from the origin's
 	Price    *int64 // microcents per second, nil = the origin's
 
+	// Budgets is what stands behind the fork's budget, nil = the operator's word.
+	Budgets BudgetAdapter
+
 	Log      *slog.Logger // for what the agent writes
 	CacheDir string
 
@@ -91,7 +94,7 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	}
 	f := &Forked{Origin: from.AgentPubKey.DID(), Checkpoint: from.hash}
 	f.Effects, f.Partial = c.Origin.effectsAfter(files, c.At)
-	config := Config{Log: c.Log, CacheDir: c.CacheDir, through: c.through}
+	config := Config{Log: c.Log, CacheDir: c.CacheDir, Budgets: c.Budgets, through: c.through}
 	if err := b.compile(ctx, c.Origin.WASM, config); err != nil {
 		return nil, err
 	}
@@ -116,11 +119,8 @@ func (l *life) fork(ctx context.Context, s *store.Store, origin *eventlog.Record
 	if err := l.beginLog(ctx, s); err != nil {
 		return err
 	}
-	birth := eventlog.Record{Kind: eventlog.Account, Tick: l.tick, Reason: eventlog.Birth, Amount: l.account.budget, Price: l.account.price}
-	for _, r := range []*eventlog.Record{&birth, origin} {
-		if err := l.world.Writer.Append(r); err != nil {
-			return err
-		}
+	if err := l.world.Writer.Append(origin); err != nil {
+		return err
 	}
 	if err := l.save(ctx, state); err != nil {
 		return err

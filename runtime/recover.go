@@ -57,12 +57,9 @@ func (l *life) open(s *store.Store) error {
 // genesis makes the first checkpoint, directly after agent_init. The folder does
 // not have its name yet: if anything fails, the agent was never born.
 func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
+	l.account = account{budget: b.Budget, price: b.Price}
 	err := l.beginLog(ctx, s)
 	if err != nil {
-		return err
-	}
-	l.account = account{budget: b.Budget, price: b.Price}
-	if err := l.world.Writer.Append(&eventlog.Record{Kind: eventlog.Account, Reason: eventlog.Birth, Amount: b.Budget, Price: b.Price}); err != nil {
 		return err
 	}
 	if l.in, err = l.incarnate(ctx, &l.world, nil, nil, 0); err != nil {
@@ -83,7 +80,7 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 }
 
 // beginLog opens the folder of a life that has no genesis yet, and begins its event
-// log.
+// log with what it has to live on.
 func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 	if err := l.open(s); err != nil {
 		return err
@@ -96,8 +93,13 @@ func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 		return err
 	}
 	l.log = eventlog.New(segments, payloads)
-	l.world.Writer, _, err = l.log.Continue(l.header(), 0)
-	return err
+	if l.world.Writer, _, err = l.log.Continue(l.header(), 0); err != nil {
+		return err
+	}
+	if err := l.authorise(l.account.budget); err != nil {
+		return err
+	}
+	return l.world.Writer.Append(&eventlog.Record{Kind: eventlog.Account, Tick: l.tick, Reason: eventlog.Birth, Amount: l.account.budget, Price: l.account.price})
 }
 
 // recover finds out where the life stands.
@@ -133,12 +135,18 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	if err := l.openLog(s, &found); err != nil {
 		return err
 	}
+	if err := l.beginSettling(); err != nil {
+		return err
+	}
 	failpoint.Reach(failpoint.Recovered)
 	if l.TopUp < 0 {
 		return errors.New("a top-up is negative")
 	}
 	after := l.account
 	if err := after.add(l.TopUp); err != nil {
+		return err
+	}
+	if err := l.authorise(l.TopUp); err != nil {
 		return err
 	}
 	if l.Price != nil {

@@ -68,6 +68,9 @@ type Config struct {
 	// NodeKey signs a receipt for each checkpoint, nil = none is given.
 	NodeKey ed25519.PrivateKey
 
+	// Budgets is what stands behind the agent's budget, nil = the operator's word.
+	Budgets BudgetAdapter
+
 	Replay ReplayPolicy // when this run runs its own ticks again
 
 	// Watch is told where the run stands, at the beginning of every phase. The agent
@@ -342,7 +345,9 @@ type life struct {
 	log      *eventlog.Log
 	world    record.World
 	receipts *receipt.File
-	given    int // execution receipts
+	given    int   // execution receipts
+	settling bool  // those are settled
+	settled  int64 // how far, as an offset in the file
 	payments payments
 	meter    hostcall.Meter
 
@@ -419,6 +424,11 @@ func (l *life) close() error {
 	l.in.close()
 	l.commits.close()
 	var errs []error
+	if l.settling {
+		errs = append(errs, l.receipts.Sync())
+		l.settleReceipts()
+		l.settling = false
+	}
 	for _, c := range l.files {
 		errs = append(errs, c.Close())
 	}

@@ -25,12 +25,13 @@ type liveFlags struct {
 	tickInterval time.Duration
 	cacheDir     string
 	nodeKey      string
+	ledger       string
 	logFormat    string
 	quiet        bool
 	asJSON       bool
 	metrics      string
 	log          logWriter
-	stop         func() // what finish began
+	closers      []func() // of what finish began
 }
 
 func (f *liveFlags) add(cmd *cobra.Command) {
@@ -48,6 +49,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.Var(&choice[runtime.OnDivergence]{&f.config.Replay.OnDivergence, []runtime.OnDivergence{runtime.DivergenceLog, runtime.DivergencePause, runtime.DivergenceIntensify}},
 		"on-divergence", "`WHAT` to do if they differ: log, pause or intensify")
 	flags.StringVar(&f.nodeKey, "node-key", "", "`FILE` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
+	flags.StringVar(&f.ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives, by agent (default: only the agent has them)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.metrics, "metrics", "", "`ADDRESS` at which to serve /metrics, /healthz and /readyz, such as 9464 (this machine only) or 0.0.0.0:9464 (default: nowhere)")
 	f.logFormat = "text"
@@ -92,6 +94,17 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 			return c, failed(plain(err))
 		}
 	}
+	if f.ledger != "" {
+		if c.NodeKey == nil {
+			return c, errors.New("--ledger needs --node-key: the user has no configuration folder")
+		}
+		ledger, err := runtime.OpenLedger(f.ledger)
+		if err != nil {
+			return c, failed(plain(err))
+		}
+		c.Budgets = ledger
+		f.closers = append(f.closers, func() { ledger.Close() })
+	}
 	c.CacheDir = f.cacheDir
 	if !cmd.Flags().Changed("cache-dir") {
 		c.CacheDir = userCache()
@@ -101,15 +114,15 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 		if err != nil {
 			return c, failed(err)
 		}
-		c.Watch, f.stop = m.watch, stop
+		c.Watch, f.closers = m.watch, append(f.closers, stop)
 		c.Log.Info("metrics", "url", "http://"+at.String()+"/metrics")
 	}
 	return c, nil
 }
 
 func (f *liveFlags) close() {
-	if f.stop != nil {
-		f.stop()
+	for _, c := range f.closers {
+		c()
 	}
 }
 

@@ -44,12 +44,11 @@ func public(key ed25519.PrivateKey) verifier.PublicKey {
 
 // A File has the receipts of one agent. It is not safe for concurrent use.
 type File struct {
-	f      wal.File
-	end    int64
-	recent []verifier.Hash // the checkpoints of the newest execution receipts
-	err    error
-
-	unsynced bool
+	f       wal.File
+	end     int64
+	durable int64           // how much of it is
+	recent  []verifier.Hash // the checkpoints of the newest execution receipts
+	err     error
 }
 
 // Open opens the receipts of an agent, or begins them. A last receipt that is cut
@@ -109,6 +108,7 @@ func Open(folder wal.Folder) (_ *File, err error) {
 			return nil, fmt.Errorf("receipts: %w", err)
 		}
 	}
+	file.durable = file.end
 	return file, nil
 }
 
@@ -133,6 +133,19 @@ const Recent = 256
 // counts.
 func (f *File) Has(checkpoint verifier.Hash) bool { return slices.Contains(f.recent, checkpoint) }
 
+// Newest returns the checkpoint of the newest execution receipt, zero if there is none.
+func (f *File) Newest() verifier.Hash {
+	if len(f.recent) == 0 {
+		return verifier.Hash{}
+	}
+	return f.recent[len(f.recent)-1]
+}
+
+// Durable reads the receipts from an offset on that are durable.
+func (f *File) Durable(from int64) *receipt.Reader {
+	return receipt.NewReader(io.NewSectionReader(f.f, from, f.durable-from))
+}
+
 func (f *File) has(r receipt.Receipt) {
 	e, ok := r.(*receipt.Execution)
 	if !ok {
@@ -155,20 +168,19 @@ func (f *File) Append(r receipt.Receipt) error {
 		return f.fail(err)
 	}
 	f.end += int64(len(b))
-	f.unsynced = true
 	f.has(r)
 	return nil
 }
 
 // Sync makes all receipts durable.
 func (f *File) Sync() error {
-	if f.err != nil || !f.unsynced {
+	if f.err != nil || f.durable == f.end {
 		return f.err
 	}
 	if err := f.f.Sync(); err != nil {
 		return f.fail(err)
 	}
-	f.unsynced = false
+	f.durable = f.end
 	return nil
 }
 

@@ -15,9 +15,9 @@ import (
 	"igor.dev/runtime/internal/hint"
 )
 
-// lock takes the folder's lock, which the kernel gives back when the process
+// Lock takes the folder's lock, which the kernel gives back when the process
 // ends, however it ends, and writes into the file who has it.
-func lock(root *os.Root, dir string) (*os.File, error) {
+func Lock(root *os.Root, dir string) (*os.File, error) {
 	f, err := root.OpenFile(fileLock, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err

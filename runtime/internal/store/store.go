@@ -257,7 +257,7 @@ func Open(dir string) (_ *Store, err error) {
 	if s.history, err = s.root.OpenRoot(dirHistory); err != nil {
 		return nil, notAgent(dir, err)
 	}
-	if s.lock, err = lock(s.root, dir); err != nil {
+	if s.lock, err = Lock(s.root, dir); err != nil {
 		return nil, err
 	}
 	if err := s.finish(); err != nil {

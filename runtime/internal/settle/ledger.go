@@ -1,0 +1,154 @@
+// Package settle keeps the books of a node: the execution receipts that it gave,
+// which are what it is owed for. The agent has them too, and takes them along when
+// it goes.
+//
+//	LEDGER/z6Mk…/receipts   those of one agent, by its DID without "did:key:"
+//	LEDGER/z6Mk…/lock       who has it open
+//
+// The file is as docs/spec/receipts.md says.
+package settle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"igor.dev/runtime/internal/receipt"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+	receipts "igor.dev/verifier/receipt"
+)
+
+// A Ledger has the receipts of a node in a folder. It implements
+// runtime.BudgetAdapter. It is not safe for concurrent use, but other processes may
+// use the folder too: each agent in it is open once.
+type Ledger struct {
+	dir      string
+	accounts map[verifier.PublicKey]*account
+}
+
+// An account has the receipts for one agent.
+type account struct {
+	root *os.Root
+	lock *os.File
+	file *receipt.File
+}
+
+// Open opens the ledger in dir, which is made if it is absent.
+func Open(dir string) (*Ledger, error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return nil, err
+	}
+	if err := makeDir(dir); err != nil {
+		return nil, err
+	}
+	return &Ledger{dir, make(map[verifier.PublicKey]*account)}, nil
+}
+
+// Authorise takes the operator's word: who runs this node gives the budget.
+func (*Ledger) Authorise(context.Context, verifier.PublicKey, int64) error { return nil }
+
+// Settled returns the checkpoint of the newest receipt for an agent, zero if there
+// is none. It opens the agent's account until Close.
+func (l *Ledger) Settled(_ context.Context, agent verifier.PublicKey) (verifier.Hash, error) {
+	a, err := l.account(agent)
+	if err != nil {
+		return verifier.Hash{}, err
+	}
+	return a.file.Newest(), nil
+}
+
+// Settle adds receipts, durably. After an error it begins anew with what is whole.
+func (l *Ledger) Settle(_ context.Context, agent verifier.PublicKey, given []*receipts.Execution) error {
+	a, err := l.account(agent)
+	if err != nil {
+		return err
+	}
+	for _, r := range given {
+		if a.file.Has(r.Checkpoint) {
+			continue // an earlier call failed after it
+		}
+		if err = a.file.Append(r); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = a.file.Sync()
+	}
+	if err != nil {
+		delete(l.accounts, agent)
+		return errors.Join(err, a.close())
+	}
+	return nil
+}
+
+// Close closes all accounts.
+func (l *Ledger) Close() error {
+	var errs []error
+	for _, a := range l.accounts {
+		errs = append(errs, a.close())
+	}
+	clear(l.accounts)
+	return errors.Join(errs...)
+}
+
+func (l *Ledger) account(agent verifier.PublicKey) (*account, error) {
+	if a := l.accounts[agent]; a != nil {
+		return a, nil
+	}
+	dir := filepath.Join(l.dir, strings.TrimPrefix(agent.DID(), "did:key:"))
+	a, err := open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	l.accounts[agent] = a
+	return a, nil
+}
+
+func open(dir string) (*account, error) {
+	if err := makeDir(dir); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	a := &account{root: root}
+	if a.lock, err = store.Lock(root, dir); err == nil {
+		a.file, err = receipt.Open(wal.Dir(root))
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+// makeDir makes a folder durable, unless it is there.
+func makeDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
+}
+
+func (a *account) close() error {
+	var errs []error
+	if a.file != nil {
+		errs = append(errs, a.file.Close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
+	}
+	return errors.Join(append(errs, a.root.Close())...)
+}
