@@ -240,7 +240,7 @@ func (r *run) life(next func() string) {
 	if r.t.Failed() {
 		r.t.Fatalf("agent %d was to crash at %q", r.lives, plan)
 	}
-	if err := os.RemoveAll(r.dir); err != nil {
+	if err := errors.Join(os.RemoveAll(r.dir), os.RemoveAll(r.ledger())); err != nil {
 		r.t.Fatal(err)
 	}
 	if r.lives%10 == 0 {
@@ -251,7 +251,7 @@ func (r *run) life(next func() string) {
 // process runs the agent until it has done enough, or is killed.
 func (r *run) process(at string) (killed bool) {
 	r.t.Helper()
-	args := append([]string{"--price=0.001", "--checkpoint-every=4", "--tick-interval=50ms"}, r.Args...)
+	args := append([]string{"--price=0.001", "--checkpoint-every=4", "--tick-interval=50ms", "--ledger=" + r.ledger()}, r.Args...)
 	if _, err := os.Stat(r.dir); err == nil && at == "" {
 		args = append(args, fmt.Sprintf("--top-up=%f", topUp/1e6))
 		r.added += topUp
@@ -312,11 +312,14 @@ func (r *run) end() {
 	}
 	newest := checkpoints[len(checkpoints)-1]
 	left := int64(binary.LittleEndian.Uint64(newest[1:]))
-	var sums struct {
-		AddedMicrocents, CostMicrocents, PaidMicrocents int64 `json:",string"`
+	sums := r.receipts(r.dir)
+	books, err := filepath.Glob(filepath.Join(r.ledger(), "*", "receipts"))
+	if err != nil || len(books) != 1 {
+		r.t.Fatalf("the ledger has %q, %v", books, err)
 	}
-	if err := json.Unmarshal([]byte(r.run(exec.Command(r.verify, "receipts", "--format=json", r.dir))), &sums); err != nil {
-		r.t.Fatal(err)
+	// Payments are the agent's word, and not in the node's books.
+	if got := r.receipts(books[0], filepath.Join(r.dir, "history")); got != sums {
+		r.t.Errorf("the ledger has %+v, the agent %+v", got, sums)
 	}
 	paid := r.End(newest[header:])
 	if sums.AddedMicrocents != r.added || sums.PaidMicrocents != paid || sums.CostMicrocents == 0 ||
@@ -326,6 +329,27 @@ func (r *run) end() {
 	if strays, err := filepath.Glob(filepath.Join(r.dir, "damaged", "*")); err != nil || len(strays) > 0 {
 		r.t.Errorf("a kill damaged %q, %v", strays, err)
 	}
+}
+
+// ledger returns the node's books for the agent.
+func (r *run) ledger() string { return r.dir + "-ledger" }
+
+// sums are what receipts come to.
+type sums struct {
+	Executions      int
+	AddedMicrocents int64 `json:",string"`
+	CostMicrocents  int64 `json:",string"`
+	PaidMicrocents  int64 `json:",string"`
+}
+
+// receipts checks receipts, which have to be whole.
+func (r *run) receipts(paths ...string) (s sums) {
+	r.t.Helper()
+	args := append([]string{"receipts", "--format=json"}, paths...)
+	if err := json.Unmarshal([]byte(r.run(exec.Command(r.verify, args...))), &s); err != nil {
+		r.t.Fatal(err)
+	}
+	return s
 }
 
 // cid returns a checkpoint's content address, as docs/spec/checkpoint.md has it.
