@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { close, dist, open, root, serve, strictPolicy } from "./browser.mjs";
 
 after(close);
@@ -194,12 +195,13 @@ test("where workers are forbidden", async (t) => {
 
 test("another WASM is refused, and loaded anew afterwards", async (t) => {
   const gz = await readFile(join(root, dist, "npm/igor-verify.wasm.gz"));
+  const other = gzipSync(Buffer.concat([gunzipSync(gz), Buffer.from([0, 1, 0])])); // with an empty section of its own
   let changed = true;
   const { page: p } = await page(t, {
     more: {
       "/npm/igor-verify.wasm.gz": (_, response) => {
         response.setHeader("content-type", "application/gzip");
-        response.end(changed ? Buffer.from("not it") : gz);
+        response.end(changed ? other : gz);
       },
     },
   });
@@ -227,6 +229,23 @@ for (const coding of ["gzip", "none"]) {
     assert.equal(server.requests.includes("/npm/igor-verify.wasm.gz"), coding === "none");
   });
 }
+
+// As a host of an application does that has one page for all addresses.
+test("a host that answers with a page where it has no file", async (t) => {
+  const aPage = (_, response) => response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html>");
+  const { page: p, server } = await page(t, { more: { "/npm/igor-verify.wasm.gz": aPage } });
+  const run = () => verifyHistory(new URL("/vectors/car-good/history.car", location.href));
+  assert.equal((await p.evaluate(`(${run})()`)).verdict, "verified");
+  assert(server.requests.includes("/npm/igor-verify.wasm.gz"));
+});
+
+test("a page where the WASM has to be", async (t) => {
+  const aPage = (_, response) => response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html>");
+  const { page: p } = await page(t, { more: { "/npm/igor-verify.wasm.gz": aPage, "/npm/igor-verify.wasm": aPage } });
+  await p.evaluate(refused);
+  const run = () => verifyHistory(new URL("/vectors/car-good/history.car", location.href));
+  assert.equal((await p.evaluate(`window.refused((${run})())`)).code, "wasm-unavailable");
+});
 
 test("one checkpoint, inspected", async (t) => {
   const { page: p } = await page(t);

@@ -1,4 +1,5 @@
 import { VerifyError } from "./error.ts";
+import { begins, wasmMagic } from "./magic.ts";
 import { readWASM } from "./platform.ts";
 
 /**
@@ -13,6 +14,7 @@ export async function loadModule(url: URL): Promise<WebAssembly.Module> {
     module = WebAssembly.compileStreaming(response.clone());
     module.catch(() => {}); // it is awaited below
     bytes = await response.arrayBuffer();
+    if (!begins(bytes, wasmMagic)) throw new Error("it is something else, such as a page that says so");
   } catch (cause) {
     throw new VerifyError("wasm-unavailable", "the verifier could not be loaded", {
       path: url.href,

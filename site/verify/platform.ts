@@ -1,6 +1,8 @@
 // What differs between the browser and Node. The build program puts
 // platform-node.ts in the place of this file for Node.
 
+import { begins, wasmMagic } from "./magic.ts";
+
 /** A worker, as the pool sees it. */
 export interface Port {
   post(message: unknown, transfer: ArrayBuffer[]): void;
@@ -43,11 +45,12 @@ export async function readWASM(url: URL): Promise<Response> {
   gzURL.pathname += ".gz";
   const gz = await fetch(gzURL).catch(() => undefined);
   if (!gz?.ok) return response;
-  await response.body?.cancel();
   const bytes = await gz.arrayBuffer();
-  const magic = new Uint8Array(bytes, 0, Math.min(2, bytes.byteLength));
+  const isGzip = begins(bytes, "\x1f\x8b");
+  if (!isGzip && !begins(bytes, wasmMagic)) return response; // some hosts answer with a page where they have no file
+  await response.body?.cancel();
   const headers = { "content-type": "application/wasm" };
-  if (magic[0] !== 0x1f || magic[1] !== 0x8b) return new Response(bytes, { headers }); // the host declared its coding, and the browser undid it
+  if (!isGzip) return new Response(bytes, { headers }); // the host declared its coding, and the browser undid it
   const unzip = new DecompressionStream("gzip");
   const writer = unzip.writable.getWriter();
   for (const done of [writer.write(bytes), writer.close()]) done.catch(() => {}); // who reads the response sees it
