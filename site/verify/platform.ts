@@ -12,6 +12,7 @@ export interface Port {
 }
 
 export const wasmURL = new URL("./igor-verify.wasm", import.meta.url);
+const gzipURL = new URL("./igor-verify.wasm.gz", import.meta.url); // for bundlers, which follow what is written so
 export const workerURL = new URL("./worker.js", import.meta.url);
 
 /** How many workers can run at the same time. */
@@ -41,9 +42,9 @@ export async function readWASM(url: URL): Promise<Response> {
   if (!response.ok) throw new Error(`HTTP status ${response.status}`);
   const compressed = response.headers.has("content-encoding") || new URL(url).origin !== location.origin;
   if (compressed || !("DecompressionStream" in globalThis)) return response;
-  const gzURL = new URL(url);
-  gzURL.pathname += ".gz";
-  const gz = await fetch(gzURL).catch(() => undefined);
+  const beside = new URL(url);
+  beside.pathname += ".gz";
+  const gz = await fetch(url.href === wasmURL.href ? gzipURL : beside).catch(() => undefined);
   if (!gz?.ok) return response;
   const bytes = await gz.arrayBuffer();
   const isGzip = begins(bytes, "\x1f\x8b");
