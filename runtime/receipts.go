@@ -71,9 +71,14 @@ const unsyncedReceipts = 64
 
 // giveReceipt signs for what a checkpoint took, which is durable. The receipt is so
 // in a while, and at the latest when the run ends. A checkpoint that was lost and
-// made again has its receipt.
+// made again has its receipt, and one that is there instead of a lost one gets none:
+// two after the same checkpoint contradict each other.
 func (l *life) giveReceipt(c *verifier.Finding, t eventlog.Totals) error {
 	if l.NodeKey == nil || l.receipts.Has(c.ContentHash) {
+		return nil
+	}
+	if l.receipts.After(c.PrevHash) {
+		l.Log.Warn("a checkpoint gets no receipt: there is one for another checkpoint after the same one, which was lost", "tick", c.TickNumber, "cid", c.ContentHash.CID())
 		return nil
 	}
 	r := &receipts.Execution{

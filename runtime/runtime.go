@@ -650,6 +650,13 @@ func (l *life) save(ctx context.Context, state []byte) error {
 	copy(c.Signature[:], ed25519.Sign(l.key, message))
 	next := c.Append(message[:0])
 	hash := verifier.Hash(sha256.Sum256(next))
+	if lost := l.sealed; !l.wentLive && !lost.IsZero() && lost != hash {
+		l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", lost.CID(), "is", hash.CID())
+		// The old seal is what says so: it is replaced when nothing follows it any more.
+		if err := l.dropStrays(); err != nil {
+			return err
+		}
+	}
 	w := l.world.Writer
 	if err := w.Seal(hash, l.key); err != nil {
 		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
@@ -660,12 +667,6 @@ func (l *life) save(ctx context.Context, state []byte) error {
 		bytes:   next,
 		segment: w,
 		before:  l.before,
-	}
-	if lost := l.sealed; !l.wentLive && !lost.IsZero() && lost != hash {
-		l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", lost.CID(), "is", hash.CID())
-		if err := l.dropStrays(); err != nil {
-			return err
-		}
 	}
 	l.before = journal.Base{Tick: l.tick, Hash: hash}
 	l.head, l.saved, l.savedTime = hash, l.tick, l.sim.now()

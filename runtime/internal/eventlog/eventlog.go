@@ -144,6 +144,7 @@ type Writer struct {
 	prev   verifier.Hash
 	w      *wal.Writer
 	named  bool // the file's name is durable
+	sealed bool // there is a seal after what was read, to be written again
 	root   hash.Hash
 	totals Totals
 	record []byte
@@ -168,8 +169,11 @@ type Recovery struct {
 // first, to append to it. If there is none it makes one, which becomes durable
 // with the first [Writer.Sync] or [Log.Sync]: until then nothing relies on it. If
 // there is one, then the process that wrote it ended; what is whole of it counts:
-// see [Writer.Totals], and [Log.Segment] to read it. A seal is taken off, for the
-// checkpoint that it was made for never became part of the history.
+// see [Writer.Totals], and [Log.Segment] to read it. A seal is not part of that, for
+// the checkpoint that it was made for never became part of the history, or was lost
+// from it. It stays in the file until [Writer.Seal] writes it again: what comes after
+// that checkpoint is lost with it, if this process ends before. To such a segment
+// nothing can be appended.
 func (l *Log) Continue(h Header, first uint64) (*Writer, Recovery, error) {
 	w, r, err := l.resume(h, FileName(first))
 	if err != nil {
@@ -234,7 +238,11 @@ func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
 	if _, err = io.Copy(w.root, io.NewSectionReader(f, 0, end)); err != nil {
 		return nil, r, err
 	}
-	w.w, err = wal.NewWriter(f, end, w.root)
+	if w.sealed = !r.Sealed.IsZero(); w.sealed {
+		w.w, err = wal.Rewriter(f, end, w.root)
+	} else {
+		w.w, err = wal.NewWriter(f, end, w.root)
+	}
 	return w, r, err
 }
 
@@ -281,6 +289,9 @@ func (l *Log) SetAsideAfter(first uint64) (asides []string, err error) {
 func (w *Writer) Append(r *Record) error {
 	if w.err != nil {
 		return w.err
+	}
+	if w.sealed {
+		return w.fail(errors.New("a record after the end of a segment that was sealed"))
 	}
 	if r.Kind != TickEnd && r.Kind != Account && r.Kind != Origin && !r.Kind.Hostcall() {
 		return fmt.Errorf("event log: no record is of %s", r.Kind)

@@ -42,12 +42,15 @@ func public(key ed25519.PrivateKey) verifier.PublicKey {
 	return verifier.PublicKey(key.Public().(ed25519.PublicKey))
 }
 
+// A period is what an execution receipt is for.
+type period struct{ prev, checkpoint verifier.Hash }
+
 // A File has the receipts of one agent. It is not safe for concurrent use.
 type File struct {
 	f       wal.File
 	end     int64
-	durable int64           // how much of it is
-	recent  []verifier.Hash // the checkpoints of the newest execution receipts
+	durable int64    // how much of it is
+	recent  []period // of the newest execution receipts
 	err     error
 }
 
@@ -131,14 +134,22 @@ const Recent = 256
 // Has reports whether there is an execution receipt for a checkpoint, of the newest
 // ones that have one. For a second one, with another time, nobody could say which
 // counts.
-func (f *File) Has(checkpoint verifier.Hash) bool { return slices.Contains(f.recent, checkpoint) }
+func (f *File) Has(checkpoint verifier.Hash) bool {
+	return slices.ContainsFunc(f.recent, func(p period) bool { return p.checkpoint == checkpoint })
+}
+
+// After reports whether there is one, of these, for any checkpoint whose predecessor
+// is prev. A second one would be for time that was accounted for.
+func (f *File) After(prev verifier.Hash) bool {
+	return slices.ContainsFunc(f.recent, func(p period) bool { return p.prev == prev })
+}
 
 // Newest returns the checkpoint of the newest execution receipt, zero if there is none.
 func (f *File) Newest() verifier.Hash {
 	if len(f.recent) == 0 {
 		return verifier.Hash{}
 	}
-	return f.recent[len(f.recent)-1]
+	return f.recent[len(f.recent)-1].checkpoint
 }
 
 // Durable reads the receipts from an offset on that are durable.
@@ -154,7 +165,7 @@ func (f *File) has(r receipt.Receipt) {
 	if len(f.recent) == 2*Recent {
 		f.recent = slices.Clone(f.recent[Recent:])
 	}
-	f.recent = append(f.recent, e.Checkpoint)
+	f.recent = append(f.recent, period{e.Prev, e.Checkpoint})
 }
 
 // Append adds a receipt. It is durable after Sync. After an error nothing can be

@@ -100,13 +100,13 @@ func TestRecent(t *testing.T) {
 	}
 	f, err := Open(d)
 	for n := 1; n < 3*Recent && err == nil; n++ {
-		e := &receipt.Execution{Checkpoint: name(n)}
+		e := &receipt.Execution{Prev: name(n - 1), Checkpoint: name(n)}
 		SignExecution(e, node)
 		if err = f.Append(e); err != nil {
 			break
 		}
 		for at := max(1, n-Recent+1); at <= n; at++ {
-			if !f.Has(name(at)) {
+			if !f.Has(name(at)) || !f.After(name(at-1)) {
 				t.Fatalf("of %d, it does not have %d", n, at)
 			}
 		}
@@ -114,7 +114,7 @@ func TestRecent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, err = Open(d); err != nil || !f.Has(name(3*Recent-1)) || !f.Has(name(2*Recent)) || f.Has(name(1)) {
+	if f, err = Open(d); err != nil || !f.Has(name(3*Recent-1)) || !f.Has(name(2*Recent)) || f.Has(name(1)) || !f.After(name(3*Recent-2)) || f.After(name(3*Recent-1)) {
 		t.Errorf("opened again, it has others, %v", err)
 	}
 }

@@ -184,6 +184,17 @@ func NewWriter(f File, offset int64, tee hash.Hash) (*Writer, error) {
 			return nil, err
 		}
 	}
+	return Rewriter(f, offset, tee)
+}
+
+// Rewriter is NewWriter for what is to be written again: what is in the file after
+// offset stays until it is written over. That it is no longer than what is written
+// is the caller's to know.
+func Rewriter(f File, offset int64, tee hash.Hash) (*Writer, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
 	if size > 0 {
 		// What is there is relied on from now on, whoever wrote it and did not live to
 		// sync it.
