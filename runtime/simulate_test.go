@@ -134,10 +134,13 @@ func TestSimulateNamesTheHostcall(t *testing.T) {
 }
 
 func hintOf(err error) string {
-	h, _ := errors.AsType[interface {
+	h, ok := errors.AsType[interface {
 		error
 		Hint() string
 	}](err)
+	if !ok {
+		return ""
+	}
 	return h.Hint()
 }
 

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"igor.dev/runtime/internal/hostcall"
@@ -133,5 +134,35 @@ func TestAgain(t *testing.T) {
 		if len(all) != 1 || state != tt.state || state == "ended" && all[0].Spent != tt.spent {
 			t.Errorf("%s: the journal has %+v", name, all)
 		}
+	}
+}
+
+// TestForgotten has an agent that does not come back to the side effect that it began
+// before a crash, as one whose event log lost what led to it: its tick does not end.
+func TestForgotten(t *testing.T) {
+	l := newLife(t)
+	try(NewHost(l.world, nil, l.kv, 1), func(h *Host) string { return said(h.HTTP(t.Context(), post("http://a/"))) })
+	none, err := NewFeed(l.log, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer none.Close()
+	end := func(h *Host) error {
+		_, err := h.End(1, 0, func() int64 { t.Error("it is charged"); return 0 })
+		return err
+	}
+	h := NewHost(l.world, none, l.kv, 1)
+	h.HTTP(t.Context(), get("http://a/"))
+	if err := end(h); err == nil || !strings.Contains(err.Error(), "tick 1 ends without the side effect that it began before the crash") {
+		t.Errorf("got error %v", err)
+	}
+	h = NewHost(l.world, none, l.kv, 1)
+	h.HTTP(t.Context(), post("http://a/"))
+	h.ClockNow()
+	if _, err := h.End(1, 0, func() int64 { return 0 }); err != nil {
+		t.Error(err)
+	}
+	if n := len(l.sent); n != 2 { // one GET, and the POST once
+		t.Errorf("sent %q", l.sent)
 	}
 }

@@ -89,7 +89,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 	h.must(err)
 	if found.Kind != e.kind || !e.same(request) {
 		h.fail(hint.Wrap(fmt.Errorf("tick %d asks for another side effect than the one that it began before the crash (%s)", h.tick, id),
-			"igor effects shows it; nothing was sent"))
+			"nothing was sent; "+restoreEvents))
 	}
 	switch found.State {
 	case journal.Ended:

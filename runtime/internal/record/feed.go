@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hint"
 )
 
 // A Feed gives the observations of one segment, one after the other.
@@ -119,7 +120,7 @@ var ErrMissing = errors.New("what was observed is not there, so the tick cannot 
 func (f *Feed) content(d eventlog.Data) ([]byte, error) {
 	b, err := f.log.Content(d)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMissing, err)
+		return nil, hint.Wrap(fmt.Errorf("%w: %w", ErrMissing, err), "restore events/payloads from a copy")
 	}
 	return b, nil
 }

@@ -20,7 +20,9 @@ import (
 	"time"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/kv"
 )
 
@@ -94,6 +96,9 @@ func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (ag
 	case h.world == nil:
 		return false, fmt.Errorf("%w: the event log ends in the middle of tick %d", ErrMissing, h.tick)
 	}
+	if err := h.nothingLeft(); err != nil {
+		return false, err
+	}
 	end := eventlog.Record{Kind: eventlog.TickEnd, Tick: h.tick, Return: result, Elapsed: uint64(max(0, elapsed)), Cost: charge()}
 	if err := h.write(); err != nil {
 		return false, err
@@ -104,6 +109,24 @@ func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (ag
 	h.next()
 	return false, h.world.Writer.Flush()
 }
+
+// nothingLeft fails if the tick did not ask for a side effect that it began before
+// the crash: what led to it is lost, and the agent would do it again when it comes
+// to it.
+func (h *Host) nothingLeft() error {
+	w := h.world
+	if h.feed == nil || w.Journal == nil {
+		return nil
+	}
+	id := journal.EffectID(w.Journal.Agent, w.Genesis, h.tick, h.ordinal)
+	if _, begun := w.Journal.Effect(id); begun {
+		return hint.Wrap(fmt.Errorf("tick %d ends without the side effect that it began before the crash (%s): its event log is damaged", h.tick, id), restoreEvents)
+	}
+	return nil
+}
+
+// restoreEvents is what to do where the event log does not have what it had.
+const restoreEvents = "restore the folder events from a copy: without it the agent does not know what led to its side effects; igor effects shows them"
 
 func (h *Host) next() { h.tick, h.calls, h.ordinal = h.tick+1, 0, 0 }
 
