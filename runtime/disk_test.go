@@ -311,7 +311,8 @@ func TestDiskFaults(t *testing.T) {
 }
 
 // TestPowerCut has a machine lose power at each step of a life, some of them after
-// the process was killed at an earlier one and had gone on.
+// the process was killed at an earlier one and had gone on, and some again while the life
+// goes on.
 func TestPowerCut(t *testing.T) {
 	l := newTrading(t)
 	var dir string
@@ -328,7 +329,11 @@ func TestPowerCut(t *testing.T) {
 			killed = 1 + rng.IntN(n)
 		}
 		unsynced := rng.IntN(3) > 0 // may some of what was not synced be there?
-		t.Run(fmt.Sprintf("%d killed %d %t", n, killed, unsynced), func(t *testing.T) {
+		again := 0
+		if rng.IntN(2) == 0 {
+			again = 1 + rng.IntN(100)
+		}
+		t.Run(fmt.Sprintf("%d killed %d again %d %t", n, killed, again, unsynced), func(t *testing.T) {
 			dir = l.fresh(t)
 			if killed > 0 {
 				l.disk.FailAt(killed, waltest.Fault{Err: errPower})
@@ -343,7 +348,16 @@ func TestPowerCut(t *testing.T) {
 			if !unsynced {
 				rng = nil
 			}
-			l.check(t, l.losePower(t, dir, rng))
+			found := l.losePower(t, dir, rng)
+			if again > 0 {
+				l.disk = waltest.NewDisk()
+				l.disk.FailAt(again, waltest.Fault{Err: errPower})
+				if _, err := Resume(t.Context(), found, l.config(9)); err != nil && !errors.Is(err, errPower) {
+					t.Errorf("after the first loss the run ends with %v", err)
+				}
+				found = l.losePower(t, found, rng)
+			}
+			l.check(t, found)
 		})
 	})
 }
@@ -367,9 +381,17 @@ func (s slowly) Link(name, second string) error {
 }
 
 // TestPowerCutInGroup has a machine lose power while several checkpoints become
-// durable at once: it may find the name of one, and not that of the one before it.
+// durable at once: it may find the name of one, and not that of the one before it; and
+// of segments of several sectors, some and not those before them.
 func TestPowerCutInGroup(t *testing.T) {
-	l := &trading{birth: birth(watcher("")), every: 1}
+	t.Run("a checkpoint a tick", func(t *testing.T) { testPowerCutInGroup(t, "", 1) })
+	t.Run("long segments", func(t *testing.T) {
+		testPowerCutInGroup(t, wasmtest.I32(0)+wasmtest.I32(700)+wasmtest.Call(1), 3) // log_emit
+	})
+}
+
+func testPowerCutInGroup(t *testing.T, extra string, every uint64) {
+	l := &trading{birth: birth(watcher(extra)), every: every}
 	l.birth.Manifest = []byte(watching)
 	l.begin()
 	l.born = filepath.Join(t.TempDir(), "born")
@@ -379,7 +401,7 @@ func TestPowerCutInGroup(t *testing.T) {
 	var links, most atomic.Int64
 	var dir string
 	run := func() error {
-		c := l.config(20)
+		c := l.config(20 * every)
 		c.through = func(name string, f wal.Folder) wal.Folder {
 			if f = l.disk.Through(name, f); name == "history" {
 				f = slowly{f, &links, &most}

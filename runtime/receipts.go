@@ -67,7 +67,7 @@ func (l *life) paid(p *receipts.Payment) error {
 
 // unsyncedReceipts is how many execution receipts may be written and not be
 // durable. They can be made again.
-const unsyncedReceipts = 64
+const unsyncedReceipts = receipt.MaxUnsynced / 2
 
 // giveReceipt signs for what a checkpoint took, which is durable. The receipt is so
 // in a while, and at the latest when the run ends. A checkpoint that was lost and

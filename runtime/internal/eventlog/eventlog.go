@@ -182,7 +182,7 @@ func (l *Log) Continue(h Header, first uint64) (*Writer, Recovery, error) {
 	return w, r, err
 }
 
-func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
+func (l *Log) resume(h Header, name string) (w *Writer, r Recovery, err error) {
 	f, err := l.segments.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		f, err = l.segments.Create(name)
@@ -197,9 +197,18 @@ func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
 	}()
 	reader := NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
 	found, err := reader.Header()
-	if tail, ok := errors.AsType[*wal.TailError](err); ok && tail.Torn {
-		w, err := l.begin(f, h)
-		return w, r, err
+	if tail, ok := errors.AsType[*wal.TailError](err); ok {
+		begins := tail.Torn
+		if !begins && isUnwritten(f) {
+			begins, r.Damage = true, err.Error()
+			if f, r.Aside, err = l.replace(f, name, 0); err != nil {
+				return nil, r, err
+			}
+		}
+		if begins {
+			w, err = l.begin(f, h)
+			return w, r, err
+		}
 	}
 	if err != nil {
 		return nil, r, hint.Wrap(err, "restore it from a copy; without it, the ticks after the newest checkpoint are lost")
@@ -223,18 +232,11 @@ func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
 	}
 	end := reader.end
 	if r.Damage != "" {
-		if r.Aside, err = wal.SetAside(l.segments, name); err != nil {
-			return nil, r, err
-		}
-		if err = wal.WriteFile(l.segments, nextName, name, io.NewSectionReader(f, 0, end), true); err != nil {
-			return nil, r, err
-		}
-		f.Close()
-		if f, err = l.segments.Open(name); err != nil {
+		if f, r.Aside, err = l.replace(f, name, end); err != nil {
 			return nil, r, err
 		}
 	}
-	w := &Writer{log: l, prev: h.Prev, root: sha256.New(), totals: reader.totals}
+	w = &Writer{log: l, prev: h.Prev, root: sha256.New(), totals: reader.totals}
 	if _, err = io.Copy(w.root, io.NewSectionReader(f, 0, end)); err != nil {
 		return nil, r, err
 	}
@@ -244,6 +246,31 @@ func (l *Log) resume(h Header, name string) (_ *Writer, r Recovery, err error) {
 		w.w, err = wal.NewWriter(f, end, w.root)
 	}
 	return w, r, err
+}
+
+// isUnwritten reports whether the first sector of a segment may never have been
+// written: then nothing of it was ever durable, whatever comes after.
+func isUnwritten(f wal.File) bool {
+	b := make([]byte, wal.Sector)
+	n, err := f.ReadAt(b, 0)
+	return (err == nil || err == io.EOF) && wal.Unwritten(b[:n], 0, 0, n)
+}
+
+// replace sets a damaged segment aside, and opens what is in its place: its beginning,
+// up to end.
+func (l *Log) replace(f wal.File, name string, end int64) (_ wal.File, aside string, err error) {
+	if aside, err = wal.SetAside(l.segments, name); err != nil {
+		return f, aside, err
+	}
+	if err = wal.WriteFile(l.segments, nextName, name, io.NewSectionReader(f, 0, end), true); err != nil {
+		return f, aside, err
+	}
+	whole, err := l.segments.Open(name)
+	if err != nil {
+		return f, aside, err
+	}
+	f.Close()
+	return whole, aside, nil
 }
 
 // begin begins a segment in a file that has none: a new one, or one whose header

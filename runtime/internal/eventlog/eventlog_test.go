@@ -407,6 +407,30 @@ func TestEveryTruncation(t *testing.T) {
 	}
 }
 
+// TestFirstSector has a segment whose first sector a loss of power left out: nothing of
+// it was ever durable, and it begins anew.
+func TestFirstSector(t *testing.T) {
+	f, h, _, _ := life(t)
+	b := f.segments.Get(FileName(5))
+	if len(b) < 2*wal.Sector {
+		t.Fatalf("a segment of %d bytes", len(b))
+	}
+	begun := b[:ends(t, b)[0]]
+	lost := bytes.Clone(b)
+	clear(lost[:wal.Sector])
+	for end := 0; end <= len(lost); end += wal.Sector / 2 {
+		f := folders{waltest.New(), f.payloads}
+		f.segments.Put(FileName(5), lost[:end])
+		got, r, err := recovered(t, f, h)
+		if err != nil || len(got) > 0 || !bytes.Equal(f.segments.Get(FileName(5)), begun) || r.Damage != "" && !bytes.Equal(f.segments.Get(r.Aside), lost[:end]) {
+			t.Fatalf("%d bytes: %d records, %+v, %v", end, len(got), r, err)
+		}
+		if damaged := end > wal.Sector; damaged != (r.Damage != "") {
+			t.Errorf("%d bytes: damage %q", end, r.Damage)
+		}
+	}
+}
+
 func TestEveryFlip(t *testing.T) {
 	f, h, prev, next := life(t)
 	b := f.segments.Get(FileName(5))

@@ -179,7 +179,7 @@ func wrap(err error) error {
 }
 
 // Open opens the journal of a life whose newest checkpoint has the given tick.
-// A last record that is cut short was never acknowledged, and is cut off.
+// A last record that was not written whole was never acknowledged, and is cut off.
 // Anything else that is wrong is a [*DamageError], and changes nothing. A
 // missing journal is an error too (fs.ErrNotExist).
 func Open(folder wal.Folder, life Life, newest uint64) (*Journal, error) {
@@ -239,16 +239,30 @@ func (j *Journal) load(f wal.File) (end int64, err error) {
 		if err == io.EOF {
 			return at, nil
 		}
-		if tail, ok := errors.AsType[*wal.TailError](err); ok && tail.Torn {
-			return at, nil
-		}
 		if err != nil {
+			if torn, failed := isTorn(f, at, err); torn || failed != nil {
+				return at, wrap(failed)
+			}
 			return at, readError(err)
 		}
 		if err := j.apply(p, at); err != nil {
 			return at, &DamageError{fmt.Errorf("at byte %d: %w", at, err)}
 		}
 	}
+}
+
+// isTorn reports whether what cannot be read at offset is a last record that was not
+// written whole: each is synced before the next.
+func isTorn(f wal.File, offset int64, err error) (bool, error) {
+	tail, ok := errors.AsType[*wal.TailError](err)
+	if !ok || tail.Torn {
+		return ok, nil
+	}
+	size, err := f.Size()
+	if err != nil {
+		return false, err
+	}
+	return wal.LastWrite(f, offset, size, maxRecord)
 }
 
 // readError tells a damaged file from one that could not be read.

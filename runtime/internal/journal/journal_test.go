@@ -333,6 +333,43 @@ func TestEveryTruncation(t *testing.T) {
 	}
 }
 
+// TestEverySector has a last record of several sectors, of which a loss of power left
+// some: it was never acknowledged. With a record after it, it was.
+func TestEverySector(t *testing.T) {
+	d, j := create(t)
+	before := d.Get(Name)
+	want := say(t, j)
+	run(t, j, []step{begin(1, 0, 5, strings.Repeat("r", 1500))})
+	last := d.Get(Name)
+	run(t, j, []step{end(1, 0, 5, "paid")})
+	after := d.Get(Name)
+	sectors := (len(last)-1)/wal.Sector + 1
+	for choice := range 1<<sectors - 1 {
+		lose := func(b []byte) *waltest.Folder {
+			b = bytes.Clone(b)
+			for i := range sectors {
+				if from := max(len(before), i*wal.Sector); choice>>i&1 == 0 {
+					clear(b[from:min(len(last), (i+1)*wal.Sector)])
+				}
+			}
+			d := waltest.New()
+			d.Put(Name, b)
+			return d
+		}
+		d := lose(last)
+		got := say(t, reopen(t, d, 0))
+		if got != want || !bytes.Equal(d.Get(Name), before) {
+			t.Fatalf("sectors %b: it has %s, want %s", choice, got, want)
+		}
+		if _, err := Repair(lose(last), life, genesis, true); err == nil {
+			t.Errorf("sectors %b: there is something to repair", choice)
+		}
+		if _, err := Open(lose(after), life, 0); !errors.As(err, new(*DamageError)) {
+			t.Fatalf("sectors %b, and a record after them: %v", choice, err)
+		}
+	}
+}
+
 func TestEveryFlip(t *testing.T) {
 	b, _, _ := whole(t)
 	for bit := range 8 * len(b) {

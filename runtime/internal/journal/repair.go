@@ -84,9 +84,12 @@ func (j *Journal) salvage(f wal.File, life Life, newest Base, r *Repaired) (kept
 	for at < size {
 		p, err := wal.ReadRecord(f, at, maxRecord)
 		end := at + int64(len(p)) + wal.Overhead
-		tail, damaged := errors.AsType[*wal.TailError](err)
+		torn, failed := isTorn(f, at, err)
+		_, damaged := errors.AsType[*wal.TailError](err)
 		switch {
-		case damaged && tail.Torn:
+		case failed != nil:
+			return nil, wrap(failed)
+		case torn:
 			return kept, nil // it was never acknowledged
 		case damaged:
 			what, ok := "a record that cannot be read", false

@@ -5,6 +5,7 @@ package receipt
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -18,8 +19,18 @@ import (
 	"igor.dev/verifier/receipt"
 )
 
-// Name is the file of receipts in an agent's folder.
-const Name = "receipts"
+// Name is the file of receipts in an agent's folder. nextName is what a new one is
+// called until it is whole.
+const (
+	Name     = "receipts"
+	nextName = ".receipts.next"
+)
+
+// MaxUnsynced is how many receipts may be written and not be durable.
+const (
+	MaxUnsynced = 128
+	maxTorn     = MaxUnsynced * int64(receipt.MaxSize)
+)
 
 // SignExecution signs a receipt with the key of the node that gives it.
 func SignExecution(e *receipt.Execution, node ed25519.PrivateKey) {
@@ -54,9 +65,9 @@ type File struct {
 	err     error
 }
 
-// Open opens the receipts of an agent, or begins them. A last receipt that is cut
-// short, or ends in zeros, was never acknowledged, and is cut off; anything else that is no receipt
-// is an error, and changes nothing.
+// Open opens the receipts of an agent, or begins them. What was never durable, and is
+// cut short, ends in zeros or lacks what a disk writes at once, is cut off, but for the
+// payments in it; anything else that is no receipt is an error, and changes nothing.
 func Open(folder wal.Folder) (_ *File, err error) {
 	f, err := folder.Open(Name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,12 +80,12 @@ func Open(folder wal.Folder) (_ *File, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("receipts: %w", err)
 	}
+	file := &File{f: f}
 	defer func() {
 		if err != nil {
-			f.Close()
+			file.f.Close()
 		}
 	}()
-	file := &File{f: f}
 	size, err := f.Size()
 	if err != nil {
 		return nil, fmt.Errorf("receipts: %w", err)
@@ -82,22 +93,36 @@ func Open(folder wal.Folder) (_ *File, err error) {
 	r := receipt.NewReader(io.NewSectionReader(f, 0, size))
 	var newest receipt.Receipt
 	var before File // the newest
+	torn := false
 	for {
 		got, err := r.Next()
-		if err != nil {
-			// A file system may have made the file longer before it wrote the data: of one
-			// receipt there may be a part, and then come zeros.
-			if err != io.EOF && !errors.Is(err, receipt.ErrTruncated) && !zeros(f, min(r.Offset()+int64(receipt.MaxSize), size-1), size) {
-				return nil, hint.Wrap(err, "restore the file %s from a copy, or move it away: the receipts before it are then no longer with the agent", Name)
-			}
+		if err == nil && !lacks(got, file.end) {
+			newest, before = got, *file
+			file.end = r.Offset()
+			file.has(got)
+			continue
+		}
+		if err == io.EOF || errors.Is(err, receipt.ErrTruncated) {
 			break
 		}
-		newest, before = got, *file
-		file.end = r.Offset()
-		file.has(got)
+		if torn = isTorn(f, file.end, size); torn {
+			break
+		}
+		// A file system may have made the file longer before it wrote the data: of one
+		// receipt there may be a part, and then come zeros.
+		if err != nil && !zeros(f, min(file.end+int64(receipt.MaxSize), size-1), size) {
+			return nil, hint.Wrap(err, "restore the file %s from a copy, or move it away: the receipts before it are then no longer with the agent", Name)
+		}
+		break
 	}
-	if newest != nil && zeros(f, file.end-1, size) && !newest.Authentic() {
+	if newest != nil && (torn || zeros(f, file.end-1, size)) && !newest.Authentic() {
 		*file = before
+	}
+	if torn {
+		if err := file.salvage(folder, size); err != nil {
+			return nil, fmt.Errorf("receipts: %w", err)
+		}
+		return file, nil
 	}
 	if file.end < size {
 		if err := f.Truncate(file.end); err != nil {
@@ -113,6 +138,49 @@ func Open(folder wal.Folder) (_ *File, err error) {
 	}
 	file.durable = file.end
 	return file, nil
+}
+
+// lacks reports whether a receipt at offset is none, for a sector of it was not written.
+func lacks(r receipt.Receipt, offset int64) bool {
+	b := r.Append(nil)
+	return wal.Unwritten(b, offset, 0, len(b)) && !r.Authentic()
+}
+
+// isTorn reports whether what comes after offset, where no receipt is, may be what was
+// never durable, of which a disk wrote some sectors and not others.
+func isTorn(f io.ReaderAt, offset, size int64) bool {
+	b := make([]byte, min(size-offset, int64(receipt.MaxSize)))
+	_, err := f.ReadAt(b, offset)
+	return (err == nil || err == io.EOF) && size-offset <= maxTorn && wal.Unwritten(b, offset, 0, len(b))
+}
+
+// salvage leaves of what comes after the end the payments. Execution receipts are made
+// again.
+func (f *File) salvage(folder wal.Folder, size int64) error {
+	b := make([]byte, size-f.end)
+	if _, err := f.f.ReadAt(b, f.end); err != nil && err != io.EOF {
+		return err
+	}
+	var payments []byte
+	for at := 0; at < len(b); at++ {
+		r, n, err := receipt.Parse(b[at:])
+		if p, ok := r.(*receipt.Payment); ok && err == nil && p.Authentic() {
+			payments = append(payments, b[at:at+n]...)
+			at += n - 1 // its memo is what the agent chose
+		}
+	}
+	content := io.MultiReader(io.NewSectionReader(f.f, 0, f.end), bytes.NewReader(payments))
+	if err := wal.WriteFile(folder, nextName, Name, content, true); err != nil {
+		return err
+	}
+	whole, err := folder.Open(Name)
+	if err != nil {
+		return err
+	}
+	f.f.Close()
+	f.f = whole
+	f.end += int64(len(payments))
+	return nil
 }
 
 // zeros reports whether a part of a file is nothing but zeros.

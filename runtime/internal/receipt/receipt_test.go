@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 
+	"igor.dev/runtime/internal/wal"
 	"igor.dev/runtime/internal/wal/waltest"
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
@@ -88,6 +89,65 @@ func TestFile(t *testing.T) {
 	d.Put(Name, bad)
 	if _, err := Open(d); err == nil || !bytes.Equal(d.Get(Name), bad) {
 		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// TestEverySector has receipts that were not durable, of which a loss of power left some
+// sectors: what is left of them are the payments.
+func TestEverySector(t *testing.T) {
+	d := waltest.New()
+	f, err := Open(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at []int // where each ends
+	var payments []bool
+	add := func(r receipt.Receipt) {
+		if err := f.Append(r); err != nil {
+			t.Fatal(err)
+		}
+		_, payment := r.(*receipt.Payment)
+		at, payments = append(at, len(d.Get(Name))), append(payments, payment)
+	}
+	add(execution(1)) // durable
+	for i := range byte(4) {
+		add(execution(2 + i))
+		p := &receipt.Payment{Amount: 1, Recipient: "bob", Memo: string(bytes.Repeat([]byte{'m'}, 300*int(i%2)))}
+		if err := SignPayment(p, agent); err != nil {
+			t.Fatal(err)
+		}
+		add(p)
+	}
+	whole := d.Get(Name)
+	sectors := (len(whole)-1)/wal.Sector + 1
+	for choice := range 1 << sectors {
+		left := bytes.Clone(whole)
+		for i := range sectors {
+			if from := max(at[0], i*wal.Sector); choice>>i&1 == 0 {
+				clear(left[from:min(len(left), (i+1)*wal.Sector)])
+			}
+		}
+		var want []byte
+		torn, begin := false, 0
+		for i, end := range at {
+			is := bytes.Equal(left[begin:end], whole[begin:end])
+			if torn = torn || !is; !torn || is && payments[i] {
+				want = append(want, whole[begin:end]...)
+			}
+			begin = end
+		}
+		d := waltest.New()
+		d.Put(Name, left)
+		f, err := Open(d)
+		if got := d.Get(Name); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("sectors %b: %d bytes are left, want %d, %v", choice, len(got), len(want), err)
+		}
+		if err := errors.Join(f.Append(execution(9)), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if f, err = Open(d); err != nil || !f.Has(verifier.Hash{10}) || len(d.Get(Name)) != len(want)+receipt.ExecutionSize {
+			t.Fatalf("sectors %b, what is appended then is lost: %v", choice, err)
+		}
 	}
 }
 

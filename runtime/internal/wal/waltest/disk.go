@@ -123,8 +123,13 @@ func (d *Disk) LosePower(dir string, rng *rand.Rand, at func(name string) string
 				return err
 			}
 		}
+		left := map[*tracedFile][]byte{} // a file may have several names
 		for _, name := range slices.Sorted(maps.Keys(found)) {
-			if err := os.WriteFile(filepath.Join(dir, at(folder), name), found[name].survives(rng, chance), mode(name)); err != nil {
+			f := found[name]
+			if _, ok := left[f]; !ok {
+				left[f] = f.survives(rng, chance)
+			}
+			if err := os.WriteFile(filepath.Join(dir, at(folder), name), left[f], mode(name)); err != nil {
 				return err
 			}
 		}
@@ -140,20 +145,43 @@ func mode(name string) fs.FileMode {
 	return 0o644
 }
 
-// survives returns what is left of a file.
+// sector is what a disk writes whole.
+const sector = 512
+
+// survives returns what is left of a file. What was written and not synced may be
+// there in any order: some of it, or each sector of it or not, and the length without
+// the rest.
 func (f *tracedFile) survives(rng *rand.Rand, chance func() bool) []byte {
-	switch {
-	case bytes.Equal(f.data, f.durable) || !chance():
+	if bytes.Equal(f.data, f.durable) || !chance() {
 		return f.durable
-	case !bytes.HasPrefix(f.data, f.durable):
-		return f.data
 	}
-	// It was appended to: some of that, and maybe the length without the rest.
-	b := bytes.Clone(f.data[:len(f.durable)+rng.IntN(len(f.data)-len(f.durable)+1)])
+	size := max(len(f.data), len(f.durable)) // a length that was cut may not be so yet
 	if chance() {
-		b = append(b, make([]byte, len(f.data)-len(b))...)
+		size = len(f.data)
+	}
+	now, was := resize(f.data, size), resize(f.durable, size)
+	b := bytes.Clone(was)
+	if chance() {
+		copy(b, now[:rng.IntN(size+1)])
+	} else {
+		for at := 0; at < size; at += sector {
+			if chance() {
+				copy(b[at:], now[at:min(at+sector, size)])
+			}
+		}
+	}
+	// What was not there before is not longer than what was written of it, unless the
+	// file system made the file longer first.
+	if !chance() {
+		written := len(bytes.TrimRight(b, "\x00"))
+		b = b[:max(min(len(f.durable), size), written)]
 	}
 	return b
+}
+
+// resize returns b cut, or with zeros after it.
+func resize(b []byte, size int) []byte {
+	return append(bytes.Clone(b[:min(len(b), size)]), make([]byte, size-min(len(b), size))...)
 }
 
 // step makes a step, and returns why it fails.
