@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -218,6 +219,37 @@ func newSetup() *setup {
 	s.KV = kv.New(kv.MaxTotal)
 	s.KV.Put([]byte("key"), []byte("value"))
 	return s
+}
+
+// TestEveryHostcall checks that the tests here know every hostcall, and of each every
+// pointer: a new one is tried with what is out of range, or this fails.
+func TestEveryHostcall(t *testing.T) {
+	plain := map[string][]int{"wallet_receipt": {0}, "wallet_pay": {0}} // an index, an amount
+	known := map[string]bool{}
+	for _, h := range hostcalls {
+		known[h.im.Name] = true
+		params := h.im.Type.Params()
+		is := make([]string, len(params)) // what each is said to be
+		for _, p := range plain[h.im.Name] {
+			is[p] = "plain"
+		}
+		for _, p := range h.ptrs {
+			is[p], is[p+1] = "pointer", "length"
+		}
+		if len(h.args) != len(params) || slices.Contains(is, "") {
+			t.Errorf("%s takes (%s), and the test knows of %q", h.im.Name, params, is)
+		}
+	}
+	functions := hostcall.Functions()
+	for name, signature := range functions {
+		at := slices.IndexFunc(wasmtest.Hostcalls, func(im wasmtest.Import) bool { return im.Name == name })
+		if !known[name] || at < 0 || strings.Count(signature, "i32")+strings.Count(signature, "i64") < len(wasmtest.Hostcalls[at].Type.Params()) {
+			t.Errorf("%s %s is not tried", name, signature)
+		}
+	}
+	if len(functions) != len(hostcalls) || len(functions) != len(wasmtest.Hostcalls) {
+		t.Errorf("there are %d hostcalls, and %d and %d are tried", len(functions), len(hostcalls), len(wasmtest.Hostcalls))
+	}
 }
 
 func TestHostcalls(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -13,8 +14,10 @@ import (
 	"time"
 
 	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/runtime/internal/wasmtest"
+	"igor.dev/verifier"
 )
 
 // fakeHost gives the same observations each time, of the capabilities that need
@@ -274,6 +277,37 @@ func TestHostile(t *testing.T) {
 				t.Errorf("got error %q, want a line with %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestGiantState has an agent with the largest state that there may be, beside the
+// largest store: it fits into a checkpoint. A byte more does not come out of the agent.
+func TestGiantState(t *testing.T) {
+	for capability, store := range map[string]int{"clock": 0, "kv": kv.MaxEnvelope} {
+		most := MaxState - store
+		giant := func(size int) *Instance {
+			s := setup{manifest: declare(capability)}
+			return s.start(t, wasmtest.Agent{Pages: 1024, Funcs: map[string]wasmtest.Func{
+				"agent_checkpoint": {Type: wasmtest.ToI32, Body: wasmtest.I32(int32(size))},
+				"malloc":           {Type: wasmtest.I32ToI32, Body: wasmtest.I32(64)},
+			}}.Bytes())
+		}
+		in := giant(most)
+		state, err := in.Checkpoint(t.Context())
+		if err != nil || len(state) != most {
+			t.Fatalf("%s: a state of %d bytes, %v", capability, len(state), err)
+		}
+		if err := in.Resume(t.Context(), state); err != nil {
+			t.Errorf("%s: it is not restored: %v", capability, err)
+		}
+		c := verifier.Checkpoint{Version: verifier.Version4, State: append(state, make([]byte, store)...)}
+		if _, err := verifier.Parse(c.Append(nil)); err != nil {
+			t.Errorf("%s: it does not fit into a checkpoint: %v", capability, err)
+		}
+		_, err = giant(most + 1).Checkpoint(t.Context())
+		if want := fmt.Sprintf("agent_checkpoint failed: its state has %d bytes, and may have %d", most+1, most); err == nil || err.Error() != want {
+			t.Errorf("%s: got error %v, want %s", capability, err, want)
+		}
 	}
 }
 

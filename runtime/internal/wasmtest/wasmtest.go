@@ -5,7 +5,10 @@
 // string constants, without the final end.
 package wasmtest
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"strings"
+)
 
 // Instructions and short sequences of them.
 const (
@@ -98,6 +101,15 @@ var (
 	KVPut              = Import{"igor", "kv_put", FuncType("iiii", "i")}
 	KVDelete           = Import{"igor", "kv_delete", I32x2I32}
 )
+
+// Hostcalls are all of them.
+var Hostcalls = []Import{ClockNow, RandBytes, LogEmit, WalletBalance, WalletReceiptCount, WalletReceipt,
+	NodePrice, HTTPRequest, WalletPay, KVGet, KVPut, KVDelete}
+
+// Params are the parameters of a type, as [FuncType] takes them.
+func (t Type) Params() string {
+	return strings.NewReplacer("\x7f", "i", "\x7e", "I").Replace(string(t[2 : 2+t[1]]))
+}
 
 // A Func is an exported function.
 type Func struct {
