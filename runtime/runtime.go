@@ -390,7 +390,7 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 		}
 		r.Hostcalls = l.meter.Usage()
 		for _, u := range r.Hostcalls {
-			l.Log.Info("hostcalls", "capability", u.Capability, "calls", u.Calls, "bytes", u.Bytes, "time", u.Time)
+			l.Log.Info("hostcalls", "capability", u.Capability, "calls", u.Calls, "bytes", u.Bytes, "took", u.Time)
 		}
 	}()
 	l.savedTime, l.replayed = l.sim.now(), time.Now()
