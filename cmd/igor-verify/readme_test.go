@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"igor.dev/internal/testkit"
 )
 
 // TestReadme runs the commands of the README that need nothing but this
@@ -23,29 +25,23 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 	ran := 0
-	for i, text := range strings.Split(string(readme), "```") {
-		text, isConsole := strings.CutPrefix(text, "console\n")
-		if i%2 == 0 || !isConsole {
-			continue
+	for _, shown := range testkit.Console(string(readme)) {
+		line, want := shown.Line, shown.Output
+		if !strings.HasPrefix(line, "igor-verify ") {
+			continue // cmd/igor runs it
 		}
-		for _, call := range strings.Split("\n"+text, "\n$ ")[1:] {
-			line, want, _ := strings.Cut(call, "\n")
-			if !strings.HasPrefix(line, "igor-verify ") {
-				continue
-			}
-			if ran++; strings.TrimSpace(want) == "" {
-				t.Errorf("%s: the README shows no output", line)
-			}
-			shell := exec.Command("sh", "-c", line)
-			shell.Dir = "../.."
-			shell.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
-			out, err := shell.Output()
-			if _, ok := err.(*exec.ExitError); err != nil && !ok {
-				t.Fatalf("%s: %v", line, err)
-			}
-			if got := strings.TrimSpace(string(out)); got != strings.TrimSpace(want) {
-				t.Errorf("%s gives\n%s\nthe README shows\n%s", line, got, want)
-			}
+		if ran++; strings.TrimSpace(want) == "" {
+			t.Errorf("%s: the README shows no output", line)
+		}
+		shell := exec.Command("sh", "-c", line)
+		shell.Dir = "../.."
+		shell.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		out, err := shell.Output()
+		if _, ok := err.(*exec.ExitError); err != nil && !ok {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got := strings.TrimSpace(string(out)); got != strings.TrimSpace(want) {
+			t.Errorf("%s gives\n%s\nthe README shows\n%s", line, got, want)
 		}
 	}
 	if ran == 0 {

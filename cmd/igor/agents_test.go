@@ -9,20 +9,32 @@ import (
 	"testing"
 )
 
-// TestHeartbeat builds the heartbeat, an agent in standard Go, and lives it:
-// run, go on from a copy, verify.
-func TestHeartbeat(t *testing.T) {
-	tmp := t.TempDir()
-	wasm := filepath.Join(tmp, "heartbeat.wasm")
-	build := exec.Command("go", "build", "-buildmode=c-shared", "-o", wasm, "./heartbeat")
+// buildHeartbeat puts the heartbeat and its manifest into a folder.
+func buildHeartbeat(t *testing.T, dir string) {
+	t.Helper()
+	build := exec.Command("go", "build", "-buildmode=c-shared", "-o", filepath.Join(dir, "heartbeat.wasm"), "./heartbeat")
 	build.Dir = "../../agents"
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	const manifest = "heartbeat.manifest.json"
+	b, err := os.ReadFile("../../agents/heartbeat/" + manifest)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, manifest), b, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestHeartbeat builds the heartbeat, an agent in standard Go, and lives it:
+// run, go on from a copy, verify.
+func TestHeartbeat(t *testing.T) {
+	tmp := t.TempDir()
+	buildHeartbeat(t, tmp)
 	dir, moved := filepath.Join(tmp, "here"), filepath.Join(tmp, "there")
-	manifest := "--manifest=../../agents/heartbeat/heartbeat.manifest.json"
-	p := start(t, "run", wasm, "--dir", dir, manifest, "--ticks=12")
+	p := start(t, "run", filepath.Join(tmp, "heartbeat.wasm"), "--dir", dir, "--ticks=12")
 	last, err := p.wait(ack{})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, p.stderr.Bytes())

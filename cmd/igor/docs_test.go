@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"igor.dev/internal/testkit"
 )
 
 // changing is what is another thing in every life and on every machine.
@@ -27,47 +29,102 @@ func settled(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// TestAgentsPage runs the commands of docs/agents.md, without a network, and holds
-// the output shown against theirs.
-func TestAgentsPage(t *testing.T) {
-	page, err := os.ReadFile("../../docs/agents.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+// desk is a folder in which the commands of a page are run, with igor in the PATH and
+// no network.
+type desk struct {
+	t   *testing.T
+	dir string
+	env []string
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
 	self, err := os.Executable() // which testscript.Main makes igor, by its name
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmp, bin := t.TempDir(), t.TempDir()
+	bin := t.TempDir()
 	if err := os.Symlink(self, filepath.Join(bin, "igor")); err != nil {
 		t.Fatal(err)
 	}
-	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+t.TempDir(),
-		"GOFLAGS=", "GOPROXY=off", "GOWORK=off", "GOTOOLCHAIN=local", "MAKEFLAGS=", "MAKELEVEL=")
-	dir, ran := tmp, 0
-	for i, text := range strings.Split(string(page), "```") {
-		text, isConsole := strings.CutPrefix(text, "console\n")
-		if i%2 == 0 || !isConsole {
+	return &desk{t, t.TempDir(), append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+t.TempDir(),
+		"GOFLAGS=", "GOPROXY=off", "GOWORK=off", "GOTOOLCHAIN=local", "MAKEFLAGS=", "MAKELEVEL=")}
+}
+
+func (d *desk) shell(line string) (string, error) {
+	shell := exec.Command("sh", "-c", line)
+	shell.Dir, shell.Env = d.dir, d.env
+	out, err := shell.CombinedOutput()
+	return string(out), err
+}
+
+// follow runs the commands of a page of which skip is not true, and holds the output
+// shown against theirs. It returns how many they are.
+func (d *desk) follow(page string, skip func(line string) bool) (ran int) {
+	d.t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, shown := range testkit.Console(string(text)) {
+		if skip(shown.Line) {
 			continue
 		}
-		for _, call := range strings.Split("\n"+text, "\n$ ")[1:] {
-			line, want, _ := strings.Cut(call, "\n")
-			ran++
-			if to, ok := strings.CutPrefix(line, "cd "); ok {
-				dir = filepath.Join(dir, to)
-				continue
-			}
-			shell := exec.Command("sh", "-c", line)
-			shell.Dir, shell.Env = dir, env
-			out, err := shell.CombinedOutput()
-			if err != nil {
-				t.Fatalf("%s: %v\n%s", line, err, out)
-			}
-			if got, want := settled(string(out)), settled(want); got != want {
-				t.Errorf("%s gives\n%s\nthe page shows\n%s", line, got, want)
-			}
+		ran++
+		if to, ok := strings.CutPrefix(shown.Line, "cd "); ok {
+			d.dir = filepath.Join(d.dir, to)
+			continue
+		}
+		out, err := d.shell(shown.Line)
+		if err != nil {
+			d.t.Fatalf("%s: %v\n%s", shown.Line, err, out)
+		}
+		if got, want := settled(out), settled(shown.Output); got != want {
+			d.t.Errorf("%s gives\n%s\n%s shows\n%s", shown.Line, got, page, want)
 		}
 	}
+	return ran
+}
+
+// TestReadme lives the life of the README: run, copied, resumed, verified and replayed.
+func TestReadme(t *testing.T) {
+	d := newDesk(t)
+	buildHeartbeat(t, filepath.Join(d.dir, "bin", "agents"))
+	ran := d.follow("../../README.md", func(line string) bool {
+		return strings.HasPrefix(line, "igor-verify ") // cmd/igor-verify runs it
+	})
+	if ran != 7 {
+		t.Errorf("the README has %d commands, want 7", ran)
+	}
+}
+
+// TestDemo runs what make demo runs.
+func TestDemo(t *testing.T) {
+	d := newDesk(t)
+	bin := filepath.Join(d.dir, "bin")
+	buildHeartbeat(t, filepath.Join(bin, "agents"))
+	if out, err := exec.Command("go", "build", "-o", bin, "../igor-verify").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	script, err := filepath.Abs("../../demo.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.shell("cp " + script + " . && TMPDIR=$PWD ./demo.sh")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"\nverified: ", ", no gaps; ", "\nbad-signature  ", "\ninvalid: "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the demo does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// TestAgentsPage follows docs/agents.md.
+func TestAgentsPage(t *testing.T) {
+	d := newDesk(t)
+	ran := d.follow("../../docs/agents.md", func(string) bool { return false })
 	if ran != 8 {
 		t.Errorf("the page has %d commands, want 8", ran)
 	}
@@ -82,9 +139,7 @@ func TestAgentsPage(t *testing.T) {
 		"GOFLAGS=-mod=mod go mod tidy -diff",
 		"git init -q && git add -A && ! git ls-files | grep -E 'life|wasm'",
 	} {
-		shell := exec.Command("sh", "-c", line)
-		shell.Dir, shell.Env = dir, env
-		if out, err := shell.CombinedOutput(); err != nil {
+		if out, err := d.shell(line); err != nil {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
 	}
