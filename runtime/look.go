@@ -31,7 +31,8 @@ type Sight struct {
 }
 
 // Look lists checkpoints, unverified: of an agent's folder all of them, and of
-// any other folder the newest one of each agent's folder directly in it.
+// any other folder the newest one of each agent's folder directly in it. What it
+// cannot read, its error says, and it lists the others all the same.
 func Look(dir string) ([]Sight, error) {
 	if _, err := os.Stat(filepath.Join(dir, "history")); err == nil {
 		return look(dir, false)
@@ -41,17 +42,18 @@ func Look(dir string) ([]Sight, error) {
 		return nil, err
 	}
 	var all []Sight
+	var unread error // the first
 	for _, e := range entries {
 		if !e.IsDir() {
 			continue
 		}
 		found, err := look(filepath.Join(dir, e.Name()), true)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+		if unread == nil && !errors.Is(err, fs.ErrNotExist) {
+			unread = err
 		}
 		all = append(all, found...)
 	}
-	return all, nil
+	return all, unread
 }
 
 func look(dir string, newest bool) ([]Sight, error) {
@@ -63,20 +65,24 @@ func look(dir string, newest bool) ([]Sight, error) {
 		names = names[len(names)-1:]
 	}
 	var all []Sight
+	var unread error // the first
 	for _, name := range names {
 		path := filepath.Join(dir, "history", name)
 		b, err := os.ReadFile(path)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			var c verifier.Checkpoint
+			if c, err = verifier.Parse(b); err == nil {
+				hash := verifier.Hash(sha256.Sum256(b))
+				all = append(all, Sight{dir, c.AgentPubKey.DID(), c.TickNumber, hash.CID(), c.Budget, len(b)})
+				continue
+			}
+			err = hint.Wrap(fmt.Errorf("%s: %w", path, err), "igor verify %s shows all that is wrong", dir)
 		}
-		c, err := verifier.Parse(b)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+		if unread == nil {
+			unread = err
 		}
-		hash := verifier.Hash(sha256.Sum256(b))
-		all = append(all, Sight{dir, c.AgentPubKey.DID(), c.TickNumber, hash.CID(), c.Budget, len(b)})
 	}
-	return all, nil
+	return all, unread
 }
 
 // checkpointNames lists the checkpoints in an agent's folder, by their ticks.

@@ -155,7 +155,7 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	l.Log.Info("alive", "did", l.result.DID, "folder", s.Dir(), "tick", l.tick, "budget", verifier.FormatMicrocents(after.budget))
 	again, err := l.feed.More()
 	if err == nil && !again && after.exhausted() {
-		return hint.Wrap(errors.New("the agent's budget is exhausted"), "give it more with igor resume --top-up AMOUNT")
+		return hint.Wrap(errors.New("the agent's budget is exhausted"), "to give it more: igor resume %s --top-up AMOUNT", s.Dir())
 	}
 	return err
 }

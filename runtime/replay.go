@@ -306,7 +306,7 @@ func (c *ReplayConfig) intervals(files []store.CheckpointFile) ([]interval, erro
 	case len(all) == 0:
 		return nil, errors.New("there is nothing to run again")
 	case c.Until != nil && all[len(all)-1].to < *c.Until:
-		return nil, fmt.Errorf("the newest checkpoint is of tick %d, before tick %d", all[len(all)-1].to, *c.Until)
+		return nil, hint.Wrap(fmt.Errorf("the newest checkpoint is of tick %d, before tick %d", all[len(all)-1].to, *c.Until), "igor ls FOLDER names them")
 	}
 	return all, nil
 }

@@ -128,6 +128,9 @@ const (
 // ErrNotAgent says that a program is not an agent.
 var ErrNotAgent = sandbox.ErrNotAgent
 
+// A ManifestError is what is wrong with a manifest, and where.
+type ManifestError = manifest.Error
+
 // A Reason says why a run ended without an error.
 type Reason string
 

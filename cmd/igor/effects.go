@@ -25,11 +25,16 @@ run meanwhile. An HTTP request carried its ID as Idempotency-Key.`,
 		Example: `  igor effects watcher
   igor effects confirm watcher 3f2a91c0 --note "invoice 812 is paid"
   igor effects compensate watcher 77b0`,
-		Args: operands("FOLDER"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return noCommand(cmd, args)
+			}
+			return operands("FOLDER")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			effects, err := runtime.Effects(cmd.Context(), args[0])
 			if err != nil {
-				return failed(plain(err))
+				return failed(err)
 			}
 			shown := []runtime.Effect{}
 			for _, e := range effects {
@@ -74,7 +79,7 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := runtime.ResolveEffect(cmd.Context(), args[0], args[1], happened, note)
 			if err != nil {
-				return failed(plain(err))
+				return failed(err)
 			}
 			state := map[bool]string{true: "confirmed", false: "compensated"}[happened]
 			if asJSON {
@@ -121,7 +126,7 @@ what that means. Without --yes it changes nothing.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r, err := runtime.RepairJournal(cmd.Context(), args[0], !yes)
 			if err != nil {
-				return failed(plain(err))
+				return failed(err)
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {

@@ -41,7 +41,7 @@ and x402, or with other hosts and recipients (--manifest), keeps it from that.`,
 			}
 			origin, done, err := past.find(cmd, args[0])
 			if err != nil {
-				return failed(plain(err))
+				return failed(err)
 			}
 			defer done()
 			c := runtime.ForkConfig{Origin: origin, At: at, Budget: int64(budget), Log: slog.New(slog.DiscardHandler), CacheDir: cacheDir}
@@ -67,7 +67,7 @@ and x402, or with other hosts and recipients (--manifest), keeps it from that.`,
 			f, err := runtime.Fork(ctx, dir, c)
 			stop()
 			if err != nil {
-				return failed(plain(err))
+				return failed(past.named(args[0], manifest, err))
 			}
 			return printFork(cmd, dir, at, int64(budget), f, asJSON)
 		},
@@ -100,8 +100,8 @@ func printFork(cmd *cobra.Command, dir string, at uint64, budget int64, f *runti
 			Partial    bool   `json:"originEventsPartial"` // so that there may be more
 		}{f.DID, at, f.Head.CID(), budget, dir, f.Origin, f.Checkpoint.CID(), f.Effects, f.Partial}))
 	}
-	_, err := fmt.Fprintf(w, "%-8s%s\n%-8s%s\n%-8sat tick %d, from checkpoint %s\n%-8s%s\n%-8s%s\n%-8s%s\n",
-		"agent", f.DID, "origin", f.Origin, "begins", at, f.Checkpoint.CID(), "head", f.Head.CID(),
+	_, err := fmt.Fprintf(w, "%-8s%s\n%-8s%s\n%-8safter tick %d\n%-8s%s\n%-8s%s\n%-8s%s\n%-8s%s\n",
+		"agent", f.DID, "origin", f.Origin, "begins", at, "from", f.Checkpoint.CID(), "head", f.Head.CID(),
 		"budget", verifier.FormatMicrocents(budget), "folder", dir)
 	if err != nil {
 		return failed(err)

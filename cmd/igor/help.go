@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -31,6 +32,33 @@ func noShell(cmd *cobra.Command, args []string) error {
 	return errors.New("SHELL is missing")
 }
 
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if _, rest, err := cmd.Root().Find(args); err != nil || len(rest) > 0 {
+		return noCommand(cmd, args)
+	}
+	return nil
+}
+
+// help returns what shows help, and keeps what kept it from being shown.
+func help(show func(*cobra.Command, []string), unshown *error) func(*cobra.Command, []string) {
+	return func(cmd *cobra.Command, args []string) {
+		out := cmd.OutOrStdout()
+		var text bytes.Buffer
+		cmd.SetOut(&text)
+		show(cmd, args)
+		cmd.SetOut(out)
+		_, *unshown = out.Write(text.Bytes())
+	}
+}
+
+// unquoteUsages takes out the marks of the values' names, which completion would show.
+func unquoteUsages(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
+	for _, sub := range cmd.Commands() {
+		unquoteUsages(sub)
+	}
+}
+
 // columns is how wide what people read is.
 const columns = 80
 
@@ -38,9 +66,13 @@ const columns = 80
 func explainUsage(root *cobra.Command) {
 	cobra.EnableCommandSorting = false
 	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {
-		if cmd.Name() == "completion" { // cobra's own: it takes any word for a question
+		switch cmd.Name() { // cobra's own: they take any word for a question
+		case "completion":
 			cmd.Use, cmd.Args, cmd.RunE = "completion SHELL", cobra.ArbitraryArgs, noShell
+		case "help":
+			cmd.Use, cmd.Args, cmd.Long = "help [COMMAND]", knownCommand, "Help explains a command."
 		}
 	}
 	for _, g := range groups {
@@ -56,8 +88,15 @@ func explainUsage(root *cobra.Command) {
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | paragraphs}}\n{{end}}{{.UsageString}}")
 	cobra.AddTemplateFunc("paragraphs", paragraphs)
+	cobra.AddTemplateFunc("takesOperands", takesOperands)
 	cobra.AddTemplateFunc("flagsOf", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(columns), "\n") })
 	complete(root)
+}
+
+// takesOperands reports whether a command does something by itself, and not only by
+// the commands below it.
+func takesOperands(cmd *cobra.Command) bool {
+	return !cmd.HasSubCommands() || len(strings.Fields(cmd.Use)) > 1
 }
 
 // paragraphs breaks text, but not what is indented, at the edge of a terminal.
@@ -79,8 +118,8 @@ const usageTemplate = `{{if not .HasParent}}{{$root := .}}{{range $i, $g := .Gro
 {{end}}
 More: igor COMMAND --help, igor completion, igor man, igor --version
 {{else}}Usage:
-  {{if .Runnable}}{{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} COMMAND
+  {{if . | takesOperands}}{{.UseLine}}{{if .HasAvailableSubCommands}}
+  {{end}}{{end}}{{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND
 
 Commands:{{range .Commands}}{{if .IsAvailableCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasExample}}
@@ -156,7 +195,7 @@ func completeOperands(names []string) cobra.CompletionFunc {
 	}
 }
 
-// completeFlag completes the flags of a command that parses none.
+// completeFlag completes the values of flags of a command that parses none.
 func completeFlag(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective, bool) {
 	if len(args) > 0 {
 		if f := cmd.Flags().Lookup(strings.TrimLeft(args[len(args)-1], "-")); f != nil && strings.HasPrefix(args[len(args)-1], "-") && f.Value.Type() != "bool" {
@@ -168,15 +207,7 @@ func completeFlag(cmd *cobra.Command, args []string, word string) ([]string, cob
 			return found, directive, true
 		}
 	}
-	if !strings.HasPrefix(word, "-") {
-		return nil, 0, false
-	}
-	var found []string
-	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		_, usage := pflag.UnquoteUsage(f)
-		found = append(found, cobra.CompletionWithDesc("--"+f.Name, usage))
-	})
-	return found, cobra.ShellCompDirectiveNoFileComp, true
+	return nil, cobra.ShellCompDirectiveNoFileComp, strings.HasPrefix(word, "-") // cobra has the names
 }
 
 // agentFolders completes folders: whole names of those that hold an agent, and the

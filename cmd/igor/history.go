@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
@@ -46,13 +47,13 @@ func exportCommand() *cobra.Command {
 			report, err := runtime.ExportHistory(ctx, args[0], out)
 			stop()
 			if err != nil {
-				return failed(plain(err))
+				return failed(err)
 			}
 			wrote := sharedAs(out, report)
 			if events {
 				wrote.Events = strings.TrimSuffix(out, ".car") + ".events"
 				if wrote.Segments, err = runtime.ExportEvents(args[0], wrote.Events); err != nil {
-					return failed(plain(err))
+					return failed(err)
 				}
 			}
 			return wrote.print(cmd.OutOrStdout(), asJSON)
@@ -76,7 +77,7 @@ func importCommand() *cobra.Command {
 			report, err := runtime.ImportHistory(ctx, args[0], args[1])
 			stop()
 			if err != nil {
-				return failed(plain(err))
+				return failed(err)
 			}
 			return sharedAs(args[1], report).print(cmd.OutOrStdout(), asJSON)
 		},
@@ -108,12 +109,12 @@ func (s *shared) print(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return failed(writeJSON(w, s))
 	}
-	_, err := fmt.Fprintf(w, "%-8s%s\n%-8s%d checkpoints, %s\n", "wrote", s.Wrote, "history", s.Checkpoints, s.Verdict)
+	_, err := fmt.Fprintf(w, "%-8s%s\n%-8s%s, %s\n", "wrote", s.Wrote, "history", verifycli.Plural(s.Checkpoints, "checkpoint"), s.Verdict)
 	if err == nil && s.Head != "" {
 		_, err = fmt.Fprintf(w, "%-8s%s\n", "head", s.Head)
 	}
 	if err == nil && s.Events != "" {
-		_, err = fmt.Fprintf(w, "%-8s%s, %d segments\n", "events", s.Events, s.Segments)
+		_, err = fmt.Fprintf(w, "%-8s%s, %s\n", "events", s.Events, verifycli.Plural(s.Segments, "segment"))
 	}
 	return failed(err)
 }

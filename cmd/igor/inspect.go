@@ -35,7 +35,7 @@ Exit codes: 0 the checkpoint is authentic, 1 it is not, 2 it could not be read.`
 			path := args[0]
 			if info, err := os.Stat(path); err == nil && info.IsDir() {
 				if path, err = runtime.NewestCheckpoint(path); err != nil {
-					return &refusal{&hinted{plain(err), "name an agent's folder, or a checkpoint"}}
+					return &refusal{&hinted{err, "name an agent's folder, or a checkpoint"}}
 				}
 			}
 			b, err := readCheckpoint(path, cmd.InOrStdin())

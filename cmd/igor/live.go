@@ -246,7 +246,7 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 			}
 			result, err := runtime.Start(cmd.Context(), dir, b, c)
 			if err != nil {
-				return failed(named(args[0], err))
+				return failed(named(args[0], manifest, err))
 			}
 			return printResult(cmd.OutOrStdout(), dir, result, live.asJSON)
 		},
@@ -306,15 +306,28 @@ func readBirth(wasm, manifest string) (b runtime.Birth, err error) {
 		b.Manifest, err = readLimited(manifest, runtime.MaxManifest)
 		return b, err
 	}
-	b.Manifest, err = readLimited(strings.TrimSuffix(wasm, ".wasm")+".manifest.json", runtime.MaxManifest)
+	b.Manifest, err = readLimited(beside(wasm), runtime.MaxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	return b, err
 }
 
-// named says which file is no agent.
-func named(wasm string, err error) error {
+// beside returns where the manifest of a program is, if nobody says otherwise.
+func beside(wasm string) string { return strings.TrimSuffix(wasm, ".wasm") + ".manifest.json" }
+
+// named says which file is no agent, or no manifest.
+func named(wasm, manifest string, err error) error {
+	if m, ok := errors.AsType[*runtime.ManifestError](err); ok {
+		if manifest == "" {
+			manifest = beside(wasm)
+		}
+		next := nextStep(err)
+		if next == "" {
+			next = "docs/spec/abi.md has what a manifest can say"
+		}
+		return &hinted{fmt.Errorf("%s line %d: %w", manifest, m.Line, m.Err), next}
+	}
 	if errors.Is(err, runtime.ErrNotAgent) {
 		return &hinted{fmt.Errorf("%s: %w", wasm, err), "igor new makes an agent to begin with; docs/spec/abi.md has what every one exports"}
 	}
@@ -341,12 +354,12 @@ func limited(name string, r io.Reader, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// plain turns "open x: no such file" into "x: no such file".
-func plain(err error) error {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("%s: %w", p.Path, p.Err)
+// reason says why a life stopped, after "stopped".
+func reason(r runtime.Reason) string {
+	if r == runtime.Stopped {
+		return "as asked"
 	}
-	return err
+	return string(r)
 }
 
 func printResult(w io.Writer, dir string, r runtime.Result, asJSON bool) error {
@@ -369,11 +382,7 @@ func printResult(w io.Writer, dir string, r runtime.Result, asJSON bool) error {
 		}
 	}
 	row("agent", "%s", r.DID)
-	reason := string(r.Reason)
-	if r.Reason == runtime.Stopped {
-		reason = "as asked"
-	}
-	row("stopped", "at tick %d: %s", r.Tick, reason)
+	row("stopped", "at tick %d: %s", r.Tick, reason(r.Reason))
 	if !r.Head.IsZero() {
 		row("head", "%s", r.Head.CID())
 		row("budget", "%s", verifier.FormatMicrocents(r.Budget))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -33,11 +34,12 @@ nothing: igor verify does.`,
 				dir = args[0]
 			}
 			found, err := runtime.Look(dir)
-			if err != nil {
-				return failed(plain(err))
+			if err != nil && len(found) == 0 {
+				return failed(err)
 			}
+			unread := failed(err)
 			if asJSON {
-				return failed(writeJSON(cmd.OutOrStdout(), append([]runtime.Sight{}, found...)))
+				return cmp.Or(failed(writeJSON(cmd.OutOrStdout(), append([]runtime.Sight{}, found...))), unread)
 			}
 			var table strings.Builder
 			w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
@@ -58,7 +60,7 @@ nothing: igor verify does.`,
 					return failed(err)
 				}
 			}
-			return nil
+			return unread
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")

@@ -10,9 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"igor.dev/internal/verifycli"
 	"igor.dev/verifier"
@@ -37,11 +40,19 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 	code := exitOK
 	root := command(&code)
+	var unshown error
+	root.SetHelpFunc(help(root.HelpFunc(), &unshown))
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		unquoteUsages(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = failed(unshown)
+	}
 	if err == nil {
 		return code
 	}
@@ -51,24 +62,81 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	hint, code := cmd.CommandPath()+" --help explains the usage", exitUsage
 	_, isRefusal := errors.AsType[*refusal](err)
 	if _, ok := errors.AsType[*failure](err); ok || isRefusal {
-		if hint = ""; ok {
+		if ok {
 			code = exitFailed
 		}
-		if h, ok := errors.AsType[interface {
-			error
-			Hint() string
-		}](err); ok {
-			hint = h.Hint()
-		} else if errors.Is(err, syscall.ENOSPC) {
-			hint = "make room, and do it again; nothing that was acknowledged is lost"
-		}
+		hint = nextStep(err)
 	}
-	fmt.Fprintf(stderr, "igor: %s\n", verifycli.Printable(err.Error()))
+	fmt.Fprintf(stderr, "igor: %s\n", verifycli.Printable(plain(err).Error()))
 	if hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(hint))
 	}
 	return code
 }
+
+// nextStep returns what to do about an error, "" if nobody knows.
+func nextStep(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	is := func(targets ...error) bool {
+		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+	}
+	switch p, _ := errors.AsType[*fs.PathError](err); {
+	case p != nil && p.Path == os.Stdout.Name():
+		return "look at where the output goes; what was done is done all the same"
+	case is(syscall.ENOSPC, syscall.EDQUOT):
+		return "make room, and do it again; nothing that was acknowledged is lost"
+	case is(fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR):
+		return "check the path"
+	case is(fs.ErrPermission, syscall.EROFS):
+		return "check who may read and write there"
+	}
+	return ""
+}
+
+// plain says an error without the operations in it: "x: no such file", not
+// "open x: no such file". What several errors say stands on one line.
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	var each func(error)
+	each = func(err error) {
+		if p, ok := err.(*fs.PathError); ok {
+			path := p.Path
+			if path == os.Stdout.Name() {
+				path = "cannot write the output"
+			}
+			text = strings.Replace(text, p.Error(), path+": "+p.Err.Error(), 1)
+		}
+		switch err := err.(type) {
+		case interface{ Unwrap() error }:
+			if next := err.Unwrap(); next != nil {
+				each(next)
+			}
+		case interface{ Unwrap() []error }:
+			for _, next := range err.Unwrap() {
+				each(next)
+			}
+		}
+	}
+	each(err)
+	return &worded{err, strings.ReplaceAll(text, "\n", "; ")}
+}
+
+// A worded error says the same in other words.
+type worded struct {
+	error
+	text string
+}
+
+func (w *worded) Error() string { return w.text }
+func (w *worded) Unwrap() error { return w.error }
 
 // command returns the whole command line. Some commands have an exit code that says
 // more than whether they could do their work.
@@ -83,7 +151,10 @@ is a chain of signed checkpoints that anybody can verify.`,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs, // noCommand says what is wrong with them
 		RunE:          noCommand,
+
+		PersistentPreRunE: noEmptyFlag,
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(
 		newCommand(),
@@ -112,6 +183,34 @@ func noCommand(_ *cobra.Command, args []string) error {
 		return fmt.Errorf("there is no command %q", args[0])
 	}
 	return errors.New("there is no command")
+}
+
+// noEmptyFlag refuses the flag that a script gave with a variable that was not set.
+func noEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" && f.Name != "note" {
+			err = fmt.Errorf("--%s has an empty value", f.Name)
+		}
+	})
+	return err
+}
+
+// flagError names the flag, its value, and what would be one.
+func flagError(_ *cobra.Command, err error) error {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	f, want := invalid.GetFlag(), invalid.Unwrap().Error()
+	switch f.Value.Type() {
+	case "uint64":
+		want = "want a whole number, such as 10"
+	case "duration":
+		want = "want a time, such as 500ms or 10m"
+	case "bool":
+		want = "want true or false"
+	}
+	return fmt.Errorf("--%s %s: %s", f.Name, invalid.GetValue(), want)
 }
 
 // A failure is an error of what a command does. Every other error is one of

@@ -33,7 +33,7 @@ on, and igor-verify(1). FOLDER is made if it is absent.`,
 					err = os.WriteFile(filepath.Join(args[0], name+".1"), []byte(page), 0o644)
 				}
 			}
-			return failed(plain(err))
+			return failed(err)
 		},
 	}
 }
@@ -81,7 +81,7 @@ func newPage(name, date, title string) *roff {
 	fmt.Fprintf(r, ".TH %s 1 %s \"%s\" \"Igor manual\"\n", strings.ToUpper(name), date, release)
 	r.section("name")
 	first, size := utf8.DecodeRuneInString(title)
-	fmt.Fprintf(r, "%s \\- %s\n", escapeRoff(name), escapeRoff(string(unicode.ToLower(first))+title[size:]))
+	fmt.Fprintf(r, "%s \\-\n%s\n", escapeRoff(name), escapeRoff(string(unicode.ToLower(first))+title[size:]))
 	return r
 }
 
@@ -130,7 +130,7 @@ func page(cmd *cobra.Command, date string) string {
 	r.section("synopsis")
 	use := strings.Fields(strings.Replace(cmd.Use, "[flags] ", "", 1))[1:]
 	var ways []string
-	if !cmd.HasSubCommands() || len(use) > 0 {
+	if takesOperands(cmd) {
 		way := bold(cmd.CommandPath()) + " [" + italic("flags") + "]"
 		for _, name := range use {
 			way += " " + italic(name)

@@ -58,7 +58,7 @@ Makefile. It builds without a network, for the SDK is in the folder too.`,
 				return err
 			}
 			if err := makeAgent(args[0], sdk); err != nil {
-				return failed(plain(err))
+				return failed(err)
 			}
 			if asJSON {
 				return failed(writeJSON(cmd.OutOrStdout(), struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -56,7 +57,7 @@ but something cannot be re-executed, 2 no verdict.`,
 				if errors.Is(err, runtime.ErrInvalidHistory) {
 					return failed(err)
 				}
-				return &refusal{plain(err)}
+				return &refusal{err}
 			}
 			p, done, err := past.find(cmd, args[0])
 			if err != nil {
@@ -104,7 +105,7 @@ but something cannot be re-executed, 2 no verdict.`,
 				return unwritten(unshown)
 			}
 			if err != nil {
-				return refused(err)
+				return refused(past.named(args[0], past.manifest, err))
 			}
 			*code = r.Verdict.ExitCode()
 			switch {
@@ -246,7 +247,9 @@ func (f *pastFlags) find(cmd *cobra.Command, path string) (p runtime.Past, done 
 		return paths[len(paths)-1]
 	}
 	if p.Events = f.events; p.Events == "" {
-		p.Events = first(base+".events", filepath.Join(path, "events"))
+		if p.Events = filepath.Join(path, "events"); base != "" {
+			p.Events = base + ".events"
+		}
 	}
 	wasm, manifest := f.wasm, f.manifest
 	if wasm == "" {
@@ -261,12 +264,17 @@ func (f *pastFlags) find(cmd *cobra.Command, path string) (p runtime.Past, done 
 		return p, done, err
 	}
 	if manifest == "" {
-		manifest = first(filepath.Join(p.Events, "agent.manifest.json"), filepath.Join(path, "agent.manifest.json"), strings.TrimSuffix(wasm, ".wasm")+".manifest.json")
+		manifest = first(filepath.Join(p.Events, "agent.manifest.json"), filepath.Join(path, "agent.manifest.json"), beside(wasm))
 	}
-	if p.Manifest, err = readLimited(manifest, runtime.MaxManifest); errors.Is(err, fs.ErrNotExist) {
+	if p.Manifest, err = readLimited(manifest, runtime.MaxManifest); f.manifest == "" && errors.Is(err, fs.ErrNotExist) {
 		err = nil // and grants nothing
 	}
 	return p, done, err
+}
+
+// named is [named] of what a life in path was to be run with.
+func (f *pastFlags) named(path, manifest string, err error) error {
+	return named(cmp.Or(f.wasm, filepath.Join(path, "agent.wasm")), cmp.Or(manifest, filepath.Join(path, "agent.manifest.json")), err)
 }
 
 // source returns the folder that has the checkpoints. Of a .car file, base is its

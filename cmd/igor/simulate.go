@@ -62,7 +62,7 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 			}
 			r, err := runtime.Simulate(cmd.Context(), b, c)
 			if err != nil {
-				return failed(named(args[0], err))
+				return failed(named(args[0], manifest, err))
 			}
 			if err := printSimulation(cmd.OutOrStdout(), &c, &r, asJSON); err != nil {
 				return failed(err)
@@ -111,8 +111,9 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-8s"+format+"\n", append([]any{name}, args...)...)
 	}
-	row("agent", "%s (simulated: the key is made of seed %d)", r.DID, c.Seed)
-	row("stopped", "at tick %d, after %s: %s", r.Tick, r.Time, r.Reason)
+	row("agent", "%s", r.DID)
+	row("key", "made of seed %d: it is nobody's", c.Seed)
+	row("stopped", "at tick %d, after %s: %s", r.Tick, r.Time, reason(r.Reason))
 	row("head", "%s", r.Head.CID())
 	row("budget", "%s", verifier.FormatMicrocents(r.Budget))
 	if c.CrashEvery > 0 {
@@ -135,7 +136,7 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 		if r.Restarted.Verdict == runtime.Replayed {
 			fmt.Fprintf(&b, "\nverified: %d checkpoints; run again as it was, and with a fresh instance for\neach of its %d ticks, every state is the same\n", r.Checkpoints, r.Tick)
 		} else {
-			fmt.Fprintf(&b, "\nverified: %d checkpoints; run again as it was, every state is the same; it observes in\nagent_resume, and was not run with a fresh instance for each tick\n", r.Checkpoints)
+			fmt.Fprintf(&b, "\nverified: %d checkpoints; run again as it was, every state is the same; it\nobserves in agent_resume, and was not run with a fresh instance for each tick\n", r.Checkpoints)
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -103,7 +103,7 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 	if len(args) > 0 && args[0] == "receipts" {
 		return in.receipts(args[1:], out)
 	}
-	if err := in.parse(args); err != nil {
+	if err := in.parse(args, formats); err != nil {
 		return 0, err
 	}
 	r, err := in.verify()
@@ -142,9 +142,9 @@ func (in *invocation) usageError(format string, args ...any) error {
 	return &failure{fmt.Sprintf(format, args...), in.name + " --help explains the usage"}
 }
 
-// parse reads the arguments. Flags may stand before and after paths. Package flag
+// parse reads the arguments, of which --format is one of formats. Flags may stand before and after paths. Package flag
 // would stop at the first path and let a later flag win over an earlier one.
-func (in *invocation) parse(args []string) error {
+func (in *invocation) parse(args, formats []string) error {
 	given := make(map[string]string)
 	for len(args) > 0 {
 		arg := args[0]

@@ -23,14 +23,11 @@ const receiptsFormat = "igor-receipts-report/1"
 
 // receipts checks files of receipts, against checkpoints where they are given.
 func (in *invocation) receipts(args []string, out *bufio.Writer) (code int, err error) {
-	if err := in.parse(args); err != nil {
+	if err := in.parse(args, []string{"text", "json"}); err != nil {
 		return 0, err
 	}
-	switch {
-	case in.pins.Head != nil:
+	if in.pins.Head != nil {
 		return 0, in.usageError("receipts has no flag --head")
-	case in.format != "text" && in.format != "json":
-		return 0, &failure{"receipts cannot be written as " + in.format, "the formats are text, json"}
 	}
 	c := &receipt.Checker{Agent: in.pins.DID}
 	for _, path := range in.paths {

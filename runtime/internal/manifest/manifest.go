@@ -48,6 +48,15 @@ const (
 	maxRegionSize = 64
 )
 
+// An Error is what is wrong with a manifest, and where.
+type Error struct {
+	Line int
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("manifest line %d: %v", e.Line, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
+
 // A Manifest is what its agent declares.
 type Manifest struct {
 	// Capabilities holds the declared version of each capability by its name.
@@ -219,7 +228,7 @@ type fields map[string]func() error
 
 func (p *parser) errorf(format string, args ...any) error {
 	before := p.src[:min(int(p.dec.InputOffset()), len(p.src))]
-	return fmt.Errorf("manifest line %d: %w", 1+bytes.Count(before, []byte("\n")), fmt.Errorf(format, args...))
+	return &Error{1 + bytes.Count(before, []byte("\n")), fmt.Errorf(format, args...)}
 }
 
 func (p *parser) token() (json.Token, error) {

@@ -112,11 +112,12 @@ func Compile(ctx context.Context, wasm []byte, config Config) (*Program, error) 
 		WithCloseOnContextDone(true) // or nothing would end an endless loop
 	p := &Program{config: config}
 	if config.CacheDir != "" {
-		if err := checkCache(config.CacheDir); err != nil {
-			return nil, fmt.Errorf("compilation cache: %w", err)
+		err := checkCache(config.CacheDir)
+		if err == nil {
+			p.cache, err = wazero.NewCompilationCacheWithDir(config.CacheDir)
 		}
-		if p.cache, err = wazero.NewCompilationCacheWithDir(config.CacheDir); err != nil {
-			return nil, fmt.Errorf("compilation cache: %w", err)
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("the folder for compiled code %s cannot be used: %w", config.CacheDir, err), "name another one with --cache-dir")
 		}
 		rc = rc.WithCompilationCache(p.cache)
 	}

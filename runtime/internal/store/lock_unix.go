@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,6 +21,9 @@ import (
 // ends, however it ends, and writes into the file who has it.
 func Lock(root *os.Root, dir string) (*os.File, error) {
 	f, err := root.OpenFile(fileLock, os.O_RDWR|os.O_CREATE, 0o644)
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, fileLock), p.Err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -17,23 +17,23 @@ import (
 func NodeKey(path string) (ed25519.PrivateKey, error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, noNodeKey(path, err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, err
+		return nil, noNodeKey(path, err)
 	}
 	defer root.Close()
 	name := filepath.Base(path)
 	info, err := root.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := makeNodeKey(root, name); err != nil {
-			return nil, err
+			return nil, noNodeKey(path, err)
 		}
 		info, err = root.Stat(name)
 	}
 	if err != nil {
-		return nil, err
+		return nil, noNodeKey(path, err)
 	}
 	if info.IsDir() {
 		return nil, hint.Wrap(fmt.Errorf("%s is a folder", path), "name a file with --node-key; it is made if it is absent")
@@ -50,6 +50,13 @@ func NodeKey(path string) (ed25519.PrivateKey, error) {
 		return nil, hint.Wrap(fmt.Errorf("%s is no node's key: %w", path, err), "put the node's key back, or name another file with --node-key")
 	}
 	return key, nil
+}
+
+func noNodeKey(path string, err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err
+	}
+	return hint.Wrap(fmt.Errorf("the node's key can be neither read nor made at %s: %w", path, err), "name another file with --node-key")
 }
 
 // makeNodeKey makes a key under a name of its own and links it, so that of several

@@ -33,7 +33,7 @@ func Export(ctx context.Context, dir, file string) (*verifier.Report, error) {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".igor-new-*.car")
 	if err != nil {
-		return nil, err
+		return nil, cannotMake(file, err)
 	}
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()

@@ -158,7 +158,7 @@ func Build(dir string, fill func(*os.Root) error) error {
 	parent := filepath.Dir(dir)
 	tmp, err := os.MkdirTemp(parent, ".igor-new-*")
 	if err != nil {
-		return err
+		return cannotMake(dir, err)
 	}
 	defer os.RemoveAll(tmp) // what is left of it after a failure
 	root, err := os.OpenRoot(tmp)
@@ -194,6 +194,20 @@ func Build(dir string, fill func(*os.Root) error) error {
 	}
 	defer p.Close()
 	return p.Sync()
+}
+
+// cannotMake names what was to be made: the error has a name that was made up for it
+// in the same folder.
+func cannotMake(path string, err error) error {
+	p, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
+		return err
+	}
+	err = fmt.Errorf("cannot make %s: %w", path, p.Err)
+	if errors.Is(p.Err, fs.ErrNotExist) {
+		return hint.Wrap(err, "make the folder that it is to be in, or name another one")
+	}
+	return err
 }
 
 // writeFile makes a new file durable, but for its name.
@@ -319,6 +333,8 @@ func (s *Store) finish() error {
 func notAgent(dir string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errors.New("there is no such folder, or no history/ in it")
+	} else if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err
 	}
 	return hint.Wrap(fmt.Errorf("%s is not an agent's folder: %w", dir, err),
 		"name the folder that igor run made, or a copy of it")
