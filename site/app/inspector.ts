@@ -246,14 +246,19 @@ export function inspector(life: Life, report: Report, verifier: Verifier, onOpen
     if (bytes[at] === value) return;
     changes.push({ at, before: bytes[at]! });
     bytes[at] = value;
-    showHex();
-    void examine();
+    changed();
   }
 
   function takeBack(): void {
     const last = changes.pop();
     if (!last) return;
     bytes[last.at] = last.before;
+    changed();
+  }
+
+  /** Shows the bytes as they are now. Where each has its own value again, nothing is changed. */
+  function changed(): void {
+    if (changes.every(({ at }) => bytes[at] === original[at])) changes = [];
     showHex();
     void examine();
   }

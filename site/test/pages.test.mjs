@@ -214,6 +214,22 @@ test("by keyboard alone: a sample, its timeline, a byte changed and undone", asy
   await page.waitForSelector(".verdict-line.verified");
 });
 
+test("a byte that has its own value again is no change", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.click('[data-sample="whole.car"]');
+  const before = await page.textContent('.hex [data-at="17"]');
+  for (const [typed, verdict, said] of [["fe", "invalid", "With your change the history is invalid."], [before, "verified", "The history is verified."]]) {
+    await page.click('.hex [data-at="17"]');
+    for (const digit of typed) await page.keyboard.press(digit);
+    await page.waitForSelector(`.verdict-line.${verdict}`);
+    assert.ok((await page.textContent(".verdict-line")).startsWith(said));
+    for (const button of ["Undo", "Undo all"]) {
+      assert.equal(await page.getByRole("button", { name: button, exact: true }).isDisabled(), verdict === "verified", button);
+    }
+  }
+});
+
 test("where no keys come without a field, a byte is changed in one", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url, { viewport: { width: 390, height: 844 } });
