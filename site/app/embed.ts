@@ -24,13 +24,15 @@ function write(): void {
   code.textContent =
     `<script type="module"${attribute("src", script.value.trim() || script.placeholder)}></script>\n` +
     `<igor-lineage${values.join("")}>agent lineage</igor-lineage>`;
-  link.textContent = address();
+  const files = src.value.trim().split(/\s+/);
+  link.textContent = address(files[0]!);
+  byID("link-one").hidden = files.length > 1;
+  byID("link-several").hidden = files.length === 1;
 }
 
-/** The Verify page's address for the history, as far as it is known. */
-function address(): string {
-  const [first = ""] = src.value.trim().split(/\s+/);
-  const [path, origin] = [first || src.placeholder, "https://agent.example"];
+/** The Verify page's address for a history in one file, as far as it is known. */
+function address(file: string): string {
+  const [path, origin] = [file || src.placeholder, "https://agent.example"];
   const parts = [`history=${URL.canParse(path, origin) ? new URL(path, origin).href : path}`];
   if (did.value.trim()) parts.push(`did=${did.value.trim()}`);
   if (head.value.trim()) parts.push(`head=${head.value.trim()}`);

@@ -4,11 +4,12 @@ import { VerifyError } from "../verify/error.ts";
 import { stream } from "../verify/input.ts";
 import { reportJSON } from "../verify/report.ts";
 import { check, prepare, type Checked } from "./check.ts";
-import { filesSize, fromFiles, fromTransfer, items, transferSize, type Found } from "./collect.ts";
+import { items, type Found } from "./collect.ts";
 import { byID, count, download, h, mark, size } from "./dom.ts";
 import { goToInspector, inspector } from "./inspector.ts";
 import { historyURL, loadPage } from "./link.ts";
 import { offline } from "./offline.ts";
+import { receive, type Source } from "./receive.ts";
 import { badgeSVG } from "./svg.ts";
 import { Slices } from "./slices.ts";
 import { Model, timeline } from "./timeline.ts";
@@ -29,20 +30,14 @@ const result = byID("result");
 const drop = byID("drop");
 /** Says on the whole page what the drop zone says, where that is not seen. */
 const letGo = byID("let-go");
-const filesInput = byID<HTMLInputElement>("files");
-const folderInput = byID<HTMLInputElement>("folder");
 const pinDID = byID<HTMLInputElement>("pin-did");
 const pinHead = byID<HTMLInputElement>("pin-head");
 const pinError = byID("pin-error");
 
-/** What is to be verified, and how many bytes that is, where it is known. */
-interface Source {
-  (): AsyncIterable<Found>;
-  total?: number | undefined;
-}
-
 let stop: AbortController | undefined;
-let checked: Checked | undefined;
+
+/** What had the keyboard when the start page was left. */
+let left: HTMLElement | undefined;
 
 /** Shows one of the page's three states. */
 function show(state: HTMLElement): void {
@@ -54,10 +49,10 @@ async function verify(source: Source, pins = { did: pinDID.value.trim(), head: p
   stop?.abort();
   const controller = new AbortController();
   stop = controller;
-  checked = undefined;
+  if (!idle.hidden && document.activeElement instanceof HTMLElement && idle.contains(document.activeElement)) left = document.activeElement;
   pinError.textContent = "";
   for (const field of [pinDID, pinHead]) field.removeAttribute("aria-invalid");
-  const progress = new Progress(source.total);
+  const progress = new Progress(source.total, controller.signal);
   const began = performance.now();
   try {
     const done = await check(items(source(), controller.signal), {
@@ -68,14 +63,12 @@ async function verify(source: Source, pins = { did: pinDID.value.trim(), head: p
     const seconds = (performance.now() - began) / 1000;
     const model = await Model.from(done.life, done.report, new Slices(controller.signal));
     if (stop !== controller) return;
-    checked = done;
-    showResult(done, model, seconds);
+    showResult(done, model, seconds, source);
   } catch (error) {
     if (stop !== controller) return;
     if (controller.signal.aborted) showIdle("Stopped. Nothing was decided.");
     else if (error instanceof VerifyError && error.code === "bad-pin") showBadPin(error, pins);
-    else if (error instanceof VerifyError && error.code === "unreadable") showError(error, () => void verify(source, pins));
-    else showError(error);
+    else showError(error, source, error instanceof VerifyError && error.code === "unreadable" ? () => void verify(source, pins) : undefined);
   } finally {
     progress.end();
     if (stop === controller) stop = undefined;
@@ -88,12 +81,13 @@ class Progress {
   #checkpoints = 0;
   #bytes = 0;
 
-  constructor(total: number | undefined) {
+  constructor(total: number | undefined, signal: AbortSignal) {
     const bar = byID<HTMLProgressElement>("bar");
     bar.removeAttribute("value");
     let shown = false;
     const focused = document.activeElement;
     this.#timer = setInterval(() => {
+      if (signal.aborted) return;
       if (!shown) {
         show(busy);
         byID("live").textContent = "Verifying";
@@ -117,11 +111,16 @@ class Progress {
 }
 
 function showIdle(message = ""): void {
-  result.replaceChildren();
+  enter(undefined);
   show(idle);
   byID("live").textContent = message;
   scrollTo(0, 0);
-  byID(byID("ask").hidden ? "pick-files" : "ask-yes").focus({ preventScroll: true });
+  begin().focus({ preventScroll: true });
+}
+
+/** Where the start page begins for the keyboard. */
+function begin(): HTMLElement {
+  return byID(byID("ask").hidden ? "pick-files" : "ask-yes");
 }
 
 function showBadPin(error: VerifyError, pins: { did: string; head: string }): void {
@@ -138,7 +137,7 @@ function again(): HTMLElement {
 }
 
 /** No verdict: neither good nor bad. */
-function showError(error: unknown, retry?: () => void): void {
+function showError(error: unknown, source?: Source, retry?: () => void): void {
   const known = error instanceof VerifyError;
   const { path, problem, hint } = known ? error : { path: undefined, problem: `the page failed: ${String(error)}`, hint: undefined };
   const heading = h("h1", { id: "verdict", tabindex: -1 }, "No verdict");
@@ -156,21 +155,24 @@ function showError(error: unknown, retry?: () => void): void {
     h("div", { class: "actions" }, retry && h("button", { type: "button", click: retry }, "Try again"), again()),
   );
   byID("live").textContent = "";
-  present(heading);
+  present(heading, source);
 }
 
-function present(heading: HTMLElement): void {
+function present(heading: HTMLElement, source?: Source): void {
+  kept = { id: performance.timeOrigin + performance.now(), heading };
+  enter(kept.id, source);
   show(result);
   scrollTo(0, 0);
   heading.focus({ preventScroll: true });
 }
 
-function showResult(done: Checked, model: Model, seconds: number): void {
+function showResult(done: Checked, model: Model, seconds: number, source: Source): void {
   const { report, life } = done;
+  const failed = (error: unknown) => showError(error, source);
   const inspect = inspector(life, report, done, (row) => picture.select(row));
   const open = (row: number) => {
     goToInspector();
-    inspect.open(row).catch(showError);
+    inspect.open(row).catch(failed);
   };
   const picture = timeline(model, open);
   const saving = h("button", { type: "button", disabled: !done.saveable }, "Save as one CAR");
@@ -179,7 +181,7 @@ function showResult(done: Checked, model: Model, seconds: number): void {
     try {
       download(`${name(done)}.car`, await done.save());
     } catch (error) {
-      showError(error);
+      failed(error);
     } finally {
       saving.disabled = false;
     }
@@ -207,10 +209,57 @@ function showResult(done: Checked, model: Model, seconds: number): void {
   }
   result.append(picture.element, inspect.element);
   const first = report.problems.find((problem) => problem.name !== undefined);
-  inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(showError);
+  inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(failed);
   byID("live").textContent = [`${report.verdict}: ${summary(report)}`, cause(report)].filter(Boolean).join(", ");
-  present(panel.querySelector("h1")!);
+  present(panel.querySelector("h1")!, source);
 }
+
+// The start page and a verdict are entries of the browser's history. The newest verdict stays in memory.
+
+/** What an entry shows: the verdict with this number, or the start page, which has none. */
+interface Entry {
+  verdict?: number | undefined;
+}
+
+/** The verdict in memory, and its heading. Numbers are not given twice, not even by an earlier visit. */
+let kept: { id: number; heading: HTMLElement } | undefined;
+
+/** The verdict that the page's entry is of. */
+let entry: number | undefined;
+
+/** Goes on to another entry. A verdict that another one takes the place of is no step to go back to. */
+function enter(verdict: number | undefined, source?: Source): void {
+  const url = new URL(location.href);
+  const first = history.state === null;
+  // The address names a history only where that history is what is shown, or asked about.
+  if (verdict !== entry && !source?.url && !first) url.searchParams.delete("history");
+  url.hash = "";
+  const state: Entry = { verdict };
+  if (first || (entry === undefined) === (verdict === undefined)) history.replaceState(state, "", url);
+  else history.pushState(state, "", url);
+  entry = verdict;
+  byID("ask").hidden = !asked();
+}
+
+addEventListener("popstate", ({ state }: { state: Entry | null }) => {
+  // A link to a place on the page, as to the problems, shows what was shown.
+  if (!state) return history.replaceState({ verdict: entry } satisfies Entry, "");
+  if (state.verdict === entry && result.hidden === (entry === undefined)) return;
+  stop?.abort();
+  stop = undefined; // nobody asked what came of it
+  entry = state.verdict;
+  byID("live").textContent = "";
+  if (kept && kept.id === entry) {
+    show(result);
+    kept.heading.focus({ preventScroll: true });
+    return;
+  }
+  entry = undefined;
+  history.replaceState({} satisfies Entry, "");
+  byID("ask").hidden = !asked();
+  show(idle);
+  (left?.checkVisibility() ? left : begin()).focus();
+});
 
 /** A name for what is saved: the end of the DID, and the last tick. */
 function name({ report }: Checked): string {
@@ -218,73 +267,24 @@ function name({ report }: Checked): string {
   return report.lastTick === undefined ? `igor-${who}` : `igor-${who}-${report.lastTick}`;
 }
 
-// Drop, on the whole page.
+// Drop, paste and choose, on the whole page.
 
-let depth = 0; // of elements inside the page that are dragged over
-const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
-
-addEventListener("dragenter", (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  depth++;
-  drop.classList.add("over");
-  byID("drop-title").textContent = "Let go to verify";
-  letGo.hidden = drop.checkVisibility();
-});
-
-function dragEnded(): void {
-  depth = 0;
-  drop.classList.remove("over");
-  letGo.hidden = true;
-  byID("drop-title").textContent = "Drop a folder or files here";
-}
-
-addEventListener("dragleave", (event) => {
-  if (hasFiles(event) && --depth <= 0) dragEnded();
-});
-// While something is dragged, no pointer moves: then what ended it was not told.
-addEventListener("pointermove", () => {
-  if (depth > 0) dragEnded();
-});
-addEventListener("dragover", (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  event.dataTransfer!.dropEffect = "copy";
-});
-addEventListener("drop", (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  dragEnded();
-  void verify(given(event.dataTransfer!));
-});
-addEventListener("paste", (event) => {
-  const { clipboardData, target } = event;
-  if (clipboardData?.types.includes("Files")) {
-    event.preventDefault();
-    void verify(given(clipboardData));
-  } else if (clipboardData && !(target instanceof HTMLInputElement)) {
-    // An address is loaded as that of a link is: when the visitor agrees.
-    const url = historyURL(clipboardData.getData("text/plain").trim());
-    if (url) location.assign(new URL(`${loadPage}?${new URLSearchParams({ history: url.href })}`, document.baseURI));
-  }
-});
-
-function given(transfer: DataTransfer): Source {
-  return Object.assign(fromTransfer(transfer), { total: transferSize(transfer) });
-}
-
-// Choose.
-
-byID("pick-files").addEventListener("click", () => filesInput.click());
-byID("pick-folder").addEventListener("click", () => folderInput.click());
-for (const input of [filesInput, folderInput]) {
-  input.addEventListener("change", () => {
-    if (!input.files?.length) return;
-    const source = Object.assign(fromFiles(input.files), { total: filesSize(input.files) });
-    input.value = ""; // so that the same choice counts again
-    void verify(source);
-  });
-}
+receive(
+  {
+    given: (source) => void verify(source),
+    pasted(text) {
+      // An address is loaded as that of a link is: when the visitor agrees.
+      const url = historyURL(text);
+      if (url) location.assign(new URL(`${loadPage}?${new URLSearchParams({ history: url.href })}`, document.baseURI));
+    },
+    over(held) {
+      drop.classList.toggle("over", held);
+      letGo.hidden = !held || drop.checkVisibility();
+      byID("drop-title").textContent = held ? "Let go to verify" : "Drop a folder or files here";
+    },
+  },
+  { "pick-files": "files", "pick-folder": "folder" },
+);
 
 byID("stop").addEventListener("click", () => stop?.abort());
 
@@ -328,10 +328,20 @@ pinHead.value = parameters.get("head") ?? "";
 byID<HTMLDetailsElement>("pins").open = pinDID.value !== "" || pinHead.value !== "";
 
 const url = historyURL(parameters.get("history"), location.href);
-if (parameters.has("history")) {
-  if (!url) showError(new VerifyError("unreadable", "the link names no address that can be loaded", { hint: "check the part after ?history=" }));
-  else if (!location.pathname.endsWith(`/${loadPage}`)) location.replace(new URL(`${loadPage}${location.search}`, document.baseURI));
-  else ask(url);
+let declined = false;
+
+/** Whether the visitor is to be asked for the history that the page's address names. */
+function asked(): boolean {
+  return url !== undefined && !declined && new URLSearchParams(location.search).has("history");
+}
+
+history.replaceState(null, ""); // what an earlier visit to this entry showed is not in memory
+if (parameters.has("history") && !url) {
+  showError(new VerifyError("unreadable", "the link names no address that can be loaded", { hint: "check the part after ?history=" }));
+} else {
+  enter(undefined);
+  if (url && !location.pathname.endsWith(`/${loadPage}`)) location.replace(new URL(`${loadPage}${location.search}`, document.baseURI));
+  else if (url) ask(url);
 }
 
 function ask(url: URL): void {
@@ -339,9 +349,10 @@ function ask(url: URL): void {
   byID("ask-url").textContent = url.href;
   byID("ask-yes").addEventListener("click", () => {
     const file = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
-    void verify(() => loaded(url, file || "history"));
+    void verify(Object.assign(() => loaded(url, file || "history"), { url }));
   });
   byID("ask-no").addEventListener("click", () => {
+    declined = true;
     byID("ask").hidden = true;
     byID("pick-files").focus();
   });

@@ -59,7 +59,14 @@ test("the two lines of the Embed page, as printed, under a strict policy on anot
   const link = new URL(await page.textContent("#link"));
   assert.equal(link.href.split("?")[0], `${site.url}/load.html`);
   assert.deepEqual([...link.searchParams], [["history", "https://agent.example/lives/a&b.car"], ["did", report.did], ["head", report.head]]);
+  // The badge takes several files, a link only one.
+  await page.fill("#src", "/lives/1.ckpt  /lives/2.ckpt");
+  assert.match(await page.textContent("#code"), /src="\/lives\/1.ckpt  \/lives\/2.ckpt"/);
+  assert.equal(await page.isVisible("#link"), false);
+  assert.match(await page.textContent("#link-several"), /one CAR/);
   await page.fill("#src", "");
+  assert.equal(await page.isVisible("#link"), true);
+  assert.equal(await page.isVisible("#link-several"), false);
   const pinned = await embedded(t, site, await page.textContent("#code"));
   assert.equal(pinned.identity, "pinned");
   assert.equal(pinned.completeness, "head-pinned");

@@ -372,6 +372,84 @@ test("a link loads its history after the visitor agrees, and nothing else", asyn
   assert.deepEqual(third.requests, []);
 });
 
+test("back leads from a verdict to the start page, and forward to it again", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const focused = () => page.evaluate(() => document.activeElement.dataset.sample ?? document.activeElement.id);
+  const start = () => page.waitForSelector("#drop", { state: "visible" });
+  const back = () => page.evaluate(() => history.back());
+  const forward = () => page.evaluate(() => history.forward());
+  const entries = await page.evaluate(() => history.length);
+  await page.focus('[data-sample="tampered.zip"]');
+  await page.keyboard.press("Enter");
+  assert.equal(await verdict(page), "Invalid");
+  // A place on the page is no other page.
+  await page.click(".cause a");
+  await page.waitForURL(/#problems$/);
+  await back();
+  await page.waitForURL(`${server.url}/`);
+  assert.equal(await verdict(page), "Invalid");
+  await back();
+  await start();
+  assert.equal(await page.isVisible("#result"), false);
+  assert.equal(await focused(), "tampered.zip");
+  await forward();
+  assert.equal(await verdict(page), "Invalid");
+  assert.equal(await focused(), "verdict");
+  // What it shows is all there.
+  await page.fill("#row", "3");
+  await page.press("#row", "Enter");
+  await page.waitForFunction(() => document.querySelector(".which .mono").textContent === "0000000014.ckpt");
+  assert.ok((await page.locator(".u-over").boundingBox()).width > 300);
+  // Another verdict takes its place, and is one step from the start page too.
+  const files = [join(histories, "liquidation-02", "0000000004.ckpt")];
+  await page.setInputFiles("#files", files);
+  await page.waitForFunction(() => document.getElementById("verdict").textContent === "Verified");
+  await back();
+  await start();
+  // A start page that the visitor asked for is one to come back from.
+  await forward();
+  await verdict(page);
+  await page.click("text=Verify another");
+  await start();
+  assert.equal(await focused(), "pick-files");
+  await back();
+  assert.equal(await verdict(page), "Verified");
+  assert.equal(await page.evaluate(() => history.length), entries + 2);
+  // After a reload the verdict is not in memory, and the page begins anew.
+  await page.reload();
+  await start();
+  await forward();
+  await start();
+  await back();
+  await start();
+  assert.equal(await page.isVisible("#result"), false);
+});
+
+test("the address names a link's history only while that is what is shown", async (t) => {
+  const other = await serve(t, { "/lives/": `${dist}/site/samples` }, { headers: { "access-control-allow-origin": "*" } });
+  const server = await serve(t, site);
+  const page = await visit(t, `${server.url}/load.html?did=&history=${other.url}/lives/whole.car`);
+  const named = () => new URL(page.url()).searchParams.get("history");
+  await page.click("#ask-yes");
+  assert.equal(await verdict(page), "Verified");
+  assert.equal(named(), `${other.url}/lives/whole.car`);
+  await page.click("text=Verify another");
+  await page.waitForSelector("#drop", { state: "visible" });
+  assert.equal(named(), null);
+  assert.equal(await page.isVisible("#ask"), false);
+  await page.evaluate(() => history.back());
+  assert.equal(await verdict(page), "Verified");
+  assert.equal(named(), `${other.url}/lives/whole.car`);
+  await page.setInputFiles("#files", join(root, dist, "site", "samples", "forked.car"));
+  await page.waitForFunction(() => document.getElementById("verdict").textContent === "Invalid");
+  assert.equal(named(), null);
+  await page.evaluate(() => history.back());
+  await page.waitForSelector("#ask", { state: "visible" });
+  assert.equal(named(), `${other.url}/lives/whole.car`);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "ask-yes");
+});
+
 test("the page asks no other server than its own", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url, { expect: [/policy violation: connect-src/, /Content Security Policy/] });
