@@ -28,6 +28,8 @@ export interface Checked {
   readonly saveable: boolean;
   /** Writes it as a CAR. */
   save(): Promise<Blob>;
+  /** Writes all of it as a CAR, of which the badge gives the same verdict, also where it is no one path. */
+  bundle(): Promise<Blob>;
   inspect(bytes: Uint8Array): Promise<Inspection>;
   relink(row: number, bytes: Uint8Array): Promise<Report>;
 }
@@ -57,6 +59,7 @@ export async function check(items: AsyncIterable<Named & { bytes: Blob }>, optio
     pins,
     saveable: path.length > 0,
     save: () => save(life, path),
+    bundle: () => save(life, path.length > 0 ? path : life.hashes()),
     inspect,
     relink: (row, bytes) => relink(life, row, bytes, pins),
   };

@@ -1,7 +1,13 @@
 // The badge builder.
 
 import "../badge/igor-lineage.ts";
+import { VerifyError } from "../verify/error.ts";
+import { check } from "./check.ts";
+import { items } from "./collect.ts";
 import { byID } from "./dom.ts";
+import { askFor } from "./handover.ts";
+import { goTo } from "./link.ts";
+import { receive, type Source } from "./receive.ts";
 import "./text.ts";
 
 const src = byID<HTMLInputElement>("src");
@@ -10,6 +16,7 @@ const head = byID<HTMLInputElement>("head");
 const script = byID<HTMLInputElement>("script");
 const preview = byID<HTMLSelectElement>("preview");
 const badge = byID("badge");
+const said = byID("said");
 const code = byID("code");
 const link = byID("link");
 
@@ -41,20 +48,60 @@ function address(file: string): string {
 }
 
 function show(): void {
-  const { value } = preview;
-  const option = preview.selectedOptions[0]!;
   whose = "";
   pin();
-  badge.setAttribute("head", option.dataset["head"] ?? "");
-  badge.setAttribute("src", new URL(`samples/${value}`, document.baseURI).href);
+  badge.setAttribute("src", isOwn() ? own! : new URL(`samples/${preview.value}`, document.baseURI).href);
 }
 
-/** The identity of the history in the preview. */
+/** The address in memory of the visitor's own history. */
+let own: string | undefined;
+
+const isOwn = () => preview.value === "own";
+
+/** The identity of the sample in the preview. */
 let whose = "";
 
-/** A page that says whom it expects has a badge that says less. */
+/** The visitor's own history is held to what was typed; a sample shows that a badge that is told whom to expect says less. */
 function pin(): void {
-  badge.setAttribute("did", did.value.trim() ? whose : "");
+  badge.setAttribute("did", isOwn() || !did.value.trim() ? did.value.trim() : whose);
+  badge.setAttribute("head", isOwn() ? head.value.trim() : (preview.selectedOptions[0]!.dataset["head"] ?? ""));
+}
+
+/** Shows the badge of the visitor's own history. */
+function showOwn(car: Blob): void {
+  if (own) URL.revokeObjectURL(own);
+  own = URL.createObjectURL(car);
+  const option = byID<HTMLOptionElement>("own");
+  option.hidden = option.disabled = false;
+  preview.value = "own";
+  show();
+}
+
+function say(words: string, kind = ""): void {
+  said.className = `said ${kind}`;
+  said.textContent = words;
+}
+
+let stop: AbortController | undefined;
+
+/** Takes the visitor's own history, and fills in what it says. */
+async function take(source: Source): Promise<void> {
+  stop?.abort();
+  const { signal } = (stop = new AbortController());
+  say("Verifying");
+  try {
+    const checked = await check(items(source(), signal), { signal });
+    const car = await checked.bundle();
+    if (signal.aborted) return;
+    did.value = checked.report.did ?? "";
+    head.value = checked.report.head ?? "";
+    write();
+    showOwn(car);
+    say("");
+  } catch (error) {
+    if (signal.aborted) return;
+    say(error instanceof VerifyError ? `${error.message}.` : `The page failed: ${String(error)}.`, "failed");
+  }
 }
 
 badge.addEventListener("igor-lineage-report", ({ report }) => {
@@ -62,7 +109,20 @@ badge.addEventListener("igor-lineage-report", ({ report }) => {
   pin();
 });
 for (const field of [src, did, head, script]) field.addEventListener("input", write);
-did.addEventListener("input", pin);
+for (const field of [did, head]) field.addEventListener("input", pin);
 preview.addEventListener("change", show);
+receive(
+  {
+    given: (source) => void take(source),
+    pasted: goTo,
+    over: (held) => (byID("let-go").hidden = !held),
+  },
+  { "pick-files": "files", "pick-folder": "folder" },
+);
+
+// From a verdict of the Verify page, with what it knows.
+const known = new URLSearchParams(location.search);
+for (const field of [src, did, head]) field.value = known.get(field.id) ?? "";
 write();
 show();
+if (location.hash) askFor(Number(location.hash.slice(1)), showOwn);

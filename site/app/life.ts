@@ -100,6 +100,16 @@ export class Life {
     return this.#findings.slice(from * findingSize, to * findingSize) as Uint8Array<ArrayBuffer>;
   }
 
+  /** The content hashes of all rows. */
+  hashes(): Uint8Array<ArrayBuffer> {
+    const hashes = new Uint8Array(this.length * 32);
+    for (let row = 0; row < this.length; row++) {
+      const start = row * findingSize + at.contentHash;
+      hashes.set(this.#findings.subarray(start, start + 32), row * 32);
+    }
+    return hashes;
+  }
+
   /** A row's name in a report; "" stands for its CID. */
   name(row: number): string {
     return nameOf(this.#origins[row]!);

@@ -6,8 +6,9 @@ import { reportJSON } from "../verify/report.ts";
 import { check, prepare, type Checked } from "./check.ts";
 import { items, type Found } from "./collect.ts";
 import { byID, count, download, h, mark, size } from "./dom.ts";
+import { handOver } from "./handover.ts";
 import { goToInspector, inspector } from "./inspector.ts";
-import { historyURL, loadPage } from "./link.ts";
+import { goTo, historyURL, loadPage } from "./link.ts";
 import { offline } from "./offline.ts";
 import { receive, type Source } from "./receive.ts";
 import { badgeSVG } from "./svg.ts";
@@ -158,8 +159,8 @@ function showError(error: unknown, source?: Source, retry?: () => void): void {
   present(heading, source);
 }
 
-function present(heading: HTMLElement, source?: Source): void {
-  kept = { id: performance.timeOrigin + performance.now(), heading };
+function present(heading: HTMLElement, source?: Source, done?: Checked): void {
+  kept = { id: performance.timeOrigin + performance.now(), heading, done };
   enter(kept.id, source);
   show(result);
   scrollTo(0, 0);
@@ -186,6 +187,7 @@ function showResult(done: Checked, model: Model, seconds: number, source: Source
       saving.disabled = false;
     }
   });
+  const embed = h("a", { class: "button", target: "_blank", rel: "opener" }, "Embed the badge", h("span", { class: "visually-hidden" }, ", in a new tab"));
   const panel = verdictPanel(report, seconds);
   result.replaceChildren(
     panel,
@@ -196,6 +198,7 @@ function showResult(done: Checked, model: Model, seconds: number, source: Source
       saving,
       h("button", { type: "button", click: () => download(`${name(done)}.report.json`, new Blob([reportJSON(report)], { type: "application/json" })) }, "Save the report"),
       h("button", { type: "button", click: () => download(`${name(done)}.svg`, new Blob([badgeSVG(report)], { type: "image/svg+xml" })) }, "Save the badge"),
+      embed,
       !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),
     ),
   );
@@ -211,8 +214,18 @@ function showResult(done: Checked, model: Model, seconds: number, source: Source
   const first = report.problems.find((problem) => problem.name !== undefined);
   inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(failed);
   byID("live").textContent = [`${report.verdict}: ${summary(report)}`, cause(report)].filter(Boolean).join(", ");
-  present(panel.querySelector("h1")!, source);
+  present(panel.querySelector("h1")!, source, done);
+  embed.href = embedPage(done, kept!.id, source);
 }
+
+/** The Embed page's address, with what is known of the history. */
+function embedPage({ report, pins }: Checked, verdict: number, { url }: Source): string {
+  const known = { src: url?.href, did: report.did, head: pins.head || report.head };
+  const given = Object.entries(known).filter((pair): pair is [string, string] => Boolean(pair[1]));
+  return `embed.html?${new URLSearchParams(given)}#${verdict}`;
+}
+
+handOver((verdict) => (kept?.id === verdict ? kept.done?.bundle() : undefined));
 
 // The start page and a verdict are entries of the browser's history. The newest verdict stays in memory.
 
@@ -221,8 +234,8 @@ interface Entry {
   verdict?: number | undefined;
 }
 
-/** The verdict in memory, and its heading. Numbers are not given twice, not even by an earlier visit. */
-let kept: { id: number; heading: HTMLElement } | undefined;
+/** The verdict in memory, its heading, and what it is of. Numbers are not given twice, not even by an earlier visit. */
+let kept: { id: number; heading: HTMLElement; done: Checked | undefined } | undefined;
 
 /** The verdict that the page's entry is of. */
 let entry: number | undefined;
@@ -272,11 +285,7 @@ function name({ report }: Checked): string {
 receive(
   {
     given: (source) => void verify(source),
-    pasted(text) {
-      // An address is loaded as that of a link is: when the visitor agrees.
-      const url = historyURL(text);
-      if (url) location.assign(new URL(`${loadPage}?${new URLSearchParams({ history: url.href })}`, document.baseURI));
-    },
+    pasted: goTo,
     over(held) {
       drop.classList.toggle("over", held);
       letGo.hidden = !held || drop.checkVisibility();

@@ -30,7 +30,7 @@ func pack(t *testing.T, files map[string]string) []byte {
 
 func TestHandler(t *testing.T) {
 	h, err := unpack(pack(t, map[string]string{
-		"index.html": "home", "load.html": "load", "specs/index.html": "specs", "app/main.js": "code", "app/a.wasm": "\x00asm",
+		"index.html": "home", "load.html": "load", "embed.html": "embed", "specs/index.html": "specs", "app/main.js": "code", "app/a.wasm": "\x00asm",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +42,7 @@ func TestHandler(t *testing.T) {
 	}{
 		{"GET", "/", "home", "text/html; charset=utf-8", 200, "connect-src 'self';"},
 		{"GET", "/load.html?history=x", "load", "text/html; charset=utf-8", 200, "connect-src 'self' https: http:;"},
+		{"GET", "/embed.html", "embed", "text/html; charset=utf-8", 200, "connect-src 'self' blob:;"},
 		{"GET", "/specs/", "specs", "text/html; charset=utf-8", 200, "connect-src 'self';"},
 		{"GET", "/app/main.js", "code", "text/javascript; charset=utf-8", 200, "connect-src 'self';"},
 		{"GET", "/app/a.wasm", "\x00asm", "application/wasm", 200, "connect-src 'self';"},

@@ -11,10 +11,16 @@ const common = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker
 // down to the one address that the visitor's link names, before anything else runs.
 const LoadPage = "load.html"
 
+// embedPage has a badge that reads the visitor's own history, which is in the page's memory.
+const embedPage = "embed.html"
+
 // For returns the policy of a file, by its path in the site.
 func For(path string) string {
-	if path == LoadPage {
+	switch path {
+	case LoadPage:
 		return common + "connect-src 'self' https: http:"
+	case embedPage:
+		return common + "connect-src 'self' blob:"
 	}
 	return common + "connect-src 'self'"
 }

@@ -94,6 +94,13 @@ test("the page embed.html", async (t) => {
   await page.locator("igor-lineage button").click();
   await page.getByRole("dialog").waitFor();
   await everywhere(page, "embed.html, details");
+  await page.keyboard.press("Escape");
+  await page.setInputFiles("#folder", join(histories, "fork-01-merged"));
+  await page.waitForSelector("igor-lineage[state=invalid]");
+  await page.setInputFiles("#files", { name: "life.car", mimeType: "", buffer: Buffer.from("hello") });
+  await page.waitForSelector("#said.failed");
+  await page.fill("#src", "/1.ckpt /2.ckpt");
+  await everywhere(page, "embed.html, the visitor's own history");
 });
 
 const states = {

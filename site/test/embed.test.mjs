@@ -71,3 +71,87 @@ test("the two lines of the Embed page, as printed, under a strict policy on anot
   assert.equal(pinned.identity, "pinned");
   assert.equal(pinned.completeness, "head-pinned");
 });
+
+/** What the Embed page shows: the badge's state, its details' first line, and the three fields. */
+const preview = (page) =>
+  page.evaluate(() => {
+    const { state, report } = document.querySelector("igor-lineage");
+    const fields = ["src", "did", "head"].map((id) => document.getElementById(id).value);
+    return { shown: document.getElementById("preview").value, state, identity: report?.identity, completeness: report?.completeness, checkpoints: report?.checkpoints, fields };
+  });
+
+const settled = (page, state) => page.waitForSelector(`igor-lineage[state=${state}]`);
+
+test("from a verdict, the Embed page shows the badge of that history, in memory alone", async (t) => {
+  const other = await serve(t, { "/lives/": `${dist}/site/samples` }, { headers: { "access-control-allow-origin": "*" } });
+  const site = await serve(t, { "/": `${dist}/site` });
+  const page = await open(t, `${site.url}/load.html?history=${other.url}/lives/whole.car`);
+  await page.click("#ask-yes");
+  await page.waitForSelector("#verdict");
+  const embed = async () => {
+    const [opened] = await Promise.all([page.waitForEvent("popup"), page.click("text=Embed the badge")]);
+    const seen = [];
+    opened.on("console", (message) => seen.push(message.text()));
+    opened.on("pageerror", (error) => seen.push(String(error)));
+    t.after(async () => {
+      await opened.close();
+      assert.deepEqual(seen, []);
+    });
+    await opened.waitForFunction(() => document.getElementById("preview")?.value === "own");
+    return opened;
+  };
+  const good = await embed();
+  await settled(good, "verified");
+  const first = await preview(good);
+  assert.deepEqual({ ...first, fields: first.fields.slice(0, 1) }, { shown: "own", state: "verified", identity: "pinned", completeness: "head-pinned", checkpoints: 19, fields: [`${other.url}/lives/whole.car`] });
+  assert.match(await good.textContent("#code"), new RegExp(`src="${other.url}/lives/whole.car" did="${first.fields[1]}" head="${first.fields[2]}"`));
+  // Every option is held to that history.
+  await good.fill("#did", "");
+  await good.fill("#head", "");
+  await good.waitForFunction(() => document.querySelector("igor-lineage").report?.identity === "self-asserted");
+  assert.equal((await preview(good)).completeness, "unpinned");
+  await good.fill("#did", "did:key:z6MksVnWzbqJ93zTJmWiv91TzzNPHHgngJEk2LKum1rvDs6n");
+  await settled(good, "invalid");
+  await good.fill("#did", "did:key:nobody");
+  await settled(good, "error");
+  await good.selectOption("#preview", "whole.car");
+  await settled(good, "verified");
+  await good.reload();
+  await good.waitForFunction(() => document.getElementById("preview").value === "own");
+
+  // What is no one path has the verdict of its badge too.
+  await page.setInputFiles("#files", join(root, dist, "site", "samples", "forked.zip"));
+  await page.waitForFunction(() => document.getElementById("verdict").textContent === "Invalid");
+  const forked = await embed();
+  await settled(forked, "invalid");
+  assert.equal(await forked.evaluate(() => document.querySelector("igor-lineage").report.problems[0].code), "fork");
+  // Of a verdict that is not in memory any more, the samples are shown.
+  await good.reload();
+  await settled(good, "verified");
+  assert.equal((await preview(good)).shown, "whole.car");
+});
+
+test("files that are given to the Embed page are previewed there", async (t) => {
+  const site = await serve(t, { "/": `${dist}/site` });
+  const page = await open(t, `${site.url}/embed.html`);
+  await settled(page, "verified");
+  await page.setInputFiles("#folder", join(root, "testdata", "histories", "heartbeat-01"));
+  await page.waitForFunction(() => document.getElementById("preview").value === "own");
+  await settled(page, "verified");
+  const { fields, ...shown } = await preview(page);
+  assert.deepEqual(shown, { shown: "own", state: "verified", identity: "pinned", completeness: "head-pinned", checkpoints: 16 });
+  assert.ok(fields[1].startsWith("did:key:") && fields[2].startsWith("bafkrei"), String(fields));
+  // What is no history changes nothing, and says why.
+  await page.setInputFiles("#files", { name: "life.car", mimeType: "", buffer: Buffer.from("hello") });
+  await page.waitForSelector("#said.failed");
+  assert.match(await page.textContent("#said"), /^life\.car: /);
+  assert.deepEqual(await preview(page), { fields, ...shown });
+  const cdp = await page.context().newCDPSession(page);
+  const at = { x: 400, y: 500, data: { items: [], files: [join(root, "testdata", "histories", "mut-missing-mid")], dragOperationsMask: 1 } };
+  for (const [type, seen] of [["dragEnter", true], ["dragOver", true], ["drop", false]]) {
+    await cdp.send("Input.dispatchDragEvent", { type, ...at });
+    assert.equal(await page.isVisible("#let-go"), seen, type);
+  }
+  await settled(page, "incomplete");
+  assert.equal(await page.textContent("#said"), "");
+});

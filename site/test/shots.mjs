@@ -217,6 +217,17 @@ const all = {
     },
     view: true,
   },
+  "embed-own": {
+    path: "embed.html",
+    act: async (page) => {
+      await page.setInputFiles("#folder", join(histories, "heartbeat-01"));
+      await page.waitForFunction(() => document.getElementById("preview").value === "own");
+      await settled(page);
+      await page.setInputFiles("#files", { name: "life.car", mimeType: "", buffer: Buffer.from("hello") });
+      await page.waitForSelector("#said.failed");
+      await page.fill("#src", "/1.ckpt /2.ckpt /3.ckpt");
+    },
+  },
   ci: { path: "ci.html" },
   specs: { path: "specs/" },
   ...Object.fromEntries(
