@@ -180,6 +180,7 @@ func (f *File) salvage(folder wal.Folder, size int64) error {
 	f.f.Close()
 	f.f = whole
 	f.end += int64(len(payments))
+	f.durable = f.end
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"io"
 	"testing"
 
 	"igor.dev/runtime/internal/wal"
@@ -92,6 +93,48 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// durable returns the receipts that are durable.
+func durable(t *testing.T, f *File) (b []byte) {
+	t.Helper()
+	for r := f.Durable(0); ; {
+		got, err := r.Next()
+		if err == io.EOF {
+			return b
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = got.Append(b)
+	}
+}
+
+// TestDurable tells what is durable from what is written.
+func TestDurable(t *testing.T) {
+	d := waltest.New()
+	f, err := Open(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range byte(3) {
+		before := bytes.Clone(d.Get(Name))
+		if err := f.Append(execution(i)); err != nil {
+			t.Fatal(err)
+		}
+		if got := durable(t, f); !bytes.Equal(got, before) {
+			t.Errorf("%d bytes are durable, want %d", len(got), len(before))
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if got := durable(t, f); !bytes.Equal(got, d.Get(Name)) {
+			t.Errorf("%d bytes are durable, want all", len(got))
+		}
+	}
+	if f, err = Open(d); err != nil || !bytes.Equal(durable(t, f), d.Get(Name)) {
+		t.Errorf("opened again: %v", err)
+	}
+}
+
 // TestEverySector has receipts that were not durable, of which a loss of power left some
 // sectors: what is left of them are the payments.
 func TestEverySector(t *testing.T) {
@@ -141,6 +184,9 @@ func TestEverySector(t *testing.T) {
 		f, err := Open(d)
 		if got := d.Get(Name); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("sectors %b: %d bytes are left, want %d, %v", choice, len(got), len(want), err)
+		}
+		if got := durable(t, f); !bytes.Equal(got, want) {
+			t.Fatalf("sectors %b: %d bytes are read as durable, want %d", choice, len(got), len(want))
 		}
 		if err := errors.Join(f.Append(execution(9)), f.Close()); err != nil {
 			t.Fatal(err)
