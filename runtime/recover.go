@@ -139,8 +139,8 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 		return err
 	}
 	failpoint.Reach(failpoint.Recovered)
-	if l.TopUp < 0 {
-		return errors.New("a top-up is negative")
+	if l.TopUp < 0 || l.Price != nil && *l.Price < 0 {
+		return errors.New("a top-up or a price is negative")
 	}
 	after := l.account
 	if err := after.add(l.TopUp); err != nil {

@@ -204,8 +204,12 @@ func TestTopUp(t *testing.T) {
 	if _, err = Resume(t.Context(), dir, ticks(1, 0)); err == nil || !strings.Contains(err.Error(), "budget is exhausted") {
 		t.Errorf("got error %v", err)
 	}
-	free := int64(0)
+	free, negative := int64(0), int64(-1)
 	c := ticks(1, 0)
+	c.TopUp, c.Price = 77, &negative
+	if _, err = Resume(t.Context(), dir, c); err == nil || !strings.Contains(err.Error(), "negative") {
+		t.Errorf("got error %v", err)
+	}
 	c.TopUp, c.Price = 77, &free
 	if result, err = Resume(t.Context(), dir, c); err != nil || result.Budget != 77 {
 		t.Errorf("got %+v, %v", result, err)

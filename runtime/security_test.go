@@ -36,6 +36,32 @@ func TestSecurityPage(t *testing.T) {
 	}
 }
 
+// TestSigners checks that nothing is signed but checkpoints, seals of the event log, and
+// receipts: see SECURITY.md.
+func TestSigners(t *testing.T) {
+	signs := map[string]int{
+		"runtime/runtime.go":                    1, // checkpoints
+		"runtime/internal/eventlog/eventlog.go": 1, // seals: igor/event-segment/v1, and three hashes
+		"runtime/internal/receipt/receipt.go":   2, // igor/execution-receipt/v1, igor/payment-receipt/v1
+	}
+	root := os.DirFS("..")
+	for _, folder := range []string{"runtime", "cmd", "verifier", "effects", "wasm"} {
+		err := fs.WalkDir(root, folder, func(name string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+				return err
+			}
+			b, err := fs.ReadFile(root, name)
+			if n := strings.Count(string(b), ".Sign("); n != signs[name] {
+				t.Errorf("%s signs in %d places, and %d are known: say in SECURITY.md what, and that it begins with its context", name, n, signs[name])
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // there reports whether a folder, as SECURITY.md names it, has a test.
 func there(t *testing.T, where, name string) bool {
 	t.Helper()

@@ -9,6 +9,8 @@ import (
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/receipt"
+	receipts "igor.dev/verifier/receipt"
 )
 
 // An outside answers as it is told, can be asked, and counts what it gets.
@@ -165,4 +167,41 @@ func TestForgotten(t *testing.T) {
 	if n := len(l.sent); n != 2 { // one GET, and the POST once
 		t.Errorf("sent %q", l.sent)
 	}
+}
+
+// TestSpentMoreThanLeft has a payment that was begun with more than what is left, as
+// where ticks before it were lost and lived anew: nothing is taken, below zero.
+func TestSpentMoreThanLeft(t *testing.T) {
+	for _, ended := range []bool{false, true} {
+		l := newLife(t)
+		budget := int64(77)
+		l.world.Live.Balance = func() int64 { return budget }
+		l.world.Spend = func(n int64) { budget -= n }
+		id, err := l.world.Journal.Begin(journal.Begin{Tick: 1, Kind: journal.Payment, Held: 50, Request: paymentOf(t, l, 50)})
+		if ended && err == nil {
+			err = l.world.Journal.End(id, 50, le.AppendUint64(nil, 0))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		call := func(h *Host) string { return said(pay(h, 50, 100, "bob", "memo")) }
+		budget = 49
+		if got, err := try(NewHost(l.world, nil, l.kv, 1), call); err == nil || !strings.Contains(err.Error(), "only 0.000049 are left") || budget != 49 {
+			t.Errorf("ended %t: got %q, %v, and %d are left", ended, got, err, budget)
+		}
+		budget = 50
+		if _, err := try(NewHost(l.world, nil, l.kv, 1), call); err != nil || budget != 0 {
+			t.Errorf("ended %t: %v, and %d are left", ended, err, budget)
+		}
+	}
+}
+
+// paymentOf returns the request of a payment to bob.
+func paymentOf(t *testing.T, l *life, amount int64) []byte {
+	t.Helper()
+	p := &receipts.Payment{Amount: amount, Recipient: "bob", Memo: "memo"}
+	if err := receipt.SignPayment(p, l.world.Key); err != nil {
+		t.Fatal(err)
+	}
+	return p.Append(nil)
 }

@@ -88,8 +88,17 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 	request, err := w.Journal.Request(id)
 	h.must(err)
 	if found.Kind != e.kind || !e.same(request) {
-		h.fail(hint.Wrap(fmt.Errorf("tick %d asks for another side effect than the one that it began before the crash (%s)", h.tick, id),
+		h.fail(hint.Wrap(fmt.Errorf("it asks for another side effect than the one that it began before the crash (%s): its event log is damaged, or it keeps state outside its checkpoints", id),
 			"nothing was sent; "+restoreEvents))
+	}
+	spends := found.Held
+	if found.State == journal.Ended {
+		spends = found.Spent
+	}
+	if left := w.Live.Balance(); spends > left {
+		// The ticks before it cost more than when it began.
+		h.fail(hint.Wrap(fmt.Errorf("it spent %s on a side effect before the crash (%s), and only %s are left: its event log is damaged",
+			verifier.FormatMicrocents(spends), id, verifier.FormatMicrocents(left)), "give it more with igor resume --top-up AMOUNT, or "+restoreEvents))
 	}
 	switch found.State {
 	case journal.Ended:

@@ -120,7 +120,7 @@ func (h *Host) nothingLeft() error {
 	}
 	id := journal.EffectID(w.Journal.Agent, w.Genesis, h.tick, h.ordinal)
 	if _, begun := w.Journal.Effect(id); begun {
-		return hint.Wrap(fmt.Errorf("tick %d ends without the side effect that it began before the crash (%s): its event log is damaged", h.tick, id), restoreEvents)
+		return hint.Wrap(fmt.Errorf("tick %d ends without the side effect that it began before the crash (%s): its event log is damaged, or the agent keeps state outside its checkpoints", h.tick, id), restoreEvents)
 	}
 	return nil
 }
