@@ -95,6 +95,7 @@ type Journal struct {
 	effects map[ID]*Effect
 	held    int64
 	pending int
+	last    uint64 // the newest tick of an effect
 	failed  error
 }
 
@@ -294,6 +295,7 @@ func (j *Journal) apply(p []byte, offset int64) error {
 			Held: b.Held, State: Begun, begin: place{offset}}
 		j.held += b.Held
 		j.pending++
+		j.last = max(j.last, b.Tick)
 	case recordEnd:
 		id, spent, result, err := parseEnd(p)
 		if err != nil {
@@ -462,6 +464,9 @@ func (j *Journal) Effects() []Effect {
 	})
 	return all
 }
+
+// Last returns the newest tick that has an effect, 0 if there is none.
+func (j *Journal) Last() uint64 { return j.last }
 
 // Unresolved returns the effects that have begun and are not over.
 func (j *Journal) Unresolved() []Effect {

@@ -144,21 +144,16 @@ func TestAgain(t *testing.T) {
 func TestForgotten(t *testing.T) {
 	l := newLife(t)
 	try(NewHost(l.world, nil, l.kv, 1), func(h *Host) string { return said(h.HTTP(t.Context(), post("http://a/"))) })
-	none, err := NewFeed(l.log, 1, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer none.Close()
 	end := func(h *Host) error {
 		_, err := h.End(1, 0, func() int64 { t.Error("it is charged"); return 0 })
 		return err
 	}
-	h := NewHost(l.world, none, l.kv, 1)
+	h := NewHost(l.world, nil, l.kv, 1)
 	h.HTTP(t.Context(), get("http://a/"))
 	if err := end(h); err == nil || !strings.Contains(err.Error(), "tick 1 ends without the side effect that it began before the crash") {
 		t.Errorf("got error %v", err)
 	}
-	h = NewHost(l.world, none, l.kv, 1)
+	h = NewHost(l.world, nil, l.kv, 1)
 	h.HTTP(t.Context(), post("http://a/"))
 	h.ClockNow()
 	if _, err := h.End(1, 0, func() int64 { return 0 }); err != nil {

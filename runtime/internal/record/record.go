@@ -115,7 +115,7 @@ func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (ag
 // to it.
 func (h *Host) nothingLeft() error {
 	w := h.world
-	if h.feed == nil || w.Journal == nil {
+	if w.Journal == nil || w.Journal.Last() < h.tick {
 		return nil
 	}
 	id := journal.EffectID(w.Journal.Agent, w.Genesis, h.tick, h.ordinal)
