@@ -16,7 +16,7 @@ type EffectLog struct{ effects.Log }
 // one tick, as docs/spec/effects.md asks. The id names the act for ever: one that
 // the log has is an error, and nothing is done.
 //
-// After an error that [MayHaveHappened] the intent stays in flight: find out in a
+// After an error that [MayHaveHappened] the intent is unresolved: find out in a
 // later tick (see [EffectLog.Open]). After any other error of act it is
 // compensated, and the act can be tried again under another id.
 func (l *EffectLog) Act(id string, data []byte, act func() error) error {
@@ -31,6 +31,12 @@ func (l *EffectLog) Act(id string, data []byte, act func() error) error {
 	case err == nil:
 		return l.Confirm(id)
 	case MayHaveHappened(err):
+		// Loaded, it would be unresolved. It has to be so at once: the state must not
+		// depend on where in the life the agent was restored.
+		saved, _ := l.MarshalBinary()
+		if bad := l.UnmarshalBinary(saved); bad != nil {
+			return errors.Join(err, bad)
+		}
 		return err
 	}
 	return errors.Join(err, l.Compensate(id))

@@ -44,3 +44,29 @@ func TestRunTwice(t *testing.T) {
 	Run(nobody{})
 	Run(nobody{})
 }
+
+// TestActState holds the state after an act against the one after a restart: they
+// are the same bytes, whatever came of the act.
+func TestActState(t *testing.T) {
+	for _, outcome := range []error{nil, ErrFailed, ErrUnresolved, ErrNotAllowed} {
+		var l EffectLog
+		if err := l.Act("order-7", []byte("buy 2"), func() error { return outcome }); !errors.Is(err, outcome) {
+			t.Errorf("got error %v, want %v", err, outcome)
+		}
+		before, err := l.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var loaded EffectLog
+		if err := loaded.UnmarshalBinary(before); err != nil {
+			t.Fatal(err)
+		}
+		after, err := loaded.MarshalBinary()
+		if err != nil || !bytes.Equal(before, after) {
+			t.Errorf("after %v the state is %x, and restored %x (%v)", outcome, before, after, err)
+		}
+		if open := len(l.Open()); (open == 1) != MayHaveHappened(outcome) {
+			t.Errorf("after %v %d acts are open", outcome, open)
+		}
+	}
+}

@@ -32,7 +32,7 @@ func (a *buyer) order(data []byte) {
 
 // TestAgentsPage runs the code of docs/agents.md.
 func TestAgentsPage(t *testing.T) {
-	for status, want := range map[int]effects.State{201: effects.Confirmed, 409: effects.Compensated, 503: effects.InFlight} {
+	for status, want := range map[int]effects.State{201: effects.Confirmed, 409: effects.Compensated, 503: effects.Unresolved} {
 		w := sdktest.New(t)
 		w.Web = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 		a := &buyer{}
@@ -41,7 +41,7 @@ func TestAgentsPage(t *testing.T) {
 		for i := range a.log.All() {
 			got = i.State
 		}
-		if open := len(a.log.Open()); got != want || (open == 1) != (want == effects.InFlight) || (len(w.Lines) == 1) != (want == effects.InFlight) {
+		if open := len(a.log.Open()); got != want || (open == 1) != (want == effects.Unresolved) || (len(w.Lines) == 1) != (want == effects.Unresolved) {
 			t.Errorf("status %d: %v, %d open, want %v; it said %q", status, got, open, want, w.Lines)
 		}
 	}

@@ -177,7 +177,7 @@ func TestEffects(t *testing.T) {
 		t.Errorf("got error %v, %v", err, state("capped"))
 	}
 	w.Deny, w.Lose = nil, func(string, string) error { return sdk.ErrUnresolved }
-	if err := log.Act("lost", []byte("data"), pay(10)); !errors.Is(err, sdk.ErrUnresolved) || state("lost") != effects.InFlight {
+	if err := log.Act("lost", []byte("data"), pay(10)); !errors.Is(err, sdk.ErrUnresolved) || state("lost") != effects.Unresolved {
 		t.Errorf("got error %v, %v", err, state("lost"))
 	}
 	if open := log.Open(); len(open) != 1 || open[0].ID != "lost" {
