@@ -126,6 +126,9 @@ func plain(err error) error {
 		}
 	}
 	each(err)
+	if errors.Is(err, context.Canceled) { // by a signal: nothing else cancels
+		text = "interrupted before it was done"
+	}
 	return &worded{err, strings.ReplaceAll(text, "\n", "; ")}
 }
 

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -79,4 +83,31 @@ func truncate(ts *testscript.TestScript, neg bool, args []string) {
 	size, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
+}
+
+// TestPlain says errors as they come, for people.
+func TestPlain(t *testing.T) {
+	missing := &fs.PathError{Op: "open", Path: "a/key", Err: fs.ErrNotExist}
+	full := &fs.PathError{Op: "write", Path: os.Stdout.Name(), Err: syscall.ENOSPC}
+	for _, test := range []struct {
+		err  error
+		text string
+		hint string
+	}{
+		{missing, "a/key: file does not exist", "check the path"},
+		{failed(fmt.Errorf("the key: %w", missing)), "the key: a/key: file does not exist", "check the path"},
+		{errors.Join(missing, full), "a/key: file does not exist; cannot write the output: no space left on device", "make room, and do it again; nothing that was acknowledged is lost"},
+		{&hinted{missing, "look"}, "a/key: file does not exist", "look"},
+		{full, "cannot write the output: no space left on device", "look at where the output goes; what was done is done all the same"},
+		{&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, "x: no space left on device", "make room, and do it again; nothing that was acknowledged is lost"},
+		{failed(fmt.Errorf("replay: %w", context.Canceled)), "interrupted before it was done", ""},
+		{errors.New("open a/key"), "open a/key", ""},
+	} {
+		if got := plain(test.err).Error(); got != test.text {
+			t.Errorf("%q is said as %q, want %q", test.err, got, test.text)
+		}
+		if got := nextStep(plain(test.err)); got != test.hint {
+			t.Errorf("%q: hint %q, want %q", test.err, got, test.hint)
+		}
+	}
 }
