@@ -146,7 +146,7 @@ function showError(error: unknown, source?: Source, retry?: () => void): void {
     h(
       "section",
       { class: "verdict error", "aria-labelledby": "verdict" },
-      h("div", { class: "head" }, mark("error"), h("div", {}, heading, h("p", { class: "sum" }, "Nothing was verified, and nothing was found wrong."))),
+      h("div", { class: "head" }, mark("error"), h("div", {}, heading, h("p", { class: "sum" }, "Nothing was verified. The history may be good or bad."))),
       h(
         "div",
         { class: "body" },

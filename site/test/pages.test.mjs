@@ -57,6 +57,27 @@ test("badge and pages have the same shapes", async (t) => {
   for (const [state, [badge, page]] of Object.entries(shapes)) assert.equal(badge, page, state);
 });
 
+test("nothing has the colour of a verdict before there is one", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const coloured = () =>
+    page.evaluate(() => {
+      const colours = ["verified", "incomplete", "invalid"].map((verdict) => {
+        const probe = document.createElement("i");
+        probe.className = `mark ${verdict}`;
+        document.body.append(probe);
+        const { color } = getComputedStyle(probe);
+        probe.remove();
+        return color;
+      });
+      return [...document.querySelectorAll("main *")].filter((element) => element.checkVisibility() && colours.includes(getComputedStyle(element).color)).length;
+    });
+  assert.equal(await coloured(), 0);
+  await page.click('[data-sample="whole.car"]');
+  await verdict(page);
+  assert.notEqual(await coloured(), 0);
+});
+
 test("a dropped folder has the report and the badge that igor-verify writes", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url);
