@@ -49,6 +49,7 @@ node_modules: package.json package-lock.json
 tools-go:
 	@command -v xmllint >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends libxml2-utils; }
 	@command -v mandoc >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends mandoc; }
+	@command -v wat2wasm >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends wabt; }
 
 tools-web:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }

@@ -106,6 +106,33 @@ func TestReturners(t *testing.T) {
 	}
 }
 
+// TestSmallest lives the agent that docs/spec/abi.md begins with: run, resume, verify,
+// replay.
+func TestSmallest(t *testing.T) {
+	wat2wasm, err := exec.LookPath("wat2wasm")
+	if err != nil {
+		t.Skip("wat2wasm is not here (package wabt)")
+	}
+	page, err := os.ReadFile("../../docs/spec/abi.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```wat\n")
+	text, _, ok := strings.Cut(text, "```")
+	if !ok {
+		t.Fatal("the page has no agent")
+	}
+	d := newDesk(t)
+	if err := os.WriteFile(filepath.Join(d.dir, "small.wat"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.shell(wat2wasm + ` small.wat && igor run small.wasm --ticks 7 --tick-interval 0 --checkpoint-every 3 -q &&
+		igor resume small --ticks 3 --tick-interval 0 -q && igor verify small && igor replay small && igor replay small --until 10 --dump | od -An -tx1`)
+	if err != nil || !strings.HasSuffix(out, "\n 0a 00 00 00\n") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestWAT checks that the agents in testdata are what their text says.
 func TestWAT(t *testing.T) {
 	wat2wasm, err := exec.LookPath("wat2wasm")

@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/verifier/receipt"
@@ -49,7 +50,7 @@ func ParseRecording(b []byte) ([]Answer, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if start, err := d.Token(); err != nil || start != json.Delim('[') {
-		return nil, errors.New("not a JSON list of answers")
+		return nil, hint.Wrap(errors.New("the recording is not a JSON list of answers"), "docs/agents.md shows one")
 	}
 	var all []Answer
 	for d.More() {
