@@ -165,36 +165,9 @@ func resolve(t *testing.T, dir string, rng *rand.Rand) int64 {
 // accounts wants the receipts green, and returns their sums.
 func accounts(t *testing.T, dir string) (cost, paid int64) {
 	t.Helper()
-	var c receipt.Checker
-	f, err := os.Open(filepath.Join(dir, "receipts"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for r := receipt.NewReader(f); ; {
-		got, err := r.Next()
-		if err != nil {
-			break
-		}
-		if err := c.Add(got); err != nil {
-			t.Fatal(err)
-		}
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "history", "*.ckpt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no history: %v", err)
-	}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		finding := verifier.Examine(b)
-		c.AddCheckpoint(&finding)
-	}
-	r, err := c.Check()
-	if err != nil || r.Verdict != verifier.Verified {
-		t.Fatalf("the receipts are not green: %+v, %v", r, err)
+	r := checkReceipts(t, dir)
+	if r.Verdict != verifier.Verified {
+		t.Fatalf("the receipts are not green: %+v", r)
 	}
 	return r.Cost, r.Paid
 }

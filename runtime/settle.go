@@ -46,14 +46,20 @@ const (
 	maxGiven     = 1024             // receipts in one
 )
 
+// asking calls an adapter, for as long as it may take.
+func asking(call func(context.Context) error) error {
+	ctx, stop := context.WithTimeout(context.Background(), adapterLimit)
+	defer stop()
+	return call(ctx)
+}
+
 // authorise asks whether an amount may join the budget.
 func (l *life) authorise(amount int64) error {
 	if l.Budgets == nil || amount == 0 {
 		return nil
 	}
-	ctx, stop := context.WithTimeout(context.Background(), adapterLimit)
-	defer stop()
-	if err := l.Budgets.Authorise(ctx, l.public, amount); err != nil {
+	err := asking(func(ctx context.Context) error { return l.Budgets.Authorise(ctx, l.public, amount) })
+	if err != nil {
 		return fmt.Errorf("a budget of %s was not authorised: %w", verifier.FormatMicrocents(amount), err)
 	}
 	return nil
@@ -65,18 +71,16 @@ func (l *life) beginSettling() error {
 	if l.Budgets == nil || l.NodeKey == nil {
 		return nil
 	}
-	ctx, stop := context.WithTimeout(context.Background(), adapterLimit)
-	newest, err := l.Budgets.Settled(ctx, l.public)
-	stop()
+	var newest verifier.Hash
+	err := asking(func(ctx context.Context) (err error) {
+		newest, err = l.Budgets.Settled(ctx, l.public)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	l.settling = true
-	if newest.IsZero() {
-		l.settleReceipts()
-		return nil
-	}
-	for r := l.receipts.Durable(0); ; {
+	for r := l.receipts.Durable(0); !newest.IsZero(); {
 		got, err := r.Next()
 		if err == io.EOF {
 			break
@@ -88,7 +92,7 @@ func (l *life) beginSettling() error {
 			l.settled = r.Offset()
 		}
 	}
-	if l.settled == 0 {
+	if l.settled == 0 && !newest.IsZero() {
 		l.Log.Warn("the agent does not have the newest receipt that was settled: it may be an old copy", "checkpoint", newest.CID())
 	}
 	l.settleReceipts()
@@ -108,10 +112,9 @@ func (l *life) settleReceipts() {
 	}
 	from, given := l.settled, []*receipts.Execution(nil)
 	hand := func(to int64) error {
-		ctx, stop := context.WithTimeout(context.Background(), adapterLimit)
-		defer stop()
 		if len(given) > 0 {
-			if err := l.Budgets.Settle(ctx, l.public, given); err != nil {
+			err := asking(func(ctx context.Context) error { return l.Budgets.Settle(ctx, l.public, given) })
+			if err != nil {
 				return err
 			}
 		}
