@@ -91,7 +91,7 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 	} else {
 		var err error
 		if c.NodeKey, err = runtime.NodeKey(f.nodeKey); err != nil {
-			return c, failed(plain(err))
+			return c, failed(err)
 		}
 	}
 	if f.ledger != "" {
@@ -100,7 +100,7 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 		}
 		ledger, err := runtime.OpenLedger(f.ledger)
 		if err != nil {
-			return c, failed(plain(err))
+			return c, failed(err)
 		}
 		c.Budgets = ledger
 		f.closers = append(f.closers, func() { ledger.Close() })
@@ -337,7 +337,7 @@ func named(wasm, manifest string, err error) error {
 func readLimited(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, plain(err)
+		return nil, err
 	}
 	defer f.Close()
 	return limited(path, f, limit)
@@ -346,7 +346,7 @@ func readLimited(path string, limit int64) ([]byte, error) {
 func limited(name string, r io.Reader, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
-		return nil, plain(err)
+		return nil, err
 	}
 	if int64(len(b)) > limit {
 		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
