@@ -131,6 +131,7 @@ type call struct {
 	*Membrane
 	*scope
 	Host   Host // of this instance
+	Log    *slog.Logger
 	ctx    context.Context
 	memory api.Memory
 	stack  []uint64
@@ -212,13 +213,13 @@ func (m *Membrane) serve(f function) api.GoModuleFunc {
 		if s.calls++; s.calls > MaxCalls {
 			panic(fmt.Errorf("%s: more than %d hostcalls in one call", f.name, MaxCalls))
 		}
-		host := m.host(ctx)
+		g := m.guest(ctx)
 		began := time.Now()
-		c := call{Membrane: m, Host: host, scope: s, ctx: ctx, memory: module.Memory(), stack: stack}
+		c := call{Membrane: m, Host: g.host, Log: g.log, scope: s, ctx: ctx, memory: module.Memory(), stack: stack}
 		failpoint.Reach(failpoint.HostcallBegins)
 		f.do(&c)
 		failpoint.Reach(failpoint.HostcallEnds)
-		if counted, ok := host.(Metered); ok {
+		if counted, ok := g.host.(Metered); ok {
 			counted.Meter().add(index, c.moved, time.Since(began))
 		}
 		if s.bytes += c.moved; s.bytes > MaxBytes {

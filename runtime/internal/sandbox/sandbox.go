@@ -82,7 +82,7 @@ var ErrNotAgent = errors.New("not an agent")
 type Config struct {
 	Manifest  *manifest.Manifest
 	Host      hostcall.Host // of instances that have none of their own
-	Log       *slog.Logger  // for the agent's standard output and standard error
+	Log       *slog.Logger  // for the agent's standard output and standard error, unless an instance has its own
 	CallLimit time.Duration // 0 = DefaultCallLimit; the manifest's limit holds if it is lower
 	CacheDir  string        // for compiled code; "" = none is kept
 }
@@ -245,8 +245,9 @@ func (p *Program) Close() error {
 type Instance struct {
 	program *Program
 	module  api.Module
-	tick    api.Function  // once it was called: each look-up makes a stack of its own
-	output  *lineLogger   // standard error, where panics are explained
+	tick    api.Function // once it was called: each look-up makes a stack of its own
+	output  *lineLogger  // standard error, where panics are explained
+	log     *slog.Logger
 	host    hostcall.Host // nil: the program's
 }
 
@@ -256,9 +257,15 @@ func (in *Instance) Attach(host hostcall.Host) { in.host = host }
 // Instantiate makes a fresh instance, in which nothing but _initialize ran. It
 // ends early when ctx is cancelled, unlike all else that runs agent code.
 func (p *Program) Instantiate(ctx context.Context) (*Instance, error) {
+	return p.InstantiateFor(ctx, p.config.Log)
+}
+
+// InstantiateFor is Instantiate for one of the agents that share a program: what it
+// writes goes to a log of its own.
+func (p *Program) InstantiateFor(ctx context.Context, log *slog.Logger) (*Instance, error) {
 	lines := new(int)
-	stdout := &lineLogger{log: p.config.Log, stream: "stdout", lines: lines}
-	stderr := &lineLogger{log: p.config.Log, stream: "stderr", lines: lines}
+	stdout := &lineLogger{log: log, stream: "stdout", lines: lines}
+	stderr := &lineLogger{log: log, stream: "stderr", lines: lines}
 	var wall, mono int64
 	config := wazero.NewModuleConfig().
 		WithName(""). // so that there can be several
@@ -281,7 +288,7 @@ func (p *Program) Instantiate(ctx context.Context) (*Instance, error) {
 	if err != nil {
 		return nil, p.agentError("instantiation", err)
 	}
-	in := &Instance{program: p, module: module, output: stderr}
+	in := &Instance{program: p, module: module, output: stderr, log: log}
 	if module.ExportedFunction(exportInitialize) != nil {
 		if _, err := in.invoke(ctx, exportInitialize); err != nil {
 			return nil, err
@@ -383,7 +390,7 @@ func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (
 	ctx, cancel := in.program.limit(ctx)
 	defer cancel()
 	if in.host != nil {
-		ctx = hostcall.WithHost(ctx, in.host)
+		ctx = hostcall.WithHost(ctx, in.host, in.log)
 	}
 	in.output.first, *in.output.lines = "", 0
 	phase := hostcall.Quiet
