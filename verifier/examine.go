@@ -1,9 +1,8 @@
 package verifier
 
 import (
-	"igor.dev/verifier/internal/onekey"
-	"igor.dev/verifier/internal/rfc8032"
 	"igor.dev/verifier/internal/sha2"
+	"igor.dev/verifier/internal/signature"
 )
 
 // A Finding is all that linking has to know of one checkpoint: small, of fixed
@@ -62,16 +61,8 @@ func Examine(b []byte) Finding {
 // the same key. The zero value is ready. It is not safe for concurrent use: give
 // each goroutine its own.
 type Examiner struct {
-	key    PublicKey // of the last checkpoint
-	run    int       // how many had it, one after the other
-	onekey *onekey.Verifier
-	each   rfc8032.Verifier
+	signatures signature.Checker
 }
-
-// prepareAfter is the length of a run of one key after which the key is
-// prepared. That costs some ten verifications, so that a history in which
-// every checkpoint has another key takes no longer than without.
-const prepareAfter = 16
 
 // Examine does what the function [Examine] does.
 func (x *Examiner) Examine(b []byte) Finding {
@@ -98,70 +89,24 @@ func (x *Examiner) Examine(b []byte) Finding {
 	if c.PricePerSecond < 0 {
 		f.problems |= 1 << NegativePrice
 	}
-	switch {
-	case c.Version != Version4:
+	if c.Version != Version4 {
 		f.problems |= 1 << UnsignedVersion
-	case c.AgentPubKey.Weak():
+		return f
+	}
+	switch x.signatures.Check(&signature.Check{Key: (*[32]byte)(&c.AgentPubKey), Signature: &c.Signature, Message: b[:offSignature], Rest: c.State}) {
+	case signature.WeakKey:
 		f.problems |= 1 << WeakKey
-	case !x.verify(&c, b):
+	case signature.Bad:
 		f.problems |= 1 << BadSignature
 	}
 	return f
-}
-
-// verify checks the signature of c, whose bytes are b. Package onekey may accept
-// it; whatever is refused was refused by package rfc8032.
-func (x *Examiner) verify(c *Checkpoint, b []byte) bool {
-	if c.AgentPubKey != x.key {
-		x.key, x.run, x.onekey = c.AgentPubKey, 0, nil
-	}
-	if x.run++; x.run == prepareAfter {
-		x.onekey = onekey.New(x.key)
-	}
-	header := b[:offSignature]
-	if x.onekey != nil && x.onekey.Verify(&c.Signature, header, c.State) {
-		return true
-	}
-	return x.each.Verify((*[32]byte)(&c.AgentPubKey), &c.Signature, header, c.State)
 }
 
 // Weak reports whether k is no canonical encoding, or that of a point of small
 // order: keys under which anybody can make signatures. It does not tell whether
 // k is on the curve at all; no signature verifies if it is not.
 // See docs/spec/checkpoint.md, "Accepting a signature", rule 1.
-func (k PublicKey) Weak() bool {
-	y := k
-	y[31] &= 0x7f
-	// y >= p = 2^255 - 19, whose encoding is ed ff … ff 7f.
-	if y[0] >= 0xed && y[31] == 0x7f {
-		canonical := false
-		for _, c := range y[1:31] {
-			canonical = canonical || c != 0xff
-		}
-		if !canonical {
-			return true
-		}
-	}
-	for i := range smallOrderY {
-		if y == smallOrderY[i] {
-			return true
-		}
-	}
-	return false
-}
-
-// smallOrderY has the y coordinates of the eight points whose order divides 8:
-// 0 (order 4), 1 (order 1), -1 (order 2), and the two of order 8.
-var smallOrderY = [5]PublicKey{
-	{},
-	{1},
-	{0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
-	{0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
-		0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05},
-	{0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
-		0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
-}
+func (k PublicKey) Weak() bool { return signature.Weak((*[32]byte)(&k)) }
 
 // FindingSize is the size in bytes of a packed [Finding].
 const FindingSize = 4*32 + 6*8 + 4 + 1 + 2

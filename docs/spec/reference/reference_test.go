@@ -101,6 +101,38 @@ func TestHistories(t *testing.T) {
 	check(t, cases)
 }
 
+// TestSignatures asks verify.py for its decision on edge cases of Ed25519.
+func TestSignatures(t *testing.T) {
+	const ask = `
+import json, sys
+sys.path.insert(0, ".")
+import verify
+for v in json.load(open(sys.argv[1]))["vectors"]:
+    key, signature, message = (bytes.fromhex(v[part]) for part in ("key", "sig", "msg"))
+    print(v["id"], verify.signature_problem(key, signature, message) or "accepted")
+`
+	const file = "../../../testdata/ed25519/edge_cases.json"
+	var cases struct {
+		Vectors []struct{ ID, Decision string }
+	}
+	readJSON(t, file, &cases)
+	call := exec.Command("python3", "-B", "-c", ask, file)
+	call.Stderr = os.Stderr
+	out, err := call.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(got) != 926 || len(got) != len(cases.Vectors) {
+		t.Fatalf("%d decisions on %d cases, want 926", len(got), len(cases.Vectors))
+	}
+	for i, v := range cases.Vectors {
+		if want := v.ID + " " + v.Decision; got[i] != want {
+			t.Errorf("%s, want %s", got[i], want)
+		}
+	}
+}
+
 // TestSpecExamples runs verify.py by itself, on the bytes that the spec shows, as files and as a CAR on standard input.
 func TestSpecExamples(t *testing.T) {
 	genesis := unhex(t, block(t, "checkpoint.md", "hex genesis"))

@@ -41,15 +41,14 @@ def multiples(p):
     return (0, 1, 1, 0), p, add(p, p), add(add(p, p), p)
 BASE = multiples(decode(4 * pow(5, -1, P) % P))
 
-def signature_problem(checkpoint):
-    a, r, s = (int.from_bytes(checkpoint[at:at + 32], "little") for at in (113, 145, 177))
+def signature_problem(key, signature, message):
+    a, r, s = (int.from_bytes(part, "little") for part in (key, signature[:32], signature[32:]))
     if a % 2**255 >= P or a % 2**255 in SMALL_ORDER:  # rule 1
         return "weak-key"
     minus_a = decode(a ^ 2**255)  # the sign of x is the top bit
     if minus_a is None or s >= L:  # rules 2 and 3
         return "bad-signature"
-    message = checkpoint[:145] + checkpoint[209:]
-    k = int.from_bytes(sha512(checkpoint[145:177] + checkpoint[113:145] + message).digest(), "little") % L
+    k = int.from_bytes(sha512(signature[:32] + key + message).digest(), "little") % L
     table = [[add(p, q) for q in BASE] for p in multiples(minus_a)]
     point = table[0][0]
     for bit in range(252, -1, -2):  # rule 4: [S]B - [k]A, two bits of each at a time
@@ -88,7 +87,7 @@ def examine(name, data, digest):  # lineage.md, Examine
         return c
     c.version, budget, price, c.tick, c.wasm = struct.unpack_from("<BqqQ32s", data)
     c.prev, c.key = data[81:113], data[113:145]  # of version 4, which is all that link() asks for
-    signature = signature_problem(data) if c.version == 4 else "unsigned-version"
+    signature = signature_problem(c.key, data[145:209], data[:145] + data[209:]) if c.version == 4 else "unsigned-version"
     c.authentic = signature is None
     codes = {signature: not c.authentic, "negative-budget": budget < 0, "negative-price": price < 0}
     c.problems = [code for code in codes if codes[code]]

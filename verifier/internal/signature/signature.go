@@ -1,0 +1,93 @@
+// Package signature decides which Ed25519 signatures are accepted.
+// See docs/spec/checkpoint.md, "Accepting a signature".
+package signature
+
+import (
+	"igor.dev/verifier/internal/onekey"
+	"igor.dev/verifier/internal/rfc8032"
+)
+
+// A Decision is what the acceptance rule says of one signature.
+type Decision byte
+
+const (
+	Bad     Decision = iota // refused
+	WeakKey                 // not looked at
+	Accepted
+)
+
+// A Check is a signature to be decided on, of a message that is given in two parts.
+type Check struct {
+	Key           *[32]byte
+	Signature     *[64]byte
+	Message, Rest []byte
+}
+
+// A Checker decides on signatures, faster when many are by the same key, one after
+// the other. The zero value is ready. It is not safe for concurrent use.
+type Checker struct {
+	key    [32]byte // of the last signature
+	run    int      // how many had it, one after the other
+	onekey *onekey.Verifier
+	each   rfc8032.Verifier
+}
+
+// prepareAfter is the length of a run of one key after which the key is
+// prepared. That costs some ten verifications, so that a history in which
+// every checkpoint has another key takes no longer than without.
+const prepareAfter = 16
+
+// Check decides on one signature. Package onekey may accept it; whatever is
+// refused was refused by package rfc8032.
+func (c *Checker) Check(s *Check) Decision {
+	if Weak(s.Key) {
+		return WeakKey
+	}
+	if *s.Key != c.key {
+		c.key, c.run, c.onekey = *s.Key, 0, nil
+	}
+	if c.run++; c.run == prepareAfter {
+		c.onekey = onekey.New(c.key)
+	}
+	if c.onekey != nil && c.onekey.Verify(s.Signature, s.Message, s.Rest) || c.each.Verify(s.Key, s.Signature, s.Message, s.Rest) {
+		return Accepted
+	}
+	return Bad
+}
+
+// Weak reports whether a key is no canonical encoding, or that of a point of small
+// order: keys under which anybody can make signatures. It does not tell whether
+// the key is on the curve at all; no signature verifies if it is not.
+func Weak(key *[32]byte) bool {
+	y := *key
+	y[31] &= 0x7f
+	// y >= p = 2^255 - 19, whose encoding is ed ff … ff 7f.
+	if y[0] >= 0xed && y[31] == 0x7f {
+		canonical := false
+		for _, c := range y[1:31] {
+			canonical = canonical || c != 0xff
+		}
+		if !canonical {
+			return true
+		}
+	}
+	for i := range smallOrderY {
+		if y == smallOrderY[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// smallOrderY has the y coordinates of the eight points whose order divides 8:
+// 0 (order 4), 1 (order 1), -1 (order 2), and the two of order 8.
+var smallOrderY = [5][32]byte{
+	{},
+	{1},
+	{0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+	{0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0,
+		0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05},
+	{0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f,
+		0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
+}
