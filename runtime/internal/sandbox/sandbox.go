@@ -49,6 +49,7 @@ import (
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/module"
 	"igor.dev/verifier"
 )
 
@@ -58,6 +59,9 @@ const (
 
 	// MaxState is the largest state that fits into a checkpoint.
 	MaxState = verifier.MaxCheckpointSize - verifier.HeaderSize
+
+	// MaxModule is the largest program that there may be, in bytes of WASM.
+	MaxModule = module.MaxSize
 
 	pageSize = 64 << 10
 
@@ -103,7 +107,7 @@ func Compile(ctx context.Context, wasm []byte, config Config) (*Program, error) 
 		config.CallLimit = DefaultCallLimit
 	}
 	config.CallLimit = min(config.CallLimit, config.Manifest.MaxTick)
-	screened, err := screen(wasm)
+	screened, err := module.Parse(wasm)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotAgent, err)
 	}
@@ -122,7 +126,7 @@ func Compile(ctx context.Context, wasm []byte, config Config) (*Program, error) 
 		rc = rc.WithCompilationCache(p.cache)
 	}
 	p.runtime = wazero.NewRuntimeWithConfig(ctx, rc)
-	if err := p.compile(ctx, screened); err != nil {
+	if err := p.compile(ctx, screened.Bytes()); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -284,12 +288,12 @@ func (p *Program) InstantiateFor(ctx context.Context, log *slog.Logger) (*Instan
 		WithRandSource(rand.NewChaCha8([32]byte{}))
 	limited, cancel := p.limit(ctx) // a module's start function runs here
 	defer cancel()
-	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(limited, &p.memory), p.compiled, config)
+	instance, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(limited, &p.memory), p.compiled, config)
 	if err != nil {
 		return nil, p.agentError("instantiation", err)
 	}
-	in := &Instance{program: p, module: module, output: stderr, log: log}
-	if module.ExportedFunction(exportInitialize) != nil {
+	in := &Instance{program: p, module: instance, output: stderr, log: log}
+	if instance.ExportedFunction(exportInitialize) != nil {
 		if _, err := in.invoke(ctx, exportInitialize); err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package sandbox
+package module
 
 import (
 	"bytes"
@@ -13,13 +13,20 @@ import (
 	"igor.dev/runtime/internal/wasmtest"
 )
 
-const preamble = "\x00asm\x01\x00\x00\x00"
+// screen is what every module goes through.
+func screen(wasm []byte) ([]byte, error) {
+	m, err := Parse(wasm)
+	if err != nil {
+		return nil, err
+	}
+	return m.Bytes(), nil
+}
 
 func section(id byte, content string) string {
 	return string(id) + string(binary.AppendUvarint(nil, uint64(len(content)))) + content
 }
 
-func TestScreenKeeps(t *testing.T) {
+func TestParseKeeps(t *testing.T) {
 	wasm := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.ClockNow}, Start: "agent_init"}.Bytes()
 	got, err := screen(wasm)
 	if err != nil {
@@ -30,7 +37,7 @@ func TestScreenKeeps(t *testing.T) {
 	}
 }
 
-func TestScreenChanges(t *testing.T) {
+func TestParseChanges(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"custom section", section(0, "\x04nameXYZ") + section(1, "\x00"), section(1, "\x00")},
 		{"table without a maximum", section(4, "\x01\x70\x00\x02"), section(4, "\x01\x70\x01\x02\x80\x80\x40")},
@@ -44,9 +51,9 @@ func TestScreenChanges(t *testing.T) {
 		{"data that instructions can name", section(12, "\x02") + section(11, "\x02\x00\x41\x00\x0b\x01a\x00\x41\x01\x0b\x01b"),
 			section(12, "\x02") + section(11, "\x02\x00\x41\x00\x0b\x01a\x00\x41\x01\x0b\x01b")},
 	} {
-		got, err := screen([]byte(preamble + tt.in))
-		if err != nil || string(got) != preamble+tt.want {
-			t.Errorf("%s: got %q, %v, want %q", tt.name, got, err, preamble+tt.want)
+		got, err := screen([]byte(Preamble + tt.in))
+		if err != nil || string(got) != Preamble+tt.want {
+			t.Errorf("%s: got %q, %v, want %q", tt.name, got, err, Preamble+tt.want)
 		}
 	}
 }
@@ -82,7 +89,7 @@ func TestMergedData(t *testing.T) {
 				at -= r.Uint32N(at + 1) // may overlap
 			}
 			if r.IntN(30) == 0 {
-				at = pageSize - 2
+				at = (64 << 10) - 2
 			}
 		}
 		r.Shuffle(len(segments)/2, func(i, j int) { segments[i], segments[j] = segments[j], segments[i] })
@@ -91,7 +98,7 @@ func TestMergedData(t *testing.T) {
 			content = append(appendSigned(append(content, 0, i32Const), int32(s.offset)), end, byte(len(s.data)))
 			content = append(content, s.data...)
 		}
-		wasm := []byte(preamble + section(5, "\x01\x00\x01") + section(11, string(content)))
+		wasm := []byte(Preamble + section(5, "\x01\x00\x01") + section(11, string(content)))
 		screened, err := screen(wasm)
 		if err != nil {
 			t.Fatal(err)
@@ -113,31 +120,31 @@ func TestMergedData(t *testing.T) {
 	}
 }
 
-// TestScreenRefuses checks that sizes are not believed. Each of these, without
+// TestParseRefuses checks that sizes are not believed. Each of these, without
 // the screening, is an allocation of gigabytes.
-func TestScreenRefuses(t *testing.T) {
+func TestParseRefuses(t *testing.T) {
 	const billions = "\xff\xff\xff\xff\x0f"
 	for _, tt := range []struct{ name, in, want string }{
 		{"no WASM", "\x7fELF", "it is not a WebAssembly module"},
 		{"a component", "\x00asm\x0d\x00\x01\x00", "it is not a WebAssembly module"},
-		{"section beyond the end", preamble + "\x01\x05\x00", "it is cut"},
-		{"types", preamble + section(1, billions), "types, and at most"},
-		{"types that are not there", preamble + section(1, "\xa0\x8d\x06"), "it is cut"},
-		{"parameters", preamble + section(1, "\x01\x60"+billions), "parameters in one function, and at most 1000"},
-		{"recursive types", preamble + section(1, "\x01\x4e\x01\x60\x00\x00"), "a type of form 0x4e"},
-		{"name of an import", preamble + section(2, "\x01"+billions+"abc"), "it is cut"},
-		{"imported memory", preamble + section(2, "\x01\x01a\x01b\x02\x00\x01"), "can import functions alone"},
-		{"table", preamble + section(4, "\x01\x70\x00\x81\x80\x40"), "a table of 1048577 entries"},
-		{"tables", preamble + section(4, "\x09"), "9 tables, and at most 8"},
-		{"table with an initial value", preamble + section(4, "\x01\x40\x00\x70\x00\x01\xd0\x70\x0b"), "a table of a feature that is not supported"},
-		{"elements", preamble + section(9, "\x01\x00\x41\x00\x0b"+billions), "elements, and at most"},
-		{"elements that are not there", preamble + section(9, "\x01\x00\x41\x00\x0b\x80\x80\x04\x00"), "it is cut"},
-		{"locals", preamble + section(10, "\x01\x07\x01"+billions+"\x7f"), "4294967295 locals, and at most 50000"},
-		{"locals in groups", preamble + section(10, "\x01\x0a\x02\xd0\x86\x03\x7f\x01\x7e\x0b\x0b\x0b"), "50001 locals"},
-		{"data that is not there", preamble + section(11, "\x01\x01"+billions), "it is cut"},
-		{"unknown section", preamble + section(13, ""), "a section 13"},
-		{"bytes behind a vector", preamble + section(3, "\x00\x00"), "section 3 has 1 bytes too many"},
-		{"a module too large", preamble + section(0, strings.Repeat("x", MaxModule)), "at most 33554432 are read"},
+		{"section beyond the end", Preamble + "\x01\x05\x00", "it is cut"},
+		{"types", Preamble + section(1, billions), "types, and at most"},
+		{"types that are not there", Preamble + section(1, "\xa0\x8d\x06"), "it is cut"},
+		{"parameters", Preamble + section(1, "\x01\x60"+billions), "parameters in one function, and at most 1000"},
+		{"recursive types", Preamble + section(1, "\x01\x4e\x01\x60\x00\x00"), "a type of form 0x4e"},
+		{"name of an import", Preamble + section(2, "\x01"+billions+"abc"), "it is cut"},
+		{"imported memory", Preamble + section(2, "\x01\x01a\x01b\x02\x00\x01"), "can import functions alone"},
+		{"table", Preamble + section(4, "\x01\x70\x00\x81\x80\x40"), "a table of 1048577 entries"},
+		{"tables", Preamble + section(4, "\x09"), "9 tables, and at most 8"},
+		{"table with an initial value", Preamble + section(4, "\x01\x40\x00\x70\x00\x01\xd0\x70\x0b"), "a table of a feature that is not supported"},
+		{"elements", Preamble + section(9, "\x01\x00\x41\x00\x0b"+billions), "elements, and at most"},
+		{"elements that are not there", Preamble + section(9, "\x01\x00\x41\x00\x0b\x80\x80\x04\x00"), "it is cut"},
+		{"locals", Preamble + section(10, "\x01\x07\x01"+billions+"\x7f"), "4294967295 locals, and at most 50000"},
+		{"locals in groups", Preamble + section(10, "\x01\x0a\x02\xd0\x86\x03\x7f\x01\x7e\x0b\x0b\x0b"), "50001 locals"},
+		{"data that is not there", Preamble + section(11, "\x01\x01"+billions), "it is cut"},
+		{"unknown section", Preamble + section(13, ""), "a section 13"},
+		{"bytes behind a vector", Preamble + section(3, "\x00\x00"), "section 3 has 1 bytes too many"},
+		{"a module too large", Preamble + section(0, strings.Repeat("x", MaxSize)), "at most 33554432 are read"},
 	} {
 		if out, err := screen([]byte(tt.in)); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %d bytes, error %v, want one with %q", tt.name, len(out), err, tt.want)
@@ -145,12 +152,12 @@ func TestScreenRefuses(t *testing.T) {
 	}
 }
 
-// FuzzScreen checks that what is screened stays the same when screened again,
+// FuzzParse checks that what is screened stays the same when screened again,
 // and that the compiler then takes it or refuses it in peace.
-func FuzzScreen(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add(wasmtest.Agent{}.Bytes())
 	f.Add(wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.ClockNow}, Table: true, Start: "agent_init"}.Bytes())
-	f.Add([]byte(preamble + section(9, "\x02\x00\x41\x00\x0b\x01\x00\x05\x70\x01\xd2\x00\x0b") + section(11, "\x03\x01\x01x\x00\x41\x00\x0b\x01y\x02\x00\x41\x00\x0b\x00")))
+	f.Add([]byte(Preamble + section(9, "\x02\x00\x41\x00\x0b\x01\x00\x05\x70\x01\xd2\x00\x0b") + section(11, "\x03\x01\x01x\x00\x41\x00\x0b\x01y\x02\x00\x41\x00\x0b\x00")))
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter().WithMemoryLimitPages(16))
 	f.Fuzz(func(t *testing.T, b []byte) {

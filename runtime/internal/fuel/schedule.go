@@ -1,0 +1,78 @@
+package fuel
+
+// Version1 is the first version of the schedule.
+const Version1 = 1
+
+// The prices of version 1, in units. What is not named here costs one, but for
+// block, loop, else and end, which are free. How they were found, and what else
+// is part of the schedule, is in docs/spec/metering.md.
+const (
+	priceLoad         = 8
+	priceStore        = 3
+	priceDivide       = 4
+	priceRound        = 2
+	priceVector       = 2
+	priceCall         = 8
+	priceCallIndirect = 20
+	priceBrTable      = 3
+	priceBulk         = 30
+	priceGrow         = 1000
+
+	passedPerUnit  = 4   // parameters and results of a call
+	targetsPerUnit = 256 // of a br_table
+	maxTargetUnits = 8
+)
+
+// A lengthPrice is the price of a length: a unit for each 1<<divide, or 1<<times
+// units for each one.
+type lengthPrice struct {
+	divide uint8
+	times  int
+}
+
+const (
+	lengthBytes = 1 + iota
+	lengthEntries
+	lengthPages
+)
+
+var lengths = [...]lengthPrice{
+	lengthBytes:   {divide: 3},
+	lengthEntries: {},
+	lengthPages:   {times: 13},
+}
+
+// labelPrice is the price of coming to a label: a compiler may have to move
+// all values that differ between the ways that lead there.
+func labelPrice(values int) uint64 {
+	const free, perUnit = 64, 8
+	return uint64(max(0, values-free) / perUnit)
+}
+
+// maxUnchecked is how many units may be spent on any way through a function
+// without a look at the account.
+const maxUnchecked = 256
+
+// Depth. A frame weighs frameWeight, a slot for each local and for the most
+// operands that it has at a time (two for a vector), and a slot for each
+// instructionsPerSlot instructions. A function that calls none is not counted
+// if it weighs maxLeaf at most.
+const (
+	frameWeight         = 8
+	instructionsPerSlot = 256
+	maxLeaf             = 128
+
+	// MaxDepth is what all frames of a call may weigh.
+	MaxDepth = 1<<(depthBits-1) - 1
+)
+
+// The account is an i64: fuel times 1<<depthBits, plus the depth that is left.
+// What is left of both may be below zero for a moment.
+const depthBits = 17
+
+// What a metered module imports and exports.
+const (
+	HookModule    = "igor/fuel"
+	HookName      = "slice"     // (i64) -> i64: takes the account and returns it with a slice in it
+	AccountExport = "igor/fuel" // a mutable i64, or this with apostrophes if the module exports that
+)
