@@ -63,8 +63,14 @@ let whose = "";
 
 /** The visitor's own history is held to what was typed; a sample shows that a badge that is told whom to expect says less. */
 function pin(): void {
-  badge.setAttribute("did", isOwn() || !did.value.trim() ? did.value.trim() : whose);
-  badge.setAttribute("head", isOwn() ? head.value.trim() : (preview.selectedOptions[0]!.dataset["head"] ?? ""));
+  put("did", isOwn() || !did.value.trim() ? did.value.trim() : whose);
+  put("head", isOwn() ? head.value.trim() : (preview.selectedOptions[0]!.dataset["head"] ?? ""));
+}
+
+/** Sets an attribute of the badge, or removes it where there is no value, which would be an error. */
+function put(name: string, value: string): void {
+  if (value) badge.setAttribute(name, value);
+  else badge.removeAttribute(name);
 }
 
 /** Shows the badge of the visitor's own history. */

@@ -6,10 +6,13 @@
  */
 
 import { reportJSON, verifyHistory, VerifyError, type Report } from "../verify/index.ts";
-import { count, english, fill, type State, type Strings } from "./strings.ts";
+import { ask, grace } from "./answers.ts";
+import { readSettings, verifierLink, type Settings } from "./settings.ts";
+import { icon } from "./shapes.ts";
+import { count, english, fill, type Look, type State, type Strings } from "./strings.ts";
 import { css } from "./style.ts";
 
-export { english, type Plural, type State, type Strings } from "./strings.ts";
+export { english, type Look, type Plural, type State, type Strings } from "./strings.ts";
 
 /** Says that a verification came to a verdict, whichever it is. */
 export class LineageReportEvent extends Event {
@@ -41,31 +44,15 @@ declare global {
   }
 }
 
-// The shapes are those of site/pages/layout.html, which a test holds against these: a
-// disc with a check mark, a triangle with an exclamation mark, an octagon with a cross,
-// a square with a question mark. A ring that turns is the badge's alone.
-const shapes: Record<State, string> = {
-  verified:
-    `<circle cx="12" cy="12" r="11.5" fill="currentColor"/><path class="cut" d="M6.6 12.6l3.7 3.6 7.1-8" fill="none" stroke-width="2.6" stroke-linecap="round" stroke-linejoin="round"/>`,
-  incomplete:
-    `<path d="M12 1.2 23.4 21.8H.6z" fill="currentColor" stroke="currentColor" stroke-width="1" stroke-linejoin="round"/><path class="cut" d="M12 8.2v6.6M12 17.6v1.9" fill="none" stroke-width="2.5" stroke-linecap="butt"/>`,
-  invalid:
-    `<path d="M7.2.6h9.6l6.6 6.6v9.6l-6.6 6.6H7.2L.6 16.8V7.2z" fill="currentColor"/><path class="cut" d="M7.8 7.8l8.4 8.4M16.2 7.8l-8.4 8.4" fill="none" stroke-width="2.6" stroke-linecap="round"/>`,
-  error:
-    `<rect x="1.5" y="1.5" width="21" height="21" rx="3" fill="none" stroke="currentColor" stroke-width="2.4"/><path d="M8.8 9.4a3.2 3.2 0 1 1 4.9 2.7c-1.1.7-1.7 1.3-1.7 2.6M12 17.4v.2" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round"/>`,
-  loading: `<path class="ring" d="M12 2a10 10 0 1 1-10 10" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round"/>`,
-};
-
-function icon(state: State): string {
-  return `<svg class="icon" part="icon" viewBox="0 0 24 24" aria-hidden="true">${shapes[state]}</svg>`;
-}
-
 /** The badges of the page, for when a language comes later than they. */
 const connected = new Set<IgorLineageElement>();
 
 const languages = new Map<string, Strings>([["en", english]]);
 
 let sheet: CSSStyleSheet | undefined;
+
+/** After a failure that may be over soon, it is tried again after so many milliseconds. */
+const retries = [1000, 4000];
 
 /** How many problems the details list. */
 const maxProblems = 20;
@@ -82,17 +69,22 @@ const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
  * @attribute src - the history: the URL of a CAR, or those of its checkpoints, separated by spaces
  * @attribute did - the identity that is expected; without it, the badge says whose history it is
  * @attribute head - the CID of a checkpoint that has to be in the history
+ * @attribute pinned - without a did, nothing is verified: for frameworks, which leave an attribute out when it has no value
  * @attribute loading - with `lazy`, nothing is fetched before the badge comes into view
+ * @attribute refresh - after so many seconds the history is asked for again
+ * @attribute timeout - when nothing comes for so many seconds, the badge gives up; 30 without it
+ * @attribute verifier - the site to which the details lead those who want to check it themselves, as `igor site` serves it
  * @attribute state - set by the element, for styling
+ * @attribute identity - set by the element, for styling: `pinned` or `self-asserted`
  * @fires {LineageReportEvent} igor-lineage-report
  * @fires {LineageErrorEvent} igor-lineage-error
  * @csspart badge icon text state identity dialog
  * @cssprop --igor-lineage-font --igor-lineage-dialog-font --igor-lineage-radius
  * @cssprop --igor-lineage-text --igor-lineage-muted --igor-lineage-background --igor-lineage-border
- * @cssprop --igor-lineage-verified --igor-lineage-incomplete --igor-lineage-invalid --igor-lineage-error --igor-lineage-loading
+ * @cssprop --igor-lineage-verified --igor-lineage-unbroken --igor-lineage-incomplete --igor-lineage-invalid --igor-lineage-error --igor-lineage-loading
  */
 export class IgorLineageElement extends Base {
-  static readonly observedAttributes = ["src", "did", "head", "loading", "lang"];
+  static readonly observedAttributes = ["src", "did", "head", "pinned", "loading", "refresh", "timeout", "verifier", "lang"];
 
   /** Gives the words of a language, of which the nearest `lang` attribute decides. */
   static localize(language: string, strings: Strings): void {
@@ -102,27 +94,40 @@ export class IgorLineageElement extends Base {
 
   #root: ShadowRoot;
   #run: AbortController | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #scheduled = false;
   #observer: IntersectionObserver | undefined;
   #state: State = "loading";
   #report: Report | undefined;
   #error: Error | undefined;
   #verified = 0; // checkpoints, while loading
+  #etags: (string | null)[] = []; // of the history that the report is about
+  #unbound = new Set<string>(); // pins that were given no value
 
   constructor() {
     super();
     this.#root = this.attachShadow({ mode: "open" });
-    this.#root.innerHTML =
-      `<button class="badge" part="badge" type="button" aria-haspopup="dialog">` +
-      `<span class="holder"></span><span class="text" part="text"><span class="lineage"></span> ` +
-      `<span class="state" part="state"></span><span class="rest"></span>` +
-      `<span class="identity" part="identity"></span></span></button>`;
+    const button = element(
+      "button",
+      { class: "badge", part: "badge", type: "button", "aria-haspopup": "dialog" },
+      element("span", { class: "holder" }),
+      element(
+        "span",
+        { class: "text", part: "text" },
+        element("span", { class: "lineage" }),
+        " ",
+        element("span", { class: "state", part: "state" }),
+        element("span", { class: "rest" }),
+        element("span", { class: "identity", part: "identity" }),
+      ),
+    );
+    this.#root.append(button);
     if (!sheet) {
       sheet = new CSSStyleSheet();
       sheet.replaceSync(css);
     }
     this.#root.adoptedStyleSheets = [sheet];
-    this.#find("button").addEventListener("click", () => this.showDetails());
+    button.addEventListener("click", () => this.showDetails());
   }
 
   /** The history: the URL of a CAR, or those of its checkpoints, separated by spaces. */
@@ -133,20 +138,35 @@ export class IgorLineageElement extends Base {
     this.setAttribute("src", value);
   }
 
-  /** The identity that is expected; empty for none. */
-  get did(): string {
-    return this.getAttribute("did") ?? "";
+  /** The identity that is expected; null for none. To expect none, remove the attribute: no value is an error. */
+  get did(): string | null {
+    return this.getAttribute("did");
   }
-  set did(value: string) {
-    this.setAttribute("did", value);
+  set did(value: string | null | undefined) {
+    this.#pin("did", value);
   }
 
-  /** The CID of a checkpoint that has to be in the history; empty for none. */
-  get head(): string {
-    return this.getAttribute("head") ?? "";
+  /** The CID of a checkpoint that has to be in the history; null for none. To expect none, remove the attribute: no value is an error. */
+  get head(): string | null {
+    return this.getAttribute("head");
   }
-  set head(value: string) {
-    this.setAttribute("head", value);
+  set head(value: string | null | undefined) {
+    this.#pin("head", value);
+  }
+
+  // A framework that has no value for a pin sets an empty one, or none, and may then remove the
+  // attribute. The history must not count as unpinned then.
+  #pin(name: string, value: string | null | undefined): void {
+    if (!value) this.#unbound.add(name);
+    this.setAttribute(name, value ?? "");
+  }
+
+  /** Whether nothing is verified without a did. */
+  get pinned(): boolean {
+    return this.hasAttribute("pinned");
+  }
+  set pinned(value: boolean | string) {
+    this.toggleAttribute("pinned", value !== false);
   }
 
   /** Whether the badge waits until it comes into view. */
@@ -155,6 +175,30 @@ export class IgorLineageElement extends Base {
   }
   set loading(value: "lazy" | "eager") {
     this.setAttribute("loading", value);
+  }
+
+  /** After how many seconds the history is asked for again; 0 for never. */
+  get refresh(): number {
+    return Number(this.getAttribute("refresh") ?? 0);
+  }
+  set refresh(value: number) {
+    this.setAttribute("refresh", String(value));
+  }
+
+  /** How many seconds without a byte are too many. */
+  get timeout(): number {
+    return Number(this.getAttribute("timeout") ?? 30);
+  }
+  set timeout(value: number) {
+    this.setAttribute("timeout", String(value));
+  }
+
+  /** The site to which the details lead those who want to check the history themselves. */
+  get verifier(): string {
+    return this.getAttribute("verifier") ?? "https://igor.dev/";
+  }
+  set verifier(value: string) {
+    this.setAttribute("verifier", value);
   }
 
   get state(): State {
@@ -172,6 +216,13 @@ export class IgorLineageElement extends Base {
   }
 
   connectedCallback(): void {
+    // What a script set before the element was defined hides the accessors.
+    for (const name of ["src", "did", "head", "pinned", "loading", "refresh", "timeout", "verifier"] as const) {
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete (this as unknown as Record<string, unknown>)[name];
+      (this as unknown as Record<string, unknown>)[name] = value;
+    }
     connected.add(this);
     this.#schedule();
   }
@@ -182,6 +233,7 @@ export class IgorLineageElement extends Base {
   }
 
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
+    if (after) this.#unbound.delete(name);
     if (before === after || !this.isConnected) return;
     if (name === "lang") this.#render();
     else this.#schedule();
@@ -189,17 +241,25 @@ export class IgorLineageElement extends Base {
 
   /** Verifies, again if it was before. */
   verify(): void {
+    this.#start(performance.now());
+  }
+
+  /** Verifies what was answered since a time. Until there is a verdict, `shown` is what the badge shows. */
+  #start(since: number, shown?: Report): void {
     this.#stop();
     const run = (this.#run = new AbortController());
-    this.#show("loading");
-    this.#verify(run.signal).then(
+    if (!shown) this.#show("loading");
+    this.#verify(run.signal, since, shown).then(
       (report) => {
-        if (run.signal.aborted) return;
+        if (this.#run !== run) return;
+        this.#again();
+        if (report === shown) return;
         this.#show(report.verdict, report);
         this.dispatchEvent(new LineageReportEvent(report));
       },
       (cause: unknown) => {
-        if (run.signal.aborted) return;
+        if (this.#run !== run) return;
+        this.#again();
         const error = cause instanceof Error ? cause : new Error(String(cause));
         this.#show("error", undefined, error);
         this.dispatchEvent(new LineageErrorEvent(error));
@@ -207,29 +267,86 @@ export class IgorLineageElement extends Base {
     );
   }
 
-  #verify(signal: AbortSignal): Promise<Report> {
-    const urls = this.src.split(/\s+/).filter(Boolean);
-    if (urls.length === 0) {
-      return Promise.reject(new VerifyError("nothing-to-verify", "nothing to verify", { hint: "set src to the URL of a .car history" }));
+  /** Sees to it that the history is asked for again, while the page is seen. */
+  #again(): void {
+    const { refresh } = this;
+    if (!(refresh > 0)) return;
+    this.#timer = setTimeout(() => (document.hidden ? this.#again() : this.#start(performance.now() - grace, this.#report)), refresh * 1000);
+  }
+
+  async #verify(signal: AbortSignal, since: number, shown?: Report): Promise<Report> {
+    const settings = readSettings(this, this.#unbound);
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#once(settings, signal, since, shown);
+      } catch (error) {
+        if (attempt === retries.length || !(error instanceof VerifyError && error.temporary)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, retries[attempt]));
+        signal.throwIfAborted();
+      }
     }
-    let drawn = 0;
-    return verifyHistory(
-      (function* (base) {
-        for (const url of urls) yield new URL(url, base);
-      })(this.baseURI),
-      {
-        did: this.did,
-        head: this.head,
-        signal,
-        onProgress: ({ checkpoints }) => {
-          this.#verified = checkpoints;
-          const now = performance.now();
-          if (now - drawn < 100) return;
-          drawn = now;
-          this.#render();
+  }
+
+  async #once({ urls, pins, timeout }: Settings, signal: AbortSignal, since: number, shown?: Report): Promise<Report> {
+    const attempt = new AbortController();
+    const abort = () => attempt.abort(signal.reason);
+    signal.addEventListener("abort", abort);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const alive = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        attempt.abort(new VerifyError("unreadable", `nothing came for ${timeout} seconds`, { path: this.src, hint: "try again later" }));
+      }, timeout * 1000);
+    };
+    const asked: (() => void)[] = [];
+    const get = async (url: URL): Promise<Response> => {
+      const { response, done } = ask(url, { credentials: "same-origin" }, since);
+      asked.push(done);
+      const { body, status, statusText, headers } = await response;
+      alive();
+      if (!body) return response;
+      const watch = new TransformStream<Uint8Array, Uint8Array>({ transform: (chunk, out) => (alive(), out.enqueue(chunk)) });
+      return new Response(body.pipeThrough(watch), { status, statusText, headers });
+    };
+    const etags: (string | null)[] = [];
+    const once = async (): Promise<Report> => {
+      if (shown && (await unchanged(urls, this.#etags, get))) return shown;
+      const report = await verifyHistory(urls, {
+        ...pins,
+        signal: attempt.signal,
+        fetch: async (url) => {
+          const response = await get(url);
+          etags.push(response.headers.get("etag"));
+          return response;
         },
-      },
-    );
+        onProgress: ({ checkpoints }) => {
+          alive();
+          this.#count(checkpoints);
+        },
+      });
+      this.#etags = etags;
+      return report;
+    };
+    alive();
+    try {
+      const aborted = new Promise<never>((_, reject) => attempt.signal.addEventListener("abort", () => reject(attempt.signal.reason)));
+      return await Promise.race([once(), aborted]);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+      for (const done of asked) done();
+    }
+  }
+
+  #drawn = 0;
+
+  /** Shows, now and then, how far it is. */
+  #count(checkpoints: number): void {
+    this.#verified = checkpoints;
+    const now = performance.now();
+    if (this.#state !== "loading" || now - this.#drawn < 100) return;
+    this.#drawn = now;
+    this.#render();
   }
 
   #schedule(): void {
@@ -240,9 +357,9 @@ export class IgorLineageElement extends Base {
     queueMicrotask(() => {
       this.#scheduled = false;
       if (!this.isConnected) return;
-      if (this.loading !== "lazy") return this.verify();
+      if (this.loading !== "lazy") return this.#start(0);
       this.#observer = new IntersectionObserver((entries) => {
-        if (entries.some((entry) => entry.isIntersecting)) this.verify();
+        if (entries.some((entry) => entry.isIntersecting)) this.#start(0);
       });
       this.#observer.observe(this);
     });
@@ -250,6 +367,7 @@ export class IgorLineageElement extends Base {
 
   #stop(): void {
     this.#run?.abort();
+    clearTimeout(this.#timer);
     this.#observer?.disconnect();
     this.#run = this.#observer = undefined;
   }
@@ -260,7 +378,14 @@ export class IgorLineageElement extends Base {
     this.#error = error;
     if (state === "loading") this.#verified = 0;
     this.setAttribute("state", state);
+    if (report) this.setAttribute("identity", report.identity);
+    else this.removeAttribute("identity");
     this.#render();
+  }
+
+  /** How the badge looks: an unbroken history of whoever made it is less than one of the agent that was expected. */
+  get #look(): Look {
+    return this.#state === "verified" && this.#report?.identity !== "pinned" ? "unbroken" : this.#state;
   }
 
   #find<E extends HTMLElement>(selector: string): E {
@@ -281,14 +406,15 @@ export class IgorLineageElement extends Base {
     const [language, strings] = this.#language();
     const button = this.#find("button");
     const holder = this.#find(".holder");
-    if (holder.dataset["state"] !== this.#state) {
-      holder.dataset["state"] = this.#state;
-      holder.innerHTML = icon(this.#state);
+    const look = this.#look;
+    if (holder.dataset["look"] !== look) {
+      holder.dataset["look"] = look;
+      holder.replaceChildren(icon(look));
     }
     button.setAttribute("aria-busy", String(this.#state === "loading"));
     button.setAttribute("aria-disabled", String(this.#state === "loading"));
     this.#find(".lineage").textContent = `${strings.lineage}:`;
-    this.#find(".state").textContent = strings.states[this.#state];
+    this.#find(".state").textContent = strings.states[look];
     this.#find(".rest").textContent = this.#facts(language, strings)
       .map((fact) => `, ${fact}`)
       .join("");
@@ -303,6 +429,7 @@ export class IgorLineageElement extends Base {
     if (!report) return this.#state === "loading" && this.#verified > 0 ? [count(strings.checkpoints, this.#verified, language)] : [];
     const facts = [count(strings.checkpoints, report.checkpoints, language)];
     const problem = report.problems[0];
+    if (this.#look === "verified") facts.unshift(strings.expectedAgent);
     if (!problem) return report.verdict === "verified" ? [...facts, strings.noGaps] : facts;
     const where = problem.tick === undefined ? "" : ` ${fill(strings.atTick, { tick: problem.tick })}`;
     return report.verdict === "invalid"
@@ -317,9 +444,8 @@ export class IgorLineageElement extends Base {
     this.#root.querySelector("dialog")?.remove();
     const dialog = element("dialog", { part: "dialog", "aria-labelledby": "title" });
     const title = element("h2", { id: "title", tabindex: "-1", autofocus: "" });
-    title.innerHTML = icon(this.#state);
-    title.append(`${strings.lineage}: ${strings.states[this.#state]}`);
-    dialog.append(title, ...this.#details(language, strings), this.#buttons(dialog, strings));
+    title.append(icon(this.#look), `${strings.lineage}: ${strings.states[this.#look]}`);
+    dialog.append(title, ...this.#details(language, strings), this.#elsewhere(strings), this.#buttons(dialog, strings));
     // A click on the backdrop is one on the dialog itself, outside its box.
     dialog.addEventListener("click", (event) => {
       const { left, right, top, bottom } = dialog.getBoundingClientRect();
@@ -329,6 +455,15 @@ export class IgorLineageElement extends Base {
     dialog.addEventListener("close", () => dialog.remove());
     this.#root.append(dialog);
     dialog.showModal();
+  }
+
+  /** Leads to a verifier that this page has no say in, with the history's address and nothing of what this page pins. */
+  #elsewhere(strings: Strings): HTMLElement {
+    const link = verifierLink(this);
+    if (!link) return element("p");
+    const words = fill(strings.elsewhere, { site: link.host });
+    const a = element("a", { href: link.href, target: "_blank", rel: "noopener noreferrer", part: "verifier" }, words);
+    return element("p", {}, `${strings.pageSays} `, a);
   }
 
   #buttons(dialog: HTMLDialogElement, strings: Strings): HTMLElement {
@@ -342,6 +477,10 @@ export class IgorLineageElement extends Base {
         setTimeout(() => URL.revokeObjectURL(url), 60_000);
       });
       footer.append(save);
+    } else {
+      const retry = element("button", { type: "button" }, strings.retry);
+      retry.addEventListener("click", () => (dialog.close(), this.verify()));
+      footer.append(retry);
     }
     const close = element("button", { type: "button" }, strings.close);
     close.addEventListener("click", () => dialog.close());
@@ -351,7 +490,7 @@ export class IgorLineageElement extends Base {
 
   #details(language: string, strings: Strings): HTMLElement[] {
     const report = this.#report;
-    if (!report) return [element("p", inEnglish, this.#error?.message)];
+    if (!report) return [element("p", {}, strings.noVerdict), element("p", inEnglish, this.#error?.message)];
     const { rows } = strings;
     const number = new Intl.NumberFormat(language);
     const list = element("dl");
@@ -399,6 +538,17 @@ export class IgorLineageElement extends Base {
     if (more > 0) problems.append(element("li", {}, count(strings.more, more, language)));
     return [problems, ...sentences, list];
   }
+}
+
+/** Whether the answers have the ETags that they had. */
+async function unchanged(urls: readonly URL[], etags: readonly (string | null)[], get: (url: URL) => Promise<Response>): Promise<boolean> {
+  for (const [i, url] of urls.entries()) {
+    const { ok, headers, body } = await get(url);
+    await body?.cancel();
+    const etag = headers.get("etag");
+    if (!ok || !etag || etag !== etags[i]) return false;
+  }
+  return true;
 }
 
 /** A text with its DIDs and CIDs as code. */

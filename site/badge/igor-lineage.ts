@@ -1,6 +1,6 @@
-// Registers <igor-lineage>. Import element.ts instead to register the class
-// under another name, or later.
+// Registers <igor-lineage>, where there is a DOM. Import element.ts instead to
+// register the class under another name, or later.
 
 import { IgorLineageElement } from "./element.ts";
 
-if (!customElements.get("igor-lineage")) customElements.define("igor-lineage", IgorLineageElement);
+if (globalThis.customElements && !customElements.get("igor-lineage")) customElements.define("igor-lineage", IgorLineageElement);

@@ -1,7 +1,10 @@
 import type { ProblemCode } from "../verify/index.ts";
 
-/** The states of a badge. Only `verified` means that the lineage was verified. */
+/** The states of a badge. Only `verified` means that the lineage was verified, and `error` that there is no verdict. */
 export type State = "loading" | "verified" | "incomplete" | "invalid" | "error";
+
+/** How a badge looks: as its state, but a verified history that nobody pinned is only `unbroken`. */
+export type Look = State | "unbroken";
 
 /**
  * The words of a badge, in one language. In braces stands what is put in: {n} a number,
@@ -13,13 +16,22 @@ export type State = "loading" | "verified" | "incomplete" | "invalid" | "error";
 export interface Strings {
   /** What the badge is about; stands before the state. */
   readonly lineage: string;
-  readonly states: Readonly<Record<State, string>>;
+  readonly states: Readonly<Record<Look, string>>;
+  /** Stands after the state of a verified history whose identity was pinned. */
+  readonly expectedAgent: string;
   readonly checkpoints: Plural;
   readonly noGaps: string;
   readonly by: string;
   readonly atTick: string;
   readonly problems: Readonly<Record<ProblemCode, string>>;
   readonly more: Plural;
+  /** Stands before the reason why there is no verdict. */
+  readonly noVerdict: string;
+  readonly retry: string;
+  /** Stands before the link to an independent verifier. */
+  readonly pageSays: string;
+  /** The link to an independent verifier, whose host is {site}. */
+  readonly elsewhere: string;
   readonly save: string;
   readonly close: string;
   /** The rows of the details. */
@@ -42,10 +54,12 @@ export const english: Strings = {
   states: {
     loading: "verifying",
     verified: "verified",
+    unbroken: "unbroken",
     incomplete: "incomplete",
     invalid: "invalid",
-    error: "not verified",
+    error: "could not be checked",
   },
+  expectedAgent: "the expected agent",
   checkpoints: { one: "{n} checkpoint", other: "{n} checkpoints" },
   noGaps: "no gaps",
   by: "by {did}, self-asserted",
@@ -67,6 +81,10 @@ export const english: Strings = {
     "head-not-found": "its head is missing",
   },
   more: { one: "and {n} more problem", other: "and {n} more problems" },
+  noVerdict: "There is no verdict: the history may be good or bad.",
+  retry: "Try again",
+  pageSays: "All of this is the word of the page that shows it.",
+  elsewhere: "Check it yourself at {site}",
   save: "Save report",
   close: "Close",
   rows: {
@@ -80,9 +98,9 @@ export const english: Strings = {
     duplicates: "Duplicates",
     verifier: "Verifier",
   },
-  pinned: "the one that this page expects",
-  selfAsserted: "self-asserted: this page does not say whose history it expects",
-  headPinned: "the checkpoint that this page expects is in it",
+  pinned: "pinned by this page: the agent that it says to expect",
+  selfAsserted: "self-asserted: whoever made this history holds this key, and this page does not say whom it expects",
+  headPinned: "pinned by this page: the checkpoint that it says to expect is in it",
   headUnpinned: "newer checkpoints may exist: this page does not say which it expects",
   bytes: { one: "{n} byte", other: "{n} bytes" },
   expected: "expected",

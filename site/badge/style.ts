@@ -5,6 +5,7 @@
 export const css = `
 :host {
   --verified: var(--igor-lineage-verified, light-dark(#116329, #56d364));
+  --unbroken: var(--igor-lineage-unbroken, light-dark(#0b57a4, #79b8ff));
   --incomplete: var(--igor-lineage-incomplete, light-dark(#8a4b00, #e3b341));
   --invalid: var(--igor-lineage-invalid, light-dark(#b3261e, #ff8a80));
   --error: var(--igor-lineage-error, light-dark(#57606a, #a8b3bf));
@@ -21,6 +22,7 @@ export const css = `
 }
 :host([hidden]) { display: none; }
 :host([state=verified]) { --state: var(--verified); }
+:host([state=verified]:not([identity=pinned])) { --state: var(--unbroken); }
 :host([state=incomplete]) { --state: var(--incomplete); }
 :host([state=invalid]) { --state: var(--invalid); }
 :host([state=error]) { --state: var(--error); }
@@ -33,6 +35,7 @@ button { font: inherit; color: inherit; cursor: pointer; }
   background: var(--background); border: 1px solid var(--border); border-radius: var(--radius);
 }
 .badge:hover { border-color: var(--state); }
+:host([state=verified][identity=pinned]) .badge { border-color: var(--state); box-shadow: inset 0 0 0 1px var(--state); }
 .badge[aria-disabled=true] { cursor: default; }
 .holder { display: flex; align-items: center; height: 1lh; }
 .icon { flex: none; width: 1.35em; height: 1.35em; color: var(--state); }
@@ -60,6 +63,7 @@ li { margin: 0 0 0.5rem; padding: 0.5rem 0.75rem; border-inline-start: 3px solid
 li > span { display: block; color: var(--muted); font-size: 0.875em; }
 li > .code { color: var(--state); font-size: 1em; }
 code { font: 0.9em ui-monospace, monospace; direction: ltr; unicode-bidi: isolate; }
+a { color: light-dark(#0550ae, #79c0ff); }
 footer { display: flex; flex-wrap: wrap; gap: 0.75rem; justify-content: flex-end; }
 footer button { padding: 0.4em 1em; background: none; border: 1px solid var(--border); border-radius: 0.4rem; }
 footer button:hover { border-color: currentColor; }

@@ -130,9 +130,9 @@ export class Core {
     return decoder.decode(this.#result(this.#call(() => this.#exports.inspect(), "crashed", bytes)));
   }
 
-  /** Adds packed findings to the history, under their names. */
-  add(findings: Uint8Array, names: readonly string[]): void {
-    const utf8 = names.map((name) => encoder.encode(name));
+  /** Adds packed findings to the history, under their names, which in Node may be no UTF-8. */
+  add(findings: Uint8Array, names: readonly (string | Uint8Array)[]): void {
+    const utf8 = names.map((name) => (typeof name === "string" ? encoder.encode(name) : name));
     const sizes = Uint32Array.from(utf8, (name) => name.length);
     this.#call(() => this.#exports.add(names.length), "too-many", findings, raw(sizes), ...utf8);
   }

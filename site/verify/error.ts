@@ -32,13 +32,16 @@ export class VerifyError extends Error {
   readonly path: string | undefined;
   /** The next step, where there is one. */
   readonly hint: string | undefined;
+  /** Whether the same may succeed later: the network or a host failed, not the input. */
+  readonly temporary: boolean;
 
-  constructor(code: VerifyErrorCode, problem: string, about: { path?: string; hint?: string; cause?: unknown } = {}) {
-    const { path, hint, cause } = about;
+  constructor(code: VerifyErrorCode, problem: string, about: { path?: string; hint?: string; cause?: unknown; temporary?: boolean } = {}) {
+    const { path, hint, cause, temporary = false } = about;
     super((path ? `${path}: ` : "") + problem + (hint ? ` (${hint})` : ""), cause === undefined ? {} : { cause });
     this.code = code;
     this.problem = problem;
     this.path = path;
     this.hint = hint;
+    this.temporary = temporary;
   }
 }

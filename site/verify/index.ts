@@ -9,14 +9,14 @@
  * @module
  */
 
-import type { Input } from "./input.ts";
+import { asBytes, type Input } from "./input.ts";
 import type { Inspection } from "./inspect.ts";
 import { Pool, type Configuration } from "./pool.ts";
 import type { Report } from "./report.ts";
-import { verify, type Options } from "./verify.ts";
+import { checkNames, verify, type Options } from "./verify.ts";
 
 export { VerifyError, type VerifyErrorCode } from "./error.ts";
-export type { Input, Item, Named } from "./input.ts";
+export type { Fetch, Input, Item, Named } from "./input.ts";
 export type { Field, Inspection } from "./inspect.ts";
 export type { Configuration } from "./pool.ts";
 export { reportJSON, type Problem, type ProblemCode, type Report, type Segment, type Verdict } from "./report.ts";
@@ -29,6 +29,9 @@ let pool = new Pool();
  * needed where they are not beside this script. Runs that have begun are not affected.
  */
 export function configure(configuration: Configuration): void {
+  checkNames(configuration, ["wasm", "worker", "workers"]);
+  const { workers = 0 } = configuration;
+  if (!Number.isSafeInteger(workers) || workers < 0) throw new TypeError(`workers is ${workers}: want a whole number from 0 on`);
   pool = new Pool(configuration);
 }
 
@@ -43,9 +46,9 @@ export function verifyHistory(input: Input, options: Options = {}): Promise<Repo
 }
 
 /** Inspects the bytes of one checkpoint, which may be anything. */
-export async function inspectCheckpoint(bytes: Uint8Array): Promise<Inspection> {
+export async function inspectCheckpoint(bytes: Uint8Array | ArrayBuffer): Promise<Inspection> {
   const linker = await pool.linker();
-  return JSON.parse(await linker.call("inspect", [bytes])) as Inspection;
+  return JSON.parse(await linker.call("inspect", [asBytes(bytes)])) as Inspection;
 }
 
 /** Returns name, version, commit and spec version of the verifier. */

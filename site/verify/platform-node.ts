@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Port } from "./platform.ts";
 
+export { fromPath } from "./files-node.ts";
 export type { Port };
 
 export const wasmURL = new URL("./igor-verify.wasm", import.meta.url);

@@ -1,6 +1,7 @@
 // What differs between the browser and Node. The build program puts
 // platform-node.ts in the place of this file for Node.
 
+import type { Source } from "./input.ts";
 import { begins, wasmMagic } from "./magic.ts";
 
 /** A worker, as the pool sees it. */
@@ -20,9 +21,28 @@ export function cores(): number {
   return navigator.hardwareConcurrency || 1;
 }
 
+/**
+ * The Trusted Types policy, which takes the worker's address as it is: it is never anything but
+ * this script's own or what `configure` was given. A page that names its policies has to name
+ * it, or no worker starts.
+ */
+let policy: { createScriptURL(url: string): unknown } | undefined;
+
+function trusted(url: URL): URL {
+  const { trustedTypes } = globalThis as unknown as {
+    trustedTypes?: { createPolicy(name: string, rules: { createScriptURL(url: string): string }): typeof policy };
+  };
+  try {
+    policy ??= trustedTypes?.createPolicy("igor-verify", { createScriptURL: (url) => url });
+  } catch {
+    return url; // the page names its policies, and not this one
+  }
+  return policy ? (policy.createScriptURL(url.href) as URL) : url;
+}
+
 /** Starts a worker. Throws, or fails later, where the page or its host forbids it. */
 export function startWorker(url: URL, receive: (message: unknown) => void, fail: (cause: unknown) => void): Port {
-  const worker = new Worker(url, { type: "module", name: "igor-verify" });
+  const worker = new Worker(trusted(url), { type: "module", name: "igor-verify" });
   worker.onmessage = (event) => receive(event.data);
   worker.onmessageerror = fail;
   worker.onerror = (event) => {
@@ -57,6 +77,9 @@ export async function readWASM(url: URL): Promise<Response> {
   for (const done of [writer.write(bytes), writer.close()]) done.catch(() => {}); // who reads the response sees it
   return new Response(unzip.readable, { headers });
 }
+
+/** Reads files by their path, which only Node can. */
+export const fromPath = undefined as ((path: string | URL, signal?: AbortSignal) => AsyncIterable<Source>) | undefined;
 
 /** Lets the page handle its events. */
 export function pause(): Promise<void> {

@@ -65,7 +65,7 @@ export class Server {
     return core;
   }
 
-  async add(run: number, findings: Uint8Array, names: readonly string[]): Promise<void> {
+  async add(run: number, findings: Uint8Array, names: readonly (string | Uint8Array)[]): Promise<void> {
     (await this.#run(run)).add(findings, names);
   }
 

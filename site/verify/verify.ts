@@ -1,6 +1,6 @@
 import type { CARBlocks } from "./core.ts";
 import { VerifyError } from "./error.ts";
-import { readAll, sources, type CARSource, type CheckpointSource, type Input, type Source } from "./input.ts";
+import { readAll, sources, type CARSource, type CheckpointSource, type Fetch, type Input, type Source } from "./input.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
 import { parseReport, type Report } from "./report.ts";
 
@@ -13,14 +13,40 @@ export interface Progress {
 }
 
 export interface Options {
-  /** The identity that is expected, `did:key:z6Mk…`. Without it, the report says whose history it is. */
-  did?: string | undefined;
-  /** The CID of a checkpoint that has to be there: the newest one known. Without it, a history cut at its end verifies too. */
-  head?: string | undefined;
+  /** The identity that is expected, `did:key:z6Mk…`. Left out, the report says whose history it is; empty or undefined, it is an error. */
+  did?: string;
+  /** The CID of a checkpoint that has to be there: the newest one known. Left out, a history cut at its end verifies too; empty or undefined, it is an error. */
+  head?: string;
   /** Aborts the verification, which then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
   /** Called as checkpoints were examined. */
   onProgress?: ((progress: Progress) => void) | undefined;
+  /** Fetches what is given as a `URL`, in the place of the global `fetch`. */
+  fetch?: Fetch | undefined;
+}
+
+const optionNames: readonly string[] = ["did", "head", "signal", "onProgress", "fetch"] satisfies (keyof Options)[];
+
+/** Refuses what is no option: a pin that is not understood would pin nothing. */
+export function checkNames(options: object, known: readonly string[]): void {
+  if (!(Object(options) === options)) throw new TypeError(`the options are ${String(options)}: want an object`);
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new TypeError(`there is no option ${JSON.stringify(name)}: the options are ${known.join(", ")}`);
+  }
+}
+
+/** A pin was asked for that cannot be one. */
+export function badPin(what: string, value: unknown): VerifyError {
+  const is = typeof value === "string" ? "is empty" : `is ${value === null || value === undefined ? value : "no string"}`;
+  return new VerifyError("bad-pin", `${what} ${is}`, { hint: "to pin nothing, leave it out" });
+}
+
+function checkOptions(options: Options): void {
+  checkNames(options, optionNames);
+  for (const pin of ["did", "head"] as const) {
+    const value: unknown = options[pin];
+    if (pin in options && (typeof value !== "string" || value.trim() === "")) throw badPin(`the option ${pin}`, value);
+  }
 }
 
 /** Packed findings, and the files or the CAR that they are of. */
@@ -42,7 +68,8 @@ const claimSize = 36;
 let lastRun = 0;
 
 /** Verifies what is given as one history. A rejection means that there is no verdict. */
-export function verify(pool: Pool, input: Input, options: Options): Promise<Report> {
+export async function verify(pool: Pool, input: Input, options: Options): Promise<Report> {
+  checkOptions(options);
   return run(pool, input, options, async (linked) => linked.report);
 }
 
@@ -96,11 +123,11 @@ class History {
   }
 
   async read(input: Input): Promise<Linked> {
-    const { did = "", head = "", signal } = this.options;
+    const { did = "", head = "" } = this.options;
     const { linker, run } = this;
     await linker.call("open", [run, did, head]);
     try {
-      await this.#readSources(sources(input, signal));
+      await this.#readSources(sources(input, this.options));
     } catch (error) {
       await this.#jobs.finish(); // what failed earlier in the input comes first
       throw error;
@@ -112,7 +139,7 @@ class History {
         hint: "give checkpoints, a folder with .ckpt files, or a .car history",
       });
     }
-    return { report: await parseReport(json, signal), linker, run };
+    return { report: await parseReport(json, this.options.signal), linker, run };
   }
 
   async #readSources(sources: AsyncIterable<Source>): Promise<void> {
@@ -138,7 +165,7 @@ class History {
       const sizes = Uint32Array.from(batch, ({ size }) => size);
       const findings = await slot.examine(sizes, await readAll(batch));
       this.#examined(batch.length, bytes, { findings, from: batch });
-      const names = batch.map(({ name }) => name);
+      const names = batch.map(({ name, rawName }) => rawName ?? name);
       await this.linker.call("add", [this.run, findings, names], [findings.buffer]);
     });
   }

@@ -1,9 +1,12 @@
-// A worker of the pool, in Node: see pool.ts.
+// A worker of the pool, in Node: see pool.ts. On the main thread it does nothing.
 
 import { parentPort } from "node:worker_threads";
 import { serve } from "./server.ts";
 
-serve(
-  (receive) => parentPort!.on("message", receive),
-  (message, transfer) => parentPort!.postMessage(message, transfer),
-);
+if (parentPort) {
+  const port = parentPort;
+  serve(
+    (receive) => port.on("message", receive),
+    (message, transfer) => port.postMessage(message, transfer),
+  );
+}

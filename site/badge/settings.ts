@@ -1,0 +1,97 @@
+import { VerifyError } from "../verify/index.ts";
+
+/** What a badge's attributes say. */
+export interface Settings {
+  readonly urls: readonly URL[];
+  readonly pins: { did?: string; head?: string };
+  /** In seconds. */
+  readonly timeout: number;
+}
+
+/** How the value of each pin begins. */
+const pins = { did: /^\s*did:/, head: /^\s*bafkrei/ };
+
+/** Attributes that may say a DID or a CID without meaning a pin. */
+const others = /^(src|verifier|id|class|style|title|slot|part|lang|aria-.*|data-.*)$/;
+
+/** The timers of browsers take no more. */
+const maxSeconds = 2_000_000;
+
+/**
+ * Reads the attributes. Whatever could have been meant as a pin and is none is an error, since a
+ * history that nobody pinned verifies whoever made it.
+ *
+ * @param unbound pins that were given no value
+ */
+export function readSettings(badge: HTMLElement, unbound: ReadonlySet<string>): Settings {
+  const given: Settings["pins"] = {};
+  for (const pin of ["did", "head"] as const) {
+    const value = badge.getAttribute(pin);
+    if (value?.trim()) given[pin] = value.trim();
+    else if (value !== null || unbound.has(pin)) throw bad(`${pin} has no value`, "to pin nothing, leave the attribute out");
+    else for (const { name, value } of badge.attributes) {
+      if (new RegExp(`${pin}s?\\W*$`).test(name) || (pins[pin].test(value) && !others.test(name))) {
+        throw bad(`there is no attribute ${name}`, `is it meant as ${pin}?`);
+      }
+    }
+  }
+  if (badge.hasAttribute("pinned") && !given.did) throw bad("pinned, but there is no did", "set did to the identity that is expected");
+  const timeout = seconds(badge, "timeout") ?? 30;
+  seconds(badge, "refresh");
+  if (!site(badge)) throw new TypeError("verifier: want an address of http or https");
+  const urls = addresses(badge);
+  if (urls.length === 0) {
+    throw new VerifyError("nothing-to-verify", "nothing to verify", { hint: "set src to the URL of a .car history" });
+  }
+  return { urls, pins: given, timeout };
+}
+
+function bad(problem: string, hint: string): VerifyError {
+  return new VerifyError("bad-pin", problem, { hint });
+}
+
+function seconds(badge: HTMLElement, name: string): number | undefined {
+  const value = badge.getAttribute(name);
+  if (value === null || (name === "refresh" && value === "0")) return undefined;
+  const number = Number(value);
+  if (!(number > 0 && number <= maxSeconds)) throw new TypeError(`${name}: want seconds, above 0 and at most ${maxSeconds}`);
+  return number;
+}
+
+function addresses(badge: HTMLElement): URL[] {
+  const parts = (badge.getAttribute("src") ?? "").split(/\s+/).filter(Boolean);
+  return parts.map((part) => {
+    try {
+      return new URL(part, badge.baseURI);
+    } catch {
+      throw new TypeError(`src: ${part} is no address`);
+    }
+  });
+}
+
+function site(badge: HTMLElement & { readonly verifier?: string }): URL | undefined {
+  try {
+    const url = new URL(badge.verifier ?? "", badge.baseURI);
+    return /^https?:$/.test(url.protocol) ? url : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where somebody else's verifier is, and the history for it: none where it cannot read it. */
+export function verifierLink(badge: HTMLElement): URL | undefined {
+  const verifier = site(badge);
+  if (!verifier) return undefined;
+  let urls: URL[] = [];
+  try {
+    urls = addresses(badge);
+  } catch {
+    // the details say so
+  }
+  const [url] = urls;
+  if (urls.length !== 1 || !/^https?:$/.test(url!.protocol)) return verifier;
+  url!.username = url!.password = "";
+  const link = new URL("load.html", verifier);
+  link.searchParams.set("history", url!.href);
+  return link;
+}
