@@ -8,7 +8,7 @@ import (
 	"igor.dev/verifier"
 )
 
-// A badge's look for one verdict: white on a dark colour with a contrast of at least
+// A badge's look: white on a dark colour with a contrast of at least
 // 4.5 to 1 (WCAG 2.2 AA), and a shape, so that colour is never all there is.
 type badgeLook struct {
 	colour string
@@ -24,6 +24,10 @@ var badgeLooks = map[verifier.Verdict]badgeLook{
 	verifier.Invalid: {"#b3202c", `<path d="M3.5 0h5L12 3.5v5L8.5 12h-5L0 8.5v-5z"/><path d="M3.7 3.7l4.6 4.6M8.3 3.7l-4.6 4.6" stroke="#b3202c" stroke-width="1.7"/>`},
 }
 
+// unbroken is the look of a verified history that nobody pinned, which is somebody's:
+// two links of a chain, and no check mark.
+var unbroken = badgeLook{"#1f5f99", `<path d="M4.7 4.1h-1.5a1.9 1.9 0 0 0 0 3.8h3a1.9 1.9 0 0 0 1.9-1.9M7.3 7.9h1.5a1.9 1.9 0 0 0 0-3.8h-3A1.9 1.9 0 0 0 3.9 6" fill="none" stroke="#fff" stroke-width="1.4"/>`}
+
 // writeSVG writes the verdict as a badge for a page that runs no scripts. It has no
 // text from the history but numbers and the DID, so nothing hostile gets into it.
 func writeSVG(w *bufio.Writer, r *verifier.Report) {
@@ -37,10 +41,14 @@ func writeSVG(w *bufio.Writer, r *verifier.Report) {
 	n, _ := r.Checkpoints()
 	look := badgeLooks[r.Verdict()]
 	status := r.Verdict().String()
-	if r.Verdict() == verifier.Verified {
-		status += ", " + Plural(n, "checkpoint")
-	} else {
+	switch did, _ := r.Pinned(); {
+	case r.Verdict() != verifier.Verified:
 		status += ", " + Plural(r.NumProblems(), "problem")
+	case did:
+		status += ", the expected agent, " + Plural(n, "checkpoint")
+	default:
+		look = unbroken
+		status = "unbroken, self-asserted, " + Plural(n, "checkpoint")
 	}
 	title := "Agent lineage " + verdictLine(r)
 	if key, ok := r.Key(); ok {

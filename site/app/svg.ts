@@ -3,11 +3,16 @@
 
 import type { Report, Verdict } from "../verify/report.ts";
 
-/** Each verdict's colour and shape, in a box of 12 by 12. */
-const looks: Readonly<Record<Verdict, { colour: string; shape: string }>> = {
+/** Each look's colour and shape, in a box of 12 by 12. A verified history that nobody pinned is only unbroken. */
+const looks: Readonly<Record<Verdict | "unbroken", { colour: string; shape: string }>> = {
   verified: {
     colour: "#1a7f37",
     shape: '<circle cx="6" cy="6" r="6"/><path d="M3.2 6.3l2 2 3.7-4.2" fill="none" stroke="#1a7f37" stroke-width="1.7"/>',
+  },
+  unbroken: {
+    colour: "#1f5f99",
+    shape:
+      '<path d="M4.7 4.1h-1.5a1.9 1.9 0 0 0 0 3.8h3a1.9 1.9 0 0 0 1.9-1.9M7.3 7.9h1.5a1.9 1.9 0 0 0 0-3.8h-3A1.9 1.9 0 0 0 3.9 6" fill="none" stroke="#fff" stroke-width="1.4"/>',
   },
   incomplete: {
     colour: "#8a5a00",
@@ -23,11 +28,13 @@ const looks: Readonly<Record<Verdict, { colour: string; shape: string }>> = {
 export function badgeSVG(report: Report): string {
   const [height, padding, shapeSize, gap] = [20, 7, 12, 5];
   const subject = "agent lineage";
-  const { colour, shape } = looks[report.verdict];
+  const { verdict } = report;
+  const pinned = report.identity === "pinned";
+  const { colour, shape } = looks[verdict === "verified" && !pinned ? "unbroken" : verdict];
   const checkpoints = plural(report.checkpoints, "checkpoint");
   const problems = plural(report.problems.length, "problem");
-  const { verdict } = report;
-  const status = `${verdict}, ${verdict === "verified" ? checkpoints : problems}`;
+  let status = `${verdict}, ${problems}`;
+  if (verdict === "verified") status = `${pinned ? "verified, the expected agent" : "unbroken, self-asserted"}, ${checkpoints}`;
   const said: Record<Verdict, string> = {
     verified: `${checkpoints}, no gaps; identity ${report.identity}, head ${report.completeness === "head-pinned" ? "pinned" : "unpinned"}`,
     incomplete: `${problems} in ${checkpoints}; not a whole life`,

@@ -25,7 +25,7 @@ function team(t, lines) {
 }
 
 /** Holds a team's page with the lines to what the badge promises, and returns the report. */
-async function embedded(t, site, lines) {
+async function embedded(t, site, lines, says) {
   assert.match(lines, /^<script type="module" src="[^"]+"><\/script>\n<igor-lineage [^\n]+<\/igor-lineage>$/);
   const host = await team(t, lines);
   const before = site.requests.length;
@@ -34,7 +34,7 @@ async function embedded(t, site, lines) {
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.localName), "igor-lineage");
   await page.keyboard.press("Enter");
-  const dialog = page.getByRole("dialog", { name: "agent lineage: verified" });
+  const dialog = page.getByRole("dialog", { name: `agent lineage: ${says}` });
   await dialog.waitFor();
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "detached" });
@@ -49,7 +49,7 @@ test("the two lines of the Embed page, as printed, under a strict policy on anot
   await page.waitForSelector("igor-lineage[state=verified]");
   await page.evaluate(() => navigator.serviceWorker.ready); // has all of the site that it keeps
   assert.equal(await page.textContent('[aria-label="A content security policy"]'), `Content-Security-Policy: ${strictPolicy}`);
-  const report = await embedded(t, site, await page.textContent("#code"));
+  const report = await embedded(t, site, await page.textContent("#code"), "unbroken");
   assert.equal(report.identity, "self-asserted");
 
   await page.fill("#did", report.did);
@@ -67,7 +67,7 @@ test("the two lines of the Embed page, as printed, under a strict policy on anot
   await page.fill("#src", "");
   assert.equal(await page.isVisible("#link"), true);
   assert.equal(await page.isVisible("#link-several"), false);
-  const pinned = await embedded(t, site, await page.textContent("#code"));
+  const pinned = await embedded(t, site, await page.textContent("#code"), "verified");
   assert.equal(pinned.identity, "pinned");
   assert.equal(pinned.completeness, "head-pinned");
 });

@@ -44,7 +44,7 @@ ${badge("car-good")}${badge("car-gap")}${badge("car-bad-signature-middle")}
     return badges.map(({ shadowRoot }) => shadowRoot.querySelector("button").textContent);
   })()`);
   assert.deepEqual(texts, [
-    "agent lineage: verified, 4 checkpoints, no gaps",
+    "agent lineage: verified, the expected agent, 4 checkpoints, no gaps",
     "agent lineage: incomplete, 3 checkpoints, a gap",
     "agent lineage: invalid, a bad signature at tick 9",
   ]);
