@@ -21,6 +21,7 @@ type Finding struct {
 	LeaseExpiry     int64
 	Size            uint32 // bytes
 	Version         byte   // byte 0, also where the rest could not be parsed
+	Kind            Kind   // what the bytes look like
 	problems        codeSet
 }
 
@@ -70,9 +71,11 @@ func (x *Examiner) Examine(b []byte) Finding {
 	c, err := parse(b)
 	if err != nil {
 		f.Version = err.Version
+		f.Kind = KindOfBytes(b)
 		f.problems = 1 << err.Code
 		return f
 	}
+	f.Kind = KindCheckpoint
 	f.PrevHash = c.PrevHash
 	f.AgentPubKey = c.AgentPubKey
 	f.WASMHash = c.WASMHash
@@ -109,7 +112,7 @@ func (x *Examiner) Examine(b []byte) Finding {
 func (k PublicKey) Weak() bool { return signature.Weak((*[32]byte)(&k)) }
 
 // FindingSize is the size in bytes of a packed [Finding].
-const FindingSize = 4*32 + 6*8 + 4 + 1 + 2
+const FindingSize = 4*32 + 6*8 + 4 + 1 + 2 + 1
 
 // AppendBinary appends f in its packed form: the fields in the order of the
 // struct, integers little-endian. It is how findings travel between workers of
@@ -126,7 +129,7 @@ func (f *Finding) AppendBinary(dst []byte) []byte {
 	dst = appendLE64(dst, f.LeaseGeneration)
 	dst = appendLE64(dst, uint64(f.LeaseExpiry))
 	dst = append(dst, byte(f.Size), byte(f.Size>>8), byte(f.Size>>16), byte(f.Size>>24))
-	return append(dst, f.Version, byte(f.problems), byte(f.problems>>8))
+	return append(dst, f.Version, byte(f.problems), byte(f.problems>>8), byte(f.Kind))
 }
 
 // ParseFinding reads the packed form that [Finding.AppendBinary] writes.
@@ -148,7 +151,8 @@ func ParseFinding(b []byte) (Finding, error) {
 	f.Size = uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 	f.Version = b[4]
 	f.problems = codeSet(b[5]) | codeSet(b[6])<<8
-	if f.problems&^examination != 0 || f.problems&1 != 0 {
+	f.Kind = Kind(b[7])
+	if f.problems&^examination != 0 || f.problems&1 != 0 || f.Kind >= numKinds {
 		return Finding{}, errorString("not a packed finding: unknown problem")
 	}
 	return f, nil

@@ -49,6 +49,11 @@ func (r *Report) explain(q problem) Problem {
 		e.Found = byteCount(int(c.size))
 	case UnsupportedVersion:
 		e.Message = "this file is not a checkpoint of a version that can be verified, or not a checkpoint at all"
+		if k := c.kind; k != KindOther && k != KindText && k.Next() != "" {
+			e.Message = "this is " + k.What() + ", and no checkpoint: " + k.Next()
+		} else if k == KindCAR || k == KindCARv2 {
+			e.Message = "this is a CAR, and no checkpoint: name it *.car"
+		}
 		e.Expected, e.Found = versionString(Version4), versionString(c.version)
 	case UnsignedVersion:
 		e.Message = "checkpoints of this version carry no signature and no lineage, so nothing in it can be verified"

@@ -53,9 +53,16 @@ type linker struct {
 // Link links the findings on the pile and reports. It is a function of the set
 // of findings and names on it, not of their order.
 // The rules are those of docs/spec/lineage.md, "Link", by number.
-func Link(p *Pile, pins Pins) *Report {
+func Link(p *Pile, pins Pins) *Report { return LinkAs(SpecVersion, p, pins) }
+
+// LinkAs links as an earlier version of the spec has it, of which 1 is the only one,
+// and reports in its format. The verdict is that of Link.
+func LinkAs(spec int, p *Pile, pins Pins) *Report {
+	if spec != 1 {
+		spec = SpecVersion
+	}
 	l := linker{
-		Report: &Report{pile: p, pins: pins, genesis: none, head: none, keyAt: none},
+		Report: &Report{spec: spec, pile: p, pins: pins, genesis: none, head: none, keyAt: none},
 		rank:   make([]uint32, p.n),
 		child:  make([]uint32, p.n),
 	}
@@ -149,6 +156,19 @@ func (l *linker) count() {
 
 // findKey chooses the history's key (rule 3).
 func (l *linker) findKey() {
+	if l.spec > 1 {
+		l.countKeys()
+		for _, k := range l.keys {
+			if l.pins.DID != nil && l.keyOf(l.pile.at(k.first)) == *l.pins.DID {
+				l.keyAt = k.first
+				return
+			}
+		}
+		if len(l.keys) > 0 {
+			l.keyAt = l.keys[0].first
+			return
+		}
+	}
 	const worst = 5
 	best := worst
 	for _, i := range l.order {
@@ -172,6 +192,35 @@ func (l *linker) findKey() {
 			best, l.keyAt = rank, i
 		}
 	}
+}
+
+// countKeys lists the keys of the authentic checkpoints, those with most of them first.
+func (l *linker) countKeys() {
+	numbers := make([]uint32, len(l.pile.keys.values)) // of key numbers, their place in l.keys + 1
+	var places map[PublicKey]uint32                    // of keys, once there are several
+	for _, i := range l.order {
+		r := l.pile.at(i)
+		if !r.authentic() {
+			continue
+		}
+		at := numbers[r.key]
+		if at == 0 {
+			if places == nil {
+				places = make(map[PublicKey]uint32)
+			}
+			key := l.keyOf(r)
+			if at = places[key]; at == 0 {
+				l.keys = append(l.keys, keyCount{first: i})
+				at = uint32(len(l.keys))
+				places[key] = at
+			}
+			numbers[r.key] = at
+		}
+		k := &l.keys[at-1]
+		k.last = i
+		k.checkpoints++
+	}
+	slices.SortStableFunc(l.keys, func(a, b keyCount) int { return cmp.Compare(b.checkpoints, a.checkpoints) })
 }
 
 func (l *linker) found(c Code, at, other uint32) {
@@ -226,6 +275,22 @@ func (l *linker) edges() (claimedGenesis bool, orphans []uint32) {
 	for i := range l.child {
 		l.child[i] = none
 	}
+	if len(l.keys) > 1 {
+		// Where several checkpoints follow one, those by the history's key are first.
+		for _, i := range l.order {
+			r := p.at(i)
+			if !r.authentic() || !l.own(r) {
+				continue
+			}
+			if r.prevHash.IsZero() {
+				if l.genesis == none {
+					l.genesis = i
+				}
+			} else if pred, ok := p.find(r.prevHash); ok && l.child[pred] == none {
+				l.child[pred] = i
+			}
+		}
+	}
 	for _, i := range l.order {
 		r := p.at(i)
 		if r.signed() && r.prevHash.IsZero() {
@@ -235,9 +300,11 @@ func (l *linker) edges() (claimedGenesis bool, orphans []uint32) {
 			continue
 		}
 		if r.prevHash.IsZero() {
-			if l.geneses++; l.geneses == 1 {
+			l.geneses++
+			if l.genesis == none {
 				l.genesis = i
-			} else {
+			}
+			if l.genesis != i {
 				l.found(Fork, i, l.genesis)
 			}
 			continue
@@ -247,9 +314,10 @@ func (l *linker) edges() (claimedGenesis bool, orphans []uint32) {
 			orphans = append(orphans, i)
 			continue
 		}
-		if first := l.child[pred]; first == none {
+		if l.child[pred] == none {
 			l.child[pred] = i
-		} else {
+		}
+		if first := l.child[pred]; first != i {
 			l.found(Fork, i, first)
 		}
 		if q := p.at(pred); q.problems.parsed() && q.tick >= r.tick {
@@ -259,12 +327,21 @@ func (l *linker) edges() (claimedGenesis bool, orphans []uint32) {
 	return claimedGenesis, l.siblings(orphans)
 }
 
+// own reports whether r is by the history's key.
+func (l *linker) own(r *record) bool { return l.keyOf(r) == l.keyOf(l.pile.at(l.keyAt)) }
+
 // siblings reports forks among orphans that name the same predecessor and
 // returns the first of each family, in order.
 func (l *linker) siblings(orphans []uint32) []uint32 {
 	prev := func(i uint32) *Hash { return &l.pile.at(i).prevHash }
+	foreign := func(i uint32) int {
+		if len(l.keys) > 1 && !l.own(l.pile.at(i)) {
+			return 1
+		}
+		return 0
+	}
 	slices.SortFunc(orphans, func(i, j uint32) int {
-		return cmp.Or(slices.Compare(prev(i)[:], prev(j)[:]), cmp.Compare(l.rank[i], l.rank[j]))
+		return cmp.Or(slices.Compare(prev(i)[:], prev(j)[:]), cmp.Compare(foreign(i), foreign(j)), cmp.Compare(l.rank[i], l.rank[j]))
 	})
 	firsts := orphans[:0]
 	for _, i := range orphans {

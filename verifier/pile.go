@@ -12,6 +12,13 @@ type Pile struct {
 	wasms      interned[Hash]
 	duplicates int
 	bytes      uint64
+	left       [numKinds]leftOut
+}
+
+// leftOut is what a Pile keeps of the files of one kind that are no checkpoints.
+type leftOut struct {
+	files int
+	name  string // the smallest in byte order
 }
 
 // A record is what a Pile keeps of a finding. Keys and WASM hashes, of which a
@@ -27,6 +34,7 @@ type record struct {
 	size        uint32
 	name        uint32 // position in names, 0 = none: the CID stands for it
 	version     byte
+	kind        Kind // of what could not be parsed
 	problems    codeSet
 }
 
@@ -92,12 +100,26 @@ func (p *Pile) Add(f *Finding, name string) error {
 		size:        f.Size,
 		name:        p.addName(name),
 		version:     f.Version,
+		kind:        f.Kind,
 		problems:    f.problems,
 	})
 	p.insert(f.ContentHash, uint32(p.n))
 	p.n++
 	p.bytes += uint64(f.Size)
 	return nil
+}
+
+// LeaveOut notes that a file lay with the history and was not looked at.
+// It changes nothing but what the report says of such files.
+func (p *Pile) LeaveOut(k Kind, name string) {
+	if len(name) > MaxName {
+		name = name[:MaxName]
+	}
+	l := &p.left[k.known()]
+	if l.files == 0 || name < l.name {
+		l.name = name
+	}
+	l.files++
 }
 
 // Len returns how many distinct checkpoints the pile holds.

@@ -1,17 +1,22 @@
 package verifier
 
 import (
+	"cmp"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
 
 // ReportFormat names the report's JSON format.
-const ReportFormat = "igor-lineage-report/1"
+const ReportFormat = "igor-lineage-report/2"
 
 // SpecVersion is the version of docs/spec/lineage.md that this package implements.
-const SpecVersion = 1
+const SpecVersion = 2
+
+// reportFormat1 is the format of spec version 1, which [LinkAs] still gives.
+const reportFormat1 = "igor-lineage-report/1"
 
 const release = "0.1.0"
 
@@ -19,8 +24,10 @@ const release = "0.1.0"
 var commit = "unknown"
 
 // Version names this verifier, its commit and the version of its spec.
-func Version() string {
-	return "igor " + release + " (commit " + commit + ", spec " + strconv.Itoa(SpecVersion) + ")"
+func Version() string { return version(SpecVersion) }
+
+func version(spec int) string {
+	return "igor " + release + " (commit " + commit + ", spec " + strconv.Itoa(spec) + ")"
 }
 
 // A Verdict is the outcome of verification. The zero Verdict is none of them.
@@ -62,6 +69,7 @@ func (v Verdict) ExitCode() int {
 // A Report is what linking a [Pile] gave. It reads from the pile, which must
 // not be added to any more.
 type Report struct {
+	spec                int
 	pile                *Pile
 	pins                Pins
 	verdict             Verdict
@@ -71,6 +79,13 @@ type Report struct {
 	genesis, head       uint32
 	valid, invalid      int
 	firstTick, lastTick uint64 // of the authentic ones, if valid > 0
+	keys                []keyCount
+}
+
+// A keyCount is a key and its authentic checkpoints, by their records.
+type keyCount struct {
+	first, last uint32
+	checkpoints int
 }
 
 // Verdict returns the verdict.
@@ -148,11 +163,55 @@ func (r *Report) Segments() iter.Seq[Segment] {
 	}
 }
 
+// A Life is what is authentic by one key.
+type Life struct {
+	Key                 PublicKey
+	Checkpoints         int
+	FirstTick, LastTick uint64
+}
+
+// Lives returns what is authentic by each key, the key with most checkpoints first.
+func (r *Report) Lives() iter.Seq[Life] {
+	return func(yield func(Life) bool) {
+		for _, k := range r.keys {
+			first, last := r.pile.at(k.first), r.pile.at(k.last)
+			if !yield(Life{r.keyOf(first), k.checkpoints, first.tick, last.tick}) {
+				return
+			}
+		}
+	}
+}
+
+// NumLives returns how many keys have authentic checkpoints.
+func (r *Report) NumLives() int { return len(r.keys) }
+
+// maxLives is how many lives a report lists; the others are counted.
+const maxLives = 100
+
+// A LeftOut says that files of a kind lay with the history and were not looked at.
+type LeftOut struct {
+	Kind  Kind
+	Files int
+	Name  string // of one of them, the smallest in byte order
+}
+
+// NotLookedAt returns what was not looked at, by the names of the kinds.
+func (r *Report) NotLookedAt() iter.Seq[LeftOut] {
+	var all []LeftOut
+	for k, l := range r.pile.left {
+		if l.files > 0 {
+			all = append(all, LeftOut{Kind(k), l.files, l.name})
+		}
+	}
+	slices.SortFunc(all, func(a, b LeftOut) int { return cmp.Compare(a.Kind.String(), b.Kind.String()) })
+	return slices.Values(all)
+}
+
 // WriteJSON writes the report as the JSON of docs/spec/lineage.md, "Report".
 func (r *Report) WriteJSON(w io.Writer) error {
 	j := jsonWriter{w: w}
 	j.raw("{\n")
-	j.field("format", ReportFormat)
+	j.field("format", either(r.spec == 1, reportFormat1, ReportFormat))
 	j.field("verdict", r.verdict.String())
 	if k, ok := r.Key(); ok {
 		j.field("did", k.DID())
@@ -206,10 +265,61 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	j.endArray()
 	j.field("proves", r.Proves())
 	j.field("doesNotProve", r.DoesNotProve())
+	if r.spec > 1 {
+		r.writeLives(&j)
+		r.writeNotLookedAt(&j)
+	}
 	j.raw(`  "verifier": `)
-	j.string(Version())
+	j.string(version(r.spec))
 	j.raw("\n}\n")
 	return j.flush()
+}
+
+// writeLives writes whose checkpoints these are, where they are not all by one key.
+func (r *Report) writeLives(j *jsonWriter) {
+	if len(r.keys) < 2 {
+		return
+	}
+	j.array("lives")
+	n, others, checkpoints := 0, 0, 0
+	for life := range r.Lives() {
+		if n++; n > maxLives {
+			others++
+			checkpoints += life.Checkpoints
+			continue
+		}
+		j.element()
+		j.member("did", life.Key.DID())
+		j.count("checkpoints", life.Checkpoints)
+		j.member("firstTick", strconv.FormatUint(life.FirstTick, 10))
+		j.member("lastTick", strconv.FormatUint(life.LastTick, 10))
+		j.raw("}")
+	}
+	if others > 0 {
+		j.element()
+		j.count("others", others)
+		j.count("checkpoints", checkpoints)
+		j.raw("}")
+	}
+	j.endArray()
+}
+
+func (r *Report) writeNotLookedAt(j *jsonWriter) {
+	some := false
+	for l := range r.NotLookedAt() {
+		if !some {
+			j.array("notLookedAt")
+			some = true
+		}
+		j.element()
+		j.member("kind", l.Kind.String())
+		j.count("files", l.Files)
+		j.member("name", l.Name)
+		j.raw("}")
+	}
+	if some {
+		j.endArray()
+	}
 }
 
 func either(b bool, yes, no string) string {
@@ -291,27 +401,52 @@ func (j *jsonWriter) member(name, value string) {
 	j.string(value)
 }
 
-// string writes s as RFC 8259 wants it and escapes no more than that. What is
-// not UTF-8 becomes U+FFFD.
+// count writes a number member of an array's element.
+func (j *jsonWriter) count(name string, value int) {
+	j.raw(either(j.members, `, "`, `"`))
+	j.members = true
+	j.raw(name)
+	j.raw(`": `)
+	j.raw(strconv.Itoa(value))
+}
+
+// string writes s as RFC 8259 wants it. What is not UTF-8 becomes U+FFFD. What a
+// reader would not see, or would see elsewhere, is escaped, and so is what a CI system
+// takes for a command in its log, "::" and "##[".
 func (j *jsonWriter) string(s string) {
-	const hex = "0123456789abcdef"
 	j.buf = append(j.buf, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
 		switch {
 		case c == '"' || c == '\\':
 			j.buf = append(j.buf, '\\', c)
-		case c < 0x20:
-			j.buf = append(j.buf, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		case c < utf8.RuneSelf:
+		case c < 0x20,
+			c == ':' && i > 0 && s[i-1] == ':',
+			c == '#' && i > 0 && s[i-1] == '#' && i+1 < len(s) && s[i+1] == '[':
+			j.buf = appendUnit(j.buf, uint32(c))
+		case c < utf8.RuneSelf && c != 0x7f:
 			j.buf = append(j.buf, c)
 		default:
 			r, size := utf8.DecodeRuneInString(s[i:])
-			j.buf = utf8.AppendRune(j.buf, r) // RuneError is U+FFFD
+			switch {
+			case !Invisible(r):
+				j.buf = utf8.AppendRune(j.buf, r) // RuneError is U+FFFD
+			case r < 0x10000:
+				j.buf = appendUnit(j.buf, uint32(r))
+			default:
+				j.buf = appendUnit(j.buf, 0xd800+uint32(r-0x10000)>>10)
+				j.buf = appendUnit(j.buf, 0xdc00+uint32(r-0x10000)&0x3ff)
+			}
 			i += size
 			continue
 		}
 		i++
 	}
 	j.raw(`"`)
+}
+
+// appendUnit appends a UTF-16 code unit as JSON escapes it.
+func appendUnit(dst []byte, u uint32) []byte {
+	const hex = "0123456789abcdef"
+	return append(dst, '\\', 'u', hex[u>>12&15], hex[u>>8&15], hex[u>>4&15], hex[u&15])
 }

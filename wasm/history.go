@@ -60,12 +60,35 @@ func checkpins(didSize uint32) int32 {
 	return 0
 }
 
+// leaveout notes n files that lie with the history and are not looked at, for the
+// report to say so. Input: n times the size of a name and of what is given of the
+// file's beginning, n times these. No result.
+//
+//go:wasmexport leaveout
+func leaveout(n uint32) int32 {
+	in := reader{rest: input}
+	sizes := in.array(n, 8)
+	for range n {
+		name := in.take(sizes.uint32())
+		start := in.take(sizes.uint32())
+		if in.bad || sizes.bad || report != nil {
+			return fail(errInput)
+		}
+		pile.LeaveOut(verifier.KindOf(string(name), start), string(name))
+	}
+	if !in.done() {
+		return fail(errInput)
+	}
+	return 0
+}
+
 // link links what is on the pile, to which nothing can be added any more.
 // Input: the DID and then the head that are pinned, in text, each of them empty
-// for none. Result: the report, byte for byte what igor-verify writes.
+// for none. Result: the report, byte for byte what igor-verify writes; of spec
+// version 1 if spec is 1.
 //
 //go:wasmexport link
-func link(didSize uint32) int32 {
+func link(didSize, spec uint32) int32 {
 	pins, err := pins(didSize)
 	if err != nil {
 		return fail(err.Error())
@@ -73,7 +96,7 @@ func link(didSize uint32) int32 {
 	if report != nil {
 		return fail(errInput)
 	}
-	report = verifier.Link(&pile, pins)
+	report = verifier.LinkAs(int(spec), &pile, pins)
 	output = output[:0]
 	report.WriteJSON(outputWriter{}) // cannot fail: nor can its writer
 	return done()

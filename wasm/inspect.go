@@ -24,6 +24,8 @@ func inspect() int32 {
 			member("previous", f.PrevHash.CID())
 		}
 	}
+	member("kind", f.Kind.String())
+	member("looksLike", f.Kind.What())
 	member("signature", signature(&f))
 	output = append(output, `,"problems":[`...)
 	separator := ""
@@ -52,6 +54,23 @@ func inspect() int32 {
 		separator = ","
 	}
 	output = append(output, "]}"...)
+	return done()
+}
+
+// kind says what an input is. Input: its name, of which the size is given, then its
+// first 512 bytes, or all if there are fewer, or none to go by the name alone.
+// Result: four lines, the kind as a report has it, its use, what it is, and what to do
+// about it, which is empty for what is read.
+//
+//go:wasmexport kind
+func kind(nameSize uint32) int32 {
+	in := reader{rest: input}
+	name := in.take(nameSize)
+	if in.bad {
+		return fail(errInput)
+	}
+	k := verifier.KindOf(string(name), in.rest)
+	output = append(output[:0], k.String()+"\n"+k.Use().String()+"\n"+k.What()+"\n"+k.Next()...)
 	return done()
 }
 

@@ -207,14 +207,22 @@ func checkpoints(t *testing.T, v Vector) (all [][]byte) {
 	t.Helper()
 	for _, input := range v.Paths() {
 		err := filepath.WalkDir(input, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || path != input && filepath.Ext(path) != ".ckpt" {
+			if err != nil || d.IsDir() {
 				return err
+			}
+			named := strings.EqualFold(filepath.Ext(path), ".ckpt")
+			if path != input && !named || strings.HasPrefix(d.Name(), "._") || strings.Contains(path, "__MACOSX") {
+				return nil
 			}
 			b, err := os.ReadFile(path)
 			if err != nil {
 				return err
 			}
-			if filepath.Ext(path) != ".car" {
+			isCAR := len(b) > 0 && b[0] == 58
+			if !isCAR && !named && (len(b) == 0 || b[0] < 2 || b[0] > 4) {
+				return nil
+			}
+			if !isCAR {
 				all = append(all, b)
 				return nil
 			}

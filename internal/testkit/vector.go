@@ -39,6 +39,10 @@ type Expect struct {
 	Checkpoints int      `json:"checkpoints"`
 	Duplicates  int      `json:"duplicates"`
 	Error       string   `json:"error"`
+
+	Lives       []int          `json:"lives"`
+	NotLookedAt map[string]int `json:"notLookedAt"`
+	Accused     []string       `json:"accused"`
 }
 
 // Paths returns the vector's inputs as paths.

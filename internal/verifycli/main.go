@@ -38,6 +38,7 @@ type invocation struct {
 	stdout, stderr io.Writer
 	pins           verifier.Pins
 	format         string
+	spec           int // of the report; 0 is the current one
 	paths          []string
 }
 
@@ -116,7 +117,7 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 	return r.Verdict().ExitCode(), nil
 }
 
-const usage = `usage: %[1]s [--did DID] [--head CID] [--format FORMAT] PATH...
+const usage = `usage: %[1]s [--did DID] [--head CID] [--format FORMAT] [--report N] PATH...
        %[1]s inspect FILE
        %[1]s receipts [--did DID] [--format text|json] PATH...
        %[1]s --version
@@ -130,6 +131,7 @@ are one history; their order and names do not matter.
   --head CID       a checkpoint that has to be in it (bafkrei...): the newest
                    one you know shows that the history was not cut before it
   --format FORMAT  %[2]s
+  --report N       2, or 1 for the report of spec version 1
 
 inspect prints one checkpoint field by field. receipts checks what nodes and the
 agent signed for; a PATH is an agent's folder, its file receipts, or checkpoints.
@@ -159,7 +161,7 @@ func (in *invocation) parse(args, formats []string) error {
 		}
 		flag, value, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
 		switch flag {
-		case "did", "head", "format":
+		case "did", "head", "format", "report":
 		case "help", "h", "version":
 			return in.usageError("--%s stands alone: nothing would be verified", flag)
 		default:
@@ -190,6 +192,13 @@ func (in *invocation) parse(args, formats []string) error {
 		return &failure{"--head " + given["head"] + ": " + err.Error(), `a report has it as "head", and inspect prints it as the CID`}
 	}
 	in.pins.Head = head.Head
+
+	switch report, ok := given["report"]; {
+	case report == "1":
+		in.spec = 1
+	case ok && report != "2":
+		return &failure{"unknown report version " + report, "the versions are 1 and 2; without --report it is 2"}
+	}
 
 	in.format = formats[0]
 	if f, ok := given["format"]; ok {
@@ -238,7 +247,7 @@ func (in *invocation) verify() (*verifier.Report, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	v := &history.Verification{Pins: in.pins}
+	v := &history.Verification{Pins: in.pins, Spec: in.spec}
 	defer ShowProgress(in.stderr, func() string { return Examined(v.Progress()) })()
 	type result struct {
 		report *verifier.Report

@@ -29,6 +29,9 @@ func (in *invocation) receipts(args []string, out *bufio.Writer) (code int, err 
 	if in.pins.Head != nil {
 		return 0, in.usageError("receipts has no flag --head")
 	}
+	if in.spec != 0 {
+		return 0, in.usageError("receipts has no flag --report")
+	}
 	c := &receipt.Checker{Agent: in.pins.DID}
 	for _, path := range in.paths {
 		if err := in.addReceipts(c, path); err != nil {

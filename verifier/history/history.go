@@ -20,6 +20,9 @@ type Verification struct {
 	// Pins is what is known of the history beforehand.
 	Pins verifier.Pins
 
+	// Spec is the version of the spec by which it links: 1, or 0 for the current one.
+	Spec int
+
 	// Workers is how many goroutines examine; 0 means one a processor.
 	Workers int
 
@@ -73,9 +76,25 @@ func (v *Verification) Run(ctx context.Context, sources ...Source) (*verifier.Re
 		return nil, r.err
 	}
 	if r.pile.Len() == 0 {
-		return nil, &Error{Problem: "nothing to verify", Hint: "give checkpoints, a folder with *.ckpt files, or a .car history"}
+		return nil, r.nothing()
 	}
-	return verifier.Link(r.pile, v.Pins), nil
+	return verifier.LinkAs(v.Spec, r.pile, v.Pins), nil
+}
+
+// nothing says what there is, where no checkpoint is.
+func (r *run) nothing() error {
+	e := &Error{Problem: "nothing to verify", Hint: "give checkpoints (*.ckpt), the folder that has them, or a .car history"}
+	if r.leftFile != "" {
+		e.Path, e.Problem, e.Hint = r.leftFile, "this is "+r.leftKind.What()+", and no checkpoint", r.leftKind.Next()
+	}
+	return e
+}
+
+// leaveOut notes a file that is not looked at.
+func (r *run) leaveOut(k verifier.Kind, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pile.LeaveOut(k, name)
 }
 
 // An Error says what could not be verified, why, and what to do about it.
@@ -114,6 +133,9 @@ type run struct {
 	pile     *verifier.Pile
 	err      error
 	failedAt int
+
+	leftFile string // the first file by itself that was left out
+	leftKind verifier.Kind
 }
 
 // A job is some checkpoints to examine: either files, or the blocks of a CAR.

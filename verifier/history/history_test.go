@@ -121,6 +121,10 @@ func TestSources(t *testing.T) {
 		"slash at end":   {filepath.Join(dir, "life") + "/"},
 		"CAR and a file": {car, files[7]},
 	} {
+		paths = append(paths, filepath.Join(dir, "life/notes.txt")) // which the folder has
+		if name == "all of them" || name == "slash at end" {
+			paths = paths[:len(paths)-1]
+		}
 		r, err := verify(t, paths...)
 		if err != nil || r.Verdict() != verifier.Verified {
 			t.Fatalf("%s: %v %v", name, r, err)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 
 	"igor.dev/verifier"
 )
@@ -26,8 +25,8 @@ type Source interface {
 }
 
 // Path returns the source that a path names: a folder, which is searched for
-// *.ckpt files with everything below it; a CAR, by the ending .car; or else one
-// checkpoint.
+// checkpoints with everything below it, or a file, which is what its kind says.
+// See docs/spec/lineage.md, "Inputs".
 func Path(path string) (Source, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -37,14 +36,47 @@ func Path(path string) (Source, error) {
 		return &folder{path: path}, nil
 	case !info.Mode().IsRegular():
 		return nil, irregular(path)
-	case strings.HasSuffix(path, ".car"):
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, pathError(path, err)
-		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, pathError(path, err)
+	}
+	kind, err := KindOf(info.Name(), f)
+	if err != nil {
+		f.Close()
+		return nil, pathError(path, err)
+	}
+	if kind == verifier.KindCAR || kind == verifier.KindCARv2 {
 		return &carSource{name: path, input: f, closer: f}, nil
 	}
-	return oneFile{path: path, name: info.Name()}, nil
+	f.Close()
+	switch one := (oneFile{file{path: path, name: info.Name()}}); kind.Use() {
+	case verifier.Read:
+		return one, nil
+	case verifier.Refuse:
+		return nil, refused(path, kind)
+	default:
+		return leftOut{one.file, kind}, nil
+	}
+}
+
+// KindOf returns the kind of the file f that is called name, and leaves f at its beginning.
+func KindOf(name string, f io.ReadSeeker) (verifier.Kind, error) {
+	start := make([]byte, verifier.KindStart)
+	n, err := io.ReadFull(f, start)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return 0, err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return verifier.KindOf(name, start[:n]), err
+}
+
+// Ignored reports whether a file or folder of that name, a path with / between its
+// parts, is one that macOS adds to what it copies, and no part of a history.
+func Ignored(name string) bool { return verifier.KindOf(name, nil) == verifier.KindMacOS }
+
+func refused(path string, kind verifier.Kind) error {
+	return &Error{Path: path, Problem: "this is " + kind.What(), Hint: kind.Next()}
 }
 
 // CAR returns the source that reads a CAR from r; errors call it name.
@@ -88,10 +120,27 @@ func (f *file) read(buf []byte) ([]byte, error) {
 	return b, nil
 }
 
-type oneFile file
+// oneFile is a checkpoint by itself.
+type oneFile struct{ file }
 
-func (f oneFile) feed(r *run) error { return r.send(job{files: []file{file(f)}}) }
+func (f oneFile) feed(r *run) error { return r.send(job{files: []file{f.file}}) }
 func (f oneFile) finish() error     { return nil }
+
+// leftOut is a file by itself that is no part of a history.
+type leftOut struct {
+	file
+	kind verifier.Kind
+}
+
+func (f leftOut) feed(r *run) error {
+	if r.leftFile == "" {
+		r.leftFile, r.leftKind = f.path, f.kind
+	}
+	r.leaveOut(f.kind, f.name)
+	return nil
+}
+
+func (f leftOut) finish() error { return nil }
 
 type folder struct {
 	path  string
@@ -130,22 +179,30 @@ func (d *folder) list(r *run, name string) (below []string, err error) {
 	for {
 		entries, err := f.ReadDir(dirBatch)
 		for _, e := range entries {
-			full := path + string(os.PathSeparator) + e.Name()
-			switch {
-			case e.IsDir():
-				below = append(below, prefix+e.Name())
+			full, inside := path+string(os.PathSeparator)+e.Name(), prefix+e.Name()
+			if e.IsDir() {
+				below = append(below, inside)
 				continue
-			case !strings.HasSuffix(e.Name(), Ext):
-				continue
-			case !e.Type().IsRegular():
-				if info, err := os.Stat(full); err != nil {
+			}
+			kind := verifier.KindOf(inside, nil)
+			if !e.Type().IsRegular() {
+				info, err := os.Stat(full)
+				switch {
+				case err == nil && info.IsDir():
+					kind = verifier.KindFolderLink
+				case kind != verifier.KindCheckpoint:
+				case err != nil:
 					return nil, pathError(full, err)
-				} else if !info.Mode().IsRegular() {
+				case !info.Mode().IsRegular():
 					return nil, irregular(full)
 				}
 			}
+			if kind != verifier.KindCheckpoint {
+				r.leaveOut(kind, inside)
+				continue
+			}
 			d.found = true
-			d.batch = append(d.batch, file{path: full, name: prefix + e.Name()})
+			d.batch = append(d.batch, file{path: full, name: inside})
 			if len(d.batch) == filesPerJob {
 				if err := d.flush(r); err != nil {
 					return nil, err

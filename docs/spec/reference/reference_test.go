@@ -5,6 +5,7 @@ package reference_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,10 @@ type expectation struct {
 	DID         string   `json:"did"`
 	Checkpoints int      `json:"checkpoints"`
 	Duplicates  int      `json:"duplicates"`
+
+	Lives       []int          `json:"lives"`
+	NotLookedAt map[string]int `json:"notLookedAt"`
+	Accused     []string       `json:"accused"`
 }
 
 // A testCase is one call of verify.py, in a folder.
@@ -88,6 +93,23 @@ func TestVectors(t *testing.T) {
 		cases = append(cases, c)
 	}
 	check(t, cases)
+}
+
+// TestKinds holds verify.py's kinds of inputs to their vectors.
+func TestKinds(t *testing.T) {
+	const program = `
+import json, sys, verify
+wrong = 0
+for v in json.load(open(sys.argv[1])):
+    kind = verify.kind_of(v["name"].encode(), bytes.fromhex(v["start"]))
+    use = "read" if kind in verify.READ else "refuse" if kind in verify.REFUSED else "leave-out"
+    if (kind, use) != (v["kind"], v["use"]):
+        sys.exit("%r is %s, %s" % (v, kind, use))
+print("checked", v["name"])`
+	out, err := exec.Command("python3", "-B", "-c", program, "../../../testdata/kinds.json").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "checked") {
+		t.Errorf("%v: %s", err, out)
+	}
 }
 
 func TestHistories(t *testing.T) {
@@ -220,10 +242,31 @@ func compare(t *testing.T, got outcome, want expectation) {
 	}
 	var report struct {
 		expectation
-		Problems []struct{ Code string }
+		Problems    []struct{ Code, Name string }
+		Lives       []struct{ Checkpoints, Others int } `json:"lives"`
+		NotLookedAt []struct {
+			Kind  string
+			Files int
+		} `json:"notLookedAt"`
 	}
 	if err := json.Unmarshal([]byte(got.Stdout), &report); err != nil {
 		t.Fatal(err)
+	}
+	if want.Lives != nil {
+		for _, life := range report.Lives {
+			report.expectation.Lives = append(report.expectation.Lives, cmp.Or(life.Others, life.Checkpoints))
+		}
+	}
+	if want.NotLookedAt != nil {
+		report.expectation.NotLookedAt = map[string]int{}
+		for _, left := range report.NotLookedAt {
+			report.expectation.NotLookedAt[left.Kind] = left.Files
+		}
+	}
+	if want.Accused != nil {
+		for _, problem := range report.Problems {
+			report.Accused = append(report.Accused, problem.Name)
+		}
 	}
 	seen := map[string]bool{}
 	for _, problem := range report.Problems {

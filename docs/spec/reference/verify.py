@@ -2,7 +2,8 @@
 """Verifies a lineage: python3 verify.py [--did DID] [--head CID] PATH...
 A PATH is a checkpoint, a folder (searched for *.ckpt), a .car file, or - for a CAR on standard input.
 """
-import argparse, base64, codecs, json, os, struct, sys
+import argparse, base64, codecs, json, os, re, struct, sys
+from collections import Counter
 from hashlib import sha256, sha512
 from itertools import groupby
 from types import SimpleNamespace
@@ -100,18 +101,30 @@ def problem(code, c=None, expected=None, found=None):
     name, tick = c and c.name.decode("utf-8", "U+FFFD"), str(c.tick) if c and c.tick >= 0 else None
     return present(code=code, name=name, tick=tick, message=code.replace("-", " "), expected=expected, found=found)
 
-def link(supplied, duplicates, pinned, pinned_head):  # lineage.md, Link, after rule 1; supplied is by content hash
+def lives_of(authentic, keys):
+    ticks = {key: [] for key in keys}
+    for c in authentic:
+        ticks[c.key].append(c.tick)
+    lives = [{"did": did(key), "checkpoints": len(ticks[key]), "firstTick": str(ticks[key][0]), "lastTick": str(ticks[key][-1])} for key in keys[:100]]
+    others = [len(ticks[key]) for key in keys[100:]]
+    return lives + [{"others": len(others), "checkpoints": sum(others)}] * bool(others)
+def not_looked_at(left_out):
+    return [{"kind": kind, "files": len(names), "name": min(names).decode("utf-8", "U+FFFD")} for kind, names in sorted(left_out.items())]
+
+def link(supplied, duplicates, pinned, pinned_head, left_out):  # lineage.md, Link, after rule 1; supplied is by content hash
     everything = sorted(supplied.values(), key=lambda c: (c.tick, c.name if c.tick < 0 else b"", c.hash))  # rule 2
     version4 = [c for c in everything if c.version == 4]
     authentic = [c for c in version4 if c.authentic]
     problems = [problem(code, c) for c in everything for code in c.problems]
-    candidates = [c for group in (authentic, version4) for c in [c for c in group if c.prev == ZERO] + group]  # rule 3
-    key = next((c.key for c in [c for c in authentic if c.key == pinned] + candidates), None)
+    counts = Counter(c.key for c in authentic)  # rule 3
+    lives = sorted(counts, key=lambda key: -counts[key])  # of as many, in the order of their first checkpoints
+    claimed = [c.key for c in [c for c in version4 if c.prev == ZERO] + version4]
+    key = pinned if pinned in counts else next(iter(lives + claimed), None)
     other_did = pinned is not None and pinned != key  # rule 4
     own = next((c for c in authentic if c.key == key), None)
     accused = [c for c in authentic if c.key != key or c is own and other_did] or [None] * other_did
     problems += [problem("identity-mismatch", c, did(pinned or key), c and did(c.key)) for c in accused]
-    first = {c.prev: c for c in reversed(authentic)}  # rule 5
+    first = {c.prev: c for c in sorted(reversed(authentic), key=lambda c: c.key == key)}  # rule 5
     forks = [c for c in authentic if c is not first[c.prev]]
     problems += [problem("fork", c) for c in forks]
     pairs = [(supplied[c.prev], c) for c in authentic if c.prev in supplied]  # rule 6
@@ -129,7 +142,7 @@ def link(supplied, duplicates, pinned, pinned_head):  # lineage.md, Link, after 
     heads = [cid(c.hash) for c in authentic if c.hash not in first and not forks] or [None]
     segments = [list(part) for _, part in groupby(authentic, lambda c: c.wasm)]
     return present(  # lineage.md, Report
-        format="igor-lineage-report/1", verdict=verdict, did=key and did(key),
+        format="igor-lineage-report/2", verdict=verdict, did=key and did(key),
         identity="pinned" if pinned else "self-asserted", completeness="head-pinned" if pinned_head else "unpinned",
         publicKey=key and key.hex(), checkpoints=len(supplied), duplicates=duplicates,
         firstTick=ticks[0], lastTick=ticks[-1], genesis=genesis, head=heads[-1], bytes=sum(c.size for c in everything),
@@ -138,7 +151,8 @@ def link(supplied, duplicates, pinned, pinned_head):  # lineage.md, Link, after 
                    "checkpoints": len(part)} for part in segments],
         problems=problems, proves="The holder of its key signed every authentic checkpoint.",
         doesNotProve="Who that is, that there is nothing newer and no other history, or that the states are right.",
-        verifier="verify.py 1 (commit unknown, spec 1)")
+        lives=lives_of(authentic, lives) if len(lives) > 1 else None, notLookedAt=not_looked_at(left_out) or None,
+        verifier="verify.py 2 (commit unknown, spec 2)")
 
 def section(file):  # of a CAR: its payload, None at the end of the file (car.md, Reading)
     varint = file.read(1)
@@ -162,35 +176,91 @@ def read_car(file):
         yield cid(digest).encode(), data
     need(found and not named, "CAR: the root is not the head of the blocks")
 
-def read(path):  # the name (lineage.md, Names) and the bytes of each checkpoint
-    paths, folder = [path], os.path.dirname(path)
-    if os.path.isdir(path) and path != "-":
-        walk, folder = os.walk(path, onerror=lambda error: need(False, error)), path
-        paths = [os.path.join(at, name) for at, _, names in walk for name in names if name.endswith(".ckpt")]
-    for path in paths:
-        with open(0 if path == "-" else path, "rb") as file:
-            if path == "-" or path.endswith(".car"):
-                yield from read_car(file)
-            else:
-                data = file.read(LIMIT + 1)
-                need(len(data) <= LIMIT, "longer than 64 MiB")
-                yield os.fsencode(os.path.relpath(path, folder or ".")), data
+EXTENSIONS = {b"ckpt": "checkpoint", b"car": "car", b"gz": "gzip", b"tgz": "gzip", b"txz": "xz", b"bz2": "bzip2", b"zst": "zstd",
+              b"htm": "html", b"txt": "text", b"md": "text", b"json": "text", **{k.encode(): k for k in "events wasm zip tar 7z xz html".split()}}
+START = [(0, b"\x0a\xa1\x67version\2", "carv2"), (0, b"PK\3\4", "zip"), (0, b"PK\5\6", "zip"), (0, b"PK\7\x08", "zip"), (0, b"\x1f\x8b", "gzip"),
+         (0, b"7z\xbc\xaf\x27\x1c", "7z"), (0, b"\xfd7zXZ\0", "xz"), (0, b"BZh", "bzip2"), (0, b"\x28\xb5\x2f\xfd", "zstd"),
+         (0, b"version https://git-lfs.github.com/spec/", "lfs-pointer"), (0, b"version https://hawser.github.com/spec/", "lfs-pointer"),
+         (0, b"\0\5\x16\7", "macos"), (0, b"\0\5\x16\0", "macos"), (0, b"\0asm", "wasm"), (0, b"igor/execution-receipt/", "receipts"),
+         (0, b"igor/payment-receipt/", "receipts"), (9, b"igor/events/", "events"), (9, b"igor/journal/", "journal"),
+         (0, b"-----BEGIN PRIVATE KEY-----", "key"), (0, b"-----BEGIN OPENSSH PRIVATE KEY-----", "key"), (257, b"ustar", "tar")]
+READ, REFUSED = {"checkpoint", "car", "carv2"}, {"zip", "gzip", "tar", "7z", "xz", "bzip2", "zstd", "lfs-pointer", "html"}
+
+def kind_of(name, start=b""):  # lineage.md, Inputs
+    base, extension = name.split(b"/")[-1], name.split(b"/")[-1].lower().rpartition(b".")
+    if base.startswith(b"._") or base == b".DS_Store" or b"__MACOSX" in name.split(b"/"):
+        return "macos"
+    named = EXTENSIONS.get(extension[2]) if extension[1] else None
+    if named == "checkpoint" or named != "car" and start[:1] in (b"\2", b"\3", b"\4"):
+        return "checkpoint"
+    for at, magic, kind in START:
+        if start[at:].startswith(magic):
+            return kind
+    if re.match(rb"[\x80-\xff]*[\0-\x7f][\xa1-\xbf](\x65roots|\x67version)", start):
+        return "car"
+    if re.match(rb"(\xef\xbb\xbf)?[ \t\r\n]*<(!doctype html|html|head|body)", start, re.I) and is_text(start):
+        return "html"
+    if named == "car" or base == b"key":
+        return named or "key"
+    if is_text(start):
+        return "text"
+    payload = b"/events/payloads/" in b"/" + name
+    return named or {b"receipts": "receipts", b"journal": "journal"}.get(base) or ("events" if payload else "other")
+def is_text(start):
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # the end may be cut
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and not re.search("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]", text)
+
+def read(path, left_out):  # the name (lineage.md, Names) and the bytes of each checkpoint
+    if path == "-":
+        yield from read_car(open(0, "rb"))
+    elif not os.path.isdir(path):
+        yield from read_file(path, os.fsencode(os.path.basename(path)), None, left_out)
+    else:
+        for at, folders, files in os.walk(path, onerror=lambda error: need(False, error)):
+            for name in folders + files:
+                inside = os.fsencode(os.path.relpath(os.path.join(at, name), path))
+                link = os.path.islink(os.path.join(at, name)) and os.path.isdir(os.path.join(at, name))
+                kind = "folder-link" if link else kind_of(inside)
+                if link or name in files and kind != "checkpoint":
+                    left_out.setdefault(kind, []).append(inside)
+                elif name in files:
+                    yield from read_file(os.path.join(at, name), inside, kind, left_out)
+
+def read_file(path, name, kind, left_out):
+    need(os.path.isfile(path), "%r is not a file" % path)  # a pipe would wait for a writer
+    with open(path, "rb") as file:
+        kind = kind or kind_of(name, file.read(512))
+        need(kind not in REFUSED, "%r is %s" % (path, kind))
+        file.seek(0)
+        if kind not in READ:
+            left_out.setdefault(kind, []).append(name)
+        elif kind != "checkpoint":
+            yield from read_car(file)
+        else:
+            data = file.read(LIMIT + 1)
+            need(len(data) <= LIMIT, "longer than 64 MiB")
+            yield name, data
 
 def main():
     options = argparse.ArgumentParser(allow_abbrev=False)
     options.add_argument("--did", type=parse_did)
     options.add_argument("--head", type=parse_cid)
     options.add_argument("paths", nargs="+")
-    wanted, supplied, given = options.parse_intermixed_args(), {}, 0
+    wanted, supplied, given, left_out = options.parse_intermixed_args(), {}, 0, {}
     try:
-        for name, data in (checkpoint for path in wanted.paths for checkpoint in read(path)):
+        for name, data in (checkpoint for path in wanted.paths for checkpoint in read(path, left_out)):
             digest = sha256(data).digest()
             c = supplied[digest] = supplied.get(digest) or examine(name, data, digest)  # lineage.md, Link, rule 1
             c.name, given = min(c.name, name), given + 1
         need(supplied, "nothing to verify")
     except (ValueError, OSError, MemoryError, RecursionError) as error:
         options.exit(2, "verify.py: %r\n" % error)
-    report = link(supplied, given - len(supplied), wanted.did, wanted.head)
+    report = link(supplied, given - len(supplied), wanted.did, wanted.head, left_out)
     sys.stdout.buffer.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
     sys.exit({"verified": 0, "invalid": 1, "incomplete": 3}[report["verdict"]])
 

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
 	"slices"
@@ -100,6 +101,7 @@ func vectors() []vector {
 	s.cycles()
 	s.duplicates()
 	s.naming()
+	s.kinds()
 	s.pins()
 	s.order()
 	s.signingDomain()
@@ -448,7 +450,7 @@ func resigned(c []byte) []byte {
 func (s *set) identities() {
 	a, b := life(alice, 4), life(bob, 4, ticks(5, 10, 15, 20))
 	did := alice.DID()
-	s.folder("two-agents", "Two whole lives by two keys. The history's key is that of the first genesis; the other genesis is a fork of it.",
+	s.folder("two-agents", "Two whole lives by two keys, as long as each other. The history's key is that of the first checkpoint; the other genesis is a fork of it.",
 		folder(slices.Concat(a, b)...), invalid(did, 8, "identity-mismatch", "fork"))
 	s.folder("two-agents-other-first", "As two-agents, but the other agent's genesis has the smaller tick number.",
 		folder(slices.Concat(a, life(bob, 4, ticks(3, 10, 15, 20)))...), invalid(bob.DID(), 8, "identity-mismatch", "fork"))
@@ -462,15 +464,40 @@ func (s *set) identities() {
 	s.folder("foreign-at-head", "Another key's checkpoint names the head as its predecessor.", folder(append(a, bob.After(a[3], plain(4)))...), invalid(did, 5, "identity-mismatch"))
 	s.folder("foreign-in-middle", "Another key's checkpoint names the second as its predecessor, as the third does.",
 		folder(append(a, bob.After(a[1], at(16)))...), invalid(did, 5, "identity-mismatch", "fork"))
-	s.folder("foreign-continues", "Another key goes on with the life from the third checkpoint.", folder(extend(bob, a[:2], 5)...), invalid(did, 5, "identity-mismatch"))
+	s.folder("foreign-continues", "Another key goes on with the life from the third checkpoint.", folder(extend(bob, a[:2], 5)...), invalid(bob.DID(), 5, "identity-mismatch").lives(3, 2))
 	s.folder("foreign-one-inside", "One checkpoint in the middle is by another key, and the chain goes on through it.",
 		folder(extend(alice, extend(bob, a[:2], 3), 5)...), invalid(did, 5, "identity-mismatch"))
-	s.folder("foreign-genesis", "The genesis is by another key than all the rest. The history's key is the genesis'.",
-		folder(extend(alice, life(bob, 1), 4)...), invalid(bob.DID(), 4, "identity-mismatch"))
+	s.folder("foreign-genesis", "The genesis is by another key than all the rest, and so the stranger.",
+		folder(extend(alice, life(bob, 1), 4)...), invalid(did, 4, "identity-mismatch").lives(3, 1).accused("0000000004.ckpt"))
 	s.folder("foreign-bad-signature", "A checkpoint that claims another key, with a bad signature: nobody else is accused.",
 		folder(append(a, flipByte(bob.After(a[3], plain(4)), testkit.OffSignature, 1))...), invalid(did, 5, "bad-signature"))
-	s.folder("genesis-decides-over-tick", "Another key's checkpoint has the smallest tick number, but no zero prevHash. The genesis decides.",
+	s.folder("most-decide-over-tick", "Another key's checkpoint has the smallest tick number. The key with most checkpoints is the history's.",
 		folder(append(a, bob.After(a[3], at(1)))...), invalid(did, 5, "identity-mismatch", "tick-order"))
+	stranger := bob.Checkpoint(at(1))
+	s.folder("most-decide-over-genesis", "A stranger's genesis with the smallest tick number lies in an honest life: the stranger is the stranger.",
+		folder(append(slices.Clone(a), stranger)...), invalid(did, 5, "identity-mismatch", "fork").lives(4, 1).accused("0000000001.ckpt", "0000000001.ckpt"))
+	s.folder("most-decide-tampered-do-not-count", "Two of four are tampered: only authentic checkpoints count.",
+		folder(append(flip(flip(a[:3], 1, 209, 1), 2, 209, 1), life(bob, 2, ticks(5, 10))...)...), invalid(bob.DID(), 5, "bad-signature", "identity-mismatch", "fork").lives(2, 1))
+	s.folder("outnumbered", "A stranger with one checkpoint more than the life has is taken for the agent: only a pin says who it has to be.",
+		folder(slices.Concat(a, life(bob, 5, ticks(5, 10, 15, 20, 25)))...), invalid(bob.DID(), 9, "identity-mismatch", "fork").lives(5, 4))
+	s.pinned("outnumbered-pinned", "As outnumbered, and the DID is pinned.", args{DID: did},
+		folder(slices.Concat(a, life(bob, 5, ticks(5, 10, 15, 20, 25)))...), invalid(did, 9, "identity-mismatch", "fork").lives(5, 4))
+	crowd := slices.Clone(a)
+	for i := range 120 {
+		crowd = append(crowd, testkit.NewAgent(fmt.Sprintf("crowd %d", i)).Checkpoint(at(uint64(1000+i))))
+	}
+	// 99 of the crowd are listed beside alice, and the others counted.
+	s.folder("crowd", "A hundred and twenty strangers: the report lists a hundred keys and counts the others.",
+		folder(crowd...), invalid(did, 124, "identity-mismatch", "fork").lives(append(append([]int{4}, slices.Repeat([]int{1}, 99)...), 21)...))
+
+	early := bob.After(a[1], at(10))
+	s.folder("fork-own-branch-first", "Another key's branch has the smaller tick number; the branch by the history's key is the first all the same.",
+		folder(append(slices.Clone(a), early)...), invalid(did, 5, "identity-mismatch", "fork").accused("0000000010.ckpt", "0000000010.ckpt"))
+	s.folder("fork-own-branches", "Two branches by the history's key and one by another, which has the smallest tick number.",
+		folder(append(slices.Clone(a), early, alice.After(a[1], at(99)))...), invalid(did, 6, "identity-mismatch", "fork").accused("0000000010.ckpt", "0000000010.ckpt", "0000000099.ckpt"))
+	s.folder("fork-own-orphan-first", "As fork-own-branch-first, but the predecessor is missing: the gap is at the branch by the history's key.",
+		folder(append(without(a, 1), early)...), invalid(did, 4, "identity-mismatch", "fork", "gap").accused("0000000010.ckpt", "0000000010.ckpt", "0000000014.ckpt"))
+
 	s.folder("authentic-decides-over-genesis", "The only genesis has a bad signature and claims another key. The first authentic checkpoint decides.",
 		folder(append(slices.Clone(a[1:]), flipByte(bob.Checkpoint(at(1)), testkit.OffSignature, 1))...), invalid(did, 4, "bad-signature", "gap"))
 	s.folder("claimed-genesis-decides", "Nothing is authentic. The key is what the one with the zero prevHash claims, not the one with the smaller tick number.",
@@ -596,6 +623,65 @@ func (s *set) naming() {
 	)
 }
 
+// kinds has inputs that are not what their names say, and such as are no history.
+func (s *set) kinds() {
+	did := alice.DID()
+	h := life(alice, 3)
+	lfs := []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4cac19622fc3ada9c0fdeadb33f88f367b541f38b89102a3f1261ac81fd5bcb5\nsize 225\n")
+	html := []byte("<!DOCTYPE html>\n<title>Sign in</title>\n")
+	zip := append([]byte("PK\x03\x04"), make([]byte, 60)...)
+	tar := append(append([]byte("0000000004.ckpt"), make([]byte, 242)...), "ustar\x0000"...)
+	tar = append(tar, make([]byte, 1024-len(tar))...)
+	double := append([]byte("\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "), make([]byte, 80)...)
+	good := func() files { return files{"1.ckpt": h[0], "2.ckpt": h[1], "3.ckpt": h[2]} }
+	loose := func(name, description string, f files, expect any) {
+		inputs := slices.Sorted(maps.Keys(f))
+		*s = append(*s, vector{name: "kind-" + name, description: description, inputs: inputs, files: f, expect: expect})
+	}
+	with := func(name string, b []byte) files { f := good(); f[name] = b; return f }
+	in := func(name, description string, f files, expect any) { s.folder("kind-"+name, description, f, expect) }
+
+	loose("car-upper-case", "A CAR whose name is in capitals.", files{"LIFE.CAR": testkit.CAR(h[2], h...)}, verified(did, 3))
+	loose("car-other-name", "A CAR whose name says nothing: it begins as one.", files{"download": testkit.CAR(h[2], h...)}, verified(did, 3))
+	loose("car-no-roots", "A CAR without a root, under a name that says nothing, is a malformed CAR and no bad checkpoint.", files{"life": testkit.CARSection(testkit.CARHeader())}, refused("malformed CAR"))
+	in("car-named-ckpt", "A CAR that is named as a checkpoint is judged as one.", folder(h...).with("life.ckpt", testkit.CAR(h[2], h...)), invalid(did, 4, "unsupported-version"))
+	loose("ckpt-upper-case", "Files whose names end in capitals.", files{"1.CKPT": h[0], "2.Ckpt": h[1], "3.ckpt": h[2]}, verified(did, 3))
+	in("ckpt-upper-case-in-folder", "The same in a folder.", files{"history/1.CKPT": h[0], "history/2.Ckpt": h[1], "history/3.ckpt": h[2]}, verified(did, 3))
+	loose("begins-like-checkpoint", "A file of another name that begins like a checkpoint is judged.", with("readme", []byte("\x04 is how it begins")), invalid(did, 4, "truncated"))
+	loose("text-beside", "A text beside checkpoints is left out.", with("notes.txt", []byte("notes\n")), verified(did, 3).beside("text", 1))
+	loose("other-beside", "Bytes of no known kind, an empty file and a receipt beside checkpoints are left out.", func() files {
+		f := with("data", []byte{0xff, 0, 1})
+		f["empty"], f["receipts"] = nil, []byte("igor/execution-receipt/v1\x00")
+		return f
+	}(), verified(did, 3).beside("other", 2).beside("receipts", 1))
+	loose("text-alone", "A text is nothing to verify.", files{"notes.txt": []byte("notes\n")}, refused("a text"))
+	loose("other-alone", "Bytes of no known kind are nothing to verify.", files{"data": {0xff, 0, 1}}, refused("no known kind"))
+	loose("empty-alone", "An empty file that is not named as a checkpoint is nothing to verify.", files{"data": nil}, refused("no known kind"))
+	loose("empty-ckpt", "An empty file that is named as a checkpoint is judged.", with("data.ckpt", nil), invalid(did, 4, "empty"))
+	for name, b := range map[string][]byte{
+		"zip": zip, "gzip": unhex("1f8b0800000000000003"), "tar": tar, "7z": unhex("377abcaf271c0004"), "xz": unhex("fd377a585a000004"),
+		"bzip2": []byte("BZh91AY&SY"), "zstd": unhex("28b52ffd0458"), "lfs-pointer": lfs, "html": html,
+	} {
+		loose(name+"-alone", "It is "+name+", whatever its name, and no verdict.", files{"life": b}, refused(name))
+		loose(name+"-beside", "It is "+name+" beside good checkpoints: what belongs to the history may be in it, so there is no verdict.", with("more", b), refused(name))
+		loose(name+"-named-car", "It is "+name+" and is named as a CAR.", files{"life.car": b}, refused(name))
+		in(name+"-named-ckpt", "It is "+name+" and is named as a checkpoint, so it is judged.", folder(h...).with("0000000019.ckpt", b), invalid(did, 4, "unsupported-version"))
+	}
+	in("lfs-pointers", "Every checkpoint is a Git LFS pointer.", folder(h...).with("0000000004.ckpt", lfs).with("0000000009.ckpt", append(lfs, '\n')).with("0000000014.ckpt", append(lfs, ' ')),
+		invalid("", 3, "unsupported-version"))
+	in("macos-beside", "What macOS adds to a copied folder is no part of the history.",
+		folder(h...).with("._0000000004.ckpt", double).with(".DS_Store", unhex("0000000142756431")).with("__MACOSX/._0000000009.ckpt", double).with("__MACOSX/0000000009.ckpt", flipByte(h[1], 209, 1)),
+		verified(did, 3).beside("macos", 4))
+	in("macos-alone", "There is nothing but what macOS adds.", files{"history/._0000000004.ckpt": double}, refused("nothing to verify"))
+	loose("macos-loose", "The same, given by itself.", with("._1.ckpt", double), verified(did, 3).beside("macos", 1))
+	in("macos-named-ckpt", "An AppleDouble file under a checkpoint's name is judged.", folder(h...).with("0000000019.ckpt", double), invalid(did, 4, "unsupported-version"))
+	in("agent-folder", "An agent's folder: what is not in its history is not looked at.", files{
+		"history/agent.wasm": []byte("\x00asm\x01\x00\x00\x00"), "history/agent.manifest.json": []byte("{}"), "history/key": []byte("no key\n"), "history/journal": {0}, "history/receipts": {0},
+		"history/events/0000000004.events": {0}, "history/events/0000000009.events": {0}, "history/events/payloads/00ff": {0}, "history/lock": {0}, "history/life.car": {0}, "history/old.zip": {0},
+		"history/history/0000000004.ckpt": h[0], "history/history/0000000009.ckpt": h[1], "history/history/0000000014.ckpt": h[2],
+	}, verified(did, 3).beside("wasm", 1).beside("text", 1).beside("key", 1).beside("journal", 1).beside("receipts", 1).beside("events", 3).beside("other", 1).beside("car", 1).beside("zip", 1))
+}
+
 func (s *set) pins() {
 	did := alice.DID()
 	h := life(alice, 4)
@@ -605,7 +691,7 @@ func (s *set) pins() {
 	taken := extend(bob, h[:2], 5)
 	s.pinned("did-of-first-part", "Another key went on with the life; the first one is pinned.", args{DID: did}, folder(taken...), invalid(did, 5, "identity-mismatch"))
 	s.pinned("did-of-later-part", "Another key went on with the life, and is pinned: it is the history's key, and the genesis is not by it.", args{DID: bob.DID()}, folder(taken...), invalid(bob.DID(), 5, "identity-mismatch"))
-	s.pinned("did-of-third-party", "Two keys in the life, and a third is pinned.", args{DID: carol.DID()}, folder(taken...), invalid(did, 5, "identity-mismatch"))
+	s.pinned("did-of-third-party", "Two keys in the life, and a third is pinned.", args{DID: carol.DID()}, folder(taken...), invalid(bob.DID(), 5, "identity-mismatch").lives(3, 2))
 	s.pinned("did-chooses-life", "Two lives; the pinned DID is that of the one with the later genesis.", args{DID: bob.DID()},
 		folder(slices.Concat(h, life(bob, 3, ticks(5, 10, 15)))...), invalid(bob.DID(), 7, "identity-mismatch", "fork"))
 	s.pinned("did-right-tampered", "The DID is right, the head tampered.", args{DID: did}, folder(flip(h, 3, 209, 1)...), invalid(did, 4, "bad-signature"))

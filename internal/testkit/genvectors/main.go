@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -122,6 +123,10 @@ type outcome struct {
 	DID         string   `json:"did,omitempty"`
 	Checkpoints int      `json:"checkpoints"`
 	Duplicates  int      `json:"duplicates"`
+
+	Lives       []int          `json:"lives,omitempty"`
+	NotLookedAt map[string]int `json:"notLookedAt,omitempty"`
+	Accused     []string       `json:"accused,omitempty"`
 }
 
 // refusal is the expectation of no verdict.
@@ -149,6 +154,22 @@ func (v vector) json() []byte {
 }
 
 func (o outcome) duplicates(n int) outcome { o.Duplicates = n; return o }
+
+// lives says how many authentic checkpoints are by each key.
+func (o outcome) lives(n ...int) outcome { o.Lives = n; return o }
+
+// accused names the files of the problems, in their order.
+func (o outcome) accused(names ...string) outcome { o.Accused = names; return o }
+
+// beside says how many files of a kind are not looked at.
+func (o outcome) beside(kind string, files int) outcome {
+	o.NotLookedAt = maps.Clone(o.NotLookedAt)
+	if o.NotLookedAt == nil {
+		o.NotLookedAt = make(map[string]int)
+	}
+	o.NotLookedAt[kind] = files
+	return o
+}
 
 func verified(did string, n int) outcome {
 	return outcome{Verdict: "verified", Codes: []string{}, DID: did, Checkpoints: n}
