@@ -53,6 +53,8 @@ tools-go:
 
 tools-web:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
+	@command -v bsdtar >/dev/null && command -v 7z >/dev/null && command -v zip >/dev/null && command -v unzip >/dev/null || \
+	  { apt-get update -q && apt-get install -q -y --no-install-recommends libarchive-tools p7zip-full zip unzip; }
 	@command -v firefox-esr >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends firefox-esr; }
 
 # Static checks.

@@ -2,18 +2,24 @@
 // the name that igor-verify would give it.
 
 import { VerifyError } from "../verify/error.ts";
-import type { Named } from "../verify/input.ts";
-import { archiveKind, unpack } from "./archive.ts";
+import { archiveKind, isWanted, type Entry } from "./archive/archive.ts";
+import { unpackInWorker } from "./archive/client.ts";
 
 /** A folder with more files than this is for the command line. */
 const maxFiles = 1 << 20;
 
+/** So many files of a folder are asked for at once: one by one, each would wait for the browser. */
+const atOnce = 256;
+
 /** A file, with its path inside the folder that was given. */
 export interface Found {
   name: string;
-  file: Blob;
+  /** Of a file in a folder that is no checkpoint, only the name is looked at. */
+  file?: Blob | undefined;
   /** The folder that it was found in, or "" for a file that was given by itself. */
   folder: string;
+  /** How many checkpoints that folder has. */
+  of?: number;
 }
 
 /** Takes what was dropped or pasted. Only within the event can it be taken. */
@@ -31,7 +37,13 @@ export function fromTransfer(transfer: DataTransfer): () => AsyncGenerator<Found
   }
   return async function* () {
     for (const file of files) yield { name: file.name, file, folder: "" };
-    for (const entry of entries) yield* walk(entry);
+    for (const entry of entries) {
+      if (entry.isDirectory) yield* walk(entry as FileSystemDirectoryEntry);
+      else {
+        const file = await fileOf(entry);
+        yield { name: file.name, file, folder: "" };
+      }
+    }
   };
 }
 
@@ -45,7 +57,7 @@ export function transferSize(transfer: DataTransfer): number | undefined {
 export function filesSize(list: Iterable<File>): number | undefined {
   let total = 0;
   for (const { name, size, webkitRelativePath } of list) {
-    if (webkitRelativePath && !name.endsWith(".ckpt")) continue; // as below
+    if (webkitRelativePath && !isCheckpoint(webkitRelativePath)) continue; // as below
     if (/\.(zip|tar|gz|tgz)$/i.test(name)) return undefined;
     total += size;
   }
@@ -56,41 +68,69 @@ export function filesSize(list: Iterable<File>): number | undefined {
 export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
   const files = [...list];
   return async function* () {
+    const of = files.filter(({ webkitRelativePath }) => isCheckpoint(webkitRelativePath)).length;
     for (const file of files) {
       const slash = file.webkitRelativePath.indexOf("/");
-      if (slash < 0) yield { name: file.name, file, folder: "" };
-      else yield { name: file.webkitRelativePath.slice(slash + 1), file, folder: file.webkitRelativePath.slice(0, slash) };
+      if (slash < 0) {
+        yield { name: file.name, file, folder: "" };
+        continue;
+      }
+      const [folder, name] = [file.webkitRelativePath.slice(0, slash), file.webkitRelativePath.slice(slash + 1)];
+      yield { name, file: isCheckpoint(name) ? file : undefined, folder, of };
     }
   };
 }
 
-async function* walk(top: FileSystemEntry): AsyncGenerator<Found> {
-  const todo = [top];
-  let files = 0;
-  for (let entry; (entry = todo.pop()); ) {
-    try {
-      if (entry.isDirectory) {
-        const reader = (entry as FileSystemDirectoryEntry).createReader();
-        for (;;) {
-          const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
-          if (some.length === 0) break;
-          todo.push(...some);
-          if (todo.length + files > maxFiles) throw tooMany(top.name);
-        }
-        continue;
-      }
-      const inside = entry.fullPath.slice(top.fullPath.length + 1);
-      // A folder's other files are not opened at all.
-      if (entry !== top && !inside.endsWith(".ckpt")) continue;
-      const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
-      files++;
-      yield entry === top ? { name: file.name, file, folder: "" } : { name: inside, file, folder: top.name };
-    } catch (cause) {
-      if (cause instanceof VerifyError) throw cause;
-      throw new VerifyError("unreadable", "cannot be read", { path: entry.fullPath, hint: "choose it again", cause });
+/** Whether a file in a folder counts. */
+function isCheckpoint(path: string): boolean {
+  return isWanted(path) && /\.ckpt$/i.test(path);
+}
+
+function fileOf(entry: FileSystemEntry): Promise<File> {
+  return new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject)).catch((cause: unknown) => {
+    throw cannotRead(entry, cause);
+  });
+}
+
+function cannotRead({ fullPath }: FileSystemEntry, cause: unknown): VerifyError {
+  return new VerifyError("unreadable", "cannot be read", { path: fullPath, hint: "choose it again", cause });
+}
+
+/** Lists a folder, then opens its checkpoints, and none of its other files. */
+async function* walk(top: FileSystemDirectoryEntry): AsyncGenerator<Found> {
+  const checkpoints: FileSystemEntry[] = [];
+  const others: string[] = [];
+  const inside = (entry: FileSystemEntry) => entry.fullPath.slice(top.fullPath.length + 1);
+  for (let folders = [top]; folders.length > 0; ) {
+    const some = folders.splice(0, atOnce);
+    for (const entry of (await Promise.all(some.map(list))).flat()) {
+      if (entry.isDirectory) folders.push(entry as FileSystemDirectoryEntry);
+      else if (isCheckpoint(inside(entry))) checkpoints.push(entry);
+      else others.push(inside(entry));
+      if (folders.length + checkpoints.length + others.length > maxFiles) throw tooMany(top.name);
     }
   }
-  if (files === 0) throw noCheckpoint(top.name);
+  for (const name of others) yield { name, folder: top.name };
+  for (let at = 0; at < checkpoints.length; at += atOnce) {
+    const entries = checkpoints.slice(at, at + atOnce);
+    const files = await Promise.all(entries.map(fileOf));
+    for (let i = 0; i < files.length; i++) yield { name: inside(entries[i]!), file: files[i], folder: top.name, of: checkpoints.length };
+  }
+}
+
+async function list(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
+  const reader = folder.createReader();
+  const entries: FileSystemEntry[] = [];
+  try {
+    for (;;) {
+      const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+      if (some.length === 0) return entries;
+      for (const entry of some) entries.push(entry);
+      if (entries.length > maxFiles) throw tooMany(folder.name);
+    }
+  } catch (cause) {
+    throw cause instanceof VerifyError ? cause : cannotRead(folder, cause);
+  }
 }
 
 function tooMany(path: string): VerifyError {
@@ -105,33 +145,33 @@ function noCheckpoint(path: string): VerifyError {
 }
 
 /**
- * Returns checkpoints and CARs, with archives unpacked. Of a folder or an archive only the
- * files that end in .ckpt count, or, in an archive without one, those that end in .car.
+ * Returns checkpoints and CARs, with archives unpacked, and of what does not count the names. Of a folder or
+ * an archive only the files that end in .ckpt count, or, in an archive without one, those that end in .car.
  */
-export async function* items(found: AsyncIterable<Found>, signal: AbortSignal): AsyncGenerator<Named & { bytes: Blob }> {
+export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void): AsyncGenerator<Entry> {
   let folder = "";
   let any = false;
-  for await (const { name, file, folder: inFolder } of found) {
+  for await (const { name, file, folder: inFolder, of } of found) {
     signal.throwIfAborted();
-    if (inFolder) {
-      folder = inFolder;
-      if (!name.endsWith(".ckpt")) continue;
-      any = true;
-      yield { name, bytes: file };
-      continue;
-    }
-    any = true;
-    const kind = await archiveKind(name, file);
-    if (kind === "car" && !name.endsWith(".car")) yield { name: `${name || "history"}.car`, bytes: file };
-    else if (kind === undefined || kind === "car") yield { name, bytes: file };
-    else {
-      let count = 0;
-      for await (const entry of unpack(kind, name, file, signal)) {
-        count++;
-        yield entry;
-      }
-      if (count === 0) throw noCheckpoint(name);
-    }
+    if (of !== undefined) onTotal?.(of);
+    folder = inFolder;
+    any ||= file !== undefined;
+    const kind = file && !inFolder ? await archiveKind(name, file) : undefined;
+    if (kind) yield* unpacked(unpackInWorker(kind, name, file!, signal), name);
+    else yield { name, bytes: file };
   }
   if (!any && folder) throw noCheckpoint(folder);
+}
+
+async function* unpacked(entries: AsyncIterable<Entry>, path: string): AsyncGenerator<Entry> {
+  let cars: Entry[] = [];
+  let checkpoints = false;
+  for await (const entry of entries) {
+    if (!entry.bytes || /\.ckpt$/i.test(entry.name)) {
+      checkpoints ||= entry.bytes !== undefined;
+      yield entry;
+    } else cars.push(checkpoints ? { name: entry.name } : entry);
+  }
+  if (!checkpoints && cars.length === 0) throw noCheckpoint(path);
+  for (const car of cars) yield checkpoints ? { name: car.name } : car;
 }

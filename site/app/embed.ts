@@ -2,13 +2,17 @@
 
 import "../badge/igor-lineage.ts";
 import { VerifyError } from "../verify/error.ts";
+import { configure } from "../verify/index.ts";
 import { check } from "./check.ts";
 import { items } from "./collect.ts";
 import { byID } from "./dom.ts";
+import { files } from "./files.ts";
 import { askFor } from "./handover.ts";
 import { goTo } from "./link.ts";
 import { receive, type Source } from "./receive.ts";
 import "./text.ts";
+
+configure({ wasm: files.wasm, worker: files.worker });
 
 const src = byID<HTMLInputElement>("src");
 const did = byID<HTMLInputElement>("did");

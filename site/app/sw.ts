@@ -1,5 +1,6 @@
-// The service worker: it keeps the site's files, all of one build, and answers
-// with them. It touches nothing but the site's own files.
+// The service worker: it keeps the site's files, all of one build, for a visitor without a
+// network. With one, the server is asked first, so that a mended verifier reaches everybody.
+// It touches nothing but the site's own files.
 
 declare const IGOR_SITE_FILES: readonly string[]; // by the build
 declare const IGOR_SITE_HASH: string; // of all of them
@@ -22,7 +23,11 @@ interface Worker {
 }
 
 const worker = globalThis as unknown as Worker;
-const cacheName = `igor-site-${IGOR_SITE_HASH}`;
+const prefix = "igor-site-";
+const cacheName = prefix + IGOR_SITE_HASH;
+
+/** Files whose name has their hash in it. Under this name there is never another content. */
+const named = /\/(app|styles)\/[\w.-]+-([A-Z0-9]{8}|[0-9a-f]{8})\.(js|css|wasm|wasm\.gz)$/;
 
 worker.addEventListener("install", (event) => {
   event.waitUntil(
@@ -38,9 +43,9 @@ worker.addEventListener("install", (event) => {
 worker.addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
-      for (const name of await caches.keys()) {
-        if (name.startsWith("igor-site-") && name !== cacheName) await caches.delete(name);
-      }
+      // The build before stays, for pages that are open and load something later.
+      const older = (await caches.keys()).filter((name) => name.startsWith(prefix) && name !== cacheName);
+      for (const name of older.slice(0, -1)) await caches.delete(name);
       await worker.clients.claim();
     })(),
   );
@@ -50,20 +55,35 @@ worker.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== "GET" || !url.href.startsWith(worker.registration.scope)) return;
-  event.respondWith(
-    (async () => {
-      const cache = await caches.open(cacheName);
-      // What stands after the question mark is the page's own business.
-      url.search = "";
-      const kept = await cache.match(url.href);
-      if (!kept) return fetch(request);
-      if (!url.pathname.endsWith(".wasm")) return kept;
-      // The verifier asks for a compressed form of what names no coding; what is kept is near enough.
-      const headers = new Headers(kept.headers);
-      headers.set("content-encoding", "identity");
-      return new Response(kept.body, { headers });
-    })(),
-  );
+  // What stands after the question mark is the page's own business.
+  url.search = "";
+  event.respondWith(named.test(url.pathname) ? kept(url).then((found) => found ?? fetch(request)) : fromServer(request, url));
 });
+
+async function fromServer(request: Request, url: URL): Promise<Response> {
+  let response: Response | undefined;
+  let failure: unknown;
+  try {
+    response = await fetch(request, { cache: "no-cache" });
+    // A server that fails is as good as none.
+    if (response.status < 500) return response;
+  } catch (error) {
+    failure = error;
+  }
+  const found = await kept(url);
+  if (found) return found;
+  if (response) return response;
+  throw failure;
+}
+
+/** The file as it is kept, of this build or else of another one. */
+async function kept(url: URL): Promise<Response | undefined> {
+  const response = (await (await caches.open(cacheName)).match(url.href)) ?? (await caches.match(url.href));
+  if (!response || !url.pathname.endsWith(".wasm")) return response;
+  // The verifier asks for a compressed form of what names no coding; what is kept is near enough.
+  const headers = new Headers(response.headers);
+  headers.set("content-encoding", "identity");
+  return new Response(response.body, { headers });
+}
 
 export {};

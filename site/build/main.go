@@ -147,7 +147,11 @@ func emptyDir(dir string) error {
 
 // bundle bundles entry points as ES modules, which share what they have in common.
 func (b *bundler) bundle(dir string, platform api.Platform, entries ...string) error {
-	return failure(api.Build(api.BuildOptions{
+	return failure(api.Build(b.options(dir, platform, entries...)))
+}
+
+func (b *bundler) options(dir string, platform api.Platform, entries ...string) api.BuildOptions {
+	return api.BuildOptions{
 		EntryPoints:       entries,
 		Outdir:            dir,
 		EntryNames:        "[name]",
@@ -167,7 +171,7 @@ func (b *bundler) bundle(dir string, platform api.Platform, entries ...string) e
 		Plugins:           []api.Plugin{b.wasmExec(), forPlatform(platform)},
 		Write:             true,
 		LogLevel:          api.LogLevelSilent,
-	}))
+	}
 }
 
 func failure(result api.BuildResult) error {

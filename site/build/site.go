@@ -12,7 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
@@ -29,24 +31,24 @@ var fonts = map[string]string{
 }
 
 // The packages of which parts are in the site.
-var licensed = []string{"uplot", "fflate", "@fontsource-variable/ibm-plex-sans", "@fontsource/ibm-plex-mono"}
+var licensed = []string{"uplot", "@zip.js/zip.js", "pako", "@fontsource-variable/ibm-plex-sans", "@fontsource/ibm-plex-mono"}
 
 const modules = "node_modules"
 
 // site writes the static site.
 func (b *bundler) site(dir string, w *wasm) error {
-	app := filepath.Join(dir, "app")
-	if err := errors.Join(emptyDir(dir), os.MkdirAll(app, 0o777)); err != nil {
+	if err := emptyDir(dir); err != nil {
 		return err
 	}
-	version, err := verifierVersion()
+	app, err := b.scripts(filepath.Join(dir, "app"), w)
 	if err != nil {
 		return err
 	}
-	files, err := pages.Render(os.DirFS("docs"), os.DirFS("testdata/histories"), pages.Build{Version: version, WASMHash: w.sha256})
+	styles, err := styles(filepath.Join(dir, "styles"))
 	if err != nil {
 		return err
 	}
+	files := make(map[string][]byte)
 	for name, from := range fonts {
 		if files["fonts/"+name], err = os.ReadFile(filepath.Join(modules, filepath.FromSlash(from))); err != nil {
 			return fmt.Errorf("%w (run npm ci)", err)
@@ -55,25 +57,103 @@ func (b *bundler) site(dir string, w *wasm) error {
 	if files["licenses.txt"], err = licenses(); err != nil {
 		return err
 	}
-	for name, content := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, content, 0o666)); err != nil {
-			return err
-		}
+	if err := writeAll(dir, files); err != nil {
+		return err
 	}
-	err = errors.Join(
-		b.bundle(app, api.PlatformBrowser, "site/app/main.ts", "site/app/narrow.ts", "site/app/embed.ts", "site/app/text.ts"),
-		b.bundle(app, api.PlatformBrowser, "site/verify/worker.ts"),
-		styles(filepath.Join(dir, "styles")),
-		w.write(app),
-	)
+	version, err := verifierVersion()
 	if err != nil {
+		return err
+	}
+	build := pages.Build{Version: version, WASMHash: w.sha256, Scripts: app, Styles: styles}
+	if err := b.pages(dir, build); err != nil {
 		return err
 	}
 	if err := b.serviceWorker(dir); err != nil {
 		return err
 	}
 	return pack(dir, embeddedSite)
+}
+
+// buildFile says which build the server has, by the ID that is in its pages too.
+const buildFile = "build.json"
+
+// pages writes the pages, with the ID of this build in them. The ID is the hash of all files as
+// they are without it.
+func (b *bundler) pages(dir string, build pages.Build) error {
+	for _, last := range []bool{false, true} {
+		files, err := pages.Render(os.DirFS("docs"), os.DirFS("testdata/histories"), build)
+		if err != nil {
+			return err
+		}
+		if last {
+			files[buildFile] = fmt.Appendf(nil, "{\"build\": %q}\n", build.ID)
+		}
+		if err := writeAll(dir, files); err != nil {
+			return err
+		}
+		if build.ID, _, err = hashAll(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeAll(dir string, files map[string][]byte) error {
+	for name, content := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, content, 0o666)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scripts writes the scripts and the verifier, each under a name with its hash, and returns the
+// names of those that pages name.
+func (b *bundler) scripts(dir string, w *wasm) (map[string]string, error) {
+	wasmFile := "igor-verify-" + w.sha256[:8] + ".wasm"
+	err := errors.Join(os.MkdirAll(dir, 0o777), os.WriteFile(filepath.Join(dir, wasmFile), w.raw, 0o666), os.WriteFile(filepath.Join(dir, wasmFile+".gz"), w.gz, 0o666))
+	if err != nil {
+		return nil, err
+	}
+	options := b.options(dir, api.PlatformBrowser, "site/verify/worker.ts", "site/app/archive/unpacker.ts")
+	workers, err := hashed(options)
+	if err != nil {
+		return nil, err
+	}
+	options = b.options(dir, api.PlatformBrowser, "site/app/main.ts", "site/app/narrow.ts", "site/app/embed.ts", "site/app/text.ts")
+	options.Define["IGOR_WASM_FILE"] = strconv.Quote(wasmFile)
+	options.Define["IGOR_WORKER_FILE"] = strconv.Quote(workers["worker.js"])
+	options.Define["IGOR_UNPACKER_FILE"] = strconv.Quote(workers["unpacker.js"])
+	return hashed(options)
+}
+
+// hashed builds files whose names have their hash in them, so that no cache ever mixes those of two
+// builds. It returns the names of the entry points, by the names that they have without it.
+func hashed(options api.BuildOptions) (map[string]string, error) {
+	options.EntryNames = "[name]-[hash]"
+	options.Metafile = true
+	result := api.Build(options)
+	if err := failure(result); err != nil {
+		return nil, err
+	}
+	var meta struct {
+		Outputs map[string]struct {
+			EntryPoint string
+		}
+	}
+	if err := json.Unmarshal([]byte(result.Metafile), &meta); err != nil {
+		return nil, err
+	}
+	names := make(map[string]string)
+	for output, about := range meta.Outputs {
+		extension := filepath.Ext(output)
+		if about.EntryPoint != "" && extension != ".map" {
+			source := filepath.Base(about.EntryPoint)
+			names[strings.TrimSuffix(source, filepath.Ext(source))+extension] = filepath.Base(output)
+		}
+	}
+	return names, nil
 }
 
 // embeddedSite is what igor has the site from.
@@ -117,26 +197,24 @@ func verifierVersion() (string, error) {
 	return strings.TrimSpace(strings.TrimPrefix(string(out), "igor-verify: ")), nil
 }
 
-func styles(dir string) error {
+func styles(dir string) (map[string]string, error) {
 	entries, err := filepath.Glob("site/styles/*.css")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	result := api.Build(api.BuildOptions{
+	return hashed(api.BuildOptions{
 		EntryPoints:      entries,
 		Outdir:           dir,
 		MinifyWhitespace: true,
 		Write:            true,
 		LogLevel:         api.LogLevelSilent,
 	})
-	return failure(result)
 }
 
-// serviceWorker writes the service worker, which knows all of the site's files.
-func (b *bundler) serviceWorker(dir string) error {
-	var names []string
+// hashAll returns a hash of all of the site's files, and their names.
+func hashAll(dir string) (hash string, names []string, err error) {
 	sum := sha256.New()
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasSuffix(path, ".map") {
 			return err
 		}
@@ -151,13 +229,22 @@ func (b *bundler) serviceWorker(dir string) error {
 		name = filepath.ToSlash(name)
 		fmt.Fprintf(sum, "%s %x\n", name, sha256.Sum256(content))
 		names = append(names, name)
+		return nil
+	})
+	return hex.EncodeToString(sum.Sum(nil))[:16], names, err
+}
+
+// serviceWorker writes the service worker, which knows all of the site's files.
+func (b *bundler) serviceWorker(dir string) error {
+	hash, names, err := hashAll(dir)
+	if err != nil {
+		return err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == buildFile }) // only the server's own answer counts
+	for _, name := range names {
 		if folder, ok := strings.CutSuffix(name, "index.html"); ok {
 			names = append(names, "./"+folder) // how it is asked for
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	sort.Strings(names)
 	list, err := json.Marshal(names)
@@ -175,7 +262,7 @@ func (b *bundler) serviceWorker(dir string) error {
 		MinifySyntax:      true,
 		Define: map[string]string{
 			"IGOR_SITE_FILES": string(list),
-			"IGOR_SITE_HASH":  `"` + hex.EncodeToString(sum.Sum(nil))[:16] + `"`,
+			"IGOR_SITE_HASH":  `"` + hash + `"`,
 		},
 		Write:    true,
 		LogLevel: api.LogLevelSilent,

@@ -21,6 +21,10 @@ var sources embed.FS
 type Build struct {
 	Version  string // as in a report's "verifier"
 	WASMHash string // SHA-256 of the WASM, in hex
+	ID       string // of the build, the same as in what its server says
+
+	// Scripts and Styles are the names of files in app and styles, by those in this package.
+	Scripts, Styles map[string]string
 }
 
 type page struct {
@@ -128,19 +132,39 @@ func Render(docs, histories fs.FS, build Build) (map[string][]byte, error) {
 
 // render puts a page's content into the layout.
 func (p page) render(content template.HTML, build Build) ([]byte, error) {
+	scripts, err := names(p.scripts, build.Scripts)
+	if err != nil {
+		return nil, err
+	}
+	styles, err := names(p.styles, build.Styles)
+	if err != nil {
+		return nil, err
+	}
 	out, err := execute("layout.html", map[string]any{
 		"CSP":         policy.For(p.path),
 		"Title":       p.title,
 		"Description": p.description,
 		"Root":        template.URL(strings.Repeat("../", strings.Count(p.path, "/"))),
-		"Styles":      p.styles,
-		"Scripts":     p.scripts,
+		"Styles":      styles,
+		"Scripts":     scripts,
+		"Build":       build.ID,
 		"Nav":         nav(p.path),
 		"Content":     content,
 		"Version":     build.Version,
 		"WASMHash":    build.WASMHash,
 	})
 	return []byte(out), err
+}
+
+func names(wanted []string, built map[string]string) ([]string, error) {
+	found := make([]string, len(wanted))
+	for i, name := range wanted {
+		var ok bool
+		if found[i], ok = built[name]; !ok {
+			return nil, fmt.Errorf("pages: there is no %s", name)
+		}
+	}
+	return found, nil
 }
 
 var functions = template.FuncMap{"mark": mark}

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -494,13 +494,15 @@ test("works offline after the first visit", async (t) => {
   assert.equal(server.requests.length, before);
   // Nobody breaks off reading a file that is kept, of which Firefox would complain.
   const verifier = await page.evaluate(() => performance.getEntriesByType("resource").map(({ name }) => name).filter((name) => name.includes(".wasm")));
-  assert.deepEqual(verifier, [`${server.url}/app/igor-verify.wasm`]);
+  assert.equal(verifier.length, 1);
+  assert.match(verifier[0].slice(server.url.length), /^\/app\/igor-verify-[0-9a-f]{8}\.wasm$/);
 });
 
 test("the page names the verifier that it runs", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url);
-  const wasm = await readFile(join(root, dist, "site", "app", "igor-verify.wasm"));
+  const app = join(root, dist, "site", "app");
+  const wasm = await readFile(join(app, (await readdir(app)).find((name) => name.endsWith(".wasm"))));
   const build = await page.textContent("#build");
   assert.ok(build.includes(createHash("sha256").update(wasm).digest("hex")));
   await page.click('[data-sample="whole.car"]');
