@@ -1,6 +1,8 @@
 package verifier
 
 import (
+	"slices"
+
 	"igor.dev/verifier/internal/sha2"
 	"igor.dev/verifier/internal/signature"
 )
@@ -58,15 +60,53 @@ func Examine(b []byte) Finding {
 	return x.Examine(b)
 }
 
-// An Examiner examines checkpoints one after the other, faster when many are by
-// the same key. The zero value is ready. It is not safe for concurrent use: give
+// An Examiner examines checkpoints, faster when it is given many of the same key
+// together. The zero value is ready. It is not safe for concurrent use: give
 // each goroutine its own.
 type Examiner struct {
 	signatures signature.Checker
+	checks     []signature.Check
+	decisions  []signature.Decision
+	of         []int // the findings that checks are of
 }
 
 // Examine does what the function [Examine] does.
 func (x *Examiner) Examine(b []byte) Finding {
+	return x.AppendFindings(nil, b)[0]
+}
+
+// AppendFindings examines checkpoints and appends what it finds of each.
+func (x *Examiner) AppendFindings(dst []Finding, checkpoints ...[]byte) []Finding {
+	dst = slices.Grow(dst, len(checkpoints))
+	for _, b := range checkpoints {
+		dst = append(dst, examineHeader(b))
+		if f := &dst[len(dst)-1]; f.Parsed() && f.Version == Version4 {
+			x.of = append(x.of, len(dst)-1)
+			x.checks = append(x.checks, signature.Check{
+				Key:       (*[32]byte)(b[offAgentPubKey:]),
+				Signature: (*[64]byte)(b[offSignature:]),
+				Message:   b[:offSignature],
+				Rest:      b[HeaderSize:],
+			})
+		}
+	}
+	x.decisions = slices.Grow(x.decisions[:0], len(x.checks))[:len(x.checks)]
+	x.signatures.Check(x.decisions, x.checks)
+	for i, decision := range x.decisions {
+		switch f := &dst[x.of[i]]; decision {
+		case signature.WeakKey:
+			f.problems |= 1 << WeakKey
+		case signature.Bad:
+			f.problems |= 1 << BadSignature
+		}
+	}
+	clear(x.checks) // they hold on to the checkpoints
+	x.checks, x.of = x.checks[:0], x.of[:0]
+	return dst
+}
+
+// examineHeader examines all but the signature.
+func examineHeader(b []byte) Finding {
 	f := Finding{ContentHash: sha2.Sum256(b), Size: uint32(len(b))}
 	c, err := parse(b)
 	if err != nil {
@@ -94,13 +134,6 @@ func (x *Examiner) Examine(b []byte) Finding {
 	}
 	if c.Version != Version4 {
 		f.problems |= 1 << UnsignedVersion
-		return f
-	}
-	switch x.signatures.Check(&signature.Check{Key: (*[32]byte)(&c.AgentPubKey), Signature: &c.Signature, Message: b[:offSignature], Rest: c.State}) {
-	case signature.WeakKey:
-		f.problems |= 1 << WeakKey
-	case signature.Bad:
-		f.problems |= 1 << BadSignature
 	}
 	return f
 }

@@ -133,7 +133,11 @@ func version() int32 {
 	return done()
 }
 
-var examiner verifier.Examiner
+var (
+	examiner    verifier.Examiner
+	checkpoints [][]byte // the input of examine
+	findings    []verifier.Finding
+)
 
 // examine examines n checkpoints.
 // Input: n sizes, then the bytes of all. Result: n packed findings.
@@ -142,17 +146,21 @@ var examiner verifier.Examiner
 func examine(n uint32) int32 {
 	in := reader{rest: input}
 	sizes := in.array(n, 4)
-	output = output[:0]
+	checkpoints = checkpoints[:0]
 	for range n {
-		b := in.take(sizes.uint32())
+		checkpoints = append(checkpoints, in.take(sizes.uint32()))
 		if in.bad || sizes.bad {
 			return fail(errInput)
 		}
-		f := examiner.Examine(b)
-		output = f.AppendBinary(output)
 	}
 	if !in.done() {
 		return fail(errInput)
+	}
+	findings = examiner.AppendFindings(findings[:0], checkpoints...)
+	clear(checkpoints) // the input may go
+	output = output[:0]
+	for i := range findings {
+		output = findings[i].AppendBinary(output)
 	}
 	return done()
 }

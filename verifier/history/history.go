@@ -181,9 +181,14 @@ func (r *run) fail(sequence int, err error) {
 // A worker's own memory: one buffer and the findings of one job.
 type worker struct {
 	examiner verifier.Examiner
-	buffer   []byte
+	buffer   []byte   // has the files that are waiting
+	waiting  [][]byte // what was read and is not examined
 	findings []verifier.Finding
 }
+
+// bufferSize is the size of a worker's buffer, until a file is larger. Files that it
+// has room for are examined together.
+const bufferSize = 256 << 10
 
 func (r *run) work() {
 	var w worker
@@ -208,16 +213,14 @@ func (r *run) examine(w *worker, j *job) error {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		b, err := j.files[i].read(w.buffer)
-		if err != nil {
+		if err := r.read(w, &j.files[i]); err != nil {
 			return err
 		}
-		w.buffer = b[:0]
-		r.add(w, b)
 	}
 	for i := range j.blocks {
-		r.add(w, j.blocks[i].Data)
+		w.waiting = append(w.waiting, j.blocks[i].Data)
 	}
+	r.examineWaiting(w)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range w.findings {
@@ -237,8 +240,36 @@ func (r *run) examine(w *worker, j *job) error {
 	return nil
 }
 
-func (r *run) add(w *worker, b []byte) {
-	w.findings = append(w.findings, w.examiner.Examine(b))
-	r.checkpoints.Add(1)
-	r.bytes.Add(int64(len(b)))
+// read reads a file behind those that are waiting.
+func (r *run) read(w *worker, f *file) error {
+	if len(w.buffer) > bufferSize*3/4 {
+		r.examineWaiting(w)
+	}
+	if cap(w.buffer) == 0 {
+		w.buffer = make([]byte, 0, bufferSize)
+	}
+	free := w.buffer[len(w.buffer):cap(w.buffer)]
+	b, err := f.read(free)
+	if err != nil {
+		return err
+	}
+	w.waiting = append(w.waiting, b)
+	if len(b) <= len(free) {
+		w.buffer = w.buffer[:len(w.buffer)+len(b)]
+		return nil
+	}
+	// It was too large, and has a buffer of its own, which later files share.
+	r.examineWaiting(w)
+	w.buffer = b[:0]
+	return nil
+}
+
+func (r *run) examineWaiting(w *worker) {
+	w.findings = w.examiner.AppendFindings(w.findings, w.waiting...)
+	r.checkpoints.Add(int64(len(w.waiting)))
+	for _, b := range w.waiting {
+		r.bytes.Add(int64(len(b)))
+	}
+	clear(w.waiting) // they may be another job's next
+	w.waiting, w.buffer = w.waiting[:0], w.buffer[:0]
 }

@@ -5,7 +5,7 @@ import "math/bits"
 // A field element is a number mod p = 2^255 - 19, in five limbs of 51 bits,
 // least significant first. Limbs may be larger than 51 bits between operations:
 //
-//   - multiply, square and carry give limbs below 2^51 + 2^17 ("tight");
+//   - multiply, square and carry give limbs below 2^51 + 2^37 ("tight");
 //   - add gives the sums of limbs, subtract those of tight ones below 2^53;
 //   - multiply and square take limbs below 2^54.
 type field [5]uint64

@@ -1,84 +1,102 @@
 package onekey
 
 // WebAssembly multiplies 64 bits by 64 to 64, no more, and math/bits.Mul64 takes
-// four such products and much carrying. Here the limbs are split in halves of 26
-// and 25 bits, whose products need no carrying until the end: half the time.
+// four such products and much carrying. Here every limb is split in a lower half of 26
+// bits and an upper one, whose products need no carrying until the end.
+//
+// A number is then l + 2^26 u, where l and u have five limbs each, at multiples of
+// 51 bits, and the product of two is l l' + 2^26 (l u' + u l') + 2^52 u u'. The sum in the
+// middle is (l + u)(l' + u') - l l' - u u' (Karatsuba): three products of five limbs by
+// five. Limbs below 2^54 have halves below 2^26 and 2^28, so that no sum here reaches 2^64.
+//
+// All is written out, the carrying twice, and in variables, since Go keeps no arrays in
+// registers and would not inline it: four times as fast.
 
 const (
 	mask26 = 1<<26 - 1
 	mask25 = 1<<25 - 1
 )
 
-// multiply sets f to a*b: the schoolbook product of ten half limbs, at the bits 0,
-// 26, 51, 77, … The product of two upper halves is one bit higher than where it
-// counts, hence the factor 2; what reaches 2^255 comes back times 19.
+// multiply sets f to a*b. Each of the three is the schoolbook product, where what
+// reaches 2^255 comes back times 19. In the sum of all, u counts for the next limb, since
+// 2^52 is twice that limb's place.
 func (f *field) multiply(a, b *field) {
-	x, y := *a, *b
-	x.carry()
-	y.carry()
-	a0, a1 := x[0]&mask26, x[0]>>26
-	a2, a3 := x[1]&mask26, x[1]>>26
-	a4, a5 := x[2]&mask26, x[2]>>26
-	a6, a7 := x[3]&mask26, x[3]>>26
-	a8, a9 := x[4]&mask26, x[4]>>26
-	b0, b1 := y[0]&mask26, y[0]>>26
-	b2, b3 := y[1]&mask26, y[1]>>26
-	b4, b5 := y[2]&mask26, y[2]>>26
-	b6, b7 := y[3]&mask26, y[3]>>26
-	b8, b9 := y[4]&mask26, y[4]>>26
-	a1x2, a3x2, a5x2, a7x2, a9x2 := 2*a1, 2*a3, 2*a5, 2*a7, 2*a9
-	b1x19, b2x19, b3x19, b4x19, b5x19, b6x19, b7x19, b8x19, b9x19 := 19*b1, 19*b2, 19*b3, 19*b4, 19*b5, 19*b6, 19*b7, 19*b8, 19*b9
+	a0, a1, a2, a3, a4 := a[0]&mask26, a[1]&mask26, a[2]&mask26, a[3]&mask26, a[4]&mask26
+	b0, b1, b2, b3, b4 := b[0]&mask26, b[1]&mask26, b[2]&mask26, b[3]&mask26, b[4]&mask26
+	l0 := a0*b0 + 19*(a1*b4+a2*b3+a3*b2+a4*b1)
+	l1 := a0*b1 + a1*b0 + 19*(a2*b4+a3*b3+a4*b2)
+	l2 := a0*b2 + a1*b1 + a2*b0 + 19*(a3*b4+a4*b3)
+	l3 := a0*b3 + a1*b2 + a2*b1 + a3*b0 + 19*(a4*b4)
+	l4 := a0*b4 + a1*b3 + a2*b2 + a3*b1 + a4*b0
 
-	r0 := a0*b0 + a1x2*b9x19 + a2*b8x19 + a3x2*b7x19 + a4*b6x19 + a5x2*b5x19 + a6*b4x19 + a7x2*b3x19 + a8*b2x19 + a9x2*b1x19
-	r1 := a0*b1 + a1*b0 + a2*b9x19 + a3*b8x19 + a4*b7x19 + a5*b6x19 + a6*b5x19 + a7*b4x19 + a8*b3x19 + a9*b2x19
-	r2 := a0*b2 + a1x2*b1 + a2*b0 + a3x2*b9x19 + a4*b8x19 + a5x2*b7x19 + a6*b6x19 + a7x2*b5x19 + a8*b4x19 + a9x2*b3x19
-	r3 := a0*b3 + a1*b2 + a2*b1 + a3*b0 + a4*b9x19 + a5*b8x19 + a6*b7x19 + a7*b6x19 + a8*b5x19 + a9*b4x19
-	r4 := a0*b4 + a1x2*b3 + a2*b2 + a3x2*b1 + a4*b0 + a5x2*b9x19 + a6*b8x19 + a7x2*b7x19 + a8*b6x19 + a9x2*b5x19
-	r5 := a0*b5 + a1*b4 + a2*b3 + a3*b2 + a4*b1 + a5*b0 + a6*b9x19 + a7*b8x19 + a8*b7x19 + a9*b6x19
-	r6 := a0*b6 + a1x2*b5 + a2*b4 + a3x2*b3 + a4*b2 + a5x2*b1 + a6*b0 + a7x2*b9x19 + a8*b8x19 + a9x2*b7x19
-	r7 := a0*b7 + a1*b6 + a2*b5 + a3*b4 + a4*b3 + a5*b2 + a6*b1 + a7*b0 + a8*b9x19 + a9*b8x19
-	r8 := a0*b8 + a1x2*b7 + a2*b6 + a3x2*b5 + a4*b4 + a5x2*b3 + a6*b2 + a7x2*b1 + a8*b0 + a9x2*b9x19
-	r9 := a0*b9 + a1*b8 + a2*b7 + a3*b6 + a4*b5 + a5*b4 + a6*b3 + a7*b2 + a8*b1 + a9*b0
-	f.join(r0, r1, r2, r3, r4, r5, r6, r7, r8, r9)
+	c0, c1, c2, c3, c4 := a[0]>>26, a[1]>>26, a[2]>>26, a[3]>>26, a[4]>>26
+	d0, d1, d2, d3, d4 := b[0]>>26, b[1]>>26, b[2]>>26, b[3]>>26, b[4]>>26
+	u0 := c0*d0 + 19*(c1*d4+c2*d3+c3*d2+c4*d1)
+	u1 := c0*d1 + c1*d0 + 19*(c2*d4+c3*d3+c4*d2)
+	u2 := c0*d2 + c1*d1 + c2*d0 + 19*(c3*d4+c4*d3)
+	u3 := c0*d3 + c1*d2 + c2*d1 + c3*d0 + 19*(c4*d4)
+	u4 := c0*d4 + c1*d3 + c2*d2 + c3*d1 + c4*d0
+
+	a0, a1, a2, a3, a4 = a0+c0, a1+c1, a2+c2, a3+c3, a4+c4
+	b0, b1, b2, b3, b4 = b0+d0, b1+d1, b2+d2, b3+d3, b4+d4
+	m0 := a0*b0 + 19*(a1*b4+a2*b3+a3*b2+a4*b1)
+	m1 := a0*b1 + a1*b0 + 19*(a2*b4+a3*b3+a4*b2)
+	m2 := a0*b2 + a1*b1 + a2*b0 + 19*(a3*b4+a4*b3)
+	m3 := a0*b3 + a1*b2 + a2*b1 + a3*b0 + 19*(a4*b4)
+	m4 := a0*b4 + a1*b3 + a2*b2 + a3*b1 + a4*b0
+
+	r0 := l0 + 38*u4
+	r1 := m0 - l0 - u0 + r0>>26
+	r2 := l1 + 2*u0 + r1>>25
+	r3 := m1 - l1 - u1 + r2>>26
+	r4 := l2 + 2*u1 + r3>>25
+	r5 := m2 - l2 - u2 + r4>>26
+	r6 := l3 + 2*u2 + r5>>25
+	r7 := m3 - l3 - u3 + r6>>26
+	r8 := l4 + 2*u3 + r7>>25
+	r9 := m4 - l4 - u4 + r8>>26
+	r0 = r0&mask26 + 19*(r9>>25)
+	r1 = r1&mask25 + r0>>26
+	f[0] = r0&mask26 + r1<<26
+	f[1] = r2&mask26 + r3&mask25<<26
+	f[2] = r4&mask26 + r5&mask25<<26
+	f[3] = r6&mask26 + r7&mask25<<26
+	f[4] = r8&mask26 + r9&mask25<<26
 }
 
 // square sets f to a*a.
 func (f *field) square(a *field) {
-	x := *a
-	x.carry()
-	a0, a1 := x[0]&mask26, x[0]>>26
-	a2, a3 := x[1]&mask26, x[1]>>26
-	a4, a5 := x[2]&mask26, x[2]>>26
-	a6, a7 := x[3]&mask26, x[3]>>26
-	a8, a9 := x[4]&mask26, x[4]>>26
-	a0x2, a1x2, a2x2, a3x2, a4x2, a5x2, a6x2, a7x2, a8x2, a9x2 := 2*a0, 2*a1, 2*a2, 2*a3, 2*a4, 2*a5, 2*a6, 2*a7, 2*a8, 2*a9
-	a1x4, a3x4, a5x4, a7x4 := 4*a1, 4*a3, 4*a5, 4*a7
-	a5x19, a6x19, a7x19, a8x19, a9x19 := 19*a5, 19*a6, 19*a7, 19*a8, 19*a9
+	a0, a1, a2, a3, a4 := a[0]&mask26, a[1]&mask26, a[2]&mask26, a[3]&mask26, a[4]&mask26
+	l0 := a0*a0 + 38*(a1*a4+a2*a3)
+	l1 := 2*(a0*a1) + 19*(2*(a2*a4)+a3*a3)
+	l2 := 2*(a0*a2) + a1*a1 + 38*(a3*a4)
+	l3 := 2*(a0*a3+a1*a2) + 19*(a4*a4)
+	l4 := 2*(a0*a4+a1*a3) + a2*a2
 
-	r0 := a0*a0 + a1x4*a9x19 + a2x2*a8x19 + a3x4*a7x19 + a4x2*a6x19 + a5x2*a5x19
-	r1 := a0x2*a1 + a2x2*a9x19 + a3x2*a8x19 + a4x2*a7x19 + a5x2*a6x19
-	r2 := a0x2*a2 + a1x2*a1 + a3x4*a9x19 + a4x2*a8x19 + a5x4*a7x19 + a6*a6x19
-	r3 := a0x2*a3 + a1x2*a2 + a4x2*a9x19 + a5x2*a8x19 + a6x2*a7x19
-	r4 := a0x2*a4 + a1x4*a3 + a2*a2 + a5x4*a9x19 + a6x2*a8x19 + a7x2*a7x19
-	r5 := a0x2*a5 + a1x2*a4 + a2x2*a3 + a6x2*a9x19 + a7x2*a8x19
-	r6 := a0x2*a6 + a1x4*a5 + a2x2*a4 + a3x2*a3 + a7x4*a9x19 + a8*a8x19
-	r7 := a0x2*a7 + a1x2*a6 + a2x2*a5 + a3x2*a4 + a8x2*a9x19
-	r8 := a0x2*a8 + a1x4*a7 + a2x2*a6 + a3x4*a5 + a4*a4 + a9x2*a9x19
-	r9 := a0x2*a9 + a1x2*a8 + a2x2*a7 + a3x2*a6 + a4x2*a5
-	f.join(r0, r1, r2, r3, r4, r5, r6, r7, r8, r9)
-}
+	c0, c1, c2, c3, c4 := a[0]>>26, a[1]>>26, a[2]>>26, a[3]>>26, a[4]>>26
+	u0 := c0*c0 + 38*(c1*c4+c2*c3)
+	u1 := 2*(c0*c1) + 19*(2*(c2*c4)+c3*c3)
+	u2 := 2*(c0*c2) + c1*c1 + 38*(c3*c4)
+	u3 := 2*(c0*c3+c1*c2) + 19*(c4*c4)
+	u4 := 2*(c0*c4+c1*c3) + c2*c2
 
-// join carries the sums of half limbs, each below 2^62, into tight limbs.
-func (f *field) join(r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 uint64) {
-	r1 += r0 >> 26
-	r2 += r1 >> 25
-	r3 += r2 >> 26
-	r4 += r3 >> 25
-	r5 += r4 >> 26
-	r6 += r5 >> 25
-	r7 += r6 >> 26
-	r8 += r7 >> 25
-	r9 += r8 >> 26
+	a0, a1, a2, a3, a4 = a0+c0, a1+c1, a2+c2, a3+c3, a4+c4
+	m0 := a0*a0 + 38*(a1*a4+a2*a3)
+	m1 := 2*(a0*a1) + 19*(2*(a2*a4)+a3*a3)
+	m2 := 2*(a0*a2) + a1*a1 + 38*(a3*a4)
+	m3 := 2*(a0*a3+a1*a2) + 19*(a4*a4)
+	m4 := 2*(a0*a4+a1*a3) + a2*a2
+
+	r0 := l0 + 38*u4
+	r1 := m0 - l0 - u0 + r0>>26
+	r2 := l1 + 2*u0 + r1>>25
+	r3 := m1 - l1 - u1 + r2>>26
+	r4 := l2 + 2*u1 + r3>>25
+	r5 := m2 - l2 - u2 + r4>>26
+	r6 := l3 + 2*u2 + r5>>25
+	r7 := m3 - l3 - u3 + r6>>26
+	r8 := l4 + 2*u3 + r7>>25
+	r9 := m4 - l4 - u4 + r8>>26
 	r0 = r0&mask26 + 19*(r9>>25)
 	r1 = r1&mask25 + r0>>26
 	f[0] = r0&mask26 + r1<<26

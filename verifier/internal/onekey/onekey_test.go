@@ -57,7 +57,7 @@ func TestFieldAgainstBig(t *testing.T) {
 		got.multiply(&a, &b)
 		check("product", &got, new(big.Int).Mul(x, y))
 		for i, l := range got {
-			if l >= 1<<51+1<<17 {
+			if l >= 1<<51+1<<37 {
 				t.Fatalf("limb %d of a product is not tight: %x", i, l)
 			}
 		}
@@ -130,38 +130,137 @@ func TestScalarAgainstBig(t *testing.T) {
 		if !s.reduced() {
 			t.Fatalf("%x is not reduced", s)
 		}
-		sum := new(big.Int)
-		for i, digit := range s.recode() {
-			if digit < -entries || digit > entries {
-				t.Fatalf("digit %d", digit)
+		for _, window := range []uint{smallWindow, largeWindow} {
+			sum, half := new(big.Int), int16(1)<<(window-1)
+			for i, digit := range s.recode(make([]int16, maxDigits), window) {
+				if digit < -half || digit >= half {
+					t.Fatalf("digit %d", digit)
+				}
+				sum.Add(sum, new(big.Int).Lsh(big.NewInt(int64(digit)), window*uint(i)))
 			}
-			sum.Add(sum, new(big.Int).Lsh(big.NewInt(int64(digit)), uint(window*i)))
-		}
-		if sum.Cmp(toBig(&s)) != 0 {
-			t.Fatalf("digits of %x add up to %x", s, sum)
+			if sum.Cmp(toBig(&s)) != 0 {
+				t.Fatalf("digits of %x to the base 2^%d add up to %x", s, window, sum)
+			}
 		}
 	}
 }
+
+// good is a signature that a good and a bad one are verified beside.
+var good = func() Signed {
+	private := ed25519.NewKeyFromSeed(make([]byte, 32))
+	return Signed{Signature: (*[64]byte)(ed25519.Sign(private, nil))}
+}()
 
 // agree verifies with this package and with crypto/ed25519 and fails if they differ.
 // Keys that the core calls weak it never asks this package about.
 func agree(t *testing.T, key [32]byte, message, signature []byte) bool {
 	t.Helper()
 	want := ed25519.Verify(key[:], message, signature)
-	got := false
-	if v := New(key); v != nil && len(signature) == 64 {
-		half := len(message) / 2
-		got = v.Verify((*[64]byte)(signature), message[:half], message[half:])
-		if again := v.Verify((*[64]byte)(signature), message, nil); again != got {
-			t.Errorf("key %x, message %x, signature %x: two answers", key, message, signature)
+	v := New(key)
+	if v == nil || len(signature) != 64 {
+		if v == nil && want {
+			t.Errorf("key %x was refused, crypto/ed25519 takes it", key)
 		}
-	} else if v == nil && want {
-		t.Errorf("key %x was refused, crypto/ed25519 takes it", key)
+		return false
 	}
-	if got != want {
-		t.Errorf("key %x, message %x, signature %x: %v, crypto/ed25519 says %v", key, message, signature, got, want)
+	half := len(message) / 2
+	whole, halves, other := Signed{(*[64]byte)(signature), message, nil}, Signed{(*[64]byte)(signature), message[:half], message[half:]}, good
+	other.Message = key[:]
+	for _, batch := range [][]Signed{{whole}, {halves, other, whole}, {other, whole, other}} {
+		valid := make([]bool, len(batch))
+		v.Verify(valid, batch)
+		for i, b := range batch {
+			if want := want && b.Signature != good.Signature; valid[i] != want {
+				t.Errorf("key %x, message %x, signature %x, at %d of %d: %v, crypto/ed25519 says %v", key, b.Message, *b.Signature, i, len(batch), valid[i], want)
+			}
+		}
 	}
-	return got
+	return want
+}
+
+// TestTogether holds whole batches, good and bad signatures mixed, against
+// crypto/ed25519, by the small tables and by the large ones.
+func TestTogether(t *testing.T) {
+	private := ed25519.NewKeyFromSeed([]byte("one key, of so many signatures..."[:32]))
+	v := New([32]byte(private[32:]))
+	accepted := 0
+	for round := 0; v.verified <= enlargeAfter+20*Together; round++ {
+		batch := make([]Signed, round%(Together+1))
+		for i := range batch {
+			message := make([]byte, rng.IntN(300))
+			random(message)
+			signature := ed25519.Sign(private, message)
+			switch rng.IntN(8) {
+			case 0:
+				signature[rng.IntN(64)] ^= 1 << rng.IntN(8)
+			case 1:
+				random(signature)
+			case 2:
+				random(signature[32:])
+				signature[63] &= 0x0f
+			case 3: // a small multiple, and the identity
+				clear(signature[32:])
+				signature[32] = byte(rng.IntN(3))
+			case 4:
+				message = append(message, 0)
+			}
+			batch[i] = Signed{(*[64]byte)(signature), message[:len(message)/3], message[len(message)/3:]}
+		}
+		valid := make([]bool, len(batch))
+		v.Verify(valid, batch)
+		for i, b := range batch {
+			if want := ed25519.Verify(private.Public().(ed25519.PublicKey), slices.Concat(b.Message, b.Rest), b.Signature[:]); valid[i] != want {
+				t.Errorf("message %x %x, signature %x, at %d of %d: %v, crypto/ed25519 says %v", b.Message, b.Rest, *b.Signature, i, len(batch), valid[i], want)
+			}
+			if valid[i] {
+				accepted++
+			}
+		}
+	}
+	if v.table.window != largeWindow || accepted < 100 {
+		t.Errorf("%d accepted, in the end by a window of %d", accepted, v.table.window)
+	}
+}
+
+// TestTables holds every entry of both tables to the group law.
+func TestTables(t *testing.T) {
+	p := *basePoint()
+	for _, window := range []uint{smallWindow, largeWindow} {
+		table, first := newTable(&p, window), p
+		for i := 0; i < digits(window); i++ {
+			multiple := first
+			for j := 0; j < 1<<(window-1); j++ {
+				var inverse field
+				got := identity
+				got.add(&table.multiples[i<<(window-1)+j], false)
+				inverse.invert(&got.z)
+				encoded := got.encode(&inverse)
+				if inverse.invert(&multiple.z); encoded != multiple.encode(&inverse) {
+					t.Fatalf("window %d: the entry %d of digit %d is wrong", window, j, i)
+				}
+				got.add(&table.multiples[i<<(window-1)+j], true)
+				if inverse.invert(&got.z); got.encode(&inverse) != [32]byte{1} {
+					t.Fatalf("window %d: the entry %d of digit %d less itself is not zero", window, j, i)
+				}
+				multiple.addPoint(&first)
+			}
+			for range window {
+				first.addPoint(&first)
+			}
+		}
+	}
+}
+
+func (v *Verifier) verify(signature, message []byte) bool {
+	valid := make([]bool, 1)
+	v.Verify(valid, []Signed{{Signature: (*[64]byte)(signature), Message: message}})
+	return valid[0]
+}
+
+func encode(p *point) [32]byte {
+	var inverse field
+	inverse.invert(&p.z)
+	return p.encode(&inverse)
 }
 
 func TestAgreesWithStandardLibrary(t *testing.T) {
@@ -197,19 +296,19 @@ func TestEveryFlippedBit(t *testing.T) {
 	v := New([32]byte(private[32:]))
 	for bit := range 8 * len(signature) {
 		signature[bit/8] ^= 1 << (bit % 8)
-		if v.Verify((*[64]byte)(signature), message, nil) {
+		if v.verify(signature, message) {
 			t.Errorf("signature bit %d", bit)
 		}
 		signature[bit/8] ^= 1 << (bit % 8)
 	}
 	for bit := range 8 * len(message) {
 		message[bit/8] ^= 1 << (bit % 8)
-		if v.Verify((*[64]byte)(signature), message, nil) {
+		if v.verify(signature, message) {
 			t.Errorf("message bit %d", bit)
 		}
 		message[bit/8] ^= 1 << (bit % 8)
 	}
-	if !v.Verify((*[64]byte)(signature), message, nil) {
+	if !v.verify(signature, message) {
 		t.Error("the good signature is refused")
 	}
 }
@@ -235,7 +334,7 @@ func TestTorsion(t *testing.T) {
 			small.addPoint(&torsion)
 		}
 		a.addPoint(&small)
-		key := a.encode()
+		key := encode(&a)
 		// The signature is by the honest key, with the mixed key's bytes hashed, and R
 		// with or without a torsion component.
 		var h, r, s scalar
@@ -243,11 +342,11 @@ func TestTorsion(t *testing.T) {
 		r.setBytes(seed)
 		r[3] &= 1<<60 - 1
 		var rPoint = identity
-		rPoint.addMultiple(base(), &r)
+		rPoint.addMultiple(smallBase(), &r)
 		if i&8 != 0 {
 			rPoint.addPoint(&small)
 		}
-		encoded := rPoint.encode()
+		encoded := encode(&rPoint)
 		message := []byte{byte(i), byte(i >> 8)}
 		digest := sha512.Sum512(slices.Concat(encoded[:], key[:], message))
 		h.setReduced(&digest)
@@ -404,12 +503,19 @@ func BenchmarkVerify(b *testing.B) {
 	message := make([]byte, 1169)
 	signature := ed25519.Sign(private, message)
 	key := private[32:]
-	b.Run("onekey", func(b *testing.B) {
-		v := New([32]byte(key))
-		for b.Loop() {
-			v.Verify((*[64]byte)(signature), message, nil)
-		}
-	})
+	for name, n := range map[string]int{"onekey": 2 * enlargeAfter, "onekey-few": 0} {
+		b.Run(name, func(b *testing.B) {
+			v := New([32]byte(key))
+			valid, batch := make([]bool, Together), slices.Repeat([]Signed{{(*[64]byte)(signature), message, nil}}, Together)
+			v.verified = n
+			v.Verify(valid, batch)
+			for b.Loop() {
+				v.verified = n
+				v.Verify(valid, batch)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*Together), "ns/signature")
+		})
+	}
 	b.Run("crypto-ed25519", func(b *testing.B) {
 		for b.Loop() {
 			ed25519.Verify(ed25519.PublicKey(key), message, signature)
@@ -418,6 +524,24 @@ func BenchmarkVerify(b *testing.B) {
 	b.Run("prepare", func(b *testing.B) {
 		for b.Loop() {
 			New([32]byte(key))
+		}
+	})
+	b.Run("enlarge", func(b *testing.B) {
+		v := New([32]byte(key))
+		for b.Loop() {
+			newTable(&v.minusA, largeWindow)
+		}
+	})
+	b.Run("multiply", func(b *testing.B) {
+		x := d2
+		for b.Loop() {
+			x.multiply(&x, &d)
+		}
+	})
+	b.Run("square", func(b *testing.B) {
+		x := d2
+		for b.Loop() {
+			x.square(&x)
 		}
 	})
 }

@@ -39,12 +39,11 @@ func decode(b *[32]byte) (p point, ok bool) {
 	return p, true
 }
 
-// encode gives the encoding (RFC 8032, section 5.1.2).
-func (p *point) encode() [32]byte {
-	var inverse, x, y field
-	inverse.invert(&p.z)
-	x.multiply(&p.x, &inverse)
-	y.multiply(&p.y, &inverse)
+// encode gives the encoding (RFC 8032, section 5.1.2), for which 1/Z has to be given.
+func (p *point) encode(inverse *field) [32]byte {
+	var x, y field
+	x.multiply(&p.x, inverse)
+	y.multiply(&p.y, inverse)
 	b := y.bytes()
 	if x.negative() {
 		b[31] |= 0x80
@@ -52,12 +51,29 @@ func (p *point) encode() [32]byte {
 	return b
 }
 
+// inversions sets out[i] to 1/Z of points[i] with one inversion for all of them
+// (Montgomery's trick): of the product of all, from which each is taken off again.
+// No Z is zero, since the formulas here are complete.
+func inversions(out []field, points []point) {
+	product := one
+	for i := range points {
+		out[i] = product
+		product.multiply(&product, &points[i].z)
+	}
+	var inverse field
+	inverse.invert(&product)
+	for i := len(points) - 1; i >= 0; i-- {
+		out[i].multiply(&out[i], &inverse)
+		inverse.multiply(&inverse, &points[i].z)
+	}
+}
+
 // add sets p to p + q, or to p - q.
 func (p *point) add(q *affine, minus bool) {
-	var a, b, c, dd, e, f, g, h field
-	plus, less := &q.yPlusX, &q.yMinusX
+	var a, b, c, dd, e, sum, difference, h field
+	plus, less, f, g := &q.yPlusX, &q.yMinusX, &difference, &sum
 	if minus {
-		plus, less = less, plus
+		plus, less, f, g = less, plus, g, f
 	}
 	a.subtract(&p.y, &p.x)
 	a.multiply(&a, less)
@@ -66,13 +82,10 @@ func (p *point) add(q *affine, minus bool) {
 	c.multiply(&p.t, &q.t2d)
 	dd.add(&p.z, &p.z)
 	e.subtract(&b, &a)
-	f.subtract(&dd, &c)
-	g.add(&dd, &c)
+	difference.subtract(&dd, &c)
+	sum.add(&dd, &c)
 	h.add(&b, &a)
-	if minus {
-		f, g = g, f
-	}
-	p.finish(&e, &f, &g, &h)
+	p.finish(&e, f, g, &h)
 }
 
 // addPoint sets p to p + q.
@@ -102,12 +115,21 @@ func (p *point) finish(e, f, g, h *field) {
 	p.z.multiply(f, g)
 }
 
-// A table has the multiples of a point P that make up any [s]P: at [i][j] is
-// (j+1) * 64^i * P.
-type table [digits][entries]affine
+// A table has the multiples of a point P that make up any [s]P: for the digit i of
+// s to the base 2^window, (j+1) * 2^(window*i) * P is at i<<(window-1) + j.
+type table struct {
+	window    uint
+	multiples []affine
+}
 
-func newTable(p *point) *table {
-	// All multiples, and then one inversion for all of their Z (Montgomery's trick).
+// Large windows take less additions, small ones are made sooner.
+const (
+	smallWindow = 5
+	largeWindow = 8
+)
+
+func newTable(p *point, window uint) *table {
+	digits, entries := digits(window), 1<<(window-1)
 	multiples := make([]point, 0, digits*entries)
 	next := *p
 	for range digits {
@@ -116,27 +138,18 @@ func newTable(p *point) *table {
 			multiples = append(multiples, next)
 			next.addPoint(&first)
 		}
-		// next is 33 times first: back to 32 times, doubled, is 64 times.
+		// The last of these is half of what the next digit begins with.
 		next = multiples[len(multiples)-1]
 		next.addPoint(&multiples[len(multiples)-1])
 	}
-	products := make([]field, len(multiples))
-	product := one
+	inverses := make([]field, len(multiples))
+	inversions(inverses, multiples)
+	t := &table{window, make([]affine, len(multiples))}
 	for i := range multiples {
-		products[i] = product
-		product.multiply(&product, &multiples[i].z)
-	}
-	var inverse field
-	inverse.invert(&product)
-	t := new(table)
-	for i := len(multiples) - 1; i >= 0; i-- {
-		var zInverse, x, y field
-		m := &multiples[i]
-		zInverse.multiply(&inverse, &products[i])
-		inverse.multiply(&inverse, &m.z)
-		x.multiply(&m.x, &zInverse)
-		y.multiply(&m.y, &zInverse)
-		a := &t[i/entries][i%entries]
+		var x, y field
+		x.multiply(&multiples[i].x, &inverses[i])
+		y.multiply(&multiples[i].y, &inverses[i])
+		a := &t.multiples[i]
 		a.yPlusX.add(&y, &x)
 		a.yPlusX.carry()
 		a.yMinusX.subtract(&y, &x)
@@ -149,12 +162,15 @@ func newTable(p *point) *table {
 
 // addMultiple sets p to p + [s]P, where t is P's table.
 func (p *point) addMultiple(t *table, s *scalar) {
-	for i, digit := range s.recode() {
+	var buffer [maxDigits]int16
+	multiples := t.multiples
+	for _, digit := range s.recode(buffer[:], t.window) {
 		switch {
 		case digit > 0:
-			p.add(&t[i][digit-1], false)
+			p.add(&multiples[digit-1], false)
 		case digit < 0:
-			p.add(&t[i][-digit-1], true)
+			p.add(&multiples[-digit-1], true)
 		}
+		multiples = multiples[1<<(t.window-1):]
 	}
 }

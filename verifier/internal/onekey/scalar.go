@@ -59,24 +59,26 @@ func (s *scalar) shiftIn(w uint64) {
 	*s = r
 }
 
-const (
-	window  = 6                           // bits of a scalar that one addition deals with
-	digits  = (256 + window - 1) / window // windows in a scalar
-	entries = 1 << (window - 1)           // multiples in a window: 1 to 32, the sign apart
-)
+// digits returns how many digits to the base 2^window a scalar below 2^253 has.
+func digits(window uint) int { return int((253 + window) / window) }
 
-// recode writes s, below 2^255, as digits of -32 to 31 to the base 64, the least
-// significant first.
-func (s *scalar) recode() (out [digits]int8) {
-	carry := int8(0)
+// maxDigits is digits(smallWindow).
+const maxDigits = (253 + smallWindow) / smallWindow
+
+// recode writes s, below 2^253, to out as digits to the base 2^window, the least
+// significant first, each from -2^(window-1) to 2^(window-1) - 1. A window has at
+// most 8 bits.
+func (s *scalar) recode(out []int16, window uint) []int16 {
+	out = out[:digits(window)]
+	half, carry := int16(1)<<(window-1), int16(0)
 	for i := range out {
-		bit := uint(i * window)
+		bit := uint(i) * window
 		w := s[bit/64] >> (bit % 64)
 		if bit%64 > 64-window && bit/64 < 3 {
 			w |= s[bit/64+1] << (64 - bit%64)
 		}
-		v := int8(w&(1<<window-1)) + carry
-		carry = (v + entries) >> window
+		v := int16(w&(1<<window-1)) + carry
+		carry = (v + half) >> window
 		out[i] = v - carry<<window
 	}
 	return out

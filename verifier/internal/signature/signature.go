@@ -26,33 +26,76 @@ type Check struct {
 // A Checker decides on signatures, faster when many are by the same key, one after
 // the other. The zero value is ready. It is not safe for concurrent use.
 type Checker struct {
-	key    [32]byte // of the last signature
-	run    int      // how many had it, one after the other
-	onekey *onekey.Verifier
-	each   rfc8032.Verifier
+	key      [32]byte // of the last signature
+	run      int      // how many had it, one after the other
+	onekey   *onekey.Verifier
+	each     rfc8032.Verifier
+	refusing bool // the last that each was asked about was refused
+
+	pending []int           // what onekey is still to be asked about
+	signed  []onekey.Signed // the same
+	valid   [onekey.Together]bool
 }
 
 // prepareAfter is the length of a run of one key after which the key is
-// prepared. That costs some ten verifications, so that a history in which
+// prepared. That costs less than so many verifications, so that a history in which
 // every checkpoint has another key takes no longer than without.
 const prepareAfter = 16
 
-// Check decides on one signature. Package onekey may accept it; whatever is
-// refused was refused by package rfc8032.
-func (c *Checker) Check(s *Check) Decision {
-	if Weak(s.Key) {
-		return WeakKey
+// Check sets decisions[i] to what the rule says of checks[i]. Package onekey may accept a
+// signature; whatever is refused was refused by package rfc8032.
+func (c *Checker) Check(decisions []Decision, checks []Check) {
+	for i := range checks {
+		s := &checks[i]
+		if Weak(s.Key) {
+			decisions[i] = WeakKey
+			continue
+		}
+		if *s.Key != c.key {
+			c.ask(decisions, checks)
+			c.key, c.run, c.onekey = *s.Key, 0, nil
+		}
+		if c.run++; c.run == prepareAfter {
+			c.onekey = onekey.New(c.key)
+		}
+		if c.onekey == nil || c.refusing {
+			// After one that was refused, the next will probably be refused as well.
+			decisions[i] = c.decide(s)
+			continue
+		}
+		c.pending = append(c.pending, i)
+		c.signed = append(c.signed, onekey.Signed{Signature: s.Signature, Message: s.Message, Rest: s.Rest})
+		if len(c.pending) == onekey.Together {
+			c.ask(decisions, checks)
+		}
 	}
-	if *s.Key != c.key {
-		c.key, c.run, c.onekey = *s.Key, 0, nil
+	c.ask(decisions, checks)
+}
+
+// ask decides on what is pending.
+func (c *Checker) ask(decisions []Decision, checks []Check) {
+	if len(c.pending) == 0 {
+		return
 	}
-	if c.run++; c.run == prepareAfter {
-		c.onekey = onekey.New(c.key)
+	c.onekey.Verify(c.valid[:], c.signed)
+	for at, i := range c.pending {
+		if c.valid[at] {
+			decisions[i] = Accepted
+		} else {
+			decisions[i] = c.decide(&checks[i])
+		}
 	}
-	if c.onekey != nil && c.onekey.Verify(s.Signature, s.Message, s.Rest) || c.each.Verify(s.Key, s.Signature, s.Message, s.Rest) {
-		return Accepted
+	clear(c.signed) // it holds on to messages
+	c.pending, c.signed = c.pending[:0], c.signed[:0]
+}
+
+// decide asks package rfc8032.
+func (c *Checker) decide(s *Check) Decision {
+	c.refusing = !c.each.Verify(s.Key, s.Signature, s.Message, s.Rest)
+	if c.refusing {
+		return Bad
 	}
-	return Bad
+	return Accepted
 }
 
 // Weak reports whether a key is no canonical encoding, or that of a point of small

@@ -1,9 +1,13 @@
 package signature
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -56,8 +60,10 @@ func vectors(tb testing.TB) []vector {
 func TestEdgeCases(t *testing.T) {
 	for _, v := range vectors(t) {
 		var c Checker
-		for i := range prepareAfter {
-			if got := c.Check(&v.check); got != v.want {
+		decisions := make([]Decision, 2*prepareAfter)
+		c.Check(decisions, slices.Repeat([]Check{v.check}, len(decisions)))
+		for i, got := range decisions {
+			if got != v.want {
 				t.Errorf("%s, after %d of its key: %v, want %v", v.id, i, got, v.want)
 			}
 		}
@@ -65,4 +71,86 @@ func TestEdgeCases(t *testing.T) {
 			t.Errorf("%s: package onekey was not asked", v.id)
 		}
 	}
+}
+
+// TestTogether decides on the vectors in batches of all lengths, in the order of their keys
+// and in none: each decision has to be that of the vector alone.
+func TestTogether(t *testing.T) {
+	all := vectors(t)
+	rng := rand.New(rand.NewChaCha8([32]byte{}))
+	byKey := func(a, b vector) int { return bytes.Compare(a.check.Key[:], b.check.Key[:]) }
+	for round := range 12 {
+		rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		if round%3 > 0 {
+			slices.SortStableFunc(all, byKey)
+		}
+		var c Checker
+		for rest := all; len(rest) > 0; {
+			some := rest[:min(1+rng.IntN(100), len(rest))]
+			rest = rest[len(some):]
+			checks, decisions := make([]Check, len(some)), make([]Decision, len(some))
+			for i := range some {
+				checks[i] = some[i].check
+				c.refusing = c.refusing && round%3 == 1 // else onekey is asked whenever it can be
+			}
+			c.Check(decisions, checks)
+			for i, v := range some {
+				if decisions[i] != v.want {
+					t.Fatalf("round %d, %s: %v, want %v", round, v.id, decisions[i], v.want)
+				}
+			}
+		}
+	}
+}
+
+// FuzzCheck takes a checker through a run of one key, in which each byte of the
+// program says what the next signature is like, and holds each decision against
+// that of a new checker.
+func FuzzCheck(f *testing.F) {
+	f.Add([]byte("seed"), bytes.Repeat([]byte{0}, 40))
+	f.Add([]byte("seed"), bytes.Repeat([]byte{0, 1, 0, 0, 2, 3, 4}, 20))
+	f.Fuzz(func(t *testing.T, seed, program []byte) {
+		if len(program) > 300 {
+			return
+		}
+		private := ed25519.NewKeyFromSeed(slices.Concat(seed, make([]byte, 32))[:32])
+		other := ed25519.NewKeyFromSeed(make([]byte, 32))
+		checks := make([]Check, len(program))
+		for i, op := range program {
+			message := append(slices.Clone(seed), op, byte(i))
+			key, signer := private, private
+			switch op & 7 {
+			case 1: // another key
+				key, signer = other, other
+			case 2: // another's signature
+				signer = other
+			}
+			signature := ed25519.Sign(signer, message)
+			switch op & 7 {
+			case 3: // a flipped bit
+				signature[2*(op>>3)+byte(i&1)] ^= 1 << (i >> 1 & 7)
+			case 4: // S that is out of range
+				signature[63] |= 0xe0
+			case 5:
+				message = append(message, op)
+			}
+			at := min(int(op>>3), len(message))
+			checks[i] = Check{(*[32]byte)(key[32:]), (*[64]byte)(signature), message[:at], message[at:]}
+			if op == 6 {
+				checks[i].Key = &[32]byte{1}
+			}
+		}
+		decisions := make([]Decision, len(checks))
+		var c Checker
+		c.Check(decisions[:len(checks)/3], checks[:len(checks)/3])
+		c.Check(decisions[len(checks)/3:], checks[len(checks)/3:])
+		for i := range checks {
+			var alone Checker
+			want := make([]Decision, 1)
+			alone.Check(want, checks[i:i+1])
+			if decisions[i] != want[0] {
+				t.Errorf("signature %d: %v, alone %v", i, decisions[i], want[0])
+			}
+		}
+	})
 }
