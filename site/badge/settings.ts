@@ -30,7 +30,7 @@ export function readSettings(badge: HTMLElement, unbound: ReadonlySet<string>): 
     if (value?.trim()) given[pin] = value.trim();
     else if (value !== null || unbound.has(pin)) throw bad(`${pin} has no value`, "to pin nothing, leave the attribute out");
     else for (const { name, value } of badge.attributes) {
-      if (new RegExp(`${pin}s?\\W*$`).test(name) || (pins[pin].test(value) && !others.test(name))) {
+      if (new RegExp(`(^|[^a-z])${pin}s?\\W*$`).test(name) || (pins[pin].test(value) && !others.test(name))) {
         throw bad(`there is no attribute ${name}`, `is it meant as ${pin}?`);
       }
     }

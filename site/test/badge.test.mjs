@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -160,6 +160,198 @@ test("the details, by keyboard alone", async (t) => {
   await dialog.waitFor({ state: "detached" });
   assert.equal(await badge.evaluate((badge) => badge.shadowRoot.activeElement?.localName), "button");
 });
+
+test("what could be meant as a pin and is none is an error", async (t) => {
+  const otherDID = "did:key:z6MksVnWzbqJ93zTJmWiv91TzzNPHHgngJEk2LKum1rvDs6n";
+  const cid = "bafkreigze7a6jh3db3lz3ht4biwtavxocuaiyx5v2anksk4uaqkir7ojui";
+  const refused = {
+    'did=""': /did has no value/,
+    "did": /did has no value/,
+    'did=" "': /did has no value/,
+    'head=""': /head has no value/,
+    'pinned': /there is no did/,
+    [`dids="${goodDID}"`]: /no attribute dids/,
+    [`agent="${goodDID}"`]: /no attribute agent/,
+    [`hed="${cid}"`]: /no attribute hed/,
+    [`:did="agent.did"`]: /no attribute :did/,
+    [`[head]="agent.head"`]: /no attribute \[head\]/,
+    [`data-did="${goodDID}"`]: /no attribute data-did/,
+    [`did="${goodDID}" heads="${cid}"`]: /no attribute heads/,
+    [`did="undefined"`]: /DID/,
+    [`timeout="soon"`]: /timeout/,
+    [`refresh="-1"`]: /refresh/,
+    [`verifier="javascript:alert(1)"`]: /verifier/,
+  };
+  const fine = [`did="${goodDID}" data-did="${goodDID}"`, `id="${goodDID}" title="${otherDID}" class="head" data-agent="${goodDID}"`, `pinned did="${goodDID}"`, ""];
+  const server = await site(t, [...Object.keys(refused), ...fine].map((attributes) => `<igor-lineage src="${good}" ${attributes}></igor-lineage>`).join("\n"));
+  const page = await open(t, server.url + "/page");
+  const states = (await settled(page)).map(({ state }) => state);
+  assert.deepEqual(states, [...Object.keys(refused).map(() => "error"), ...fine.map(() => "verified")]);
+  const messages = await page.evaluate(() => [...document.querySelectorAll("igor-lineage")].map(({ error }) => error?.message));
+  Object.values(refused).forEach((pattern, i) => assert.match(messages[i], pattern));
+});
+
+test("a framework's binding without a value is an error", async (t) => {
+  const server = await site(t, "");
+  const page = await open(t, server.url + "/page");
+  const bindings = await page.evaluate(
+    async ({ good, goodDID }) => {
+      const early = document.createElement("igor-lineage");
+      Object.assign(early, { src: good, did: undefined });
+      await customElements.whenDefined("igor-lineage");
+      const settle = async (badge) => {
+        if (!badge.isConnected) document.querySelector("main").append(badge);
+        await Promise.resolve();
+        while (badge.state === "loading") await new Promise((resolve) => setTimeout(resolve, 10));
+        return badge.state;
+      };
+      const made = (values) => Object.assign(document.createElement("igor-lineage"), { src: good, ...values });
+      const bound = [];
+      // As React 19 and Svelte set properties.
+      for (const value of [undefined, null, ""]) bound.push(await settle(made({ did: value })), await settle(made({ head: value })));
+      bound.push(await settle(made({ pinned: "" })));
+      // As Vue unsets a property that was a string: it empties it, and removes the attribute.
+      const badge = made({ did: goodDID });
+      bound.push(await settle(badge));
+      badge.did = "";
+      badge.removeAttribute("did");
+      bound.push(await settle(badge));
+      badge.did = goodDID;
+      bound.push(await settle(badge), badge.report.identity);
+      badge.removeAttribute("did"); // a page that means it
+      bound.push(await settle(badge), badge.report.identity);
+      // Before the element was defined.
+      bound.push(await settle(early));
+      return bound;
+    },
+    { good, goodDID },
+  );
+  assert.deepEqual(bindings, [...Array(7).fill("error"), "verified", "error", "verified", "pinned", "verified", "self-asserted", "error"]);
+});
+
+/** Answers with a history, as long as there is no fault, and counts. */
+async function host({ fault = () => undefined } = {}) {
+  const bytes = await readFile(join(root, "testdata/vectors/car-good/history.car"));
+  const seen = { requests: 0, unchanged: 0, etag: '"1"', bytes };
+  const answer = (request, response) => {
+    seen.requests++;
+    if (fault(seen, response)) return;
+    response.setHeader("etag", seen.etag);
+    if (request.headers["if-none-match"] === seen.etag) {
+      seen.unchanged++;
+      return response.writeHead(304).end();
+    }
+    response.setHeader("content-type", "application/vnd.ipld.car");
+    response.end(seen.bytes);
+  };
+  return { seen, answer };
+}
+
+test("badges of one address share a request", async (t) => {
+  const { seen, answer } = await host();
+  const badges = [...Array(20).fill(""), `did="${goodDID}"`].map((pin) => `<igor-lineage src="/life.car" ${pin}></igor-lineage>`);
+  const server = await site(t, badges.join(""), { "/life.car": answer });
+  const page = await open(t, server.url + "/page");
+  assert.deepEqual(new Set((await settled(page)).map(({ state }) => state)), new Set(["verified"]));
+  assert.equal(seen.requests, 1);
+});
+
+test("a badge asks again, by ETag, and says so only when something changed", async (t) => {
+  const { seen, answer } = await host();
+  const server = await site(t, `<igor-lineage src="/life.car" refresh="0.2"></igor-lineage>`, { "/life.car": answer });
+  const page = await open(t, server.url + "/page");
+  await page.evaluate(() => {
+    window.reports = [];
+    document.addEventListener("igor-lineage-report", ({ report }) => window.reports.push(report.checkpoints));
+    document.addEventListener("igor-lineage-error", ({ error }) => window.reports.push(error.message));
+  });
+  await settled(page);
+  while (seen.unchanged < 2) await page.waitForTimeout(50);
+  seen.bytes = await readFile(join(root, "testdata/vectors/car-missing-genesis/history.car"));
+  seen.etag = '"2"';
+  await page.waitForSelector("igor-lineage[state=incomplete]");
+  const before = seen.unchanged;
+  while (seen.unchanged < before + 2) await page.waitForTimeout(50);
+  assert.deepEqual((await page.evaluate(() => window.reports)).slice(-1), [3]);
+  assert.ok((await page.evaluate(() => window.reports)).length <= 2);
+});
+
+test("a failure of the network is tried again, and others are not", async (t) => {
+  const ill = await host({ fault: (seen, response) => seen.requests <= 2 && response.writeHead(503).end() });
+  const gone = await host({ fault: (_, response) => response.writeHead(404).end() });
+  const server = await site(t, `<igor-lineage src="/ill.car"></igor-lineage><igor-lineage src="/gone.car"></igor-lineage>`, { "/ill.car": ill.answer, "/gone.car": gone.answer });
+  const page = await open(t, server.url + "/page", { expect: [/503/, /404/] });
+  assert.deepEqual((await settled(page)).map(({ state }) => state), ["verified", "error"]);
+  assert.equal(ill.seen.requests, 3);
+  assert.equal(gone.seen.requests, 1);
+  // By hand too.
+  await page.locator("igor-lineage").nth(1).click();
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.waitForFunction(() => document.querySelectorAll("igor-lineage")[1].state === "error");
+  while (gone.seen.requests < 2) await page.waitForTimeout(20);
+});
+
+test("a badge gives up when nothing comes", async (t) => {
+  const silent = await host({ fault: () => true });
+  const stuck = await host({ fault: (_, response) => response.writeHead(200, { "content-length": "100000" }).write("x".repeat(100)) });
+  const server = await site(t, `<igor-lineage src="/silent.car" timeout="0.5"></igor-lineage><igor-lineage src="/stuck.car" timeout="0.5"></igor-lineage>`, {
+    "/silent.car": silent.answer,
+    "/stuck.car": stuck.answer,
+  });
+  const page = await open(t, server.url + "/page");
+  for (const { state } of await settled(page)) assert.equal(state, "error");
+  const errors = await page.evaluate(() => [...document.querySelectorAll("igor-lineage")].map(({ error }) => [error.code, error.problem]));
+  assert.deepEqual(errors[0], ["unreadable", "nothing came for 0.5 seconds"]);
+});
+
+test("the details lead to another verifier, and pin nothing there", async (t) => {
+  const server = await site(
+    t,
+    `<igor-lineage src="${good}" did="${goodDID}"></igor-lineage>
+<igor-lineage src="${good}" verifier="/check/"></igor-lineage>
+<igor-lineage src="${good} ${good}" verifier="https://verify.example/"></igor-lineage>`,
+  );
+  const page = await open(t, server.url + "/page");
+  await settled(page);
+  const links = await page.evaluate(() =>
+    [...document.querySelectorAll("igor-lineage")].map((badge) => {
+      badge.showDetails();
+      const { href, rel, textContent } = badge.shadowRoot.querySelector("dialog a");
+      badge.shadowRoot.querySelector("dialog").close();
+      return [href, rel, textContent];
+    }),
+  );
+  const history = encodeURIComponent(server.url + good);
+  const host = new URL(server.url).host;
+  assert.deepEqual(links, [
+    [`https://igor.dev/load.html?history=${history}`, "noopener noreferrer", "Check it yourself at igor.dev"],
+    [`${server.url}/check/load.html?history=${history}`, "noopener noreferrer", `Check it yourself at ${host}`],
+    ["https://verify.example/", "noopener noreferrer", "Check it yourself at verify.example"],
+  ]);
+});
+
+for (const [what, directive, workers] of [
+  ["enforced", "require-trusted-types-for 'script'", true],
+  ["with the policy named", "require-trusted-types-for 'script'; trusted-types igor-verify", true],
+  ["without any policy", "require-trusted-types-for 'script'; trusted-types 'none'", false],
+]) {
+  test(`Trusted Types ${what}`, async (t) => {
+    const server = await serve(
+      t,
+      {
+        "/page": `<!doctype html><html lang="en"><title>test</title><script type="module" src="/npm/igor-lineage.js"></script><igor-lineage src="${good}"></igor-lineage>`,
+        "/npm/": `${dist}/npm`,
+        "/vectors/": "testdata/vectors",
+      },
+      { headers: { "content-security-policy": `${strictPolicy}; ${directive}` } },
+    );
+    const page = await open(t, server.url + "/page", workers ? {} : { expect: [/TrustedTypePolicy|trusted-types/, /./] });
+    assert.deepEqual(await settled(page), [{ state: "verified", text: `agent lineage: unbroken, 4 checkpoints, no gaps, by ${goodDID.slice(8, 13)}…${goodDID.slice(-5)}, self-asserted` }]);
+    await page.locator("igor-lineage").click();
+    await page.getByRole("dialog").waitFor();
+    assert.equal(page.workers().length > 0, workers);
+  });
+}
 
 test("another language", async (t) => {
   const server = await site(t, `<div lang="de-AT"><igor-lineage src="${good}"></igor-lineage></div>`);
