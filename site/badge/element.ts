@@ -78,7 +78,7 @@ const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
  * @attribute identity - set by the element, for styling: `pinned` or `self-asserted`
  * @fires {LineageReportEvent} igor-lineage-report
  * @fires {LineageErrorEvent} igor-lineage-error
- * @csspart badge icon text state identity dialog
+ * @csspart badge icon text state identity dialog verifier
  * @cssprop --igor-lineage-font --igor-lineage-dialog-font --igor-lineage-radius
  * @cssprop --igor-lineage-text --igor-lineage-muted --igor-lineage-background --igor-lineage-border
  * @cssprop --igor-lineage-verified --igor-lineage-unbroken --igor-lineage-incomplete --igor-lineage-invalid --igor-lineage-error --igor-lineage-loading

@@ -3,15 +3,19 @@
 //
 //	go run ./site/build
 //
-// It writes to dist: npm/, the files of the npm package, and site/, the files of
-// the static site.
+// It writes to dist: npm/, the files of the npm package that a page is served;
+// package/, the package itself, but for its types, which `npm run types` adds; and
+// site/, the files of the static site.
 package main
 
 import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -50,6 +54,7 @@ func build(out string) error {
 	b := bundler{goroot: wasm.goroot, sha256: wasm.sha256}
 	return errors.Join(
 		b.npm(filepath.Join(out, "npm"), wasm),
+		npmPackage(filepath.Join(out, "package"), filepath.Join(out, "npm")),
 		b.site(filepath.Join(out, "site"), wasm),
 	)
 }
@@ -126,6 +131,7 @@ func (w *wasm) write(dir string) error {
 type bundler struct {
 	goroot string
 	sha256 string
+	worker string // its script as JSON, to have it in the same file; "" to have it beside
 }
 
 // npm writes the files of the npm package.
@@ -136,8 +142,55 @@ func (b *bundler) npm(dir string, w *wasm) error {
 		b.bundle(dir, api.PlatformBrowser, "site/verify/worker.ts"),
 		b.bundle(dir, api.PlatformNode, "site/verify/node.ts"),
 		b.bundle(dir, api.PlatformNode, "site/verify/worker-node.ts"),
+		b.single(dir),
 		w.write(dir),
 	)
+}
+
+const singleName = "igor-lineage.single"
+
+// single writes the badge as one file, with the worker in it, and the integrity
+// that a page can hold it to.
+func (b *bundler) single(dir string) error {
+	worker, err := os.ReadFile(filepath.Join(dir, "worker.js"))
+	if err != nil {
+		return err
+	}
+	script, _, _ := bytes.Cut(worker, []byte("\n//# sourceMappingURL="))
+	text, err := json.Marshal(string(script))
+	if err != nil {
+		return err
+	}
+	alone := *b
+	alone.worker = string(text)
+	if err := alone.bundle(dir, api.PlatformBrowser, "site/badge/"+singleName+".ts"); err != nil {
+		return err
+	}
+	content, err := os.ReadFile(filepath.Join(dir, singleName+".js"))
+	if err != nil {
+		return err
+	}
+	sum := sha512.Sum384(content)
+	integrity := fmt.Sprintf("{\n  %q: \"sha384-%s\"\n}\n", singleName+".js", base64.StdEncoding.EncodeToString(sum[:]))
+	return os.WriteFile(filepath.Join(dir, "integrity.json"), []byte(integrity), 0o666)
+}
+
+// npmPackage puts the package together: what is in site/npm, the licence, and what a page is served.
+func npmPackage(dir, served string) error {
+	return errors.Join(
+		emptyDir(dir),
+		os.CopyFS(dir, os.DirFS("site/npm")),
+		os.CopyFS(filepath.Join(dir, "dist", "npm"), os.DirFS(served)),
+		copyFile("LICENSE", filepath.Join(dir, "LICENSE")),
+	)
+}
+
+func copyFile(from, to string) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o666)
 }
 
 // emptyDir makes an empty folder, so that no file of an older build is left.
@@ -151,13 +204,17 @@ func (b *bundler) bundle(dir string, platform api.Platform, entries ...string) e
 }
 
 func (b *bundler) options(dir string, platform api.Platform, entries ...string) api.BuildOptions {
+	worker := b.worker
+	if worker == "" {
+		worker = `""`
+	}
 	return api.BuildOptions{
 		EntryPoints:       entries,
 		Outdir:            dir,
 		EntryNames:        "[name]",
 		ChunkNames:        "[name]-[hash]",
 		Bundle:            true,
-		Splitting:         true,
+		Splitting:         b.worker == "",
 		Format:            api.FormatESModule,
 		Platform:          platform,
 		Target:            api.ES2022,
@@ -167,7 +224,7 @@ func (b *bundler) options(dir string, platform api.Platform, entries ...string) 
 		LegalComments:     api.LegalCommentsNone,
 		Sourcemap:         api.SourceMapLinked,
 		SourcesContent:    api.SourcesContentInclude,
-		Define:            map[string]string{"IGOR_WASM_SHA256": `"` + b.sha256 + `"`},
+		Define:            map[string]string{"IGOR_WASM_SHA256": `"` + b.sha256 + `"`, "IGOR_WORKER": worker},
 		Plugins:           []api.Plugin{b.wasmExec(), forPlatform(platform)},
 		Write:             true,
 		LogLevel:          api.LogLevelSilent,

@@ -14,7 +14,9 @@ export interface Port {
 
 export const wasmURL = new URL("./igor-verify.wasm", import.meta.url);
 const gzipURL = new URL("./igor-verify.wasm.gz", import.meta.url); // for bundlers, which follow what is written so
-export const workerURL = new URL("./worker.js", import.meta.url);
+export const workerURL = IGOR_WORKER
+  ? new URL(URL.createObjectURL(new Blob([IGOR_WORKER], { type: "text/javascript" })))
+  : new URL("./worker.js", import.meta.url);
 
 /** How many workers can run at the same time. */
 export function cores(): number {
