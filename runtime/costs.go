@@ -16,6 +16,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/progress"
+	"igor.dev/runtime/internal/request"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 )
@@ -114,7 +115,11 @@ func CostsOf(ctx context.Context, checkpoint string) (interval, life Costs, err 
 		if prev != nil {
 			interval.FirstTick = prev.TickNumber + 1
 		}
-		if err := interval.count(log, prev, &next); err != nil {
+		err = interval.count(log, prev, &next)
+		if err != nil && !errors.Is(err, errNotCounted) && !eventlog.Bad(err) {
+			return interval, life, err
+		}
+		if err != nil {
 			interval.Missing = []CostsGap{{interval.FirstTick, interval.LastTick, err.Error()}}
 		}
 		life.add(&interval)
@@ -124,14 +129,17 @@ func CostsOf(ctx context.Context, checkpoint string) (interval, life Costs, err 
 	return interval, life, nil
 }
 
+// errNotCounted says that there is nothing to count.
+var errNotCounted = errors.New("not counted")
+
 // count takes the records between two checkpoints, all or none.
 func (c *Costs) count(log *eventlog.Log, prev, next *verifier.Finding) error {
 	if prev == nil && !next.PrevHash.IsZero() {
-		return errors.New("the checkpoint before it is not there")
+		return fmt.Errorf("%w: the checkpoint before it is not there", errNotCounted)
 	}
 	f, err := log.Raw(c.FirstTick)
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("it has no event log")
+		return fmt.Errorf("%w: it has no event log", errNotCounted)
 	}
 	if err != nil {
 		return err
@@ -192,13 +200,13 @@ func (c *Costs) add(next *Costs) {
 // moved returns of a hostcall its capability, and how many bytes it moved in and out
 // of the agent's memory, as [Result] counts them. Of anything else, it returns "".
 func moved(r *eventlog.Record) (capability string, bytes int) {
-	const number = 4 // what a request has beside the agent's bytes: see docs/spec/eventlog.md
 	in, out := r.Request.Size(), r.Result.Size()
 	switch r.Kind {
 	case eventlog.ClockNow:
 		return "clock", 8
 	case eventlog.RandBytes:
-		return "rand", out
+		n, _ := request.ParseSize(r.Request.Inline())
+		return "rand", int(n)
 	case eventlog.LogEmit:
 		return "log", in
 	case eventlog.WalletBalance:
@@ -210,15 +218,23 @@ func moved(r *eventlog.Record) (capability string, bytes int) {
 	case eventlog.NodePrice:
 		return "pricing", 8
 	case eventlog.HTTPRequest:
-		return "http", in - 5*number + out
+		return "http", in - request.HTTPOverhead + out
 	case eventlog.WalletPay:
-		return "x402", in - 8 - 3*number + out
+		return "x402", in - request.PayOverhead + out
 	case eventlog.KVGet:
-		return "kv", in - number + out
+		return "kv", in - request.GetOverhead + out
 	case eventlog.KVPut:
-		return "kv", in - number
+		return "kv", in - request.PutOverhead
 	case eventlog.KVDelete:
 		return "kv", in
+	case eventlog.NodeID, eventlog.PeerOffer:
+		return "node", out
+	case eventlog.Migrate:
+		return "node", in
+	case eventlog.PeerCount, eventlog.MigrateStatus:
+		return "node", 4
+	case eventlog.DrainDeadline:
+		return "node", 8
 	}
 	return "", 0
 }

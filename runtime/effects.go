@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,8 +14,8 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/request"
 	"igor.dev/runtime/internal/store"
-	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
 )
@@ -134,7 +133,7 @@ func releasedAt(dir string, e journal.Effect) (tick uint64, err error) {
 			}
 		}
 		s.Close()
-		if tail, ok := errors.AsType[*wal.TailError](err); err != nil && err != io.EOF && !(ok && tail.Torn) {
+		if err != nil && err != io.EOF && !eventlog.Torn(err) {
 			return 0, fmt.Errorf("whether what it held went back already: %s: %w", eventlog.FileName(first), err)
 		}
 		if tick > 0 {
@@ -275,9 +274,9 @@ const (
 )
 
 // describe says what an effect sends.
-func (e *Effect) describe(k journal.Kind, request []byte) {
+func (e *Effect) describe(k journal.Kind, sent []byte) {
 	if k == journal.Payment {
-		r, _, err := receipt.Parse(request)
+		r, _, err := receipt.Parse(sent)
 		p, ok := r.(*receipt.Payment)
 		if err != nil || !ok {
 			e.Request = "a payment that cannot be read"
@@ -287,12 +286,13 @@ func (e *Effect) describe(k journal.Kind, request []byte) {
 		e.Request = fmt.Sprintf("%s to %q, memo %q", verifier.FormatMicrocents(p.Amount), p.Recipient, p.Memo)
 		return
 	}
-	method, url, body, ok := parseHTTP(request)
-	if !ok {
+	r, err := request.ParseHTTP(sent)
+	if err != nil {
 		e.Request = "a request that cannot be read"
 		return
 	}
-	e.Method, e.URL, e.Body = text(method, maxShownURL), text(url, maxShownURL), text(body, maxShownBody)
+	body := r.Body
+	e.Method, e.URL, e.Body = text([]byte(r.Method), maxShownURL), text([]byte(r.URL), maxShownURL), text(body, maxShownBody)
 	e.Request = fmt.Sprintf("%s %q", e.Method, e.URL)
 	switch {
 	case len(body) == 0:
@@ -301,23 +301,6 @@ func (e *Effect) describe(k journal.Kind, request []byte) {
 	default:
 		e.Request += fmt.Sprintf(", body %q", e.Body)
 	}
-}
-
-// parseHTTP reads what docs/spec/eventlog.md says of an http_request.
-func parseHTTP(request []byte) (method, url, body []byte, ok bool) {
-	var parts [4][]byte // method, url, headers, body
-	rest := request[min(4, len(request)):]
-	for i := range parts {
-		if len(rest) < 4 {
-			return nil, nil, nil, false
-		}
-		n := uint64(binary.LittleEndian.Uint32(rest))
-		if rest = rest[4:]; n > uint64(len(rest)) {
-			return nil, nil, nil, false
-		}
-		parts[i], rest = rest[:n], rest[n:]
-	}
-	return parts[0], parts[1], parts[3], len(rest) == 0
 }
 
 // text returns the beginning of b as text, as far as it is some.

@@ -12,6 +12,7 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/request"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
@@ -134,6 +135,9 @@ type pastCheckpoint struct {
 	hash verifier.Hash
 }
 
+// A pastError says that a life does not have what is asked of it.
+type pastError struct{ error }
+
 // stateAt returns the state after a tick, and the newest checkpoint up to it, from
 // which its ticks are run again if it is not of that tick.
 func (p *Past) stateAt(ctx context.Context, files []store.CheckpointFile, tick uint64, cacheDir string) (from pastCheckpoint, state []byte, err error) {
@@ -143,9 +147,9 @@ func (p *Past) stateAt(ctx context.Context, files []store.CheckpointFile, tick u
 	}
 	switch {
 	case n == 0:
-		return from, nil, fmt.Errorf("the first checkpoint is of tick %d, after tick %d", files[0].Tick, tick)
+		return from, nil, &pastError{fmt.Errorf("the first checkpoint is of tick %d, after tick %d", files[0].Tick, tick)}
 	case n == len(files) && files[n-1].Tick < tick:
-		return from, nil, hint.Wrap(fmt.Errorf("the newest checkpoint is of tick %d, before tick %d", files[n-1].Tick, tick),
+		return from, nil, hint.Wrap(&pastError{fmt.Errorf("the newest checkpoint is of tick %d, before tick %d", files[n-1].Tick, tick)},
 			"a fork begins with a tick that is in the history; igor ls FOLDER names its checkpoints")
 	}
 	b, err := os.ReadFile(files[n-1].Path)
@@ -166,7 +170,7 @@ func (p *Past) stateAt(ctx context.Context, files []store.CheckpointFile, tick u
 		return from, nil, err
 	}
 	for _, problem := range r.Problems {
-		return from, nil, hint.Wrap(fmt.Errorf("the state after tick %d cannot be had: %s: %s", tick, problem.Code, problem.Message),
+		return from, nil, hint.Wrap(&pastError{fmt.Errorf("the state after tick %d cannot be had: %s: %s", tick, problem.Code, problem.Message)},
 			"a tick that has a checkpoint needs no event log; igor ls FOLDER names them")
 	}
 	return from, r.State, nil
@@ -203,7 +207,7 @@ func segmentEffects(log *eventlog.Log, first, after uint64) (n int, err error) {
 	defer s.Close()
 	for {
 		r, err := s.Next()
-		if tail, ok := errors.AsType[*wal.TailError](err); err == io.EOF || ok && tail.Torn {
+		if err == io.EOF || eventlog.Torn(err) {
 			return n, nil // the life goes on there
 		}
 		if err != nil {
@@ -216,15 +220,15 @@ func segmentEffects(log *eventlog.Log, first, after uint64) (n int, err error) {
 		case eventlog.WalletPay:
 			n++
 		case eventlog.HTTPRequest:
-			request, err := log.Content(r.Request)
+			asked, err := log.Content(r.Request)
 			if err != nil {
 				return n, err
 			}
-			method, _, _, ok := parseHTTP(request)
-			if !ok {
-				return n, errors.New("an http_request that is none")
+			sent, err := request.ParseHTTP(asked)
+			if err != nil {
+				return n, err
 			}
-			if (&hostcall.HTTPRequest{Method: string(method)}).Effect() {
+			if (&hostcall.HTTPRequest{Method: sent.Method}).Effect() {
 				n++
 			}
 		}

@@ -9,13 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
-	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
 )
@@ -150,8 +148,8 @@ func segmentTicks(events string) ([]uint64, error) {
 		if !strings.HasSuffix(e.Name(), eventlog.Ext) {
 			continue
 		}
-		first, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), eventlog.Ext), 10, 64)
-		if err != nil || e.Name() != eventlog.FileName(first) {
+		first, ok := eventlog.ParseFileName(e.Name())
+		if !ok {
 			return nil, fmt.Errorf("%s does not have a name that igor gives", filepath.Join(events, e.Name()))
 		}
 		ticks = append(ticks, first)
@@ -168,7 +166,7 @@ func segmentLogs(log *eventlog.Log, first, from uint64, each func(LogLine) error
 	defer s.Close()
 	for {
 		r, err := s.Next()
-		if tail, ok := errors.AsType[*wal.TailError](err); err == io.EOF || ok && tail.Torn {
+		if err == io.EOF || eventlog.Torn(err) {
 			return nil // the life goes on there
 		}
 		if err != nil {

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -9,6 +8,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/request"
 	"igor.dev/verifier"
 )
 
@@ -27,6 +27,7 @@ type Observation struct {
 
 	kind            eventlog.Kind
 	request, result []byte
+	failure         string // of a tick that failed
 }
 
 const shownBytes = 256
@@ -36,7 +37,12 @@ func observation(log *eventlog.Log, r *eventlog.Record) Observation {
 	request, _ := log.Content(r.Request)
 	result, _ := log.Content(r.Result)
 	show := func(b []byte) string { return hex.EncodeToString(b[:min(len(b), shownBytes)]) }
-	return Observation{r.Tick, r.Kind.String(), r.Return, show(request), r.Request.Size(), show(result), r.Result.Size(), r.Kind, request, result}
+	o := Observation{Tick: r.Tick, Hostcall: r.Kind.String(), Return: r.Return, Request: show(request), RequestBytes: r.Request.Size(),
+		Result: show(result), ResultBytes: r.Result.Size(), kind: r.Kind, request: request, result: result}
+	if r.Kind == eventlog.TickFailed {
+		o.failure = fmt.Sprintf("%s in %s", r.Failure, r.Call)
+	}
+	return o
 }
 
 // String says in words what was observed, on one line, as short as it is.
@@ -50,29 +56,41 @@ func (o *Observation) String() string {
 		return excerpt(o.request, "%q")
 	case eventlog.WalletBalance, eventlog.NodePrice:
 		return verifier.FormatMicrocents(o.Return)
-	case eventlog.WalletReceipt:
-		return "number " + strconv.FormatUint(uint64(o.field(0)), 10) + ": " + o.came()
+	case eventlog.WalletReceipt, eventlog.PeerOffer:
+		r, _ := request.ParseItem(o.request)
+		return fmt.Sprintf("number %d: %s", r.Index, o.came())
 	case eventlog.HTTPRequest:
-		method, url, body, ok := parseHTTP(o.request)
+		r, err := request.ParseHTTP(o.request)
 		switch {
-		case !ok:
+		case err != nil:
 			return fmt.Sprintf("a request of %d bytes: %s", o.RequestBytes, o.came())
-		case len(body) > 0:
-			return fmt.Sprintf("%s %s, %d bytes: %s", method, url, len(body), o.came())
+		case len(r.Body) > 0:
+			return fmt.Sprintf("%s %s, %d bytes: %s", r.Method, r.URL, len(r.Body), o.came())
 		}
-		return fmt.Sprintf("%s %s: %s", method, url, o.came())
+		return fmt.Sprintf("%s %s: %s", r.Method, r.URL, o.came())
 	case eventlog.WalletPay:
-		recipient, rest := o.part(12)
-		memo, _ := o.part(rest)
-		amount := int64(uint64(o.field(0)) | uint64(o.field(4))<<32)
-		return fmt.Sprintf("%s to %q, memo %s: %s", verifier.FormatMicrocents(amount), recipient, excerpt(memo, "%q"), o.came())
+		r, _ := request.ParsePay(o.request)
+		return fmt.Sprintf("%s to %q, memo %s: %s", verifier.FormatMicrocents(r.Amount), r.Recipient, excerpt([]byte(r.Memo), "%q"), o.came())
 	case eventlog.KVGet:
-		return fmt.Sprintf("%s: %s", excerpt(o.request[min(4, len(o.request)):], "%q"), o.came())
+		r, _ := request.ParseGet(o.request)
+		return fmt.Sprintf("%s: %s", excerpt(r.Key, "%q"), o.came())
 	case eventlog.KVPut:
-		key, rest := o.part(0)
-		return fmt.Sprintf("%s = %s%s", excerpt(key, "%q"), excerpt(o.request[rest:], "%x"), o.failed())
+		r, _ := request.ParsePut(o.request)
+		return fmt.Sprintf("%s = %s%s", excerpt(r.Key, "%q"), excerpt(r.Value, "%x"), o.failed())
 	case eventlog.KVDelete:
 		return excerpt(o.request, "%q") + o.failed()
+	case eventlog.NodeID:
+		return excerpt(o.result, "%q") + o.failed()
+	case eventlog.Migrate:
+		return excerpt(o.request, "%q") + o.failed()
+	case eventlog.Finding:
+		f, err := request.ParseFinding(o.request)
+		if err != nil {
+			return "a finding that cannot be read"
+		}
+		return fmt.Sprintf("%x of tick %d: %s", f.Effect[:8], f.Tick, f.Outcome)
+	case eventlog.TickFailed:
+		return o.failure
 	case eventlog.TickEnd:
 		if o.Return != 0 {
 			return "more to do"
@@ -80,21 +98,6 @@ func (o *Observation) String() string {
 		return "idle"
 	}
 	return strconv.FormatInt(o.Return, 10)
-}
-
-// field returns four bytes of the request as a number.
-func (o *Observation) field(at int) uint32 {
-	if len(o.request) < at+4 {
-		return 0
-	}
-	return binary.LittleEndian.Uint32(o.request[at:])
-}
-
-// part returns a part of the request that has its length before it, and where it ends.
-func (o *Observation) part(at int) (part []byte, end int) {
-	begin := min(at+4, len(o.request))
-	end = begin + int(min(o.field(at), uint32(len(o.request)-begin)))
-	return o.request[begin:end], end
 }
 
 // came says what came back.

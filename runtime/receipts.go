@@ -144,10 +144,13 @@ func (l *life) catchUpReceipt(first uint64, prev, next *verifier.Finding) error 
 		return err
 	}
 	defer f.Close()
-	totals, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
+	verified, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
+	if err != nil && !eventlog.Bad(err) {
+		return err
+	}
 	if err != nil {
 		l.Log.Warn("there is no receipt for a checkpoint, and its event log does not verify", "tick", next.TickNumber, "error", err)
 		return nil
 	}
-	return l.giveReceipt(next, totals)
+	return l.giveReceipt(next, verified.Totals)
 }

@@ -70,7 +70,7 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 		return err
 	}
 	failpoint.Reach(failpoint.Initialized)
-	if _, err := l.in.host.End(0, l.sim.since(began), func() int64 { return 0 }); err != nil {
+	if _, err := l.in.host.End(0, record.Used{Elapsed: l.sim.since(began)}, func(record.Used) eventlog.Metered { return eventlog.Metered{} }); err != nil {
 		return err
 	}
 	if err := l.checkpoint(ctx); err != nil {

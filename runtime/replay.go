@@ -166,10 +166,15 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 	c.runAll(ctx, e, b.wasmHash, intervals)
 	for i := range intervals {
 		in := &intervals[i]
-		if in.problem != nil {
+		if in.err != nil || in.problem != nil {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
+		}
+		if in.err != nil {
+			return nil, fmt.Errorf("ticks %d to %d cannot be run again: %w", in.from, in.to, in.err)
+		}
+		if in.problem != nil {
 			r.Problems = append(r.Problems, *in.problem)
 			continue
 		}
@@ -219,6 +224,9 @@ func (c *ReplayConfig) checkOrigin(ctx context.Context, o *eventlog.Record, stat
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
+		if _, missing := errors.AsType[*pastError](err); !missing {
+			return nil, err
+		}
 		p.Code, p.Message = codeMissing, err.Error()
 	case from.hash != o.Checkpoint || from.AgentPubKey != o.Agent:
 		p.Message = fmt.Sprintf("the newest checkpoint of the origin up to tick %d is %s by %s", o.Tick, from.hash.CID(), from.AgentPubKey.DID())
@@ -272,6 +280,7 @@ type interval struct {
 	until      uint64
 	result     replay.Result // with the state of the last interval, and of a fork's genesis
 	problem    *ReplayProblem
+	err        error // there is no verdict
 }
 
 func (c *ReplayConfig) intervals(files []store.CheckpointFile) ([]interval, error) {
@@ -331,8 +340,11 @@ func (c *ReplayConfig) runAll(ctx context.Context, e *replay.Engine, wasm verifi
 					result.State = nil // all of them would be too much to hold
 				}
 				if in.result = result; err != nil {
-					p := problemOf(in.from, in.to, err)
-					in.problem = &p
+					if p, ok := problemOf(in.from, in.to, err); ok {
+						in.problem = &p
+					} else {
+						in.err = err
+					}
 				}
 				done.Add(1)
 			}
@@ -372,23 +384,37 @@ func (c *ReplayConfig) run(ctx context.Context, e *replay.Engine, wasm verifier.
 	return e.Run(ctx, ri)
 }
 
-func problemOf(from, to uint64, err error) ReplayProblem {
-	p := ReplayProblem{Code: codeBadSegment, From: from, To: to, Message: err.Error()}
-	if d, ok := errors.AsType[*record.Divergence](err); ok {
-		p.Code, p.Tick, p.Hostcall = codeDivergence, &d.Tick, &d.Call
-		p.Recorded, p.Got = d.Recorded, d.Got
-		if d.Recorded == d.Got {
-			p.Byte = &d.At
-			p.Recorded += " " + record.Excerpt(d.RecordedBytes, d.At)
-			p.Got += " " + record.Excerpt(d.GotBytes, d.At)
+// problemOf says what is wrong with an interval. Without a problem there is no
+// verdict: something could not be read, or there was no room to run it.
+func problemOf(from, to uint64, err error) (p ReplayProblem, ok bool) {
+	p = ReplayProblem{From: from, To: to, Message: err.Error()}
+	divergence, diverged := errors.AsType[*record.Divergence](err)
+	state, stateDiverged := errors.AsType[*replay.StateDivergence](err)
+	cost, costDiverged := errors.AsType[*eventlog.CostError](err)
+	_, badState := errors.AsType[*replay.BadStateError](err)
+	switch {
+	case diverged:
+		p.Code, p.Tick, p.Hostcall = codeDivergence, &divergence.Tick, &divergence.Call
+		p.Recorded, p.Got = divergence.Recorded, divergence.Got
+		if p.Recorded == p.Got {
+			p.Byte = &divergence.At
+			p.Recorded += " " + record.Excerpt(divergence.RecordedBytes, divergence.At)
+			p.Got += " " + record.Excerpt(divergence.GotBytes, divergence.At)
 		}
-	} else if d, ok := errors.AsType[*replay.StateDivergence](err); ok {
-		p.Code, p.Tick, p.Byte = codeStateDivergence, &d.Tick, &d.At
-		p.Recorded, p.Got = record.Excerpt(d.Recorded, d.At), record.Excerpt(d.Got, d.At)
-	} else if errors.Is(err, replay.ErrMissing) {
+	case costDiverged:
+		p.Code, p.Tick = codeDivergence, &cost.Tick
+		p.Recorded, p.Got = eventlog.Price(cost.Recorded), eventlog.Price(cost.Got)
+	case stateDiverged:
+		p.Code, p.Tick, p.Byte = codeStateDivergence, &state.Tick, &state.At
+		p.Recorded, p.Got = record.Excerpt(state.Recorded, state.At), record.Excerpt(state.Got, state.At)
+	case errors.Is(err, replay.ErrMissing):
 		p.Code, p.Message = codeMissing, strings.TrimPrefix(p.Message, replay.ErrMissing.Error()+": ")
+	case badState, eventlog.Bad(err):
+		p.Code = codeBadSegment
+	default:
+		return p, false
 	}
-	return p
+	return p, true
 }
 
 func plural(n int, what string) string {
@@ -510,7 +536,7 @@ func isSealed(name string) (bool, error) {
 		_, err = r.Next()
 	}
 	_, sealed := r.Seal()
-	if tail, ok := errors.AsType[*wal.TailError](err); err == io.EOF || ok && tail.Torn {
+	if err == io.EOF || eventlog.Torn(err) {
 		err = nil
 	}
 	return sealed, err

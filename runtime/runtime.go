@@ -508,7 +508,10 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 		}
 		failpoint.Reach(failpoint.TickLived)
 		elapsed, cost := l.sim.since(began), int64(0)
-		if again, err = l.in.host.End(int64(result), elapsed, func() int64 { cost = l.account.charge(elapsed); return cost }); err != nil {
+		if again, err = l.in.host.End(int64(result), record.Used{Elapsed: elapsed}, func(record.Used) eventlog.Metered {
+			cost = l.account.charge(elapsed)
+			return eventlog.Metered{Cost: cost}
+		}); err != nil {
 			return "", err
 		}
 		l.tick++
@@ -661,7 +664,7 @@ func (l *life) save(ctx context.Context, state []byte) error {
 		}
 	}
 	w := l.world.Writer
-	if err := w.Seal(hash, l.key); err != nil {
+	if err := w.Seal(hash, eventlog.Metered{}, l.key); err != nil {
 		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
 	}
 	failpoint.Reach(failpoint.SegmentSealed)

@@ -49,6 +49,10 @@ func (l *life) replay(ctx context.Context, prev, next []byte) error {
 		l.Log.Warn("the ticks before the newest checkpoint cannot be run again", "error", err)
 		return nil
 	}
+	if _, diverged := problemOf(0, 0, err); !diverged {
+		l.Log.Warn("the ticks before the newest checkpoint could not be run again", "error", err)
+		return nil
+	}
 	l.status.Divergences++
 	switch l.Replay.OnDivergence {
 	case DivergencePause:

@@ -36,6 +36,12 @@ const Ext = ".events"
 // after the checkpoint before it, or 0 if that is the genesis.
 func FileName(first uint64) string { return fmt.Sprintf("%010d%s", first, Ext) }
 
+// ParseFileName returns the first tick of the segment with that name, if it is one's.
+func ParseFileName(name string) (first uint64, ok bool) {
+	first, err := strconv.ParseUint(strings.TrimSuffix(name, Ext), 10, 64)
+	return first, err == nil && name == FileName(first)
+}
+
 // A Log is the event log of one agent.
 type Log struct {
 	segments, payloads wal.Folder
@@ -89,6 +95,10 @@ func (l *Log) readPayload(d Data) ([]byte, error) {
 
 var errDamagedPayload = errors.New("its file does not have the content of its name")
 
+// Gone reports whether an error of [Log.Content] says that the payload is not there,
+// rather than that it could not be read.
+func Gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errDamagedPayload) }
+
 // store makes a payload durable before a record names it.
 func (l *Log) store(d Data) error {
 	if d.size <= MaxInline {
@@ -141,7 +151,7 @@ func (l *Log) Raw(first uint64) (wal.File, error) { return l.segments.Open(FileN
 // any more. It is not safe for concurrent use.
 type Writer struct {
 	log    *Log
-	prev   verifier.Hash
+	header Header
 	w      *wal.Writer
 	named  bool // the file's name is durable
 	sealed bool // there is a seal after what was read, to be written again
@@ -166,7 +176,9 @@ type Recovery struct {
 }
 
 // Continue opens the segment after the newest checkpoint, whose next tick is
-// first, to append to it. If there is none it makes one, which becomes durable
+// first, to append to it. h is the header of a new one; where there is one, what it
+// is counted by is its own ([Writer.Header]): its version, schedule, rest and epoch.
+// Of version 1 there is one only if something is recorded in it. If there is none it makes one, which becomes durable
 // with the first [Writer.Sync] or [Log.Sync]: until then nothing relies on it. If
 // there is one, then the process that wrote it ended; what is whole of it counts:
 // see [Writer.Totals], and [Log.Segment] to read it. A seal is not part of that, for
@@ -175,6 +187,12 @@ type Recovery struct {
 // that checkpoint is lost with it, if this process ends before. To such a segment
 // nothing can be appended.
 func (l *Log) Continue(h Header, first uint64) (*Writer, Recovery, error) {
+	if h.Version == 0 {
+		h.Version = Version1
+	}
+	if h.Version != Version1 && h.First == 0 { // that of a fork is its own
+		h.First = first
+	}
 	w, r, err := l.resume(h, FileName(first))
 	if err != nil {
 		err = fmt.Errorf("event log: %s: %w", FileName(first), err)
@@ -197,8 +215,8 @@ func (l *Log) resume(h Header, name string) (w *Writer, r Recovery, err error) {
 	}()
 	reader := NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
 	found, err := reader.Header()
-	if tail, ok := errors.AsType[*wal.TailError](err); ok {
-		begins := tail.Torn
+	if _, ok := errors.AsType[*wal.TailError](err); ok {
+		begins := Torn(err)
 		if !begins && isUnwritten(f) {
 			begins, r.Damage = true, err.Error()
 			if f, r.Aside, err = l.replace(f, name, 0); err != nil {
@@ -213,19 +231,23 @@ func (l *Log) resume(h Header, name string) (w *Writer, r Recovery, err error) {
 	if err != nil {
 		return nil, r, hint.Wrap(err, "restore it from a copy; without it, the ticks after the newest checkpoint are lost")
 	}
-	if found != h {
+	if !found.follows(&h) {
 		return nil, r, hint.Wrap(errors.New("it was recorded after another checkpoint, or with another program or manifest"),
 			"put back the program and the manifest with which the agent ran last")
 	}
 	for err == nil {
 		_, err = reader.Next()
 	}
-	switch tail, ok := errors.AsType[*wal.TailError](err); {
-	case err == io.EOF, ok && tail.Torn:
-	case ok, errors.Is(err, errFormat):
+	switch {
+	case err == io.EOF, Torn(err):
+	case Bad(err):
 		r.Damage = err.Error()
 	default:
 		return nil, r, err
+	}
+	if found.Version < h.Version && reader.totals.Records == 0 && r.Damage == "" {
+		w, err = l.begin(f, h)
+		return w, r, err
 	}
 	if seal, ok := reader.Seal(); ok {
 		r.Sealed = seal.Next
@@ -236,7 +258,7 @@ func (l *Log) resume(h Header, name string) (w *Writer, r Recovery, err error) {
 			return nil, r, err
 		}
 	}
-	w = &Writer{log: l, prev: h.Prev, root: sha256.New(), totals: reader.totals}
+	w = &Writer{log: l, header: found, root: sha256.New(), totals: reader.totals}
 	if _, err = io.Copy(w.root, io.NewSectionReader(f, 0, end)); err != nil {
 		return nil, r, err
 	}
@@ -276,7 +298,10 @@ func (l *Log) replace(f wal.File, name string, end int64) (_ wal.File, aside str
 // begin begins a segment in a file that has none: a new one, or one whose header
 // never became durable, so that nothing that it had can have been relied on.
 func (l *Log) begin(f wal.File, h Header) (w *Writer, err error) {
-	w = &Writer{log: l, prev: h.Prev, root: sha256.New()}
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	w = &Writer{log: l, header: h, root: sha256.New(), totals: newTotals(&h)}
 	if w.w, err = wal.NewWriter(f, 0, w.root); err != nil {
 		return nil, err
 	}
@@ -295,8 +320,7 @@ func (l *Log) SetAsideAfter(first uint64) (asides []string, err error) {
 		return nil, fmt.Errorf("event log: %w", err)
 	}
 	for _, name := range names {
-		tick, err := strconv.ParseUint(strings.TrimSuffix(name, Ext), 10, 64)
-		if err != nil || name != FileName(tick) || tick <= first {
+		if tick, ok := ParseFileName(name); !ok || tick <= first {
 			continue
 		}
 		aside, err := wal.SetAside(l.segments, name)
@@ -320,15 +344,14 @@ func (w *Writer) Append(r *Record) error {
 	if w.sealed {
 		return w.fail(errors.New("a record after the end of a segment that was sealed"))
 	}
-	if r.Kind != TickEnd && r.Kind != Account && r.Kind != Origin && !r.Kind.Hostcall() {
+	record := *r
+	if r.Kind < again && r.Kind != TickEnd && r.Kind != Account && r.Kind != Origin && !r.Kind.Hostcall() || r.Kind == again || r.Kind > Finding {
 		return fmt.Errorf("event log: no record is of %s", r.Kind)
 	}
-	err := r.check()
+	err := record.check(w.header.Version)
 	if err == nil {
-		totals := w.totals
-		if err = totals.add(r); err == nil {
-			w.totals = totals
-		}
+		record.again = w.header.Version != Version1 && w.totals.repeat.is(&record)
+		err = w.totals.add(&record)
 	}
 	if err != nil {
 		return fmt.Errorf("event log: %w", err)
@@ -338,7 +361,7 @@ func (w *Writer) Append(r *Record) error {
 		err = w.log.store(r.Result)
 	}
 	if err == nil {
-		w.record = r.append(w.record[:0])
+		w.record = record.append(w.record[:0], w.header.Version)
 		err = w.w.Append(w.record)
 	}
 	return w.fail(err)
@@ -376,20 +399,27 @@ func (w *Writer) Sync() error {
 // Totals returns what the records come to so far.
 func (w *Writer) Totals() Totals { return w.totals }
 
+// Header returns the segment's header.
+func (w *Writer) Header() Header { return w.header }
+
 // Size returns how long the segment is, in bytes.
 func (w *Writer) Size() int64 { return w.w.Offset() }
 
-// Seal ends the segment with the hash of the checkpoint that comes next. It is
+// Seal ends the segment with the hash of the checkpoint that comes next, and what it
+// took to make that (nothing, in version 1). It is
 // durable after [Log.Sync], and has to be before that checkpoint is appended to
 // the history, so that no checkpoint is without its segment.
-func (w *Writer) Seal(next verifier.Hash, key ed25519.PrivateKey) error {
+func (w *Writer) Seal(next verifier.Hash, took Metered, key ed25519.PrivateKey) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	s := Seal{Next: next}
+	s := Seal{Next: next, Metered: took}
+	if err := w.totals.seal(&s); err != nil {
+		return w.fail(err)
+	}
 	w.root.Sum(s.Root[:0])
-	copy(s.Signature[:], ed25519.Sign(key, s.message(w.prev)))
-	err := w.w.Append(s.append(nil))
+	copy(s.Signature[:], ed25519.Sign(key, s.message(&w.header)))
+	err := w.w.Append(s.append(nil, w.header.Version))
 	if err == nil {
 		err = w.w.Flush()
 	}
@@ -461,10 +491,8 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{s: wal.NewScanner(r, maxRecord), root: sha256.New()}
 }
 
-var errFormat = errors.New("not an event segment")
-
 func (r *Reader) malformed(err error) error {
-	return fmt.Errorf("%w: at byte %d: %w", errFormat, r.end, err)
+	return &BadError{fmt.Errorf("not an event segment: at byte %d: %w", r.end, err)}
 }
 
 // Header returns the segment's header.
@@ -479,6 +507,7 @@ func (r *Reader) Header() (Header, error) {
 			if r.header, err = parseHeader(p); err != nil {
 				err = r.malformed(err)
 			}
+			r.totals = newTotals(&r.header)
 		}
 		if r.err = err; err == nil {
 			r.take(p)
@@ -514,7 +543,7 @@ func (r *Reader) next() (Record, error) {
 		return Record{}, err
 	}
 	if len(p) > 0 && Kind(p[0]) == footer {
-		seal, err := parseSeal(p)
+		seal, err := parseSeal(p, r.header.Version)
 		if err != nil {
 			return Record{}, r.malformed(err)
 		}
@@ -529,7 +558,15 @@ func (r *Reader) next() (Record, error) {
 		r.seal = &seal
 		return Record{}, io.EOF
 	}
-	record, err := parse(p)
+	record, err := parse(p, r.header.Version)
+	if err == nil && r.header.Version != Version1 {
+		if record.Tick = r.totals.next(); record.again {
+			var ok bool
+			if record, ok = r.totals.repeat.next(record.Tick); !ok {
+				err = errors.New("a tick that went as the one before it, and there is none")
+			}
+		}
+	}
 	if err == nil {
 		err = r.totals.add(&record)
 	}

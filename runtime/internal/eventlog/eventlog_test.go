@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"igor.dev/internal/testkit"
+	"igor.dev/runtime/internal/account"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/runtime/internal/wal/waltest"
 	"igor.dev/verifier"
@@ -74,6 +75,98 @@ var (
 
 const budget = 1000 + 500 - 3 - 2 - 250 + 10 - 1 // after ticks
 
+// ticks2 are those of version 2, with a record of every kind that can stand among
+// others: see TestUpgrade and TestFailedTick for the rest.
+var ticks2 = metered([]Record{
+	{Kind: Account, Tick: 5, Reason: TopUp, Amount: 500, Price: 1000},
+	{Kind: ClockNow, Tick: 5, Return: 1_700_000_000_000_000_000},
+	{Kind: Finding, Tick: 5, Request: Bytes([]byte("it happened"))},
+	{Kind: RandBytes, Tick: 5, Request: Bytes([]byte{4, 0, 0, 0}), Result: Bytes(make([]byte, 32))},
+	{Kind: RandBytes, Tick: 5, Request: Bytes([]byte{4, 0, 0, 0})},
+	{Kind: LogEmit, Tick: 5, Request: Bytes(large[:200])},
+	{Kind: WalletBalance, Tick: 5, Return: 1500},
+	{Kind: WalletReceiptCount, Tick: 5},
+	{Kind: WalletReceipt, Tick: 5, Return: -1, Request: Bytes(make([]byte, 8))},
+	{Kind: NodePrice, Tick: 5, Return: 1000},
+	{Kind: HTTPRequest, Tick: 5, Return: 200, Spent: 3, Waited: 650_000, Request: Bytes([]byte("GET")), Result: Bytes(large)},
+	{Kind: NodeID, Tick: 5, Return: -1, Request: Bytes(make([]byte, 4))},
+	{Kind: PeerCount, Tick: 5, Return: -1},
+	{Kind: PeerOffer, Tick: 5, Return: -1, Request: Bytes(make([]byte, 8))},
+	{Kind: Migrate, Tick: 5, Return: -1, Request: Bytes([]byte("did:key:z6Mk"))},
+	{Kind: MigrateStatus, Tick: 5, Return: -1},
+	{Kind: DrainDeadline, Tick: 5, Return: -1},
+	{Kind: TickEnd, Tick: 5, Return: 1, Fuel: 2_000_000, Waited: 650_000},
+	{Kind: WalletPay, Tick: 6, Return: 8, Spent: 250, Waited: 50_000, Request: Bytes([]byte("pay")), Result: Bytes([]byte("receipt!"))},
+	{Kind: KVGet, Tick: 6, Return: -5, Request: Bytes([]byte("k"))},
+	{Kind: KVPut, Tick: 6, Request: Bytes(large)},
+	{Kind: KVDelete, Tick: 6, Return: -5, Request: Bytes([]byte("k"))},
+	{Kind: Account, Tick: 6, Reason: Release, Amount: 10, Price: 1000, Effect: verifier.Hash{7}},
+	{Kind: Account, Tick: 6, Reason: NewPrice, Price: 2000},
+	{Kind: TickEnd, Tick: 6, Fuel: 1_500_000, Waited: 50_000},
+	{Kind: TickEnd, Tick: 7, Fuel: 1_500_000},
+	{Kind: TickEnd, Tick: 8, Fuel: 1_500_000}, // as the one before it
+})
+
+// metered has the costs of records that a life with a budget of 1000, at 1000 a second
+// and with a rest of 400,000,000, begins with.
+func metered(records []Record) []Record {
+	at := account.Account{Budget: 1000, Price: 1000, Rest: rest}
+	for i := range records {
+		charged(&records[i], &at)
+	}
+	return records
+}
+
+// charged charges for a record, and says in it what that cost.
+func charged(r *Record, at *account.Account) {
+	if r.Kind == TickEnd || r.Kind == TickFailed {
+		r.SetMetered(at.Meter(r.Fuel, r.Waited))
+	} else if err := r.Apply(at); err != nil {
+		panic(err)
+	}
+}
+
+const rest = 400_000_000
+
+// A form is a version with the records of it.
+type form struct {
+	version uint8
+	ticks   []Record
+	last    uint64 // tick
+	budget  int64
+	took    Metered // to make the checkpoint
+}
+
+// forms are those of the two versions.
+func forms() []*form {
+	at := account.Account{Budget: 1000, Price: 1000, Rest: rest}
+	for i := range ticks2 {
+		if err := ticks2[i].Apply(&at); err != nil {
+			panic(err)
+		}
+	}
+	took := at.Meter(300_000, 0)
+	return []*form{
+		{version: Version1, ticks: ticks, last: 6, budget: budget},
+		{version: Version2, ticks: ticks2, last: 8, budget: at.Budget, took: took},
+	}
+}
+
+// each runs a test with every version.
+func each(t *testing.T, test func(*testing.T, *form)) {
+	for _, f := range forms() {
+		t.Run(fmt.Sprintf("v%d", f.version), func(t *testing.T) { test(t, f) })
+	}
+}
+
+func (f *form) header(prev verifier.Hash) Header {
+	h := Header{Version: f.version, Prev: prev, WASM: wasm, Manifest: verifier.Hash{9}}
+	if f.version != Version1 {
+		h.First, h.Schedule, h.Rest = 5, 1, rest
+	}
+	return h
+}
+
 type folders struct{ segments, payloads *waltest.Folder }
 
 func newFolders() folders { return folders{waltest.New(), waltest.New()} }
@@ -81,14 +174,14 @@ func newFolders() folders { return folders{waltest.New(), waltest.New()} }
 func (f folders) log() *Log { return New(f.segments, f.payloads) }
 
 // life has both checkpoints and the sealed segment between them.
-func life(t testing.TB) (f folders, h Header, prev, next *verifier.Finding) {
+func (of *form) life(t testing.TB) (f folders, h Header, prev, next *verifier.Finding) {
 	t.Helper()
 	prev = checkpoint(t, verifier.Hash{}, 4, 1000, 1000)
-	h = Header{Prev: prev.ContentHash, WASM: wasm, Manifest: verifier.Hash{9}}
+	h = of.header(prev.ContentHash)
 	f = newFolders()
-	w := write(t, f, h, 5, ticks)
-	next = checkpoint(t, prev.ContentHash, 6, budget, 2000)
-	if err := seal(w, next, key); err != nil {
+	w := write(t, f, h, 5, of.ticks)
+	next = checkpoint(t, prev.ContentHash, of.last, of.budget, 2000)
+	if err := sealed(w, next, of.took, key); err != nil {
 		t.Fatal(err)
 	}
 	return f, h, prev, next
@@ -96,7 +189,11 @@ func life(t testing.TB) (f folders, h Header, prev, next *verifier.Finding) {
 
 // seal ends a segment, durably.
 func seal(w *Writer, next *verifier.Finding, key ed25519.PrivateKey) error {
-	if err := w.Seal(next.ContentHash, key); err != nil {
+	return sealed(w, next, Metered{}, key)
+}
+
+func sealed(w *Writer, next *verifier.Finding, took Metered, key ed25519.PrivateKey) error {
+	if err := w.Seal(next.ContentHash, took, key); err != nil {
 		return err
 	}
 	return w.log.Sync(w)
@@ -131,6 +228,7 @@ func say(r *Reader) (lines []string, err error) {
 }
 
 func line(r Record) string {
+	r.again = false
 	for _, d := range []*Data{&r.Request, &r.Result} {
 		if d.size > MaxInline {
 			d.inline = nil
@@ -146,8 +244,10 @@ func lines(records []Record) (all []string) {
 	return all
 }
 
-func TestSegment(t *testing.T) {
-	f, _, prev, next := life(t)
+func TestSegment(t *testing.T) { each(t, testSegment) }
+
+func testSegment(t *testing.T, of *form) {
+	f, _, prev, next := of.life(t)
 	s, err := f.log().Segment(5)
 	if err != nil {
 		t.Fatal(err)
@@ -157,7 +257,7 @@ func TestSegment(t *testing.T) {
 	if err != io.EOF {
 		t.Fatal(err)
 	}
-	if want := lines(ticks); !slices.Equal(got, want) {
+	if want := lines(of.ticks); !slices.Equal(got, want) {
 		t.Errorf("read\n%s\nwritten\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if _, sealed := s.Seal(); !sealed {
@@ -167,16 +267,23 @@ func TestSegment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if totals.Ticks != 2 || totals.Last != 6 || totals.Elapsed != 3_000_000 || totals.Added != 510 || totals.Cost != 3 || totals.Spent != 253 || totals.Price != 2000 {
+	if of.version == Version2 {
+		if totals.Ticks != 4 || totals.Last != 8 || totals.Fuel != 6_800_000 || totals.Waited != 700_000 || totals.Elapsed != 7_500_000 ||
+			totals.Added != 510 || totals.Cost != 1510-253-of.budget || totals.Spent != 253 || totals.Rest != of.took.Rest || totals.Header.Rest != rest {
+			t.Errorf("totals %+v", totals)
+		}
+	} else if totals.Ticks != 2 || totals.Last != 6 || totals.Elapsed != 3_000_000 || totals.Added != 510 || totals.Cost != 3 || totals.Spent != 253 || totals.Price != 2000 {
 		t.Errorf("totals %+v", totals)
 	}
-	if _, err := f.log().Segment(7); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := f.log().Segment(9); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing segment: %v", err)
 	}
 }
 
-func TestPayloads(t *testing.T) {
-	f, _, _, _ := life(t)
+func TestPayloads(t *testing.T) { each(t, testPayloads) }
+
+func testPayloads(t *testing.T, of *form) {
+	f, _, _, _ := of.life(t)
 	names, err := f.payloads.Names()
 	if err != nil || len(names) != 1 {
 		t.Fatalf("%d files for one large payload that occurs twice, %v", len(names), err)
@@ -243,7 +350,7 @@ func TestGenesis(t *testing.T) {
 
 // TestVerifyRefuses has segments that are well-formed, and not what they should be.
 func TestVerifyRefuses(t *testing.T) {
-	_, h, prev, next := life(t)
+	_, h, prev, next := forms()[0].life(t)
 	edit := func(change func([]Record) []Record) func() (folders, Header, []Record) {
 		return func() (folders, Header, []Record) { return newFolders(), h, change(slices.Clone(ticks)) }
 	}
@@ -295,7 +402,7 @@ func TestVerifyRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	refuse("sealed by another key", f.segments.Get(FileName(5)), prev, next)
-	f, _, _, _ = life(t)
+	f, _, _, _ = forms()[0].life(t)
 	good := f.segments.Get(FileName(5))
 	refuse("no checkpoint before", good, nil, next)
 	refuse("the checkpoints in the other order", good, next, prev)
@@ -314,7 +421,10 @@ func TestAppendRefuses(t *testing.T) {
 		"an earlier tick":             {Kind: ClockNow, Tick: 4},
 		"the same tick after its end": {Kind: ClockNow, Tick: 5},
 		"a tick too far":              {Kind: ClockNow, Tick: 7},
-		"an unknown kind":             {Kind: 13, Tick: 6},
+		"an unknown kind":             {Kind: 77, Tick: 6},
+		"a kind of version 2":         {Kind: NodeID, Tick: 6},
+		"a failure in version 1":      {Kind: TickFailed, Tick: 6, Failure: Trap, Call: Tick},
+		"fuel in version 1":           {Kind: TickEnd, Tick: 6, Fuel: 1},
 		"a header":                    {Kind: header, Tick: 6},
 		"a footer":                    {Kind: footer, Tick: 6},
 		"a negative cost":             {Kind: TickEnd, Tick: 6, Cost: -1},
@@ -378,11 +488,13 @@ func recovered(t *testing.T, f folders, h Header) ([]string, Recovery, error) {
 	return got, r, nil
 }
 
-func TestEveryTruncation(t *testing.T) {
-	f, h, prev, next := life(t)
+func TestEveryTruncation(t *testing.T) { each(t, testEveryTruncation) }
+
+func testEveryTruncation(t *testing.T, of *form) {
+	f, h, prev, next := of.life(t)
 	b := f.segments.Get(FileName(5))
 	at := ends(t, b)
-	want := lines(ticks)
+	want := lines(of.ticks)
 	for cut := range len(b) {
 		if _, err := Verify(bytes.NewReader(b[:cut]), prev, next); err == nil {
 			t.Fatalf("cut at %d it verifies", cut)
@@ -398,7 +510,7 @@ func TestEveryTruncation(t *testing.T) {
 			continue
 		}
 		n := 0
-		for n < len(ticks) && at[n+1] <= cut {
+		for n < len(of.ticks) && at[n+1] <= cut {
 			n++
 		}
 		if err != nil || r.Damage != "" || !slices.Equal(got, want[:n]) {
@@ -409,8 +521,10 @@ func TestEveryTruncation(t *testing.T) {
 
 // TestFirstSector has a segment whose first sector a loss of power left out: nothing of
 // it was ever durable, and it begins anew.
-func TestFirstSector(t *testing.T) {
-	f, h, _, _ := life(t)
+func TestFirstSector(t *testing.T) { each(t, testFirstSector) }
+
+func testFirstSector(t *testing.T, of *form) {
+	f, h, _, _ := of.life(t)
 	b := f.segments.Get(FileName(5))
 	if len(b) < 2*wal.Sector {
 		t.Fatalf("a segment of %d bytes", len(b))
@@ -431,11 +545,13 @@ func TestFirstSector(t *testing.T) {
 	}
 }
 
-func TestEveryFlip(t *testing.T) {
-	f, h, prev, next := life(t)
+func TestEveryFlip(t *testing.T) { each(t, testEveryFlip) }
+
+func testEveryFlip(t *testing.T, of *form) {
+	f, h, prev, next := of.life(t)
 	b := f.segments.Get(FileName(5))
 	at := ends(t, b)
-	want := lines(ticks)
+	want := lines(of.ticks)
 	for bit := range 8 * len(b) {
 		bad := bytes.Clone(b)
 		bad[bit/8] ^= 1 << (bit % 8)
@@ -452,7 +568,7 @@ func TestEveryFlip(t *testing.T) {
 			continue
 		}
 		n := 0
-		for n < len(ticks) && at[n+1] <= bit/8 {
+		for n < len(of.ticks) && at[n+1] <= bit/8 {
 			n++
 		}
 		if err != nil || r.Damage == "" || !slices.Equal(got, want[:n]) {
@@ -465,8 +581,10 @@ func TestEveryFlip(t *testing.T) {
 }
 
 // TestGoOn has a life go on after every crash, and its segment verify.
-func TestGoOn(t *testing.T) {
-	f, h, prev, next := life(t)
+func TestGoOn(t *testing.T) { each(t, testGoOn) }
+
+func testGoOn(t *testing.T, of *form) {
+	f, h, prev, next := of.life(t)
 	want := f.segments.Get(FileName(5))
 	for _, cut := range ends(t, want) {
 		for _, more := range []int{0, 1, 11} {
@@ -476,15 +594,15 @@ func TestGoOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, r := range ticks[w.Totals().Records:] {
+			for _, r := range of.ticks[w.Totals().Records:] {
 				if err := w.Append(&r); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := seal(w, next, key); err != nil {
+			if err := sealed(w, next, of.took, key); err != nil {
 				t.Fatal(err)
 			}
-			if w.Append(&Record{Kind: ClockNow, Tick: 7}) == nil || w.Flush() == nil || w.Sync() == nil || w.Seal(next.ContentHash, key) == nil {
+			if w.Append(&Record{Kind: ClockNow, Tick: of.last + 1}) == nil || w.Flush() == nil || w.Sync() == nil || w.Seal(next.ContentHash, of.took, key) == nil {
 				t.Fatal("a sealed segment takes more")
 			}
 			if got := crashed.segments.Get(FileName(5)); !bytes.Equal(got, want) {
@@ -504,7 +622,7 @@ func TestGoOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if w, _, err := f.log().Continue(h, 5); err != nil || w.Append(&Record{Kind: ClockNow, Tick: 7}) == nil || w.Seal(next.ContentHash, key) == nil {
+	if w, _, err := f.log().Continue(h, 5); err != nil || w.Append(&Record{Kind: ClockNow, Tick: of.last + 1}) == nil || w.Seal(next.ContentHash, of.took, key) == nil {
 		t.Error("a segment that was sealed takes more")
 	}
 	h.Manifest[0]++
@@ -515,24 +633,26 @@ func TestGoOn(t *testing.T) {
 
 // TestFaults has every step on the disk fail, and the process killed or the power
 // lost then. What was synced is there afterwards, and nothing that is wrong.
-func TestFaults(t *testing.T) {
-	_, h, _, next := life(t)
-	want := lines(ticks)
+func TestFaults(t *testing.T) { each(t, testFaults) }
+
+func testFaults(t *testing.T, of *form) {
+	_, h, _, next := of.life(t)
+	want := lines(of.ticks)
 	n := waltest.EachFault(func(d *waltest.Folder) (synced int) {
 		w, _, err := New(d, d).Continue(h, 5)
 		if err != nil {
 			return 0
 		}
-		for i := range ticks {
-			if w.Append(&ticks[i]) != nil || w.Sync() != nil {
-				if w.Append(&ticks[i]) == nil || w.Seal(next.ContentHash, key) == nil {
+		for i := range of.ticks {
+			if w.Append(&of.ticks[i]) != nil || w.Sync() != nil {
+				if w.Append(&of.ticks[i]) == nil || w.Seal(next.ContentHash, of.took, key) == nil {
 					t.Error("it goes on after an error")
 				}
 				return i
 			}
 		}
-		seal(w, next, key)
-		return len(ticks)
+		sealed(w, next, of.took, key)
+		return len(of.ticks)
 	}, func(when string, synced int, found *waltest.Folder) {
 		if found.Get(FileName(5)) == nil && synced == 0 {
 			return
@@ -545,7 +665,7 @@ func TestFaults(t *testing.T) {
 		if len(got) < synced || len(got) > synced+1 || !slices.Equal(got, want[:len(got)]) {
 			t.Errorf("%s: %d records of %d that were synced", when, len(got), synced)
 		}
-		for _, r := range ticks[:len(got)] {
+		for _, r := range of.ticks[:len(got)] {
 			for _, d := range []Data{r.Request, r.Result} {
 				if b, err := New(found, found).Content(Data{size: d.size, hash: d.hash}); d.size > MaxInline && (err != nil || !bytes.Equal(b, large)) {
 					t.Errorf("%s: a payload: %v", when, err)
@@ -618,17 +738,19 @@ func TestSpecExample(t *testing.T) {
 		t.Error(err)
 	}
 	origin := Record{Kind: Origin, Tick: prev.TickNumber, Agent: prev.AgentPubKey, Checkpoint: prev.ContentHash}
-	got = wal.AppendRecord(nil, origin.append(nil))
+	got = wal.AppendRecord(nil, origin.append(nil, Version1))
 	if want := testkit.SpecBytes(t, "../../../docs/spec", "eventlog.md", "hex origin"); !bytes.Equal(got, want) {
 		t.Errorf("the origin is\n%x\neventlog.md has\n%x", got, want)
 	}
 }
 
 func FuzzReader(f *testing.F) {
-	folders, _, _, _ := life(f)
-	b := folders.segments.Get(FileName(5))
-	f.Add(b)
-	f.Add(b[:len(b)-1])
+	for _, of := range forms() {
+		folders, _, _, _ := of.life(f)
+		b := folders.segments.Get(FileName(5))
+		f.Add(b)
+		f.Add(b[:len(b)-1])
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := NewReader(bytes.NewReader(b))
 		h, err := r.Header()
@@ -639,12 +761,15 @@ func FuzzReader(f *testing.F) {
 		for {
 			record, err := r.Next()
 			if err != nil {
+				if !Bad(err) && err != io.EOF {
+					t.Errorf("bytes in memory that cannot be read: %v", err)
+				}
 				break
 			}
-			again = wal.AppendRecord(again, record.append(nil))
+			again = wal.AppendRecord(again, record.append(nil, h.Version))
 		}
 		if seal, ok := r.Seal(); ok {
-			again = wal.AppendRecord(again, seal.append(nil))
+			again = wal.AppendRecord(again, seal.append(nil, h.Version))
 			if len(again) != len(b) {
 				t.Error("something comes after the seal")
 			}
@@ -655,22 +780,32 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// FuzzRecord has the bytes of one record, with right checksums.
-func FuzzRecord(f *testing.F) {
-	for _, r := range ticks {
-		f.Add(r.append(nil))
+// FuzzRecord has the bytes of one record of version 1, with right checksums.
+func FuzzRecord(f *testing.F) { fuzzRecord(f, forms()[0]) }
+
+// FuzzRecord2 has those of version 2.
+func FuzzRecord2(f *testing.F) {
+	for _, r := range []Record{{Kind: TickEnd, again: true}, {Kind: TickFailed, Failure: Trap, Call: Tick, Fuel: 1e9, Cost: 1000}, {Kind: Upgrade, WASM: wasm, Manifest: wasm}} {
+		f.Add(r.append(nil, Version2))
 	}
-	f.Add((&Record{Kind: Origin, Tick: 4, Agent: public, Checkpoint: wasm}).append(nil))
-	f.Add((&Header{}).append(nil))
-	f.Add((&Seal{}).append(nil))
+	fuzzRecord(f, forms()[1])
+}
+
+func fuzzRecord(f *testing.F, of *form) {
+	for _, r := range append(slices.Clone(of.ticks), Record{Kind: Origin, Tick: 4, Agent: public, Checkpoint: wasm}) {
+		f.Add(r.append(nil, of.version))
+	}
+	h := of.header(verifier.Hash{1})
+	f.Add(h.append(nil))
+	f.Add((&Seal{}).append(nil, of.version))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var again []byte
-		if r, err := parse(b); err == nil {
-			again = r.append(nil)
+		if r, err := parse(b, of.version); err == nil {
+			again = r.append(nil, of.version)
 		} else if h, err := parseHeader(b); err == nil {
 			again = h.append(nil)
-		} else if s, err := parseSeal(b); err == nil && Kind(b[0]) == footer {
-			again = s.append(nil)
+		} else if s, err := parseSeal(b, of.version); err == nil && Kind(b[0]) == footer {
+			again = s.append(nil, of.version)
 		} else {
 			return
 		}

@@ -71,12 +71,12 @@ func TestOrigin(t *testing.T) {
 		t.Errorf("in the middle of a life: got %v", err)
 	}
 	// Every bit of the record counts, and it comes back as it was.
-	b := origin.append(nil)
-	if got, err := parse(b); err != nil || got.Agent != origin.Agent || got.Checkpoint != origin.Checkpoint || got.Tick != 7 || !bytes.Equal(got.append(nil), b) {
+	b := origin.append(nil, Version1)
+	if got, err := parse(b, Version1); err != nil || got.Agent != origin.Agent || got.Checkpoint != origin.Checkpoint || got.Tick != 7 || !bytes.Equal(got.append(nil, Version1), b) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	for n := range b {
-		if _, err := parse(b[:n]); err == nil {
+		if _, err := parse(b[:n], Version1); err == nil {
 			t.Errorf("%d of %d bytes are a record", n, len(b))
 		}
 	}

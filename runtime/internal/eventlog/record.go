@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 
+	"igor.dev/runtime/internal/account"
 	"igor.dev/verifier"
 )
 
@@ -20,11 +21,6 @@ const (
 	MaxPayload = 16 << 20
 
 	maxRecord = 1 + 8 + 8 + 8 + 2*(4+MaxInline) // a call with both payloads inline
-)
-
-const (
-	magic   = "igor/events/v1\x00"
-	sealTag = "igor/event-segment/v1\x00"
 )
 
 // A Kind says what a record is of: a hostcall by its number, or something that
@@ -46,9 +42,24 @@ const (
 	KVPut              Kind = 11
 	KVDelete           Kind = 12
 
+	// Of version 2 on.
+	NodeID        Kind = 13
+	PeerCount     Kind = 14
+	PeerOffer     Kind = 15
+	Migrate       Kind = 16
+	MigrateStatus Kind = 17
+	DrainDeadline Kind = 18
+
 	TickEnd Kind = 128 // a tick is over
 	Account Kind = 129 // money came in, or the price changed
 	Origin  Kind = 130 // the life is a fork, and begins with a state of another
+
+	// Of version 2 on.
+	again      Kind = 131 // a tick went as the one before it: see [repeat]
+	TickFailed Kind = 132 // a tick failed by its own doing
+	Upgrade    Kind = 133 // the program or the manifest is another one from here on
+	Finding    Kind = 134 // what the host tells the agent about a side effect
+	// 135 retirement, 136 to 139 what nodes agree on: kept free, see docs/spec/eventlog.md
 
 	header Kind = 0
 	footer Kind = 255
@@ -60,6 +71,7 @@ const (
 	hasResult
 	hasSpent
 	known
+	isNew // in version 2
 )
 
 var shapes = [256]uint8{
@@ -75,13 +87,22 @@ var shapes = [256]uint8{
 	KVGet:              known | hasRequest | hasResult,
 	KVPut:              known | hasRequest,
 	KVDelete:           known | hasRequest,
+	NodeID:             known | hasRequest | hasResult | isNew,
+	PeerCount:          known | isNew,
+	PeerOffer:          known | hasRequest | hasResult | isNew,
+	Migrate:            known | hasRequest | isNew,
+	MigrateStatus:      known | isNew,
+	DrainDeadline:      known | isNew,
 }
 
 var names = [256]string{
 	ClockNow: "clock_now", RandBytes: "rand_bytes", LogEmit: "log_emit", WalletBalance: "wallet_balance",
 	WalletReceiptCount: "wallet_receipt_count", WalletReceipt: "wallet_receipt", NodePrice: "node_price",
 	HTTPRequest: "http_request", WalletPay: "wallet_pay", KVGet: "kv_get", KVPut: "kv_put", KVDelete: "kv_delete",
+	NodeID: "node_id", PeerCount: "peer_count", PeerOffer: "peer_offer",
+	Migrate: "migrate", MigrateStatus: "migrate_status", DrainDeadline: "drain_deadline",
 	TickEnd: "tick end", Account: "account", Origin: "origin",
+	again: "tick end", TickFailed: "tick failed", Upgrade: "upgrade", Finding: "finding",
 }
 
 // String returns the name of a hostcall, or that of another kind.
@@ -105,7 +126,7 @@ type Data struct {
 
 // Bytes makes b a payload. It does not copy b.
 func Bytes(b []byte) Data {
-	d := Data{inline: b, size: uint32(min(len(b), math.MaxUint32))}
+	d := Data{inline: b, size: uint32(min(uint64(len(b)), math.MaxUint32))}
 	if len(b) > MaxInline {
 		d.hash = sha256.Sum256(b)
 	}
@@ -114,6 +135,10 @@ func Bytes(b []byte) Data {
 
 // Size returns the length of the payload.
 func (d Data) Size() int { return int(d.size) }
+
+// Inline returns the bytes themselves, unless they are a file of their own that was
+// not read: nil.
+func (d Data) Inline() []byte { return d.inline }
 
 // Is reports whether b is the payload.
 func (d Data) Is(b []byte) bool {
@@ -137,21 +162,89 @@ const (
 	NewPrice Reason = 4 // a second costs something else from now on
 )
 
+// A Failure says how a call into the agent failed by its own doing.
+type Failure uint8
+
+// The failures.
+const (
+	Trap  Failure = 1 // the code trapped, or the agent did what it must not
+	Fuel  Failure = 2 // the call used up its fuel
+	Depth Failure = 3 // the calls went too deep
+	Exit  Failure = 4 // the agent ended itself
+
+	lastFailure = Exit
+)
+
+var failures = [...]string{Trap: "trap", Fuel: "out of fuel", Depth: "calls too deep", Exit: "exit"}
+
+func (f Failure) String() string {
+	if f == 0 || f > lastFailure {
+		return fmt.Sprintf("failure %d", uint8(f))
+	}
+	return failures[f]
+}
+
+// A Call is one of those that make a tick, in their order.
+type Call uint8
+
+// The calls.
+const (
+	Initialize Call = 1
+	Malloc     Call = 2
+	Resume     Call = 3
+	Observe    Call = 4
+	Tick       Call = 5
+
+	lastCall = Tick
+)
+
+var exports = [...]string{Initialize: "_initialize", Malloc: "malloc", Resume: "agent_resume", Observe: "agent_observe", Tick: "agent_tick"}
+
+// String returns the name of the export that is called.
+func (c Call) String() string {
+	if c == 0 || c > lastCall {
+		return fmt.Sprintf("call %d", uint8(c))
+	}
+	return exports[c]
+}
+
+// CallOf returns the call of an export, 0 if it is none of those.
+func CallOf(export string) Call {
+	for c, name := range exports {
+		if name == export && c > 0 {
+			return Call(c)
+		}
+	}
+	return 0
+}
+
+// MaxUnits is the most that a record has of fuel, and of waited nanoseconds.
+const MaxUnits = 1 << 53
+
 // A Record is one observation, or one thing that the host did.
 type Record struct {
 	Kind Kind
 	Tick uint64 // the tick that runs, or is the next to run; 0 is agent_init
 
 	// Of hostcalls, in the way of the table in docs/spec/eventlog.md; Return is
-	// also what agent_tick returned, in a TickEnd.
+	// also what agent_tick returned, in a TickEnd. Request is also what a Finding says.
 	Return  int64
 	Spent   int64 // microcents that the call took from the budget: HTTPRequest, WalletPay
 	Request Data
 	Result  Data
 
-	// Of TickEnd.
-	Elapsed uint64 // nanoseconds
-	Cost    int64  // microcents that the tick's time took from the budget
+	// Of TickEnd and TickFailed.
+	Cost    int64  // microcents that the tick took from the budget
+	Elapsed uint64 // nanoseconds, of version 1 alone
+	Fuel    uint64 // units of docs/spec/metering.md; this and the next of version 2
+	Waited  uint64 // nanoseconds that hostcalls waited for the world; also of each that does: those with Spent
+	Rest    uint64 // of a microcent, in 1e-9, that is owed after it
+
+	again bool // it went as the tick before it
+
+	// Of TickFailed.
+	Failure Failure
+	Call    Call
 
 	// Of Account.
 	Reason Reason
@@ -162,296 +255,84 @@ type Record struct {
 	// Of Origin.
 	Agent      verifier.PublicKey // the origin's
 	Checkpoint verifier.Hash      // of the origin, from which its state was had
+
+	// Of Upgrade: what there was before.
+	WASM     verifier.Hash
+	Manifest verifier.Hash
 }
 
 var (
-	le       = binary.LittleEndian
-	errShort = errors.New("a record is shorter than its kind")
-	errLong  = errors.New("a record is longer than its kind")
+	le         = binary.LittleEndian
+	errShort   = errors.New("a record is shorter than its kind")
+	errLong    = errors.New("a record is longer than its kind")
+	errVarint  = errors.New("a record has a number that is not written as short as it can be, or is too large")
+	errOldKind = errors.New("a record of a kind that version 1 does not have")
 )
 
-func (d Data) append(dst []byte) []byte {
-	dst = le.AppendUint32(dst, d.size)
-	if d.size > MaxInline {
-		return append(dst, d.hash[:]...)
+// append writes a record's payload in the form of a version.
+func (r *Record) append(dst []byte, version uint8) []byte {
+	if version == Version1 {
+		return r.append1(dst)
 	}
-	return append(dst, d.inline...)
+	return r.append2(dst)
 }
 
-func (r *Record) append(dst []byte) []byte {
-	dst = append(dst, byte(r.Kind))
-	dst = le.AppendUint64(dst, r.Tick)
-	switch shape := shapes[r.Kind]; {
-	case r.Kind == TickEnd:
-		dst = le.AppendUint64(dst, uint64(r.Return))
-		dst = le.AppendUint64(dst, r.Elapsed)
-		dst = le.AppendUint64(dst, uint64(r.Cost))
-	case r.Kind == Account:
-		dst = append(dst, byte(r.Reason))
-		dst = le.AppendUint64(dst, uint64(r.Amount))
-		dst = le.AppendUint64(dst, uint64(r.Price))
-		dst = append(dst, r.Effect[:]...)
-	case r.Kind == Origin:
-		dst = append(dst, r.Agent[:]...)
-		dst = append(dst, r.Checkpoint[:]...)
-	default:
-		dst = le.AppendUint64(dst, uint64(r.Return))
-		if shape&hasSpent != 0 {
-			dst = le.AppendUint64(dst, uint64(r.Spent))
-		}
-		if shape&hasRequest != 0 {
-			dst = r.Request.append(dst)
-		}
-		if shape&hasResult != 0 {
-			dst = r.Result.append(dst)
-		}
+// parse reads a record. Its payloads alias b. In version 2 the tick is not in it.
+func parse(b []byte, version uint8) (r Record, err error) {
+	if len(b) == 0 {
+		return r, errShort
 	}
-	return dst
-}
-
-// A decoder takes fields off the front of a record. It remembers that there
-// were too few bytes.
-type decoder struct {
-	b     []byte
-	short bool
-}
-
-func (d *decoder) take(n int) []byte {
-	if n > len(d.b) {
-		d.short, d.b = true, nil
-		return nil
-	}
-	b := d.b[:n]
-	d.b = d.b[n:]
-	return b
-}
-
-func (d *decoder) u8() uint8 {
-	if b := d.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (d *decoder) u32() uint32 {
-	if b := d.take(4); b != nil {
-		return le.Uint32(b)
-	}
-	return 0
-}
-
-func (d *decoder) u64() uint64 {
-	if b := d.take(8); b != nil {
-		return le.Uint64(b)
-	}
-	return 0
-}
-
-func (d *decoder) hash() (h verifier.Hash) {
-	copy(h[:], d.take(len(h)))
-	return h
-}
-
-func (d *decoder) data() (v Data) {
-	v.size = d.u32()
-	if v.size > MaxInline {
-		v.hash = d.hash()
+	d := decoder{b: b[1:]}
+	r.Kind = Kind(b[0])
+	var ok bool
+	if version == Version1 {
+		ok = r.parse1(&d)
 	} else {
-		v.inline = d.take(int(v.size))
-	}
-	return v
-}
-
-// parse reads a record. Its payloads alias b.
-func parse(b []byte) (r Record, err error) {
-	d := decoder{b: b}
-	r.Kind = Kind(d.u8())
-	r.Tick = d.u64()
-	switch shape := shapes[r.Kind]; {
-	case r.Kind == TickEnd:
-		r.Return = int64(d.u64())
-		r.Elapsed = d.u64()
-		r.Cost = int64(d.u64())
-	case r.Kind == Account:
-		r.Reason = Reason(d.u8())
-		r.Amount = int64(d.u64())
-		r.Price = int64(d.u64())
-		r.Effect = d.hash()
-	case r.Kind == Origin:
-		copy(r.Agent[:], d.take(len(r.Agent)))
-		r.Checkpoint = d.hash()
-	case shape&known != 0:
-		r.Return = int64(d.u64())
-		if shape&hasSpent != 0 {
-			r.Spent = int64(d.u64())
-		}
-		if shape&hasRequest != 0 {
-			r.Request = d.data()
-		}
-		if shape&hasResult != 0 {
-			r.Result = d.data()
-		}
-	default:
-		return r, fmt.Errorf("a record of the unknown kind %d", r.Kind)
+		ok = r.parse2(&d)
 	}
 	switch {
+	case !ok:
+		return r, fmt.Errorf("a record of the unknown kind %d", b[0])
 	case d.short:
 		return r, errShort
+	case d.bad:
+		return r, errVarint
 	case len(d.b) > 0:
 		return r, errLong
 	}
-	return r, r.check()
+	return r, r.check(version)
 }
 
 // check refuses what no writer writes.
-func (r *Record) check() error {
+func (r *Record) check(version uint8) error {
 	switch {
 	case r.Request.size > MaxPayload || r.Result.size > MaxPayload:
 		return fmt.Errorf("a payload of %d bytes, and at most %d are allowed", max(r.Request.size, r.Result.size), MaxPayload)
 	case r.Spent < 0 || r.Cost < 0 || r.Amount < 0 || r.Price < 0:
 		return errors.New("a negative amount of money")
-	case r.Kind != Account:
-		return nil
-	case r.Reason < Birth || r.Reason > NewPrice:
-		return fmt.Errorf("an account record with the unknown reason %d", r.Reason)
-	case r.Reason == NewPrice && r.Amount != 0:
-		return errors.New("a new price with an amount")
-	case (r.Reason == Release) == r.Effect.IsZero():
-		return errors.New("an account record that names an effect and is no release, or the other way round")
+	case version == Version1 && (r.Kind >= again || shapes[r.Kind]&isNew != 0):
+		return errOldKind
+	case version == Version1 && (r.Fuel != 0 || r.Waited != 0 || r.Rest != 0), version != Version1 && r.Elapsed != 0:
+		return errors.New("a time of another version")
+	case r.Fuel > MaxUnits || r.Waited > MaxUnits:
+		return fmt.Errorf("more than %d units of fuel or nanoseconds", uint64(MaxUnits))
+	case r.Rest >= account.Microcent:
+		return errors.New("a rest of a microcent or more")
 	}
-	return nil
-}
-
-// A Header says between what a segment stands.
-type Header struct {
-	Prev     verifier.Hash // the checkpoint before it, zero before the genesis
-	WASM     verifier.Hash // the program that runs
-	Manifest verifier.Hash // SHA-256 of the manifest's bytes
-}
-
-const headerSize = 1 + len(magic) + 3*32
-
-func (h *Header) append(dst []byte) []byte {
-	dst = append(dst, byte(header))
-	dst = append(dst, magic...)
-	dst = append(dst, h.Prev[:]...)
-	dst = append(dst, h.WASM[:]...)
-	return append(dst, h.Manifest[:]...)
-}
-
-func parseHeader(b []byte) (h Header, err error) {
-	if len(b) != headerSize || Kind(b[0]) != header || string(b[1:1+len(magic)]) != magic {
-		return h, errors.New("it does not begin with the header of an event segment, version 1")
-	}
-	d := decoder{b: b[1+len(magic):]}
-	h.Prev, h.WASM, h.Manifest = d.hash(), d.hash(), d.hash()
-	return h, nil
-}
-
-// A Seal is the end of a segment.
-type Seal struct {
-	Root      verifier.Hash // SHA-256 of all bytes before
-	Next      verifier.Hash // the checkpoint after it
-	Signature [64]byte      // by the agent's key
-}
-
-const sealSize = 1 + 32 + 32 + 64
-
-func (s *Seal) append(dst []byte) []byte {
-	dst = append(dst, byte(footer))
-	dst = append(dst, s.Root[:]...)
-	dst = append(dst, s.Next[:]...)
-	return append(dst, s.Signature[:]...)
-}
-
-func parseSeal(b []byte) (s Seal, err error) {
-	if len(b) != sealSize {
-		return s, errors.New("a footer of another length")
-	}
-	d := decoder{b: b[1:]}
-	s.Root, s.Next = d.hash(), d.hash()
-	copy(s.Signature[:], d.take(64))
-	return s, nil
-}
-
-// message returns the bytes that the agent's key signs.
-func (s *Seal) message(prev verifier.Hash) []byte {
-	b := make([]byte, 0, len(sealTag)+3*32)
-	b = append(b, sealTag...)
-	b = append(b, prev[:]...)
-	b = append(b, s.Next[:]...)
-	return append(b, s.Root[:]...)
-}
-
-// Totals are what the records of a segment come to, in microcents.
-type Totals struct {
-	Ticks   uint64 // that ended; agent_init is none
-	Last    uint64 // the tick that ended last
-	Elapsed uint64 // nanoseconds
-	Added   int64  // to the budget
-	Cost    int64  // of the ticks' time
-	Spent   int64  // by calls
-	Price   int64  // per second, if Priced
-	Priced  bool   // an account record says the price
-	Records uint64
-	Origin  *Record // of a fork
-
-	born  bool   // the first record is a birth
-	ended bool   // a tick ended
-	tick  uint64 // of the last record
-}
-
-// add counts a record. The ticks are to come in order, and a tick's end last. The
-// origin of a fork stands for all ticks up to its own, and comes after its birth.
-func (t *Totals) add(r *Record) error {
-	switch {
-	case r.Kind == Origin && !(t.born && t.Records == 1):
-		return errors.New("an origin that does not come directly after a birth")
-	case t.Records > 0 && r.Tick < t.tick:
-		return fmt.Errorf("a record of tick %d after one of tick %d", r.Tick, t.tick)
-	case t.ended && r.Tick != t.Last+1:
-		return fmt.Errorf("a record of tick %d after the end of tick %d", r.Tick, t.Last)
-	case t.Records > 0 && !t.ended && r.Tick != t.tick:
-		return fmt.Errorf("tick %d has no end", t.tick)
-	}
-	sum := *t
-	var over [4]bool
-	sum.Added, over[0] = plus(t.Added, r.Amount)
-	sum.Cost, over[1] = plus(t.Cost, r.Cost)
-	sum.Spent, over[2] = plus(t.Spent, r.Spent)
-	over[3] = r.Elapsed > math.MaxUint64-t.Elapsed
-	if over != [4]bool{} {
-		return errors.New("the sums are too large")
-	}
-	sum.Records, sum.tick = t.Records+1, r.Tick
 	switch r.Kind {
-	case TickEnd:
-		sum.Elapsed += r.Elapsed
-		sum.Last, sum.ended = r.Tick, true
-		if r.Tick > 0 {
-			sum.Ticks++
+	case TickFailed:
+		if r.Failure == 0 || r.Failure > lastFailure || r.Call == 0 || r.Call > lastCall {
+			return fmt.Errorf("a tick that failed in the unknown way %d, in the unknown call %d", r.Failure, r.Call)
 		}
 	case Account:
-		sum.Price, sum.Priced = r.Price, true
-		if t.Records == 0 {
-			sum.born = r.Reason == Birth
+		switch {
+		case r.Reason < Birth || r.Reason > NewPrice:
+			return fmt.Errorf("an account record with the unknown reason %d", r.Reason)
+		case r.Reason == NewPrice && r.Amount != 0:
+			return errors.New("a new price with an amount")
+		case (r.Reason == Release) == r.Effect.IsZero():
+			return errors.New("an account record that names an effect and is no release, or the other way round")
 		}
-	case Origin:
-		origin := *r
-		sum.Origin, sum.Last, sum.ended = &origin, r.Tick, true
 	}
-	*t = sum
 	return nil
-}
-
-func plus(a, b int64) (sum int64, over bool) { return a + b, b > math.MaxInt64-a }
-
-// Budget returns what is left of a budget.
-func (t *Totals) Budget(before int64) (int64, error) {
-	// Added first, and each step checked: a tick never spends what is not there.
-	budget, over := plus(before, t.Added)
-	if over || budget < t.Cost || budget-t.Cost < t.Spent {
-		return 0, errors.New("the records spend more than there was")
-	}
-	return budget - t.Cost - t.Spent, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/manifest"
@@ -145,7 +146,7 @@ func TestForgotten(t *testing.T) {
 	l := newLife(t)
 	try(NewHost(l.world, nil, l.kv, 1), func(h *Host) string { return said(h.HTTP(t.Context(), post("http://a/"))) })
 	end := func(h *Host) error {
-		_, err := h.End(1, 0, func() int64 { t.Error("it is charged"); return 0 })
+		_, err := h.End(1, Used{}, func(Used) eventlog.Metered { t.Error("it is charged"); return eventlog.Metered{} })
 		return err
 	}
 	h := NewHost(l.world, nil, l.kv, 1)
@@ -156,7 +157,7 @@ func TestForgotten(t *testing.T) {
 	h = NewHost(l.world, nil, l.kv, 1)
 	h.HTTP(t.Context(), post("http://a/"))
 	h.ClockNow()
-	if _, err := h.End(1, 0, func() int64 { return 0 }); err != nil {
+	if _, err := h.End(1, Used{}, free); err != nil {
 		t.Error(err)
 	}
 	if n := len(l.sent); n != 2 { // one GET, and the POST once

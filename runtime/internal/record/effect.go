@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strings"
+	"time"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
@@ -26,10 +27,17 @@ type World struct {
 	Manifest *manifest.Manifest
 	Meter    *hostcall.Meter // counts hostcalls; nil = nobody does
 
+	Version uint8            // of the event log, for what comes next; 0 is 1
 	Writer  *eventlog.Writer // of the open segment; nil before the genesis has one
 	Journal *journal.Journal // nil before the genesis: there are no side effects
 	Genesis verifier.Hash
 	Key     ed25519.PrivateKey
+
+	// Findings are what the next live tick is told about side effects of before.
+	Findings [][]byte
+
+	// Clock measures how long calls wait, nil = the machine's.
+	Clock func() time.Time
 
 	// Sync makes durable all that was written, and what the life did before.
 	Sync func() error
@@ -38,6 +46,16 @@ type World struct {
 	// Paid keeps the receipt of a payment, durably, and once.
 	Paid func(*receipts.Payment) error
 }
+
+func (w *World) now() time.Time {
+	if w.Clock == nil {
+		return time.Now()
+	}
+	return w.Clock()
+}
+
+// waitLimit is how long the calls of a tick may wait together, in nanoseconds.
+func (w *World) waitLimit() uint64 { return uint64(w.Manifest.MaxTick) }
 
 // An effect is a side effect that the agent asks for.
 type effect struct {

@@ -12,12 +12,13 @@ import (
 
 // A Feed gives the observations of one segment, one after the other.
 type Feed struct {
-	log  *eventlog.Log
-	from *eventlog.Segment
-	left uint64 // records that are not read
-	next eventlog.Record
-	have bool
-	err  error
+	log    *eventlog.Log
+	from   *eventlog.Segment
+	header eventlog.Header
+	left   uint64 // records that are not read
+	next   eventlog.Record
+	have   bool
+	err    error
 }
 
 // NewFeed reads the segment whose first tick is given, up to a number of records.
@@ -26,7 +27,9 @@ func NewFeed(log *eventlog.Log, first, records uint64) (*Feed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Feed{log: log, from: s, left: records}, nil
+	f := &Feed{log: log, from: s, left: records}
+	f.header, f.err = s.Header()
+	return f, nil
 }
 
 // Close closes the segment.
@@ -39,7 +42,7 @@ func (f *Feed) Close() error {
 
 // peek returns the next record that is an observation, or nil after the last one.
 // It is valid until take. What money came in is the account's, and where a fork
-// comes from its operator's, not the agent's.
+// comes from and which program runs its operator's, not the agent's.
 func (f *Feed) peek() (*eventlog.Record, error) {
 	if f == nil {
 		return nil, nil
@@ -51,7 +54,7 @@ func (f *Feed) peek() (*eventlog.Record, error) {
 			f.err, f.left = nil, 0
 			break
 		}
-		f.have = f.err == nil && f.next.Kind != eventlog.Account && f.next.Kind != eventlog.Origin
+		f.have = f.err == nil && f.next.Kind != eventlog.Account && f.next.Kind != eventlog.Origin && f.next.Kind != eventlog.Upgrade
 	}
 	if f.err != nil || !f.have {
 		return nil, f.err
@@ -119,6 +122,9 @@ var ErrMissing = errors.New("what was observed is not there, so the tick cannot 
 // content returns a payload of a record. It is valid until take.
 func (f *Feed) content(d eventlog.Data) ([]byte, error) {
 	b, err := f.log.Content(d)
+	if err != nil && !eventlog.Gone(err) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("%w: %w", ErrMissing, err), "restore events/payloads from a copy")
 	}

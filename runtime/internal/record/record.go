@@ -6,10 +6,9 @@
 // of a tick, with nothing lost and nothing done twice. A Host without a world only
 // gives what was recorded, and anything else is a [*Divergence]: a replay.
 //
-// What a tick observes is kept in memory until the tick ends, or begins a side
-// effect. A tick that fails has observed nothing, and is not bound to fail again.
-// What agent_resume observes is of the tick after it: an instance that never ends
-// a tick has observed nothing.
+// What a tick observes is kept in memory until the tick ends, fails, or begins a side
+// effect. What agent_resume observes is of the tick after it: an instance that never
+// ends a tick has observed nothing.
 package record
 
 import (
@@ -24,6 +23,7 @@ import (
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/kv"
+	"igor.dev/runtime/internal/request"
 )
 
 var le = binary.LittleEndian
@@ -38,6 +38,9 @@ type Host struct {
 	tick    uint64 // that runs, or is the next to run
 	calls   int    // of this tick
 	ordinal uint32 // of this tick's next side effect
+	random  *stream
+	waited  uint64 // ns, by this tick's calls
+	told    int    // of the world's findings, in this tick
 	pending []eventlog.Record
 	err     error
 
@@ -73,20 +76,41 @@ func (h *Host) fail(err error) {
 // Recorded reports whether something that was recorded has not been given yet.
 func (h *Host) Recorded() (bool, error) { return h.feed.More() }
 
+// Used is what a tick took. In version 1 of the event log that is the time, and later
+// the fuel.
+type Used struct {
+	Elapsed time.Duration
+	Fuel    uint64
+	Waited  uint64 // ns; filled in by the Host
+}
+
+// A Charge takes what a tick used from the account, and says what that cost.
+type Charge func(Used) eventlog.Metered
+
 // End ends the tick that runs, which returned result; the next one may begin. If
 // the tick's end was recorded, it is given: then again is true, and its cost is on
-// the account already. Else charge is called, takes the tick's cost from the
-// account and returns it.
-func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (again bool, err error) {
+// the account already.
+func (h *Host) End(result int64, used Used, charge Charge) (again bool, err error) {
+	end := eventlog.Record{Kind: eventlog.TickEnd, Tick: h.tick, Return: result}
+	return h.over(&end, used, charge)
+}
+
+// Fail ends the tick that runs, of which a call failed by the agent's own doing.
+// Nothing comes after it: the instance is of no more use.
+func (h *Host) Fail(call eventlog.Call, failure eventlog.Failure, used Used, charge Charge) (again bool, err error) {
+	end := eventlog.Record{Kind: eventlog.TickFailed, Tick: h.tick, Call: call, Failure: failure}
+	return h.over(&end, used, charge)
+}
+
+func (h *Host) over(end *eventlog.Record, used Used, charge Charge) (again bool, err error) {
 	r, err := h.feed.peek()
 	switch {
 	case err != nil:
 		return false, err
-	case r != nil && (r.Kind != eventlog.TickEnd || r.Tick != h.tick):
-		return false, h.diverge(r.Kind.String(), eventlog.TickEnd.String(), nil, nil)
-	case r != nil && r.Return != result:
-		return false, h.diverge(r.Kind.String(), r.Kind.String(), le.AppendUint64(nil, uint64(r.Return)), le.AppendUint64(nil, uint64(result)))
 	case r != nil:
+		if d := h.otherEnd(r, end, used); d != nil {
+			return false, d
+		}
 		if h.Observe != nil {
 			h.Observe(r)
 		}
@@ -99,15 +123,88 @@ func (h *Host) End(result int64, elapsed time.Duration, charge func() int64) (ag
 	if err := h.nothingLeft(); err != nil {
 		return false, err
 	}
-	end := eventlog.Record{Kind: eventlog.TickEnd, Tick: h.tick, Return: result, Elapsed: uint64(max(0, elapsed)), Cost: charge()}
+	if used.Waited = h.waited; h.version() == eventlog.Version1 {
+		end.Elapsed = uint64(max(0, used.Elapsed))
+		end.Cost = charge(used).Cost
+	} else {
+		cost := charge(used)
+		cost.Fuel, cost.Waited = used.Fuel, used.Waited
+		end.SetMetered(cost)
+	}
 	if err := h.write(); err != nil {
 		return false, err
 	}
-	if err := h.world.Writer.Append(&end); err != nil {
+	if err := h.world.Writer.Append(end); err != nil {
 		return false, err
 	}
 	h.next()
 	return false, h.world.Writer.Flush()
+}
+
+// otherEnd returns how a tick ended otherwise than recorded, nil if it did not.
+func (h *Host) otherEnd(r, end *eventlog.Record, used Used) *Divergence {
+	switch {
+	case r.Kind != end.Kind || r.Tick != h.tick, r.Kind == eventlog.TickFailed && (r.Call != end.Call || r.Failure != end.Failure):
+		return h.diverge(endName(r), endName(end), nil, nil)
+	case r.Return != end.Return:
+		return h.diverge(r.Kind.String(), r.Kind.String(), le.AppendUint64(nil, uint64(r.Return)), le.AppendUint64(nil, uint64(end.Return)))
+	case h.version() != eventlog.Version1 && r.Fuel != used.Fuel:
+		units := func(n uint64) string { return fmt.Sprintf("%s after %d units of fuel", r.Kind, n) }
+		return h.diverge(units(r.Fuel), units(used.Fuel), nil, nil)
+	}
+	return nil
+}
+
+func endName(r *eventlog.Record) string {
+	if r.Kind == eventlog.TickFailed {
+		return fmt.Sprintf("%s (%s in %s)", r.Kind, r.Failure, r.Call)
+	}
+	return r.Kind.String()
+}
+
+// version is that of the segment in which the tick is, or will be.
+func (h *Host) version() uint8 {
+	if r, err := h.feed.peek(); h.feed != nil && (h.world == nil || err == nil && r != nil) {
+		return h.feed.header.Version
+	}
+	if h.world == nil || h.world.Version == 0 {
+		return eventlog.Version1
+	}
+	return h.world.Version
+}
+
+// Finding returns what the agent is to be told next about a side effect of before, in
+// the tick that runs; ok is false if there is no more.
+func (h *Host) Finding() (finding []byte, ok bool, err error) {
+	r, err := h.feed.peek()
+	switch {
+	case err != nil:
+		return nil, false, err
+	case r != nil:
+		if r.Kind != eventlog.Finding || r.Tick != h.tick {
+			return nil, false, nil
+		}
+		if finding, err = h.feed.content(r.Request); err != nil {
+			return nil, false, err
+		}
+		if h.Observe != nil {
+			h.Observe(r)
+		}
+		finding = slices.Clone(finding)
+		h.feed.take()
+		h.told++
+		return finding, true, nil
+	case h.world == nil || h.told >= len(h.world.Findings):
+		return nil, false, nil
+	}
+	finding = h.world.Findings[h.told]
+	h.told++
+	r = &eventlog.Record{Kind: eventlog.Finding, Tick: h.tick, Request: eventlog.Bytes(finding)}
+	if h.Observe != nil {
+		h.Observe(r)
+	}
+	h.pending = append(h.pending, *r)
+	return finding, true, nil
 }
 
 // nothingLeft fails if the tick did not ask for a side effect that it began before
@@ -128,7 +225,9 @@ func (h *Host) nothingLeft() error {
 // restoreEvents is what to do where the event log does not have what it had.
 const restoreEvents = "restore the folder events from a copy: without it the agent does not know what led to its side effects; igor effects shows them"
 
-func (h *Host) next() { h.tick, h.calls, h.ordinal = h.tick+1, 0, 0 }
+func (h *Host) next() {
+	h.tick, h.calls, h.ordinal, h.random, h.waited, h.told = h.tick+1, 0, 0, nil, 0, 0
+}
 
 // write hands over what is pending to the event log.
 func (h *Host) write() error {
@@ -173,10 +272,11 @@ func (h *Host) given(kind eventlog.Kind, request []byte) (result []byte, ret int
 	if result, err = h.feed.content(r.Result); err != nil {
 		h.fail(err)
 	}
-	if h.Observe != nil {
+	if h.Observe != nil && r.Kind != eventlog.RandBytes {
 		h.Observe(r)
 	}
 	ret = r.Return
+	h.waited += r.Waited
 	h.feed.take()
 	h.calls++
 	return result, ret, true
@@ -222,19 +322,6 @@ func (h *Host) NodePrice() int64 {
 	return h.number(eventlog.NodePrice, func() int64 { return h.world.Live.NodePrice() })
 }
 
-// RandBytes implements [hostcall.Host].
-func (h *Host) RandBytes(b []byte) {
-	request := le.AppendUint32(nil, uint32(len(b)))
-	if result, _, ok := h.given(eventlog.RandBytes, request); ok {
-		if copy(b, result) != len(result) || len(result) != len(b) {
-			h.fail(h.diverge("rand_bytes", "rand_bytes", le.AppendUint32(nil, uint32(len(result))), request))
-		}
-		return
-	}
-	h.world.Live.RandBytes(b)
-	h.observed(eventlog.Record{Kind: eventlog.RandBytes, Request: eventlog.Bytes(request), Result: eventlog.Bytes(slices.Clone(b))})
-}
-
 // LogEmit implements [hostcall.Host].
 func (h *Host) LogEmit(line []byte) {
 	if _, _, ok := h.given(eventlog.LogEmit, line); ok {
@@ -246,64 +333,70 @@ func (h *Host) LogEmit(line []byte) {
 
 // Receipt implements [hostcall.Host].
 func (h *Host) Receipt(index, room uint32) (written []byte, code int32) {
-	request := le.AppendUint32(le.AppendUint32(nil, index), room)
-	if result, ret, ok := h.given(eventlog.WalletReceipt, request); ok {
+	asked := request.Item{Index: index, Room: room}.Append(nil)
+	if result, ret, ok := h.given(eventlog.WalletReceipt, asked); ok {
 		return result, int32(ret)
 	}
 	written, code = h.world.Live.Receipt(index, room)
-	h.observed(eventlog.Record{Kind: eventlog.WalletReceipt, Request: eventlog.Bytes(request), Return: int64(code), Result: eventlog.Bytes(written)})
+	h.observed(eventlog.Record{Kind: eventlog.WalletReceipt, Request: eventlog.Bytes(asked), Return: int64(code), Result: eventlog.Bytes(written)})
 	return written, code
 }
 
 // HTTP implements [hostcall.Host].
 func (h *Host) HTTP(ctx context.Context, r *hostcall.HTTPRequest) (written []byte, code int32) {
-	request := appendHTTP(nil, r)
+	asked := (&request.HTTP{Room: r.Room, Method: r.Method, URL: r.URL, Headers: r.Headers, Body: r.Body}).Append(nil)
 	ordinal := h.ordinal
 	if r.Effect() {
 		h.ordinal++
 	}
-	if result, ret, ok := h.given(eventlog.HTTPRequest, request); ok {
+	if result, ret, ok := h.given(eventlog.HTTPRequest, asked); ok {
 		return result, int32(ret)
 	}
-	record := eventlog.Record{Kind: eventlog.HTTPRequest, Request: eventlog.Bytes(request)}
-	if r.Effect() {
-		written, code, record.Spent = h.effect(ctx, h.httpEffect(r, request, ordinal))
-	} else {
-		written, code = h.world.Live.HTTP(ctx, r)
-	}
-	record.Return, record.Result = int64(code), eventlog.Bytes(written)
-	h.observed(record)
-	return written, code
+	record := eventlog.Record{Kind: eventlog.HTTPRequest, Request: eventlog.Bytes(asked)}
+	h.waits(ctx, &record, func(ctx context.Context) ([]byte, int32) {
+		if r.Effect() {
+			written, code, record.Spent = h.effect(ctx, h.httpEffect(r, asked, ordinal))
+		} else {
+			written, code = h.world.Live.HTTP(ctx, r)
+		}
+		return written, code
+	})
+	return record.Result.Inline(), int32(record.Return)
 }
 
 // Pay implements [hostcall.Host].
 func (h *Host) Pay(ctx context.Context, p *hostcall.Payment) (written []byte, code int32) {
-	request := le.AppendUint64(nil, uint64(p.Amount))
-	request = le.AppendUint32(request, p.Room)
-	request = appendBytes(request, p.Recipient)
-	request = appendBytes(request, p.Memo)
+	asked := (&request.Pay{Amount: p.Amount, Room: p.Room, Recipient: p.Recipient, Memo: p.Memo}).Append(nil)
 	ordinal := h.ordinal
 	h.ordinal++
-	if result, ret, ok := h.given(eventlog.WalletPay, request); ok {
+	if result, ret, ok := h.given(eventlog.WalletPay, asked); ok {
 		return result, int32(ret)
 	}
-	record := eventlog.Record{Kind: eventlog.WalletPay, Request: eventlog.Bytes(request)}
-	written, code, record.Spent = h.effect(ctx, h.payEffect(p, ordinal))
-	record.Return, record.Result = int64(code), eventlog.Bytes(written)
-	h.observed(record)
-	return written, code
+	record := eventlog.Record{Kind: eventlog.WalletPay, Request: eventlog.Bytes(asked)}
+	h.waits(ctx, &record, func(ctx context.Context) ([]byte, int32) {
+		written, code, record.Spent = h.effect(ctx, h.payEffect(p, ordinal))
+		return written, code
+	})
+	return record.Result.Inline(), int32(record.Return)
 }
 
-func appendHTTP(dst []byte, r *hostcall.HTTPRequest) []byte {
-	dst = le.AppendUint32(dst, r.Room)
-	dst = appendBytes(dst, r.Method)
-	dst = appendBytes(dst, r.URL)
-	dst = appendBytes(dst, r.Headers)
-	return appendBytes(dst, r.Body)
-}
-
-func appendBytes[T string | []byte](dst []byte, b T) []byte {
-	return append(le.AppendUint32(dst, uint32(len(b))), b...)
+// waits makes a call that waits for the world, for as long as the tick may still
+// wait, and records it. Where no time is left, nothing is asked and nothing sent.
+func (h *Host) waits(ctx context.Context, r *eventlog.Record, call func(context.Context) ([]byte, int32)) {
+	metered := h.version() != eventlog.Version1
+	written, code := []byte(nil), int32(hostcall.CodeTimeout)
+	if !metered {
+		written, code = call(ctx)
+	} else if left := h.world.waitLimit() - h.waited; int64(left) > 0 {
+		ctx, stop := context.WithTimeout(ctx, time.Duration(left))
+		since := h.world.now()
+		written, code = call(ctx)
+		stop()
+		r.Waited = min(uint64(max(0, h.world.now().Sub(since))), left)
+		h.waited += r.Waited
+	}
+	r.Return, r.Result = int64(code), eventlog.Bytes(written)
+	h.observed(*r)
 }
 
 // The store is the agent's own: its calls are made again, and have to come to the
@@ -311,21 +404,21 @@ func appendBytes[T string | []byte](dst []byte, b T) []byte {
 
 // KVGet implements [hostcall.Host].
 func (h *Host) KVGet(key []byte, room uint32) (written []byte, code int32) {
-	request := append(le.AppendUint32(nil, room), key...)
+	asked := request.Get{Room: room, Key: key}.Append(nil)
 	written, code = h.kv.KVGet(key, room)
-	if result, ret, ok := h.given(eventlog.KVGet, request); ok {
+	if result, ret, ok := h.given(eventlog.KVGet, asked); ok {
 		if int32(ret) != code || string(result) != string(written) {
 			h.fail(h.diverge("kv_get", "kv_get", append(le.AppendUint64(nil, uint64(ret)), result...), append(le.AppendUint64(nil, uint64(int64(code))), written...)))
 		}
 		return written, code
 	}
-	h.observed(eventlog.Record{Kind: eventlog.KVGet, Request: eventlog.Bytes(request), Return: int64(code), Result: eventlog.Bytes(slices.Clone(written))})
+	h.observed(eventlog.Record{Kind: eventlog.KVGet, Request: eventlog.Bytes(asked), Return: int64(code), Result: eventlog.Bytes(slices.Clone(written))})
 	return written, code
 }
 
 // KVPut implements [hostcall.Host].
 func (h *Host) KVPut(key, value []byte) int32 {
-	return h.change(eventlog.KVPut, append(appendBytes(nil, key), value...), func() int32 { return h.kv.KVPut(key, value) })
+	return h.change(eventlog.KVPut, request.Put{Key: key, Value: value}.Append(nil), func() int32 { return h.kv.KVPut(key, value) })
 }
 
 // KVDelete implements [hostcall.Host].

@@ -64,10 +64,22 @@ type Result struct {
 	Origin *eventlog.Record
 }
 
+// A BadStateError is a state that the manifest does not allow.
+type BadStateError struct{ err error }
+
+func (e *BadStateError) Error() string {
+	return "the state of the checkpoint before it: " + e.err.Error()
+}
+
+// Unwrap returns what is wrong.
+func (e *BadStateError) Unwrap() error { return e.err }
+
 // Run verifies the segment of an interval, runs it again, and compares its state.
 // Without an error, all of it is as recorded. An error is [ErrMissing] where
-// something is not there, a [*record.Divergence] or a [*StateDivergence] where
-// running again does something else, and anything else where the segment is wrong.
+// something is not there, a [*record.Divergence], a [*StateDivergence] or an
+// [*eventlog.CostError] where running again does or costs something else, and a
+// [*BadStateError] or what [eventlog.Bad] knows where a checkpoint or the segment is
+// wrong. With any other error there is no verdict.
 func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 	var r Result
 	next, err := verifier.Parse(in.Next)
@@ -102,7 +114,7 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 	_, keeps := e.Manifest.Capabilities["kv"]
 	if keeps && in.Prev != nil {
 		if store, state, err = kv.Parse(state, e.Manifest.MaxStorage); err != nil {
-			return r, err
+			return r, &BadStateError{err}
 		}
 	}
 	agent, err := e.Program.Instantiate(ctx)
@@ -142,7 +154,7 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 		if err != nil {
 			return r, cause(host, tick, err)
 		}
-		if _, err = host.End(int64(result), 0, nil); err != nil {
+		if _, err = host.End(int64(result), record.Used{}, nil); err != nil {
 			return r, missing(err)
 		}
 		if in.Restart && tick < last {
@@ -152,7 +164,7 @@ func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
 		}
 	}
 	if r.State, err = agent.Checkpoint(ctx); err != nil {
-		return r, err
+		return r, cause(host, last, err)
 	}
 	if keeps {
 		r.State = store.Append(nil, r.State)
@@ -192,6 +204,9 @@ func cause(host *record.Host, tick uint64, err error) error {
 	if errors.Is(err, ErrMissing) {
 		return err
 	}
+	if _, failed := errors.AsType[*sandbox.AgentError](err); !failed {
+		return err
+	}
 	return &record.Divergence{Tick: tick, Recorded: "the end of the tick", Got: err.Error()}
 }
 
@@ -203,25 +218,25 @@ func missing(err error) error {
 }
 
 // verify holds the segment against its checkpoints and the manifest.
-func (e *Engine) verify(first uint64, prev, next *verifier.Finding) (eventlog.Totals, error) {
+func (e *Engine) verify(first uint64, prev, next *verifier.Finding) (eventlog.Verified, error) {
 	f, err := e.Log.Raw(first)
 	if errors.Is(err, fs.ErrNotExist) {
-		return eventlog.Totals{}, fmt.Errorf("%w: the event log has no segment %s", ErrMissing, eventlog.FileName(first))
+		return eventlog.Verified{}, fmt.Errorf("%w: the event log has no segment %s", ErrMissing, eventlog.FileName(first))
 	}
 	if err != nil {
-		return eventlog.Totals{}, err
+		return eventlog.Verified{}, err
 	}
 	defer f.Close()
 	h, err := eventlog.NewReader(io.NewSectionReader(f, 0, math.MaxInt64)).Header()
 	if err != nil {
-		return eventlog.Totals{}, fmt.Errorf("%s: %w", eventlog.FileName(first), err)
+		return eventlog.Verified{}, fmt.Errorf("%s: %w", eventlog.FileName(first), err)
 	}
 	if h.Manifest != e.ManHash {
-		return eventlog.Totals{}, fmt.Errorf("%w: the segment was recorded with the manifest of SHA-256 %s, and this one has %s", ErrMissing, h.Manifest, e.ManHash)
+		return eventlog.Verified{}, fmt.Errorf("%w: the segment was recorded with the manifest of SHA-256 %s, and this one has %s", ErrMissing, h.Manifest, e.ManHash)
 	}
-	totals, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
+	v, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", eventlog.FileName(first), err)
 	}
-	return totals, err
+	return v, err
 }

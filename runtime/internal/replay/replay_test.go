@@ -99,7 +99,7 @@ func (f *fixture) record(t testing.TB, wasm []byte, records []eventlog.Record, b
 		}
 	}
 	f.next = checkpoint(wasm, h.Prev, 6, budget, state...)
-	if err := w.Seal(sha256.Sum256(f.next), key); err != nil {
+	if err := w.Seal(sha256.Sum256(f.next), eventlog.Metered{}, key); err != nil {
 		t.Fatal(err)
 	}
 }
