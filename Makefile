@@ -10,7 +10,7 @@ BUILD   := $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 
-.PHONY: all build agents man site demo test test-go test-web check fuzz bench clean tools-go tools-web
+.PHONY: all build agents man site demo test test-go test-languages test-web check fuzz bench clean tools-go tools-languages tools-web
 
 # The site comes first: igor has it inside.
 all: site build agents man
@@ -32,10 +32,15 @@ site: node_modules
 demo: build agents
 	./demo.sh
 
-test: test-go test-web
+test: test-go test-languages test-web
 
-test-go: build agents tools-go
+test-go: build agents tools-go tools-languages
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
+
+# The SDKs and agents in other languages, each with its own tools.
+test-languages: tools-languages
+	$(MAKE) --no-print-directory -C sdk test
+	$(MAKE) --no-print-directory -C agents test-languages
 
 test-web: site tools-web
 	GOOS=js GOARCH=wasm $(GO) test -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" ./verifier/internal/...
@@ -50,6 +55,11 @@ tools-go:
 	@command -v xmllint >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends libxml2-utils; }
 	@command -v mandoc >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends mandoc; }
 	@command -v wat2wasm >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends wabt; }
+
+# Toolchains for agents that are not in Go.
+tools-languages: node_modules
+	@$(MAKE) -s -C sdk has-rust >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends rustc cargo libstd-rust-dev-wasm32 lld; }
+	@$(MAKE) -s -C sdk has-c >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends clang lld wasi-libc libclang-rt-dev-wasm32; }
 
 tools-web:
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }

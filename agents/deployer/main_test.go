@@ -491,7 +491,7 @@ func TestLife(t *testing.T) {
 	var c *computing
 	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.ServeHTTP(w, r) }))
 	defer local.Close()
-	l := life.New(t, server, local.URL)
+	l := life.New(t, "go", server, local.URL)
 	c = rent(t, l)
 	pay := "--pay-at=" + local.URL + "/pay"
 	c.lose = "POST pay"
@@ -595,7 +595,7 @@ func TestCrash(t *testing.T) {
 		}
 	}))
 	defer local.Close()
-	l := life.New(t, server, local.URL)
+	l := life.New(t, "go", server, local.URL)
 	l.Crash(life.Matrix{
 		Args:  []string{"--pay-at=" + local.URL + "/pay"},
 		Begin: func() { c = rent(t, l) },

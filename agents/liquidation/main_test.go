@@ -152,7 +152,7 @@ func TestLife(t *testing.T) {
 	m := &market{}
 	local := httptest.NewServer(m)
 	defer local.Close()
-	l := life.New(t, server, local.URL)
+	l := life.New(t, "go", server, local.URL)
 
 	p := l.Start()
 	m.set(time.Now(), 99_50)

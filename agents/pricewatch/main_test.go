@@ -132,7 +132,7 @@ func TestParseCents(t *testing.T) {
 func TestLife(t *testing.T) {
 	local := httptest.NewServer(recorded(t))
 	defer local.Close()
-	l := life.New(t, server, local.URL)
+	l := life.New(t, "go", server, local.URL)
 
 	p := l.Start()
 	lines := strings.Split(said, "\n")

@@ -200,11 +200,25 @@ func TestRefused(t *testing.T) {
 // TestLife kills the machine after a transfer, while the bank answers one, and
 // while it has not taken one yet. The bank counts.
 func TestLife(t *testing.T) {
+	inEach(t, testLife)
+}
+
+// inEach tests the sentinel in every language. They keep the same state.
+func inEach(t *testing.T, test func(t *testing.T, language string)) {
+	for _, language := range append([]string{"go"}, life.Languages...) {
+		t.Run(language, func(t *testing.T) {
+			life.Installed(t, language)
+			test(t, language)
+		})
+	}
+}
+
+func testLife(t *testing.T, language string) {
 	// No transfer comes late here, but for a slow machine.
 	b := newBank(func() time.Time { return time.Unix(0, 0) })
 	local := httptest.NewServer(b)
 	defer local.Close()
-	l := life.New(t, server, local.URL)
+	l := life.New(t, language, server, local.URL)
 
 	p := l.Start()
 	p.Said("moved 500.00")
@@ -253,7 +267,9 @@ func TestLife(t *testing.T) {
 }
 
 // TestCrash kills sentinels anywhere. Each has three transfers to make.
-func TestCrash(t *testing.T) {
+func TestCrash(t *testing.T) { inEach(t, testCrash) }
+
+func testCrash(t *testing.T, language string) {
 	var b *bank
 	done := make(chan struct{}, 1)
 	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -268,7 +284,7 @@ func TestCrash(t *testing.T) {
 		}
 	}))
 	defer local.Close()
-	l := life.New(t, server, local.URL)
+	l := life.New(t, language, server, local.URL)
 	l.Crash(life.Matrix{
 		Begin: func() {
 			b = newBank(time.Now)

@@ -259,7 +259,7 @@ func TestLife(t *testing.T) {
 	p := newPaywall(parse)
 	local := httptest.NewServer(p)
 	defer local.Close()
-	l := life.New(t, server, local.URL)
+	l := life.New(t, "go", server, local.URL)
 	pay := "--pay-at=" + local.URL + "/pay"
 
 	p.stop(&p.after)
@@ -337,7 +337,7 @@ func TestCrash(t *testing.T) {
 		}
 	}))
 	defer local.Close()
-	l := life.New(t, server, local.URL)
+	l := life.New(t, "go", server, local.URL)
 	l.Crash(life.Matrix{
 		Args:  []string{"--pay-at=" + local.URL + "/pay"},
 		Begin: func() { p = newPaywall(parse) },

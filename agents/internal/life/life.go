@@ -28,18 +28,22 @@ type Life struct {
 	WASM string // the agent's program
 }
 
-// New builds igor, igor-verify and the agent whose test is running. The agent's
-// variable main.server, whose value is server in the source and in the manifest,
-// is made to be local, the URL of a server in the test.
-func New(t testing.TB, server, local string) *Life {
+// New builds igor, igor-verify and the agent whose test is running, in Go or, in
+// its folder of that name, in one of [Languages]. server, the URL of a server in the
+// agent's source and in its manifest, is made to be local, that of one in the test.
+func New(t testing.TB, language, server, local string) *Life {
 	t.Helper()
 	tmp := t.TempDir()
 	l := &Life{t: t, tmp: tmp, dir: filepath.Join(tmp, "agent"), WASM: filepath.Join(tmp, "agent.wasm")}
 	bin := l.build("plain", "igor.dev/cmd/igor", "igor.dev/cmd/igor-verify")
 	l.igor, l.verify = filepath.Join(bin, "igor"), filepath.Join(bin, "igor-verify")
-	build := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -X main.server="+local, "-o", l.WASM, ".")
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	l.run(build)
+	if language == "go" {
+		build := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -X main.server="+local, "-o", l.WASM, ".")
+		build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+		l.run(build)
+	} else {
+		l.program(language, server, local)
+	}
 
 	files, err := filepath.Glob("*.manifest.json")
 	if err != nil || len(files) != 1 {
@@ -58,6 +62,50 @@ func New(t testing.TB, server, local string) *Life {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// Languages are those that an agent of this module may be in, beside Go.
+var Languages = []string{"rust", "c", "assemblyscript"}
+
+// Installed skips the test if this machine has no toolchain for a language.
+func Installed(t testing.TB, language string) {
+	t.Helper()
+	if language == "go" {
+		return
+	}
+	if out, err := exec.Command("make", "-s", "-C", filepath.Join("..", "..", "sdk"), "has-"+language).CombinedOutput(); err != nil {
+		t.Skipf("%s is not here: make tools-languages\n%s", language, out)
+	}
+}
+
+// program builds the agent in another language, from a copy of its source in which
+// server is local.
+func (l *Life) program(language, server, local string) {
+	l.t.Helper()
+	Installed(l.t, language)
+	agent, err := os.Getwd()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	copied := filepath.Join(l.tmp, "source")
+	if err := os.CopyFS(copied, os.DirFS(language)); err != nil {
+		l.t.Fatal(err)
+	}
+	replace := func(file, old, new string) {
+		b, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(b, []byte(old)) {
+			l.t.Fatalf("%s has no %s: %v", file, old, err)
+		}
+		if err := os.WriteFile(file, bytes.ReplaceAll(b, []byte(old), []byte(new)), 0o644); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	name := filepath.Base(agent)
+	replace(filepath.Join(copied, name+map[string]string{"rust": ".rs", "c": ".c", "assemblyscript": ".ts"}[language]), server, local)
+	if language == "rust" {
+		replace(filepath.Join(copied, "Cargo.toml"), `"../../../sdk/`, `"`+filepath.Join(agent, "..", "..", "sdk")+`/`)
+	}
+	l.run(exec.Command("make", "-s", "-C", "..", "program-"+language, "FROM="+copied, "NAME="+name, "TO="+l.WASM))
 }
 
 // build builds commands, and returns the folder of this test in which they are.
