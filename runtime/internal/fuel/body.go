@@ -48,6 +48,7 @@ type frame struct {
 	// Of a loop.
 	before, first int  // the segment before it, and its first one
 	conditional   bool // a branch to it is conditional
+	short         bool // its first segment ends with a branch to it
 	tail          int  // the others: an index in tails, plus one
 }
 
@@ -184,6 +185,8 @@ func (f *scan) branch(label uint32, conditional bool) {
 		target.unchecked = max(target.unchecked, f.due())
 	case conditional:
 		target.conditional = true
+	case f.current == target.first:
+		target.short = true
 	default:
 		f.tails = append(f.tails, tail{f.current, target.tail})
 		target.tail = len(f.tails)
@@ -369,7 +372,7 @@ func (f *scan) end() {
 	case opLoop:
 		// Where all ways into a loop are known, its first segment is paid for
 		// on them. What is left at its beginning is a look at the account.
-		if !block.conditional && !block.unreached {
+		if !block.conditional && !block.unreached && !block.short {
 			first := &f.segments[block.first]
 			f.segments[block.before].units += first.units
 			for i := block.tail; i > 0; i = f.tails[i-1].next {

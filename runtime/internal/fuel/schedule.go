@@ -1,5 +1,7 @@
 package fuel
 
+import "time"
+
 // Version1 is the first version of the schedule.
 const Version1 = 1
 
@@ -76,3 +78,6 @@ const (
 	HookName      = "slice"     // (i64) -> i64: takes the account and returns it with a slice in it
 	AccountExport = "igor/fuel" // a mutable i64, or this with apostrophes if the module exports that
 )
+
+// Limit is the fuel of a call that may take so long.
+func Limit(d time.Duration) uint64 { return uint64(d.Milliseconds()) * 1_000_000 }

@@ -17,6 +17,7 @@ package hostcall
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -53,6 +54,9 @@ const (
 	MaxBytes    = 64 << 20 // in and out
 	MaxLogLines = 1_000
 )
+
+// ErrTooMuch ends a call into an agent that goes over one of them.
+var ErrTooMuch = errors.New("more")
 
 // A Host is the world as an agent observes it. Slices that it gets are valid
 // during the call alone, but for those of [HTTPRequest] and [Payment].
@@ -111,6 +115,7 @@ const (
 // A scope is one call into the agent.
 type scope struct {
 	phase Phase
+	pay   func(caller api.Module, units uint64)
 	calls int
 	bytes int
 	lines int
@@ -118,12 +123,14 @@ type scope struct {
 
 type scopeKey struct{}
 
-// In returns the context of one call into the agent.
-func In(ctx context.Context, p Phase) context.Context {
-	if p == Quiet {
+// In returns the context of one call into the agent. Each hostcall calls pay, if
+// there is one, with its whole price before it does anything; pay panics if there is
+// not as much.
+func In(ctx context.Context, p Phase, pay func(caller api.Module, units uint64)) context.Context {
+	if p == Quiet && pay == nil {
 		return ctx
 	}
-	return context.WithValue(ctx, scopeKey{}, &scope{phase: p})
+	return context.WithValue(ctx, scopeKey{}, &scope{phase: p, pay: pay})
 }
 
 // A call is one hostcall under way.
@@ -143,6 +150,7 @@ type function struct {
 	capability      string
 	name            string
 	params, results []api.ValueType
+	price           price
 	do              func(*call) // takes its parameters from the stack, and leaves its result there
 }
 
@@ -206,12 +214,15 @@ func (m *Membrane) serve(f function) api.GoModuleFunc {
 	index := meterIndex(f.capability)
 	return func(ctx context.Context, module api.Module, stack []uint64) {
 		s, ok := ctx.Value(scopeKey{}).(*scope)
-		if !ok {
+		if ok && s.pay != nil {
+			s.pay(module, f.price.of(stack))
+		}
+		if !ok || s.phase == Quiet {
 			refuse(f, stack)
 			return
 		}
 		if s.calls++; s.calls > MaxCalls {
-			panic(fmt.Errorf("%s: more than %d hostcalls in one call", f.name, MaxCalls))
+			panic(fmt.Errorf("%s: %w than %d hostcalls in one call", f.name, ErrTooMuch, MaxCalls))
 		}
 		g := m.guest(ctx)
 		began := time.Now()
@@ -223,7 +234,7 @@ func (m *Membrane) serve(f function) api.GoModuleFunc {
 			counted.Meter().add(index, c.moved, time.Since(began))
 		}
 		if s.bytes += c.moved; s.bytes > MaxBytes {
-			panic(fmt.Errorf("%s: more than %d bytes through hostcalls in one call", f.name, MaxBytes))
+			panic(fmt.Errorf("%s: %w than %d bytes through hostcalls in one call", f.name, ErrTooMuch, MaxBytes))
 		}
 	}
 }

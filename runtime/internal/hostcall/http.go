@@ -128,6 +128,7 @@ var httpRequest = function{
 	name:       "http_request",
 	params:     types(i32, i32, i32, i32, i32, i32, i32, i32, i32, i32),
 	results:    types(i32),
+	price:      price{{1, MaxMethod, perByte}, {3, MaxURL, perByte}, {5, MaxHeaders, perByte}, {7, MaxBody, perByte}, {9, 4 + manifest.MaxResponse, perRoom}},
 	do: func(c *call) {
 		var in [4][]byte
 		for i, limit := range [...]uint32{MaxMethod, MaxURL, MaxHeaders, MaxBody} {

@@ -7,6 +7,7 @@ var kvGet = function{
 	name:       "kv_get",
 	params:     types(i32, i32, i32, i32),
 	results:    types(i32),
+	price:      price{{1, kv.MaxKey, perByte}, {3, kv.MaxValue, perRoom}},
 	do: func(c *call) {
 		room, ok := c.room(2)
 		key, code := c.input(0, kv.MaxKey)
@@ -27,6 +28,7 @@ var kvPut = function{
 	name:       "kv_put",
 	params:     types(i32, i32, i32, i32),
 	results:    types(i32),
+	price:      price{{1, kv.MaxKey, perByte}, {3, kv.MaxValue, perByte}},
 	do: func(c *call) {
 		key, code := c.input(0, kv.MaxKey)
 		value, badValue := c.input(2, kv.MaxValue)
@@ -46,6 +48,7 @@ var kvDelete = function{
 	name:       "kv_delete",
 	params:     types(i32, i32),
 	results:    types(i32),
+	price:      price{{1, kv.MaxKey, perByte}},
 	do: func(c *call) {
 		key, code := c.input(0, kv.MaxKey)
 		if code == 0 {

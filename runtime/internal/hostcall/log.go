@@ -7,6 +7,7 @@ var logEmit = function{
 	capability: "log",
 	name:       "log_emit",
 	params:     types(i32, i32),
+	price:      price{{1, MaxLogLine, perByte}},
 	do: func(c *call) {
 		// The cut comes first: only what is kept has to be in memory. A line
 		// out of range is dropped, for log_emit has no result to say so with.

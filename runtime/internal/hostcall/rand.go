@@ -8,6 +8,7 @@ var randBytes = function{
 	name:       "rand_bytes",
 	params:     types(i32, i32),
 	results:    types(i32),
+	price:      price{{1, MaxRandom, perByte}},
 	do: func(c *call) {
 		b, code := c.input(0, MaxRandom)
 		if code == 0 {

@@ -31,6 +31,7 @@ var walletReceipt = function{
 	name:       "wallet_receipt",
 	params:     types(i32, i32, i32),
 	results:    types(i32),
+	price:      price{{2, uint32(receipt.MaxSize), perRoom}},
 	do: func(c *call) {
 		room, ok := c.room(1)
 		if !ok {
@@ -83,6 +84,7 @@ var walletPay = function{
 	name:       "wallet_pay",
 	params:     types(i64, i32, i32, i32, i32, i32, i32),
 	results:    types(i32),
+	price:      price{{2, MaxRecipient, perByte}, {4, MaxMemo, perByte}, {6, uint32(4 + receipt.MaxSize), perRoom}},
 	do: func(c *call) {
 		room, ok := c.room(5)
 		recipient, bad := c.input(1, MaxRecipient)

@@ -1,15 +1,29 @@
 package sandbox
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/tetratelabs/wazero/experimental"
 )
 
+// Memory is what the instances of a machine may have together. It is safe for
+// concurrent use. Both methods are told bytes.
+type Memory interface {
+	Take(bytes uint64) bool // false: there are not as many
+	Give(bytes uint64)
+}
+
+// ErrNoMemory says that the machine has no memory for an agent that may have it.
+// The agent never sees that: its memory.grow fails by its manifest alone.
+var ErrNoMemory = errors.New("the machine has no memory left for agents")
+
 // A memoryPool hands the linear memory of instances that are gone to new ones,
 // as zero as new. A life makes an instance for each checkpoint: growing each
 // one's memory from nothing, and collecting it, is most of an instance's cost.
 type memoryPool struct {
+	quota Memory // nil: none
+
 	mu   sync.Mutex
 	free [][]byte // of length 0, and zero up to their capacity
 }
@@ -28,20 +42,46 @@ func (p *memoryPool) Allocate(_, most uint64) experimental.LinearMemory {
 	return m
 }
 
+// rest gives back what is kept for new instances.
+func (p *memoryPool) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.free {
+		p.give(b)
+	}
+	p.free = nil
+}
+
+func (p *memoryPool) give(b []byte) {
+	if p.quota != nil {
+		p.quota.Give(uint64(cap(b)))
+	}
+}
+
 type memory struct {
 	pool *memoryPool
 	most uint64
 	b    []byte // zero behind its length
 }
 
-// Reallocate implements [experimental.LinearMemory]. Memory only grows.
+// Reallocate implements [experimental.LinearMemory]. Memory only grows. Where the
+// machine has none the call ends, and not the growing alone, which the agent would
+// see.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > m.most {
 		return nil
 	}
 	if size > uint64(cap(m.b)) {
-		grown := make([]byte, size, min(m.most, max(size, 2*uint64(cap(m.b)))))
+		room := min(m.most, max(size, 2*uint64(cap(m.b))))
+		if m.pool.quota != nil && !m.pool.quota.Take(room) {
+			if len(m.b) == 0 { // there will be no instance
+				m.Free()
+			}
+			panic(&HostError{Err: ErrNoMemory})
+		}
+		grown := make([]byte, size, room)
 		copy(grown, m.b)
+		m.pool.give(m.b)
 		m.b = grown
 	}
 	m.b = m.b[:max(size, uint64(len(m.b)))]
@@ -55,6 +95,8 @@ func (m *memory) Free() {
 	if len(m.pool.free) < poolSize {
 		clear(m.b)
 		m.pool.free = append(m.pool.free, m.b[:0])
+	} else {
+		m.pool.give(m.b)
 	}
 	m.b = nil
 }

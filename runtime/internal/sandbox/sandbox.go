@@ -23,19 +23,23 @@
 // AssemblyScript's own runtime imports from "env" (abort, trace and seed) is
 // there too, on the same terms.
 //
-// A trap, a panic, an exit or a call that takes too long is an [*AgentError],
-// and the end of that instance, never of the process.
+// What a call may cost is counted by a version of the metering schedule (package
+// fuel), in units that are the same on every machine; in version 0 it is limited
+// by the clock. See [Config].
+//
+// A failure of the agent is an [*AgentError], and one of the machine a
+// [*HostError]. Either is the end of that instance, never of the process.
 package sandbox
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"os"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -45,7 +49,7 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
 
-	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/fuel"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
@@ -84,11 +88,21 @@ var ErrNotAgent = errors.New("not an agent")
 
 // Config is what a program runs with.
 type Config struct {
-	Manifest  *manifest.Manifest
+	Manifest *manifest.Manifest
+
+	// Metering is the version of the metering schedule. With 0 a call has
+	// CallLimit on the machine's clock. With another one it has a million units
+	// for each millisecond of the manifest's limit, and no clock is looked at.
+	Metering uint32
+
+	Memory Memory // what instances may have in all; nil = the manifest's limits alone
+
 	Host      hostcall.Host // of instances that have none of their own
 	Log       *slog.Logger  // for the agent's standard output and standard error, unless an instance has its own
 	CallLimit time.Duration // 0 = DefaultCallLimit; the manifest's limit holds if it is lower
 	CacheDir  string        // for compiled code; "" = none is kept
+
+	interpret bool // do not compile
 }
 
 // A Program is compiled code. Its instances may be used at the same time.
@@ -98,6 +112,8 @@ type Program struct {
 	cache    wazero.CompilationCache
 	compiled wazero.CompiledModule
 	memory   memoryPool
+	account  string // the export of the account, with metering
+	limit    uint64 // units in a call
 }
 
 // Compile checks that wasm is an agent that imports nothing but what it may,
@@ -107,37 +123,55 @@ func Compile(ctx context.Context, wasm []byte, config Config) (*Program, error) 
 		config.CallLimit = DefaultCallLimit
 	}
 	config.CallLimit = min(config.CallLimit, config.Manifest.MaxTick)
-	screened, err := module.Parse(wasm)
+	parsed, err := module.Parse(wasm)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotAgent, err)
 	}
-	rc := wazero.NewRuntimeConfig().
-		WithMemoryLimitPages(max(1, config.Manifest.MaxMemory/pageSize)).
-		WithCloseOnContextDone(true) // or nothing would end an endless loop
-	p := &Program{config: config}
-	if config.CacheDir != "" {
-		err := checkCache(config.CacheDir)
-		if err == nil {
-			p.cache, err = wazero.NewCompilationCacheWithDir(config.CacheDir)
-		}
+	p := &Program{config: config, memory: memoryPool{quota: config.Memory}}
+	var code []byte
+	if config.Metering == 0 {
+		code = parsed.Bytes()
+	} else {
+		metered, err := fuel.Rewrite(parsed, config.Metering)
 		if err != nil {
-			return nil, hint.Wrap(fmt.Errorf("the folder for compiled code %s cannot be used: %w", config.CacheDir, err), "name another one with --cache-dir")
+			return nil, fmt.Errorf("%w: %w", ErrNotAgent, err)
 		}
-		rc = rc.WithCompilationCache(p.cache)
+		code, p.account = metered.WASM, metered.Account
+		p.limit = fuel.Limit(config.Manifest.MaxTick)
 	}
-	p.runtime = wazero.NewRuntimeWithConfig(ctx, rc)
-	if err := p.compile(ctx, screened.Bytes()); err != nil {
+	if err := p.open(ctx, code); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
+// engine makes the runtime.
+func (p *Program) engine(ctx context.Context, cache wazero.CompilationCache) {
+	rc := wazero.NewRuntimeConfig()
+	if p.config.interpret {
+		rc = wazero.NewRuntimeConfigInterpreter()
+	}
+	rc = rc.WithMemoryLimitPages(max(1, p.config.Manifest.MaxMemory/pageSize)).
+		WithCloseOnContextDone(p.config.Metering == 0) // or nothing would end an endless loop
+	if cache != nil {
+		rc = rc.WithCompilationCache(cache)
+	}
+	p.cache, p.runtime = cache, wazero.NewRuntimeWithConfig(ctx, rc)
+}
+
 func (p *Program) compile(ctx context.Context, wasm []byte) error {
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, p.runtime); err != nil {
+	priced := ctx
+	if p.config.Metering > 0 {
+		priced = experimental.WithFunctionListenerFactory(ctx, hostcall.Toll{})
+		if err := p.linkSlices(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := wasi_snapshot_preview1.Instantiate(priced, p.runtime); err != nil {
 		return err
 	}
-	if _, err := assemblyscript.Instantiate(ctx, p.runtime); err != nil {
+	if _, err := assemblyscript.Instantiate(priced, p.runtime); err != nil {
 		return err
 	}
 	membrane := hostcall.Membrane{Manifest: p.config.Manifest, Host: p.config.Host, Log: p.config.Log}
@@ -154,23 +188,13 @@ func (p *Program) compile(ctx context.Context, wasm []byte) error {
 	return p.checkExports()
 }
 
-// checkCache refuses a cache that others can write: what is in it is run as it
-// is, outside the sandbox.
-func checkCache(dir string) error {
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil // it will be made, for this user alone
-	case err != nil:
-		return err
-	case info.Mode().Perm()&0o022 != 0:
-		return hint.Wrap(fmt.Errorf("%s can be written by others (mode %04o)", dir, info.Mode().Perm()), "name a folder of your own, or: chmod go-w %s", dir)
-	}
-	return nil
-}
-
 func (p *Program) checkImports() error {
-	for _, f := range p.compiled.ImportedFunctions() {
+	ours := 0 // a metered program imports one function of ours, behind its own
+	if p.config.Metering > 0 {
+		ours = 1
+	}
+	imported := p.compiled.ImportedFunctions()
+	for _, f := range imported[:len(imported)-ours] {
 		switch module, name, _ := f.Import(); module {
 		case hostcall.Module:
 			if err := hostcall.Check(f, p.config.Manifest); err != nil {
@@ -228,24 +252,24 @@ func (p *Program) checkExports() error {
 }
 
 // Rest gives back the memory that is kept for new instances.
-func (p *Program) Rest() {
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
-	p.memory.free = nil
-}
+func (p *Program) Rest() { p.memory.rest() }
 
 // Close frees the program and all its instances.
 func (p *Program) Close() error {
 	ctx := context.Background()
-	err := p.runtime.Close(ctx)
+	var err error
+	if p.runtime != nil {
+		err = p.runtime.Close(ctx)
+	}
+	p.memory.rest()
 	if p.cache != nil {
 		err = errors.Join(err, p.cache.Close(ctx))
 	}
 	return err
 }
 
-// An Instance is an agent in memory. It is not safe for concurrent use, and of
-// no use after an error.
+// An Instance is an agent in memory. It is not safe for concurrent use, but for
+// Stop, and of no use after an error.
 type Instance struct {
 	program *Program
 	module  api.Module
@@ -253,7 +277,24 @@ type Instance struct {
 	output  *lineLogger  // standard error, where panics are explained
 	log     *slog.Logger
 	host    hostcall.Host // nil: the program's
+
+	global  api.Global // the account, with metering
+	account fuel.Account
+	fuel    uint64 // see Fuel
+	stopped atomic.Bool
 }
+
+// Fuel returns the units that the last of Instantiate, Init, Tick, Checkpoint and
+// Resume used: Instantiate those of the start function and _initialize, Resume
+// those of malloc and agent_resume, Checkpoint those of agent_checkpoint and
+// agent_checkpoint_ptr. It is 0 without metering. Of one that failed,
+// [AgentError] has it too.
+func (in *Instance) Fuel() uint64 { return in.fuel }
+
+// Stop ends the call under way, and all later ones, at their next slice of fuel,
+// with ErrStopped: the agent's part in them, not a hostcall that waits. Without
+// metering it does nothing.
+func (in *Instance) Stop() { in.stopped.Store(true) }
 
 // Attach gives an instance a host of its own.
 func (in *Instance) Attach(host hostcall.Host) { in.host = host }
@@ -286,14 +327,11 @@ func (p *Program) InstantiateFor(ctx context.Context, log *slog.Logger) (*Instan
 		}, sys.ClockResolution(time.Millisecond)).
 		WithNanosleep(func(ns int64) { mono += ns / int64(time.Millisecond) }). // sleeping is free, and over at once
 		WithRandSource(rand.NewChaCha8([32]byte{}))
-	limited, cancel := p.limit(ctx) // a module's start function runs here
-	defer cancel()
-	instance, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(limited, &p.memory), p.compiled, config)
-	if err != nil {
-		return nil, p.agentError("instantiation", err)
+	in := &Instance{program: p, output: stderr, log: log}
+	if err := in.start(ctx, config); err != nil {
+		return nil, err
 	}
-	in := &Instance{program: p, module: instance, output: stderr, log: log}
-	if instance.ExportedFunction(exportInitialize) != nil {
+	if in.module.ExportedFunction(exportInitialize) != nil {
 		if _, err := in.invoke(ctx, exportInitialize); err != nil {
 			return nil, err
 		}
@@ -306,6 +344,7 @@ const wasiEpoch = 1640995200
 
 // Init calls agent_init.
 func (in *Instance) Init(ctx context.Context) error {
+	in.fuel = 0
 	_, err := in.call(ctx, exportInit)
 	return err
 }
@@ -313,12 +352,14 @@ func (in *Instance) Init(ctx context.Context) error {
 // Tick calls agent_tick and returns its result, which is not 0 if the agent has
 // more to do at once.
 func (in *Instance) Tick(ctx context.Context) (result int32, err error) {
+	in.fuel = 0
 	r, err := in.call(ctx, exportTick)
 	return int32(uint32(r)), err
 }
 
 // Checkpoint returns the agent's state, in memory of its own.
 func (in *Instance) Checkpoint(ctx context.Context) ([]byte, error) {
+	in.fuel = 0
 	result, err := in.call(ctx, exportCheckpoint)
 	if err != nil {
 		return nil, err
@@ -328,7 +369,7 @@ func (in *Instance) Checkpoint(ctx context.Context) ([]byte, error) {
 		return nil, nil
 	}
 	if most := in.program.maxState(); uint64(size) > uint64(most) {
-		return nil, in.fail(exportCheckpoint, fmt.Errorf("its state has %d bytes, and may have %d", size, most))
+		return nil, in.fail(exportCheckpoint, misfit("its state has %d bytes, and may have %d", size, most))
 	}
 	result, err = in.call(ctx, exportCheckpointPtr)
 	if err != nil {
@@ -336,7 +377,7 @@ func (in *Instance) Checkpoint(ctx context.Context) ([]byte, error) {
 	}
 	b, ok := in.module.Memory().Read(uint32(result), size)
 	if !ok {
-		return nil, in.fail(exportCheckpointPtr, fmt.Errorf("its state (%d bytes at %d) is outside its memory of %d bytes",
+		return nil, in.fail(exportCheckpointPtr, misfit("its state (%d bytes at %d) is outside its memory of %d bytes",
 			size, uint32(result), in.module.Memory().Size()))
 	}
 	return append([]byte(nil), b...), nil
@@ -356,6 +397,7 @@ func (p *Program) maxState() int {
 
 // Resume hands a state to a fresh instance.
 func (in *Instance) Resume(ctx context.Context, state []byte) error {
+	in.fuel = 0
 	var ptr uint32
 	if len(state) > 0 {
 		result, err := in.call(ctx, exportMalloc, uint64(len(state)))
@@ -364,10 +406,10 @@ func (in *Instance) Resume(ctx context.Context, state []byte) error {
 		}
 		ptr = uint32(result)
 		if ptr == 0 {
-			return in.fail(exportMalloc, fmt.Errorf("it gave no memory for %d bytes of state", len(state)))
+			return in.fail(exportMalloc, misfit("it gave no memory for %d bytes of state", len(state)))
 		}
 		if !in.module.Memory().Write(ptr, state) {
-			return in.fail(exportMalloc, fmt.Errorf("the memory that it gave (%d bytes at %d) is outside its memory of %d bytes",
+			return in.fail(exportMalloc, misfit("the memory that it gave (%d bytes at %d) is outside its memory of %d bytes",
 				len(state), ptr, in.module.Memory().Size()))
 		}
 	}
@@ -378,24 +420,113 @@ func (in *Instance) Resume(ctx context.Context, state []byte) error {
 // Close frees the instance.
 func (in *Instance) Close() error { return in.module.Close(context.Background()) }
 
-// limit gives a call its time.
-func (p *Program) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, p.config.CallLimit)
+// start makes the module's instance, which runs its start function.
+func (in *Instance) start(ctx context.Context, config wazero.ModuleConfig) (err error) {
+	p := in.program
+	ctx, done := in.begin(ctx, hostcall.Quiet)
+	defer done()
+	defer func() {
+		// Memory that the host has not got is known before the engine recovers.
+		if r := recover(); r != nil {
+			e, ok := r.(*HostError)
+			if !ok {
+				panic(r)
+			}
+			err = e
+		}
+	}()
+	in.module, err = p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &p.memory), p.compiled, config)
+	if err = in.finish(err); err != nil {
+		return in.failure("instantiation", err)
+	}
+	if p.config.Metering > 0 {
+		in.global = in.module.ExportedGlobal(p.account)
+	}
+	return nil
+}
+
+// begin begins a call: it gives it its time, or its fuel.
+func (in *Instance) begin(ctx context.Context, phase hostcall.Phase) (context.Context, context.CancelFunc) {
+	done := func() {}
+	var pay func(api.Module, uint64)
+	if in.program.config.Metering == 0 {
+		ctx, done = context.WithTimeout(ctx, in.program.config.CallLimit)
+	} else {
+		global, _ := in.global.(fuel.Global)
+		in.account.Begin(global, in.program.limit)
+		pay = in.pay
+		ctx = context.WithValue(ctx, instanceKey{}, in)
+	}
+	if in.host != nil {
+		ctx = hostcall.WithHost(ctx, in.host, in.log)
+	}
+	return hostcall.In(ctx, phase, pay), done
+}
+
+// finish ends a call, and books its fuel. A call that used more than there was
+// has failed, whatever it came to.
+func (in *Instance) finish(err error) error {
+	if in.program.config.Metering == 0 {
+		return err
+	}
+	units, over := in.account.End()
+	in.fuel += units
+	if err == nil {
+		err = over
+	}
+	return err
+}
+
+type instanceKey struct{}
+
+// pay takes the price of a hostcall, or ends the call.
+func (in *Instance) pay(caller api.Module, units uint64) {
+	in.attach(caller)
+	if err := in.account.Take(units); err != nil {
+		panic(err)
+	}
+}
+
+// attach finds the account of a module whose start function runs.
+func (in *Instance) attach(caller api.Module) {
+	if in.global == nil {
+		in.global = caller.ExportedGlobal(in.program.account)
+		in.account.Attach(in.global.(fuel.Global))
+	}
+}
+
+// linkSlices makes the module that a metered program asks for fuel. It is called
+// about every millisecond: here other agents get their turn, Go's collector can
+// stop the goroutine, and a call that is to be stopped is.
+func (p *Program) linkSlices(ctx context.Context) error {
+	slice := func(ctx context.Context, caller api.Module, stack []uint64) {
+		in := ctx.Value(instanceKey{}).(*Instance)
+		in.attach(caller)
+		account, err := in.account.Ask(stack[0])
+		switch {
+		case err != nil:
+			panic(err)
+		case in.stopped.Load() || ctx.Err() != nil:
+			panic(ErrStopped)
+		}
+		runtime.Gosched()
+		stack[0] = account
+	}
+	i64 := []api.ValueType{api.ValueTypeI64}
+	_, err := p.runtime.NewHostModuleBuilder(fuel.HookModule).
+		NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(slice), i64, i64).Export(fuel.HookName).
+		Instantiate(ctx)
+	return err
 }
 
 // call calls an export. That ctx is cancelled does not interrupt it: a tick is
-// done or not done, and only its time limit ends it.
+// done or not done, and only its limit or Stop ends it.
 func (in *Instance) call(ctx context.Context, export string, args ...uint64) (uint64, error) {
 	return in.invoke(context.WithoutCancel(ctx), export, args...)
 }
 
 // invoke calls an export, which has no result or one.
 func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (uint64, error) {
-	ctx, cancel := in.program.limit(ctx)
-	defer cancel()
-	if in.host != nil {
-		ctx = hostcall.WithHost(ctx, in.host, in.log)
-	}
 	in.output.first, *in.output.lines = "", 0
 	phase := hostcall.Quiet
 	switch export {
@@ -413,8 +544,10 @@ func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (
 	if export == exportTick {
 		in.tick = function
 	}
-	results, err := function.Call(hostcall.In(ctx, phase), args...)
-	if err != nil {
+	ctx, done := in.begin(ctx, phase)
+	defer done()
+	results, err := function.Call(ctx, args...)
+	if err := in.finish(err); err != nil {
 		return 0, in.fail(export, err)
 	}
 	if len(results) == 0 {
@@ -424,47 +557,10 @@ func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (
 }
 
 // fail ends the instance.
-func (in *Instance) fail(export string, err error) *AgentError {
-	e := in.program.agentError(export, err)
-	in.output.flush()
-	e.Said = in.output.first
+func (in *Instance) fail(export string, err error) error {
+	err = in.failure(export, err)
 	in.Close()
-	return e
-}
-
-func (p *Program) agentError(call string, err error) *AgentError {
-	if exit, ok := errors.AsType[*sys.ExitError](err); ok {
-		if exit.ExitCode() == sys.ExitCodeDeadlineExceeded {
-			err = fmt.Errorf("it took longer than %v", p.config.CallLimit)
-		} else {
-			err = fmt.Errorf("it exited with code %d", exit.ExitCode())
-		}
-	}
-	return &AgentError{Call: call, Err: err}
-}
-
-// An AgentError is a failure of the agent: a trap, a panic, an exit, a call
-// that took too long, or memory that is not there.
-type AgentError struct {
-	Call string // the export that was called
-	Err  error
-	Said string // the first line that the agent wrote to standard error meanwhile
-}
-
-func (e *AgentError) Error() string {
-	s := e.Call + " failed: " + firstLine(e.Err)
-	if e.Said != "" {
-		s += ": " + e.Said
-	}
-	return s
-}
-
-func (e *AgentError) Unwrap() error { return e.Err }
-
-// firstLine leaves out the stack trace that wazero puts into its errors.
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return strings.TrimSuffix(strings.TrimPrefix(line, "wasm error: "), " (recovered by wazero)")
+	return err
 }
 
 // A lineLogger logs what an agent writes, a record a line.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"igor.dev/runtime/internal/fuel"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
@@ -46,10 +47,25 @@ func declare(capabilities ...string) *manifest.Manifest {
 }
 
 type setup struct {
-	manifest *manifest.Manifest
-	host     *fakeHost
-	log      bytes.Buffer
-	limit    time.Duration
+	manifest  *manifest.Manifest
+	host      *fakeHost
+	log       *bytes.Buffer
+	limit     time.Duration
+	metering  uint32
+	interpret bool
+	memory    Memory
+	cacheDir  string
+}
+
+// inEachMode runs a test with the machine's clock, and with fuel on both engines.
+func inEachMode(t *testing.T, test func(*testing.T, setup)) {
+	for name, mode := range map[string]setup{
+		"clock":       {},
+		"fuel":        {metering: fuel.Version1},
+		"interpreted": {metering: fuel.Version1, interpret: true},
+	} {
+		t.Run(name, func(t *testing.T) { test(t, mode) })
+	}
 }
 
 func (s *setup) compile(t *testing.T, wasm []byte) (*Program, error) {
@@ -60,11 +76,21 @@ func (s *setup) compile(t *testing.T, wasm []byte) (*Program, error) {
 	if s.host == nil {
 		s.host = new(fakeHost)
 	}
+	m := *s.manifest
+	if s.limit > 0 {
+		m.MaxTick = s.limit
+	}
+	if s.log == nil {
+		s.log = new(bytes.Buffer)
+	}
 	p, err := Compile(context.Background(), wasm, Config{
-		Manifest:  s.manifest,
+		Manifest:  &m,
 		Host:      s.host,
-		Log:       slog.New(slog.NewTextHandler(&s.log, nil)),
-		CallLimit: s.limit,
+		Log:       slog.New(slog.NewTextHandler(s.log, nil)),
+		Metering:  s.metering,
+		Memory:    s.memory,
+		CacheDir:  s.cacheDir,
+		interpret: s.interpret,
 	})
 	if err == nil {
 		t.Cleanup(func() { p.Close() })
@@ -85,8 +111,10 @@ func (s *setup) start(t *testing.T, wasm []byte) *Instance {
 	return in
 }
 
-func TestLife(t *testing.T) {
-	var s setup
+func TestLife(t *testing.T) { inEachMode(t, testLife) }
+
+func testLife(t *testing.T, mode setup) {
+	s := mode
 	in := s.start(t, wasmtest.Agent{}.Bytes())
 	if err := in.Init(t.Context()); err != nil {
 		t.Fatal(err)
@@ -115,8 +143,10 @@ func TestLife(t *testing.T) {
 	}
 }
 
-func TestEmptyState(t *testing.T) {
-	var s setup
+func TestEmptyState(t *testing.T) { inEachMode(t, testEmptyState) }
+
+func testEmptyState(t *testing.T, mode setup) {
+	s := mode
 	in := s.start(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{
 		"agent_checkpoint":     {Type: wasmtest.ToI32, Body: wasmtest.I32(0)},
 		"agent_checkpoint_ptr": {Type: wasmtest.ToI32, Body: wasmtest.Unreachable},
@@ -132,7 +162,9 @@ func TestEmptyState(t *testing.T) {
 }
 
 // TestTickResult checks the meaning of a tick's result, and of none.
-func TestTickResult(t *testing.T) {
+func TestTickResult(t *testing.T) { inEachMode(t, testTickResult) }
+
+func testTickResult(t *testing.T, mode setup) {
 	for _, tt := range []struct {
 		tick wasmtest.Func
 		more bool
@@ -141,7 +173,7 @@ func TestTickResult(t *testing.T) {
 		{wasmtest.Func{Type: wasmtest.ToI32, Body: wasmtest.I32(1)}, true},
 		{wasmtest.Func{Type: wasmtest.Nothing}, false},
 	} {
-		var s setup
+		s := mode
 		in := s.start(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_tick": tt.tick}}.Bytes())
 		if more, err := in.Tick(t.Context()); (more != 0) != tt.more || err != nil {
 			t.Errorf("%q: got %v, %v, want %v", tt.tick.Body, more, err, tt.more)
@@ -149,7 +181,9 @@ func TestTickResult(t *testing.T) {
 	}
 }
 
-func TestCompileErrors(t *testing.T) {
+func TestCompileErrors(t *testing.T) { inEachMode(t, testCompileErrors) }
+
+func testCompileErrors(t *testing.T, mode setup) {
 	one := func(name string, f wasmtest.Func) wasmtest.Agent {
 		return wasmtest.Agent{Funcs: map[string]wasmtest.Func{name: f}}
 	}
@@ -180,8 +214,12 @@ func TestCompileErrors(t *testing.T) {
 		{"memory over the limit", wasmtest.Agent{Pages: 1025}, "1025 pages"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := setup{manifest: declare("clock")}
+			s := mode
+			s.manifest = declare("clock")
 			_, err := s.compile(t, tt.agent.Bytes())
+			if mode.metering > 0 { // which reads instructions before the engine does
+				tt.want = strings.ReplaceAll(tt.want, "invalid function", "it has a function that is cut")
+			}
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got error %v, want one with %q", err, tt.want)
 			}
@@ -192,8 +230,10 @@ func TestCompileErrors(t *testing.T) {
 	}
 }
 
-func TestUnknownWASI(t *testing.T) {
-	var s setup
+func TestUnknownWASI(t *testing.T) { inEachMode(t, testUnknownWASI) }
+
+func testUnknownWASI(t *testing.T, mode setup) {
+	s := mode
 	p, err := s.compile(t, wasmtest.Agent{Imports: []wasmtest.Import{
 		{Module: "wasi_snapshot_preview1", Name: "teleport", Type: wasmtest.Nothing},
 	}}.Bytes())
@@ -207,7 +247,9 @@ func TestUnknownWASI(t *testing.T) {
 
 // TestHostile runs agents that fail in each call in each way. None may end the
 // process, and each error names the call and the cause.
-func TestHostile(t *testing.T) {
+func TestHostile(t *testing.T) { inEachMode(t, testHostile) }
+
+func testHostile(t *testing.T, mode setup) {
 	traps := map[string]wasmtest.Type{
 		"_initialize":          wasmtest.Nothing,
 		"agent_init":           wasmtest.Nothing,
@@ -261,15 +303,22 @@ func TestHostile(t *testing.T) {
 	)
 	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
-			var s setup
+			s := mode
 			if strings.Contains(tt.want, "longer") {
 				s.limit = 50 * time.Millisecond
+				if s.interpret {
+					s.limit = 5 * time.Millisecond
+				}
 			}
 			p, err := s.compile(t, tt.agent.Bytes())
 			if err != nil {
 				t.Fatal(err)
 			}
 			err = live(t.Context(), p)
+			if mode.metering > 0 {
+				tt.want = strings.NewReplacer("it took longer than 50ms", fmt.Sprintf("it used up its fuel, %d units", fuel.Limit(s.limit)),
+					"stack overflow", "its calls are nested too deeply").Replace(tt.want)
+			}
 			if agentErr := new(AgentError); !errors.As(err, &agentErr) {
 				t.Fatalf("got error %v, want an AgentError", err)
 			}
@@ -282,11 +331,14 @@ func TestHostile(t *testing.T) {
 
 // TestGiantState has an agent with the largest state that there may be, beside the
 // largest store: it fits into a checkpoint. A byte more does not come out of the agent.
-func TestGiantState(t *testing.T) {
+func TestGiantState(t *testing.T) { inEachMode(t, testGiantState) }
+
+func testGiantState(t *testing.T, mode setup) {
 	for capability, store := range map[string]int{"clock": 0, "kv": kv.MaxEnvelope} {
 		most := MaxState - store
 		giant := func(size int) *Instance {
-			s := setup{manifest: declare(capability)}
+			s := mode
+			s.manifest = declare(capability)
 			return s.start(t, wasmtest.Agent{Pages: 1024, Funcs: map[string]wasmtest.Func{
 				"agent_checkpoint": {Type: wasmtest.ToI32, Body: wasmtest.I32(int32(size))},
 				"malloc":           {Type: wasmtest.I32ToI32, Body: wasmtest.I32(64)},
@@ -332,8 +384,10 @@ func live(ctx context.Context, p *Program) error {
 }
 
 // TestHostcalls calls each hostcall, in range and out of it.
-func TestHostcalls(t *testing.T) {
-	var s setup
+func TestHostcalls(t *testing.T) { inEachMode(t, testHostcalls) }
+
+func testHostcalls(t *testing.T, mode setup) {
+	s := mode
 	const clock, random, log = 0, 1, 2
 	rand := func(ptr, size int32) string {
 		return wasmtest.I32(ptr) + wasmtest.I32(size) + wasmtest.Call(random)
@@ -382,10 +436,12 @@ func TestHostcalls(t *testing.T) {
 }
 
 // TestOutputFlood checks that what an agent writes is bounded in each call.
-func TestOutputFlood(t *testing.T) {
+func TestOutputFlood(t *testing.T) { inEachMode(t, testOutputFlood) }
+
+func testOutputFlood(t *testing.T, mode setup) {
 	// fd_write(2, iovec at 1024, 1, written at 1040); the iovec is "x\n" at 1032.
 	write := wasmtest.I32(2) + wasmtest.I32(wasmtest.DataAt) + wasmtest.I32(1) + wasmtest.I32(wasmtest.DataAt+16) + wasmtest.Call(0) + wasmtest.Drop
-	var s setup
+	s := mode
 	in := s.start(t, wasmtest.Agent{
 		Imports: []wasmtest.Import{{Module: "wasi_snapshot_preview1", Name: "fd_write", Type: wasmtest.FuncType("iiii", "i")}},
 		Data:    "\x08\x04\x00\x00\x02\x00\x00\x00x\n",
@@ -405,10 +461,13 @@ func TestOutputFlood(t *testing.T) {
 }
 
 // TestManifestMemory checks that the manifest's limit holds, not only the largest.
-func TestManifestMemory(t *testing.T) {
+func TestManifestMemory(t *testing.T) { inEachMode(t, testManifestMemory) }
+
+func testManifestMemory(t *testing.T, mode setup) {
 	m := declare()
 	m.MaxMemory = 4 * pageSize
-	s := setup{manifest: m}
+	s := mode
+	s.manifest = m
 	size := "\x3f\x00" // memory.size
 	in := s.start(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{
 		"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.StoreI32(0, wasmtest.I32(4)+"\x40\x00") + // memory.grow
@@ -428,8 +487,10 @@ func TestManifestMemory(t *testing.T) {
 
 // TestFreshMemory checks that nothing of an instance is left in the memory of a
 // later one, and that it begins with the size that the module states.
-func TestFreshMemory(t *testing.T) {
-	var s setup
+func TestFreshMemory(t *testing.T) { inEachMode(t, testFreshMemory) }
+
+func testFreshMemory(t *testing.T, mode setup) {
+	s := mode
 	// A tick adds up what it finds in each page behind its own, then writes there.
 	grow := wasmtest.I32(3) + "\x40\x00" + wasmtest.Drop                       // memory.grow
 	find := func(at int32) string { return wasmtest.I32(at) + "\x28\x02\x00" } // i32.load
@@ -493,8 +554,10 @@ func TestCacheOfOthers(t *testing.T) {
 
 // TestCancelInstantiate checks that a spare instance that nobody waits for any
 // more is given up.
-func TestCancelInstantiate(t *testing.T) {
-	var s setup
+func TestCancelInstantiate(t *testing.T) { inEachMode(t, testCancelInstantiate) }
+
+func testCancelInstantiate(t *testing.T, mode setup) {
+	s := mode
 	p, err := s.compile(t, wasmtest.Agent{Funcs: map[string]wasmtest.Func{
 		"_initialize": {Type: wasmtest.Nothing, Body: wasmtest.Forever},
 	}}.Bytes())
@@ -510,8 +573,10 @@ func TestCancelInstantiate(t *testing.T) {
 
 // TestCancel checks that a call is not interrupted by its context: a signal to
 // the node must not tear a tick.
-func TestCancel(t *testing.T) {
-	var s setup
+func TestCancel(t *testing.T) { inEachMode(t, testCancel) }
+
+func testCancel(t *testing.T, mode setup) {
+	s := mode
 	in := s.start(t, wasmtest.Agent{}.Bytes())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
