@@ -88,7 +88,7 @@ func checkpointNames(dir string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, "history"))
 	var names []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && strings.HasSuffix(e.Name(), history.Ext) {
+		if e.Type().IsRegular() && history.IsCheckpoint(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}
@@ -145,7 +145,7 @@ func segmentTicks(events string) ([]uint64, error) {
 	}
 	var ticks []uint64
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), eventlog.Ext) {
+		if !strings.HasSuffix(e.Name(), eventlog.Ext) || history.Ignored(e.Name()) {
 			continue
 		}
 		first, ok := eventlog.ParseFileName(e.Name())

@@ -17,6 +17,7 @@ import (
 	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
+	"igor.dev/verifier/history"
 )
 
 // open opens what a life needs of its folder.
@@ -238,7 +239,7 @@ func (l *life) equip(segments func() ([]string, error), identity journal.Life) e
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, eventlog.Ext) }) {
+	if slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, eventlog.Ext) && !history.Ignored(name) }) {
 		return nil
 	}
 	f, err := l.folder.Open(journal.Name)

@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
@@ -62,8 +59,27 @@ func (in *invocation) addReceipts(c *receipt.Checker, path string) error {
 	}
 	switch {
 	case info.IsDir():
-		return in.addReceiptFolder(c, path)
-	case strings.HasSuffix(path, history.Ext):
+		return history.Walk(path, func(e history.Entry) error {
+			if e.Kind != verifier.KindCheckpoint && e.Kind != verifier.KindReceipts {
+				return nil
+			}
+			return in.addReceipts(c, e.Path)
+		}, verifier.KindCheckpoint, verifier.KindReceipts)
+	case !info.Mode().IsRegular():
+		return &failure{path + ": not a regular file", "receipts can be piped in with the path -"}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return &failure{path + ": " + cause(err), "check the path"}
+	}
+	defer f.Close()
+	kind, err := history.KindOf(info.Name(), f)
+	if err != nil {
+		return &failure{path + ": " + cause(err), "check the path"}
+	}
+	switch {
+	case info.Name() == receiptsName: // whatever is in it
+	case kind == verifier.KindCheckpoint:
 		b, err := in.readCheckpoint(path)
 		if err != nil {
 			return err
@@ -71,28 +87,12 @@ func (in *invocation) addReceipts(c *receipt.Checker, path string) error {
 		f := verifier.Examine(b)
 		c.AddCheckpoint(&f)
 		return nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return &failure{path + ": " + cause(err), "check the path"}
-	}
-	defer f.Close()
-	if strings.HasSuffix(path, ".car") {
+	case kind == verifier.KindCAR || kind == verifier.KindCARv2:
 		return addReceiptCAR(c, path, f)
+	case kind.Use() == verifier.Refuse || kind == verifier.KindMacOS:
+		return &failure{path + ": this is " + kind.What(), kind.Next()}
 	}
 	return addReceiptFile(c, path, f)
-}
-
-func (in *invocation) addReceiptFolder(c *receipt.Checker, dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return &failure{path + ": " + cause(err), "check the path"}
-		case d.Type().IsRegular() && (strings.HasSuffix(path, history.Ext) || d.Name() == receiptsName):
-			return in.addReceipts(c, path)
-		}
-		return nil
-	})
 }
 
 func addReceiptFile(c *receipt.Checker, name string, r io.Reader) error {

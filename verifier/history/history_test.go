@@ -180,6 +180,58 @@ func dangling(t *testing.T, dir string) string {
 
 // TestFirstError verifies a CAR that is wrong in two places: the earlier one is
 // reported, whichever worker is faster.
+// What a folder has besides checkpoints: links are followed to files, and to nothing else.
+func TestLinks(t *testing.T) {
+	dir := t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := testkit.NewAgent("alice").History(4, 10)
+	life, elsewhere := filepath.Join(dir, "life"), filepath.Join(dir, "elsewhere")
+	must(testkit.WriteFolder(life, h[:2]...))
+	must(testkit.WriteFolder(elsewhere, h[2:]...))
+	link := func(to, name string) { must(os.Symlink(to, filepath.Join(life, name))) }
+	link(filepath.Join(elsewhere, testkit.FileName(h[2])), "third.ckpt")
+	link(elsewhere, "more")
+	link(elsewhere, "folder.ckpt")
+	link(filepath.Join(dir, "nowhere"), "dangling")
+	link("/dev/null", "null")
+	must(os.Mkdir(filepath.Join(life, "sub.ckpt"), 0o777))
+
+	r, err := verify(t, life)
+	must(err)
+	if n, _ := r.Checkpoints(); n != 3 || r.Verdict() != verifier.Verified {
+		t.Errorf("%s, %d checkpoints", r.Verdict(), n)
+	}
+	left := make(map[verifier.Kind]verifier.LeftOut)
+	for l := range r.NotLookedAt() {
+		left[l.Kind] = l
+	}
+	if l := left[verifier.KindFolderLink]; l.Files != 2 || l.Name != "folder.ckpt" {
+		t.Errorf("links to folders: %+v", l)
+	}
+	if l := left[verifier.KindOther]; l.Files != 2 || l.Name != "dangling" {
+		t.Errorf("others: %+v", l)
+	}
+
+	// A link to a folder that is given is followed.
+	must(os.Symlink(life, filepath.Join(dir, "link")))
+	if again, err := verify(t, filepath.Join(dir, "link")); err != nil || reportJSON(t, again) != reportJSON(t, r) {
+		t.Errorf("by a link: %v", err)
+	}
+
+	for name, to := range map[string]string{"device.ckpt": "/dev/zero", "nowhere.ckpt": filepath.Join(dir, "nowhere")} {
+		link(to, name)
+		if r, err := verify(t, life); err == nil {
+			t.Errorf("%s: %s", name, r.Verdict())
+		}
+		must(os.Remove(filepath.Join(life, name)))
+	}
+}
+
 func TestFirstError(t *testing.T) {
 	history := testkit.NewAgent("alice").History(900, 1000)
 	car := testkit.CAR(history[899], history...)

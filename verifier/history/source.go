@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"igor.dev/verifier"
 )
@@ -71,8 +72,11 @@ func KindOf(name string, f io.ReadSeeker) (verifier.Kind, error) {
 	return verifier.KindOf(name, start[:n]), err
 }
 
-// Ignored reports whether a file or folder of that name, a path with / between its
-// parts, is one that macOS adds to what it copies, and no part of a history.
+// IsCheckpoint reports whether a file of that name in a folder is a checkpoint.
+func IsCheckpoint(name string) bool { return verifier.KindOf(name, nil) == verifier.KindCheckpoint }
+
+// Ignored reports whether a name is one that macOS gives to what it adds to a folder
+// that it copies. Such a file is no part of a life, whatever its name ends in.
 func Ignored(name string) bool { return verifier.KindOf(name, nil) == verifier.KindMacOS }
 
 func refused(path string, kind verifier.Kind) error {
@@ -142,6 +146,32 @@ func (f leftOut) feed(r *run) error {
 
 func (f leftOut) finish() error { return nil }
 
+// An Entry is a file in a folder or below it.
+type Entry struct {
+	Path string
+	Name string // inside the folder, with / between the parts
+	Kind verifier.Kind
+}
+
+// Walk calls each with all that is in a folder and below it, but for the folders
+// themselves, each of the kind that its name gives. It follows links to files and
+// none to folders. What is of one of the kinds that are to be read, and is no regular
+// file, is an [*Error]; so is a folder that cannot be read. All that reads folders
+// reads them by this, so that everything sees the same history.
+func Walk(folder string, each func(Entry) error, read ...verifier.Kind) error {
+	// A stack of folders, by their names below it: recursion could go as deep as a path is long.
+	for todo := []string{""}; len(todo) > 0; {
+		name := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		below, err := list(folder, name, each, read)
+		if err != nil {
+			return err
+		}
+		todo = append(todo, below...)
+	}
+	return nil
+}
+
 type folder struct {
 	path  string
 	found bool
@@ -149,15 +179,20 @@ type folder struct {
 }
 
 func (d *folder) feed(r *run) error {
-	// A stack of folders, by their names below d.path: recursion could go as deep as a path is long.
-	for todo := []string{""}; len(todo) > 0; {
-		name := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		below, err := d.list(r, name)
-		if err != nil {
-			return err
+	err := Walk(d.path, func(e Entry) error {
+		if e.Kind != verifier.KindCheckpoint {
+			r.leaveOut(e.Kind, e.Name)
+			return nil
 		}
-		todo = append(todo, below...)
+		d.found = true
+		d.batch = append(d.batch, file{path: e.Path, name: e.Name})
+		if len(d.batch) < filesPerJob {
+			return nil
+		}
+		return d.flush(r)
+	}, verifier.KindCheckpoint)
+	if err != nil {
+		return err
 	}
 	if !d.found {
 		return &Error{Path: d.path, Problem: "no " + Ext + " file in this folder or below it", Hint: "give the folder that has the checkpoints, or the .car file itself"}
@@ -165,11 +200,11 @@ func (d *folder) feed(r *run) error {
 	return d.flush(r)
 }
 
-// list sends the checkpoints of one folder and returns the folders in it.
-func (d *folder) list(r *run, name string) (below []string, err error) {
-	path, prefix := d.path, ""
+// list calls each with the files of one folder and returns the folders in it.
+func list(root, name string, each func(Entry) error, read []verifier.Kind) (below []string, err error) {
+	path, prefix := root, ""
 	if name != "" {
-		path, prefix = d.path+string(os.PathSeparator)+name, name+"/"
+		path, prefix = root+string(os.PathSeparator)+name, name+"/"
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -190,23 +225,15 @@ func (d *folder) list(r *run, name string) (below []string, err error) {
 				switch {
 				case err == nil && info.IsDir():
 					kind = verifier.KindFolderLink
-				case kind != verifier.KindCheckpoint:
+				case !slices.Contains(read, kind):
 				case err != nil:
 					return nil, pathError(full, err)
 				case !info.Mode().IsRegular():
 					return nil, irregular(full)
 				}
 			}
-			if kind != verifier.KindCheckpoint {
-				r.leaveOut(kind, inside)
-				continue
-			}
-			d.found = true
-			d.batch = append(d.batch, file{path: full, name: inside})
-			if len(d.batch) == filesPerJob {
-				if err := d.flush(r); err != nil {
-					return nil, err
-				}
+			if err := each(Entry{full, inside, kind}); err != nil {
+				return nil, err
 			}
 		}
 		switch {

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/verifier"
@@ -83,11 +82,11 @@ type carFile struct {
 // the order of their chain.
 func byTick(dir string) ([]carFile, error) {
 	var files []carFile
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, history.Ext) {
-			return err
+	err := history.Walk(dir, func(e history.Entry) error {
+		if e.Kind != verifier.KindCheckpoint {
+			return nil
 		}
-		f, err := os.Open(path)
+		f, err := os.Open(e.Path)
 		if err != nil {
 			return err
 		}
@@ -98,11 +97,11 @@ func byTick(dir string) ([]carFile, error) {
 		}
 		c, err := verifier.Parse(header)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", e.Path, err)
 		}
-		files = append(files, carFile{path, c.TickNumber})
+		files = append(files, carFile{e.Path, c.TickNumber})
 		return nil
-	})
+	}, verifier.KindCheckpoint)
 	slices.SortFunc(files, func(a, b carFile) int {
 		return cmp.Or(cmp.Compare(a.tick, b.tick), cmp.Compare(a.path, b.path))
 	})

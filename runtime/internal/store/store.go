@@ -496,7 +496,7 @@ func (s *Store) Ticks() ([]uint64, error) {
 	}
 	var ticks []uint64
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), history.Ext) {
+		if !history.IsCheckpoint(e.Name()) {
 			continue
 		}
 		tick, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), history.Ext), 10, 64)

@@ -427,6 +427,30 @@ func TestDamagedNewest(t *testing.T) {
 	}
 }
 
+// A folder that macOS copied has a file more for each, of which none is a checkpoint.
+func TestRecoverBesideMacOSFiles(t *testing.T) {
+	dir := newAgent(t, 3)
+	double := append([]byte("\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "), make([]byte, 80)...)
+	for _, path := range []string{ckpt(dir, 10), ckpt(dir, 20), ckpt(dir, 30), ckpt(dir, 30) + extNext, filepath.Join(dir, fileKey)} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(path), "._"+filepath.Base(path)), double, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, dirHistory, ".DS_Store"), double, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := recoverStore(t, open(t, dir)); r.Tick != 30 {
+		t.Errorf("recovered tick %d", r.Tick)
+	}
+	car := filepath.Join(t.TempDir(), "life.car")
+	if report, err := Export(t.Context(), dir, car); err != nil || report.Verdict() != verifier.Verified {
+		t.Errorf("exported: %v", err)
+	}
+	if report, files, err := Checkpoints(t.Context(), dir); err != nil || len(files) != 3 || report.Verdict() != verifier.Verified {
+		t.Errorf("%d checkpoints: %v", len(files), err)
+	}
+}
+
 func TestRecoverRefuses(t *testing.T) {
 	flip := func(path string) error {
 		b, err := os.ReadFile(path)

@@ -1,0 +1,34 @@
+//go:build unix
+
+package history
+
+import (
+	"bytes"
+	"syscall"
+	"testing"
+)
+
+// A read that returns fewer bytes than were asked for is not the end of a file: a
+// pipe gives what there is, as FUSE and network file systems may.
+func TestShortReads(t *testing.T) {
+	want := bytes.Repeat([]byte("0123456789abcdef"), 10_000)
+	var fds [2]int
+	if err := syscall.Pipe(fds[:]); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fds[0])
+	go func() {
+		defer syscall.Close(fds[1])
+		for rest := want; len(rest) > 0; {
+			n := min(100, len(rest))
+			if _, err := syscall.Write(fds[1], rest[:n]); err != nil {
+				return
+			}
+			rest = rest[n:]
+		}
+	}()
+	got, err := readAll(&rawFile{fd: fds[0]}, nil)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read %d bytes of %d: %v", len(got), len(want), err)
+	}
+}
