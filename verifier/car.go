@@ -9,8 +9,9 @@ const (
 	carHeaderEnd   = "\x67version\x01"
 	carHeaderSize  = len(carHeaderStart) + cidSize + len(carHeaderEnd)
 
-	// car2Pragma is how a CARv2 begins, where a CARv1 has its header.
-	car2Pragma = "\xa1\x67version\x02"
+	// car2Pragma is how a CARv2 begins, where a CARv1 has its header. Its own follows.
+	car2Pragma     = "\xa1\x67version\x02"
+	car2HeaderSize = 40
 
 	// maxVarint is the longest varint in bytes that a reader takes: enough for
 	// maxSection, the longest section.
@@ -62,6 +63,14 @@ type CARReader struct {
 	root     Hash
 	sawRoot  bool
 	err      error
+	v2       *carV2 // what is around the CAR, if it is one of version 2
+}
+
+// A carV2 is the state of a reader in a CARv2, which has a CARv1 inside.
+type carV2 struct {
+	header []byte // as much of it as came
+	skip   uint64 // bytes before the CARv1
+	left   uint64 // bytes of the CARv1 that did not come yet
 }
 
 // A CARBlock is one block. Its CID is what the CAR claims until [CARReader.Check].
@@ -92,7 +101,43 @@ func (e *CARError) Error() string {
 
 // Feed gives the reader more input. Everything that Next can give of the
 // previous input has to have been taken.
-func (r *CARReader) Feed(p []byte) { r.in = p }
+func (r *CARReader) Feed(p []byte) {
+	r.in = p
+	if r.v2 != nil {
+		r.unwrap()
+	}
+}
+
+// unwrap takes from the input what is not of the CARv1 inside a CARv2.
+func (r *CARReader) unwrap() {
+	v := r.v2
+	if n := min(car2HeaderSize-len(v.header), len(r.in)); n > 0 {
+		v.header, r.in = append(v.header, r.in[:n]...), r.in[n:]
+		r.offset += int64(n)
+		if len(v.header) < car2HeaderSize {
+			return
+		}
+		const start = uint64(1 + len(car2Pragma) + car2HeaderSize)
+		at, size, index := le64(v.header[16:]), le64(v.header[24:]), le64(v.header[32:])
+		switch {
+		case at < start:
+			r.err = &CARError{Block: -1, Reason: "it is a CARv2, and says that its data begins inside its header"}
+		case at+size < at || index != 0 && index < at+size:
+			r.err = &CARError{Block: -1, Reason: "it is a CARv2, and says that its index begins inside its data"}
+		}
+		if r.err != nil {
+			r.in = nil
+			return
+		}
+		v.skip, v.left = at-start, size
+	}
+	n := min(v.skip, uint64(len(r.in)))
+	r.in = r.in[n:]
+	v.skip -= n
+	r.offset += int64(n)
+	r.in = r.in[:min(v.left, uint64(len(r.in)))] // an index may follow
+	v.left -= uint64(len(r.in))
+}
 
 // Next returns the next block, or false if more input is needed for it.
 func (r *CARReader) Next() (b CARBlock, ok bool, err error) {
@@ -100,6 +145,11 @@ func (r *CARReader) Next() (b CARBlock, ok bool, err error) {
 		section, ok := r.section()
 		if !ok {
 			return b, false, r.err
+		}
+		if r.sections == 0 && r.v2 == nil && string(section) == car2Pragma {
+			r.v2 = new(carV2)
+			r.unwrap()
+			continue
 		}
 		if r.sections++; r.sections == 1 {
 			r.err = r.header(section)
@@ -199,7 +249,7 @@ func (r *CARReader) header(b []byte) error {
 	reason := ""
 	switch start, rest := cutAt(b, len(carHeaderStart)); {
 	case string(b) == car2Pragma:
-		reason = "this is a CARv2; a history is a CARv1"
+		reason = "it is a CARv2 inside a CARv2"
 	case len(b) <= rootsAt || string(b[:rootsAt]) != carHeaderStart[:rootsAt]:
 		reason = notHeader
 	case b[rootsAt] != carHeaderStart[rootsAt]:
@@ -248,6 +298,8 @@ func (r *CARReader) Close() error {
 	switch {
 	case r.err != nil:
 		return r.err
+	case r.v2 != nil && (len(r.v2.header) < car2HeaderSize || r.v2.skip > 0 || r.v2.left > 0):
+		return &CARError{Block: -1, Reason: "it is cut: it is a CARv2 that says it has more"}
 	case r.sections == 0 && len(r.partial)+len(r.in) == 0:
 		return &CARError{Block: -1, Reason: "it is empty"}
 	case r.sections == 0:

@@ -218,6 +218,10 @@ func checkpoints(t *testing.T, v Vector) (all [][]byte) {
 			if err != nil {
 				return err
 			}
+			if len(b) > 51 && b[0] == 10 { // a CARv2
+				at := binary.LittleEndian.Uint64(b[27:])
+				b = b[at : at+binary.LittleEndian.Uint64(b[35:])]
+			}
 			isCAR := len(b) > 0 && b[0] == 58
 			if !isCAR && !named && (len(b) == 0 || b[0] < 2 || b[0] > 4) {
 				return nil

@@ -245,8 +245,11 @@ func (c *Checker) execution(k *checking, e *entry) {
 		var ok bool
 		if before, ok = c.checkpoints[r.Prev]; !ok {
 			prev := k.by[r.Prev]
-			if prev == nil {
-				return // what is missing is said elsewhere
+			if prev == nil { // what is missing is said elsewhere
+				if r.Ticks > r.Tick {
+					k.found(TickMismatch, e, r.Tick, "it is for "+strconv.FormatUint(r.Ticks, 10)+" ticks, and the whole life has "+strconv.FormatUint(r.Tick, 10))
+				}
+				return
 			}
 			before = checkpoint{tick: prev.Tick, budget: prev.Budget}
 		}
@@ -304,7 +307,7 @@ func (c *Checker) missing(k *checking) {
 	for _, r := range k.order {
 		if _, supplied := c.checkpoints[r.Prev]; !supplied && !r.Prev.IsZero() && k.by[r.Prev] == nil && !seen[r.Prev] {
 			seen[r.Prev] = true
-			gaps = append(gaps, gap{r.Tick - r.Ticks, r.Prev})
+			gaps = append(gaps, gap{r.Tick - min(r.Tick, r.Ticks), r.Prev})
 		}
 	}
 	slices.SortFunc(gaps, func(a, b gap) int {

@@ -2,7 +2,7 @@
 """Verifies a lineage: python3 verify.py [--did DID] [--head CID] PATH...
 A PATH is a checkpoint, a folder (searched for *.ckpt), a .car file, or - for a CAR on standard input.
 """
-import argparse, base64, codecs, json, os, re, struct, sys
+import argparse, base64, codecs, io, json, os, re, struct, sys
 from collections import Counter
 from hashlib import sha256, sha512
 from itertools import groupby
@@ -166,6 +166,14 @@ def section(file):  # of a CAR: its payload, None at the end of the file (car.md
 
 def read_car(file):
     header, found, named = section(file) or b"", False, False
+    if header == b"\xa1\x67version\2":  # car.md, Version 2
+        at, size, index = struct.unpack("<16xQQQ", file.read(40).ljust(40, b"\0"))
+        need(at >= 51 and (not index or index >= at + size) and at + size < 2**63, "CAR: a malformed CARv2")
+        file.read(at - 51)
+        inside = file.read(size)
+        need(len(inside) == size, "CAR: cut short")
+        file = io.BytesIO(inside)
+        header = section(file) or b""
     root = header[17:49]
     need(len(root) == 32 and header == root.join(CAR_HEADER), "CAR: not version 1 with one root")
     for payload in iter(lambda: section(file), None):

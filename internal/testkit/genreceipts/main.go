@@ -248,6 +248,11 @@ func vectors() (vs []vector) {
 	add("tick-other", "The tick is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.tick++; e.ticks++ }), invalid(3, 0, "checkpoint-mismatch"))
 	add("prev-other", "The predecessor is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.prev = [32]byte{9} }), invalid(3, 0, "checkpoint-mismatch", "missing-receipt"))
 	add("ticks-higher", "More ticks than there were.", checkpoints, edited(func(e *execution) { e.ticks++ }), invalid(3, 0, "tick-mismatch"))
+	impossible := lived
+	impossible.ticks = 11
+	add("ticks-above-tick", "More ticks than the whole life had, of a receipt whose predecessor is not known.", nil, list(impossible.sign(node)), invalid(1, 0, "tick-mismatch", "missing-receipt"))
+	impossible.ticks = 10
+	add("ticks-are-tick", "As many ticks as the whole life had, though a predecessor had some: that is not known.", nil, list(impossible.sign(node)), incomplete(1, "missing-receipt"))
 	forked := alice.Checkpoint(testkit.Fields{Budget: 1000, Price: 7, Tick: 9, WASMHash: wasm})
 	fork9 := execution{alice.Key, node.Key, [32]byte{}, testkit.Hash(forked), 9, 0, 0, 7, 1000, 0, 0, 1000, 1}
 	add("genesis-fork", "A fork's genesis: the ticks before it are another's.", list(forked), list(fork9.sign(node)), verified(1, 0))

@@ -123,8 +123,31 @@ func (s *set) brokenCARs() {
 	header("root-v0", "The root is a CIDv0.", testkit.CARHeader(cid(h[2])[2:]))
 	header("empty", "A header of no byte.", nil)
 	header("json", "The header is JSON.", []byte(`{"roots":["`+testkit.CID(h[2])+`"],"version":1}`))
-	refuse("carv2", "The pragma of CARv2, and its header.", "header",
-		unhex("0aa16776657273696f6e02"), make([]byte, 16), le64(51), le64(uint64(len(whole))), le64(0), whole)
+	pragma := unhex("0aa16776657273696f6e02")
+	v2 := func(at, size, index uint64, rest ...[]byte) []byte {
+		return slices.Concat(pragma, slices.Repeat([]byte{0x80}, 16), le64(at), le64(size), le64(index), slices.Concat(rest...))
+	}
+	n := uint64(len(whole))
+	s.car("car-v2", "A CARv2 is read as the CARv1 that is in it.", v2(51, n, 0, whole), verified(alice.DID(), len(h)))
+	s.car("car-v2-padding-and-index", "There are bytes before the CARv1, and an index after it.", v2(151, n, 200+n, make([]byte, 100), whole, slices.Repeat([]byte{0x3a}, 300)), verified(alice.DID(), len(h)))
+	s.car("car-v2-tampered", "A checkpoint in a CARv2 has a bad signature.",
+		func() []byte {
+			b := testkit.CAR(h[2], h[0], flipByte(h[1], testkit.OffSignature, 1), h[2])
+			return v2(51, uint64(len(b)), 0, b)
+		}(), invalid(alice.DID(), len(h), "bad-signature", "gap"))
+	refuse("v2-cut-after-pragma", "There is the pragma of a CARv2 and nothing else.", "cut", pragma)
+	refuse("v2-cut-in-header", "A CARv2 ends inside its header.", "cut", v2(51, n, 0)[:50])
+	refuse("v2-cut-after-header", "A CARv2 ends after its header.", "cut", v2(51, n, 0))
+	refuse("v2-cut-in-padding", "A CARv2 ends before its data.", "cut", v2(500, n, 0, make([]byte, 100)))
+	refuse("v2-cut-in-data", "The last byte of a CARv2 is missing.", "cut", v2(51, n, 0, whole[:n-1]))
+	refuse("v2-size-less", "A CARv2 says that its data is a byte shorter.", "cut", v2(51, n-1, 0, whole))
+	refuse("v2-size-more", "A CARv2 says that its data is a byte longer, which is the beginning of its index.", "cut", v2(51, n+1, 52+n, whole, []byte{1, 2, 3}))
+	refuse("v2-size-zero", "A CARv2 says that it has no data.", "empty", v2(51, 0, 0, whole))
+	refuse("v2-data-in-header", "A CARv2 says that its data begins inside its header.", "header", v2(50, n, 0, whole))
+	refuse("v2-index-in-data", "A CARv2 says that its index begins inside its data.", "index", v2(51, n, 50+n, whole))
+	refuse("v2-overflow", "A CARv2 whose data would end after 2^64.", "index", v2(51, 1<<64-1, 0, whole))
+	refuse("v2-endless-padding", "A CARv2 whose data begins at 2^63.", "cut", v2(1<<63, n, 0, whole))
+	refuse("v2-inside-v2", "A CARv2 in a CARv2.", "CARv2", v2(51, 51+n, 0, v2(51, n, 0, whole)))
 	refuse("header-length-long-form", "The header's length is not in its shortest form.", "header", []byte{0xba, 0x00}, head[1:], blocks)
 	refuse("header-length-huge", "The header's length is 2^32-1.", "header", unhex("ffffffff0f"), head[1:], blocks)
 	refuse("header-length-endless", "The header's length never ends.", "header", slices.Repeat([]byte{0xff}, 64))
