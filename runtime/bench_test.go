@@ -61,7 +61,7 @@ func benchAgents(b *testing.B, bench func(b *testing.B, birth Birth)) {
 }
 
 // cached are ticks whose compiled code is kept.
-func cached(b *testing.B, n, every uint64) Config {
+func cached(b *testing.B, n, every uint64) settings {
 	c := ticks(n, every)
 	c.CacheDir = filepath.Join(b.TempDir(), "cache")
 	return c
@@ -83,7 +83,7 @@ func (f *firstCheckpoint) Handle(_ context.Context, r slog.Record) error {
 }
 
 // lived starts an agent in dir, and returns what its ticks took.
-func lived(b *testing.B, dir string, birth Birth, c Config) time.Duration {
+func lived(b *testing.B, dir string, birth Birth, c settings) time.Duration {
 	b.Helper()
 	first := new(firstCheckpoint)
 	c.Log = slog.New(first)
@@ -352,7 +352,7 @@ func BenchmarkColdStart(b *testing.B) {
 		if _, err := Start(b.Context(), dir, birth, with); err != nil {
 			b.Fatal(err)
 		}
-		resume := func(c Config) time.Duration {
+		resume := func(c settings) time.Duration {
 			began := time.Now()
 			if _, err := Resume(b.Context(), dir, c); err != nil {
 				b.Fatal(err)

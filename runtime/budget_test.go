@@ -65,7 +65,7 @@ func testBudget(t *testing.T, rng *rand.Rand) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "agent")
-	config := func() Config {
+	config := func() settings {
 		c := ticks(1+rng.Uint64N(9), 1+rng.Uint64N(5))
 		c.PayAt, c.NodeKey = server.URL+"/pay", node
 		c.Replay = ReplayPolicy{Mode: ReplayFull, OnDivergence: DivergencePause}
@@ -182,30 +182,16 @@ func TestOnDivergence(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, do := range []OnDivergence{DivergenceLog, DivergencePause, DivergenceIntensify} {
-		s, err := store.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l := &life{Config: ticks(1, 0)}
-		if l.body, err = embody(b.WASM, b.Manifest); err != nil {
-			t.Fatal(err)
-		}
-		if err := l.body.compile(t.Context(), b.WASM, l.Config); err != nil {
-			t.Fatal(err)
-		}
-		l.Config.Replay = ReplayPolicy{Mode: ReplayOnResume, OnDivergence: do}
-		if err := l.recover(t.Context(), s); err != nil {
-			t.Fatal(err)
-		}
-		if err := l.replay(t.Context(), l.older, l.newest); err != nil || l.Config.Replay.Mode != ReplayOnResume {
+		c := ticks(1, 0)
+		c.Replay = ReplayPolicy{Mode: ReplayOnResume, OnDivergence: do}
+		l, done := recovered(t, dir, b.WASM, c)
+		if err := l.replay(t.Context(), l.checks.older, l.checks.newest); err != nil || l.checks.policy.Mode != ReplayOnResume {
 			t.Errorf("%s: without a divergence: %v", do, err)
 		}
-		err = l.replay(t.Context(), nil, l.newest)
-		if (err != nil) != (do == DivergencePause) || (l.Config.Replay.Mode == ReplayFull) != (do == DivergenceIntensify) {
-			t.Errorf("%s: got %v, mode %s", do, err, l.Config.Replay.Mode)
+		err := l.replay(t.Context(), nil, l.checks.newest)
+		if (err != nil) != (do == DivergencePause) || (l.checks.policy.Mode == ReplayFull) != (do == DivergenceIntensify) {
+			t.Errorf("%s: got %v, mode %s", do, err, l.checks.policy.Mode)
 		}
-		l.close()
-		l.body.close()
-		s.Close()
+		done()
 	}
 }

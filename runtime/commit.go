@@ -1,10 +1,7 @@
 package runtime
 
 import (
-	"fmt"
-
 	"igor.dev/runtime/internal/eventlog"
-	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/verifier"
 )
@@ -13,7 +10,7 @@ import (
 // while the life goes on, and together with those that are made meanwhile: a group
 // commit, for which a disk takes about as long as for one of them. Nothing outside
 // learns of a checkpoint before it is durable, and before a side effect begins, all
-// that were made are ([life.settle]).
+// that were made are ([committer.waitDurable]).
 //
 // The order on the disk is: the segments of the event log, with their seals; the
 // checkpoints, which are what commits both. A process that ends in between finds
@@ -35,8 +32,12 @@ type made struct {
 	before  journal.Base     // the checkpoint before it
 }
 
-// commits are the checkpoints that are made and not known to be durable.
-type commits struct {
+// A committer has the checkpoints that are made and not known to be durable.
+type committer struct {
+	makeDurable func(group []made) error // beside the life
+	durable     func(group []made) error // called when it is, by the life
+	lost        func()                   // or if it cannot be known to be
+
 	waiting []made
 	size    int        // of those, in bytes
 	group   []made     // being made durable
@@ -45,78 +46,41 @@ type commits struct {
 }
 
 // commit has a checkpoint made durable.
-func (l *life) commit(m made) error {
-	c := &l.commits
+func (c *committer) commit(m made) error {
 	c.waiting = append(c.waiting, m)
 	c.size += len(m.bytes)
-	if err := l.acknowledge(len(c.waiting) >= maxWaiting || c.size >= maxWaitingBytes); err != nil {
+	if err := c.acknowledge(len(c.waiting) >= maxWaiting || c.size >= maxWaitingBytes); err != nil {
 		return err
 	}
-	l.beginGroup()
+	c.beginGroup()
 	return nil
 }
 
-// settle returns when all checkpoints that were made are durable.
-func (l *life) settle() error {
-	for l.commits.failed == nil && l.commits.group != nil {
-		if err := l.acknowledge(true); err != nil {
+// waitDurable returns when all checkpoints that were made are durable.
+func (c *committer) waitDurable() error {
+	for c.failed == nil && c.group != nil {
+		if err := c.acknowledge(true); err != nil {
 			return err
 		}
-		l.beginGroup()
+		c.beginGroup()
 	}
-	return l.commits.failed
-}
-
-// sync makes everything durable: to be called before a side effect begins.
-func (l *life) sync() error {
-	if err := l.settle(); err != nil {
-		return err
-	}
-	return l.world.Writer.Sync()
+	return c.failed
 }
 
 // beginGroup begins to make durable what waits, unless a group is under way.
-func (l *life) beginGroup() {
-	c := &l.commits
+func (c *committer) beginGroup() {
 	if c.group != nil || len(c.waiting) == 0 {
 		return
 	}
 	c.group, c.waiting, c.size = c.waiting, nil, 0
 	group, done := c.group, make(chan error, 1)
 	c.done = done
-	go func() { done <- l.makeDurable(group) }()
+	go func() { done <- c.makeDurable(group) }()
 }
 
-// makeDurable runs beside the life, and touches nothing else of it.
-func (l *life) makeDurable(group []made) error {
-	first := &group[0]
-	var segments []*eventlog.Writer
-	var checkpoints [][]byte
-	for _, m := range group {
-		segments = append(segments, m.segment)
-		checkpoints = append(checkpoints, m.bytes)
-	}
-	err := l.history.Append(first.PrevHash, func() error {
-		if first.PrevHash.IsZero() {
-			base := journal.Base{Tick: first.TickNumber, Hash: first.ContentHash}
-			if err := journal.Create(l.folder, journal.Life{Agent: l.public, Genesis: first.ContentHash}, base); err != nil {
-				return err
-			}
-		}
-		err := l.log.Sync(segments...)
-		failpoint.Reach(failpoint.SegmentsSynced)
-		return err
-	}, checkpoints...)
-	if err != nil {
-		return fmt.Errorf("checkpoint of tick %d: %w", first.TickNumber, err)
-	}
-	return nil
-}
-
-// acknowledge lets the world know of the group that was under way, if it is
-// durable by now, or when it is.
-func (l *life) acknowledge(wait bool) error {
-	c := &l.commits
+// acknowledge says that the group that was under way is durable, if it is by now, or
+// when it is.
+func (c *committer) acknowledge(wait bool) error {
 	if c.failed != nil || c.group == nil {
 		return c.failed
 	}
@@ -127,49 +91,24 @@ func (l *life) acknowledge(wait bool) error {
 	group := c.group
 	c.group = nil
 	if err == nil {
-		err = l.acknowledged(group)
+		err = c.durable(group)
 	}
 	if err != nil {
-		// What was made since then never was.
 		c.failed = err
-		l.head, l.saved = l.result.Head, l.result.Tick
+		c.lost()
 		closeSegments(group)
 	}
 	return err
 }
 
-func (l *life) acknowledged(group []made) error {
-	for _, m := range group {
-		l.result.Tick, l.result.Head, l.result.Budget, l.result.size = m.TickNumber, m.ContentHash, m.Budget, len(m.bytes)
-		l.result.Checkpoints++
-		if !m.PrevHash.IsZero() { // a genesis is when its folder is
-			l.logCheckpoint()
-		}
-		if err := l.giveReceipt(&m.Finding, m.segment.Totals()); err != nil {
-			return err
-		}
-	}
-	if newest := group[len(group)-1]; !newest.PrevHash.IsZero() {
-		err := l.world.Journal.Compact(newest.before)
-		failpoint.Reach(failpoint.JournalCompacted)
-		return err
-	}
-	return nil
-}
-
-func (l *life) logCheckpoint() {
-	r := &l.result
-	l.Log.Info("checkpoint", "tick", r.Tick, "cid", r.Head.CID(), "budget", verifier.FormatMicrocents(r.Budget), "bytes", r.size)
-}
-
 // close waits for the disk, and lets go of what is not durable.
-func (c *commits) close() {
+func (c *committer) close() {
 	if c.group != nil {
 		<-c.done
 	}
 	closeSegments(c.group)
 	closeSegments(c.waiting)
-	*c = commits{failed: c.failed}
+	c.group, c.waiting, c.size = nil, nil, 0
 }
 
 func closeSegments(of []made) {

@@ -60,7 +60,7 @@ func newPayer(t *testing.T, looks bool) *payer {
 	return p
 }
 
-func (p *payer) config(n, every uint64) Config {
+func (p *payer) config(n, every uint64) settings {
 	c := ticks(n, every)
 	c.PayAt = p.at
 	return c

@@ -127,7 +127,7 @@ func (l *trading) begin() {
 }
 
 // config is of a run on the disk.
-func (l *trading) config(n uint64) Config {
+func (l *trading) config(n uint64) settings {
 	c := ticks(n, l.every)
 	c.Log, c.PayAt, c.NodeKey, c.through = slog.New(l.told), l.pay, l.node, l.disk.Through
 	return c

@@ -1,10 +1,16 @@
 // Package runtime runs agents: WebAssembly programs that pay for their time,
 // and whose life, tick by tick, is a signed history that anybody can verify.
 //
-// [Start] makes an agent's folder and lives; [Resume] goes on with the life in
-// a folder, or in a copy of it somewhere else. Both return when the agent's
-// budget is exhausted, when a limit of the [Config] is reached, or when the
-// context is cancelled, in each case after a last checkpoint.
+// An [Engine] has what the agents of a process share. [Engine.Start] makes an agent's
+// folder and lives; [Engine.Resume] goes on with the life in a folder, or in a copy of
+// it somewhere else. Both give an [Agent] at once, the handle of what runs: it says
+// where the life stands, gives it money, stops it. A run ends when the agent's budget is
+// exhausted, when a limit of the [Config] is reached, or when it is stopped, in each
+// case after a last checkpoint.
+//
+// What is in an agent's folder, other functions read without running it: [Look],
+// [Logs], [Effects], [CostsOf]; [Replay] runs it again, and [Fork] begins another life
+// with its state.
 //
 // # A life
 //
@@ -46,7 +52,7 @@
 // that runs, and nothing else; a machine that fails loses the ticks since the
 // newest checkpoint, or since the newest side effect if that came later.
 //
-// There is no switch to do without. [Config.CheckpointEvery] says how much a
+// There is no switch to do without. CheckpointEvery, of the [Config], says how much a
 // machine's failure may cost.
 //
 // # Money
@@ -60,6 +66,10 @@
 //
 // # Errors
 //
-// Errors of this package say what is wrong with which thing. Many have a method
-// Hint() string that says what to do about it.
+// Errors of this package say what is wrong with which thing, and tell what for
+// errors.Is and errors.As: the agent failed ([AgentError]), its budget is exhausted
+// ([ErrBudgetExhausted]), somebody else runs it ([LockedError]), it has no key
+// ([ErrNoKey]), a file is damaged ([DamagedError]), and so on. [Temporary] says whether
+// to try again makes sense. Many have a method Hint() string that says what to do about
+// it.
 package runtime

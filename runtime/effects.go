@@ -73,36 +73,67 @@ func Effects(ctx context.Context, dir string) (all []Effect, err error) {
 // ResolveEffect writes down what an operator found out about an unresolved
 // effect: that it happened (what it held is spent), or that it did not, or was
 // undone (what it held goes back when the agent goes on). id may be the beginning
-// of one. It returns the whole id.
+// of one. It returns the whole id. The agent must not run: see [Agent.ResolveEffect].
 func ResolveEffect(ctx context.Context, dir, id string, happened bool, note string) (whole string, err error) {
 	err = withJournal(ctx, dir, func(j *journal.Journal, newest uint64) error {
-		var found []journal.Effect
-		for _, e := range j.Effects() {
-			if strings.HasPrefix(e.ID.String(), strings.ToLower(id)) {
-				found = append(found, e)
-			}
-		}
-		switch {
-		case len(found) == 0 || id == "":
-			return hint.Wrap(fmt.Errorf("there is no effect %q", id), "igor effects %s names them", dir)
-		case len(found) > 1:
-			return fmt.Errorf("%d effects begin with %q", len(found), id)
-		case found[0].State != journal.Begun:
-			return fmt.Errorf("effect %s is %s already", found[0].ID, stateNames[found[0].State])
-		}
-		whole = found[0].ID.String()
-		outcome := journal.Compensated
-		if happened {
-			outcome = journal.Confirmed
-		} else if tick, err := releasedAt(dir, found[0]); err != nil {
+		e, outcome, err := resolution(dir, j, id, happened)
+		if err != nil {
 			return err
-		} else if tick > 0 {
-			return hint.Wrap(fmt.Errorf("what effect %s held went back already, at tick %d", whole, tick),
-				"igor effects confirm ends it without giving that a second time")
 		}
-		return j.Resolve(found[0].ID, outcome, newest, note)
+		whole = e.ID.String()
+		return j.Resolve(e.ID, outcome, newest, note)
 	})
-	return whole, err
+	return whole, public(err)
+}
+
+// resolveEffect is ResolveEffect in a life.
+func (l *life) resolveEffect(dir, id string, happened bool, note string) (whole string, err error) {
+	j := l.world.Journal
+	e, outcome, err := resolution(dir, j, id, happened)
+	if err != nil {
+		return "", err
+	}
+	if err := j.Resolve(e.ID, outcome, l.saved, note); err != nil {
+		return "", fatal(err)
+	}
+	if outcome == journal.Compensated && e.Held > 0 {
+		e.State = journal.ResolvedCompensated
+		l.funds.due = append(l.funds.due, e)
+		return e.ID.String(), fatal(l.admitFunds())
+	}
+	return e.ID.String(), nil
+}
+
+// resolution finds the effect that an id is the beginning of, and says whether it can be
+// resolved.
+func resolution(dir string, j *journal.Journal, id string, happened bool) (e journal.Effect, _ journal.Outcome, err error) {
+	var found []journal.Effect
+	for _, e := range j.Effects() {
+		if strings.HasPrefix(e.ID.String(), strings.ToLower(id)) {
+			found = append(found, e)
+		}
+	}
+	switch {
+	case len(found) == 0 || id == "":
+		return e, 0, hint.Wrap(fmt.Errorf("there is no effect %q", id), "igor effects %s names them", dir)
+	case len(found) > 1:
+		return e, 0, fmt.Errorf("%d effects begin with %q", len(found), id)
+	case found[0].State != journal.Begun:
+		return e, 0, fmt.Errorf("effect %s is %s already", found[0].ID, stateNames[found[0].State])
+	}
+	e = found[0]
+	if happened {
+		return e, journal.Confirmed, nil
+	}
+	tick, err := releasedAt(dir, e)
+	if err != nil {
+		return e, 0, err
+	}
+	if tick > 0 {
+		return e, 0, hint.Wrap(fmt.Errorf("what effect %s held went back already, at tick %d", e.ID, tick),
+			"igor effects confirm ends it without giving that a second time")
+	}
+	return e, journal.Compensated, nil
 }
 
 // releasedAt returns the tick at which what an effect held went back, 0 if it did

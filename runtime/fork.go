@@ -95,12 +95,17 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	}
 	f := &Forked{Origin: from.AgentPubKey.DID(), Checkpoint: from.hash}
 	f.Effects, f.Partial = c.Origin.effectsAfter(files, c.At)
-	config := Config{Log: c.Log, CacheDir: c.CacheDir, Budgets: c.Budgets, through: c.through}
-	if err := b.compile(ctx, c.Origin.WASM, config); err != nil {
+	engine, err := NewEngine(EngineConfig{Log: c.Log, CacheDir: c.CacheDir, Budgets: c.Budgets})
+	if err != nil {
 		return nil, err
 	}
+	defer engine.Close()
+	config := Config{Log: c.Log, machine: thisMachine{engine}, through: c.through}
+	if err := engine.compile(ctx, b, c.Origin.WASM, config); err != nil {
+		return nil, public(err)
+	}
 	defer b.close()
-	l := &life{Config: config, body: b}
+	l := engine.newLife(b, config)
 	l.tick = c.At
 	l.account = account{budget: c.Budget, price: from.PricePerSecond}
 	if c.Price != nil {
@@ -108,11 +113,11 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	}
 	origin := eventlog.Record{Kind: eventlog.Origin, Tick: c.At, Agent: from.AgentPubKey, Checkpoint: from.hash}
 	err = store.Create(dir, c.Origin.WASM, man, func(s *store.Store) error {
-		err := l.explain(l.fork(context.WithoutCancel(ctx), s, &origin, state))
+		err := l.fork(context.WithoutCancel(ctx), s, &origin, state)
 		return errors.Join(err, l.close())
 	})
 	f.DID, f.Head = l.result.DID, l.head
-	return f, err
+	return f, public(err)
 }
 
 // fork makes the genesis of a fork.
@@ -126,7 +131,7 @@ func (l *life) fork(ctx context.Context, s *store.Store, origin *eventlog.Record
 	if err := l.save(ctx, state); err != nil {
 		return err
 	}
-	return l.settle()
+	return l.commits.waitDurable()
 }
 
 // A pastCheckpoint is one of a life that is only read.

@@ -62,7 +62,7 @@ func TestLostAndKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := func(n, every uint64) Config {
+	config := func(n, every uint64) settings {
 		c := ticks(n, every)
 		c.NodeKey = node
 		return c
@@ -126,33 +126,10 @@ func TestLostAndKilled(t *testing.T) {
 
 // resumeAs has a life go on that takes another program for its own: what it was, if
 // an engine had run it otherwise.
-func resumeAs(t *testing.T, dir string, program []byte, c Config) {
+func resumeAs(t *testing.T, dir string, program []byte, c settings) {
 	t.Helper()
-	s, err := store.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	wasm, err := s.WASM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	man, err := s.Manifest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &life{Config: c}
-	if l.body, err = embody(wasm, man); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.body.compile(t.Context(), program, c); err != nil {
-		t.Fatal(err)
-	}
-	defer l.body.close()
-	defer l.close()
-	if err := l.recover(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
+	l, done := recovered(t, dir, program, c)
+	defer done()
 	if _, err := l.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +159,7 @@ func TestLostIsAnother(t *testing.T) {
 		{"not acknowledged", false, verifier.Verified},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			config := func(n, every uint64) Config {
+			config := func(n, every uint64) settings {
 				c := ticks(n, every)
 				c.NodeKey = node
 				return c

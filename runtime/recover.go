@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
-	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/store"
@@ -20,39 +18,14 @@ import (
 	"igor.dev/verifier/history"
 )
 
-// open opens what a life needs of its folder.
-func (l *life) open(s *store.Store) error {
-	var err error
-	if l.key, err = l.sim.keyOf(s); err != nil {
-		return err
-	}
-	copy(l.public[:], l.key.Public().(ed25519.PublicKey))
-	s.Through = l.through
-	l.history, l.folder = s, s.Folder()
-	// What is found here is relied on from now on: a killed process may have given a
-	// file its name, and not lived to sync that.
-	if err := l.folder.Sync(); err != nil {
-		return err
-	}
-	l.result.DID = l.public.DID()
-	if err := l.openReceipts(); err != nil {
-		return err
-	}
-	l.world = record.World{
-		Live: hostcall.Live{
-			Log:      l.Log,
-			Balance:  func() int64 { return l.account.budget },
-			Price:    func() int64 { return l.account.price },
-			Receipts: l.payments.list,
-		},
-		Manifest: l.manifest,
-		Meter:    &l.meter,
-		Key:      l.key,
-		Sync:     l.sync,
-		Spend:    func(microcents int64) { l.account.budget -= microcents },
-		Paid:     l.paid,
-	}
-	return l.outside()
+// A recovery is what was recorded after the newest checkpoint, and is to be lived
+// again. ARCHITECTURE.md draws its order.
+type recovery struct {
+	from  uint64        // the tick of the checkpoint that the run goes on from
+	state []byte        // of the newest checkpoint
+	feed  *record.Feed  // of the segment after it
+	lost  verifier.Hash // the checkpoint that was made after that segment, and is not there
+	over  bool          // nothing is recorded any more: the life is live
 }
 
 // genesis makes the first checkpoint, directly after agent_init. The folder does
@@ -63,27 +36,31 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 	if err != nil {
 		return err
 	}
-	if l.in, err = l.incarnate(ctx, &l.world, nil, nil, 0); err != nil {
+	if l.in, err = l.incarnate(ctx, nil, nil, false); err != nil {
 		return err
 	}
-	began := l.sim.now()
-	if err := l.in.agent.Init(ctx); err != nil {
+	began := l.machine.now()
+	if err := l.in.init(ctx); err != nil {
 		return err
 	}
 	failpoint.Reach(failpoint.Initialized)
-	if _, err := l.in.host.End(0, record.Used{Elapsed: l.sim.since(began)}, func(record.Used) eventlog.Metered { return eventlog.Metered{} }); err != nil {
+	if _, err := l.in.end(0, record.Used{Elapsed: l.machine.since(began)}, func(record.Used) eventlog.Metered { return eventlog.Metered{} }); err != nil {
 		return err
 	}
 	if err := l.checkpoint(ctx); err != nil {
 		return err
 	}
-	return l.settle()
+	return l.commits.waitDurable()
 }
 
 // beginLog opens the folder of a life that has no genesis yet, and begins its event
 // log with what it has to live on.
 func (l *life) beginLog(ctx context.Context, s *store.Store) error {
-	if err := l.open(s); err != nil {
+	var err error
+	if l.key, err = l.machine.keys().NewKey(s.Path()); err != nil {
+		return err
+	}
+	if err := l.openWith(s); err != nil {
 		return err
 	}
 	if _, err := s.Recover(ctx, l.public[:]); err != nil {
@@ -117,46 +94,37 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 			"damage", found.Damage, "file", found.Damaged)
 	}
 	if found.Newest == nil {
-		return hint.Wrap(fmt.Errorf("%s has no checkpoint", s.Dir()), "restore its history from a copy; to begin a new life, igor run")
+		return hint.Wrap(&DamagedError{File: s.Dir(), err: fmt.Errorf("%s has no checkpoint", s.Dir())},
+			"restore its history from a copy; to begin a new life, igor run")
 	}
 	c, err := verifier.Parse(found.Newest)
 	if err != nil {
 		return err
 	}
-	if c.WASMHash != l.wasmHash {
-		return hint.Wrap(errors.New("the agent's program is not the one of its newest checkpoint"),
+	if c.WASMHash != l.body.wasmHash {
+		return hint.Wrap(&DamagedError{File: "agent.wasm", err: errors.New("the agent's program is not the one of its newest checkpoint")},
 			"put the program with SHA-256 %s back as agent.wasm", c.WASMHash)
 	}
 	l.account = account{budget: c.Budget, price: c.PricePerSecond}
-	l.tick, l.saved, l.head, l.state = c.TickNumber, c.TickNumber, found.Hash, c.State
-	l.resumed = c.TickNumber
-	l.before = journal.Base{Tick: c.TickNumber, Hash: found.Hash}
-	l.newest, l.older = found.Newest, found.Before
+	l.position = position{tick: c.TickNumber, saved: c.TickNumber, head: found.Hash}
+	l.recovery = recovery{from: c.TickNumber, state: c.State}
+	l.checks.resume(found.Before, found.Newest)
 	l.result.Tick, l.result.Head, l.result.Budget = c.TickNumber, found.Hash, c.Budget
 	if err := l.openLog(s, &found); err != nil {
 		return err
 	}
-	if err := l.beginSettling(); err != nil {
+	if err := l.books.beginHanding(); err != nil {
 		return err
 	}
 	failpoint.Reach(failpoint.Recovered)
-	if l.TopUp < 0 || l.Price != nil && *l.Price < 0 {
-		return errors.New("a top-up or a price is negative")
-	}
-	after := l.account
-	if err := after.add(l.TopUp); err != nil {
+	after, err := l.with(l.funds.given)
+	if err != nil {
 		return err
-	}
-	if err := l.authorise(l.TopUp); err != nil {
-		return err
-	}
-	if l.Price != nil {
-		after.price = *l.Price
 	}
 	l.Log.Info("alive", "did", l.result.DID, "folder", s.Dir(), "tick", l.tick, "budget", verifier.FormatMicrocents(after.budget))
-	again, err := l.feed.More()
-	if err == nil && !again && after.exhausted() {
-		return hint.Wrap(errors.New("the agent's budget is exhausted"), "to give it more: igor resume %s --top-up AMOUNT", s.Dir())
+	again, err := l.recovery.feed.More()
+	if err == nil && !again && !l.paused && after.exhausted() {
+		return hint.Wrap(ErrBudgetExhausted, "to give it more: igor resume %s --top-up AMOUNT", s.Dir())
 	}
 	return err
 }
@@ -179,7 +147,7 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	if l.world.Journal, err = journal.Open(l.folder, identity, l.saved); err != nil {
 		return err
 	}
-	l.files = append(l.files, l.world.Journal)
+	l.closers = append(l.closers, l.world.Journal)
 	l.world.Genesis = found.First
 	l.log = eventlog.New(segments, payloads)
 	if err := l.findReleases(s); err != nil {
@@ -188,7 +156,7 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	if err := l.openSegment(); err != nil {
 		return err
 	}
-	return l.catchUpReceipts(s)
+	return l.books.catchUp(s, l.log)
 }
 
 // openSegment opens the segment of the event log that comes after the newest
@@ -200,19 +168,19 @@ func (l *life) openSegment() error {
 		return err
 	}
 	l.world.Writer = w
-	if l.wentLive || l.world.Journal == nil {
+	if l.recovery.over || l.world.Journal == nil {
 		return nil // it is new
 	}
 	if was.Damage != "" {
 		l.Log.Warn("the event log after the newest checkpoint is damaged; going on with what is whole of it", "damage", was.Damage, "file", was.Aside)
 	}
-	l.sealed = was.Sealed
+	l.recovery.lost = was.Sealed
 	totals := w.Totals()
-	if l.feed, err = record.NewFeed(l.log, l.saved+1, totals.Records); err != nil {
+	if l.recovery.feed, err = record.NewFeed(l.log, l.saved+1, totals.Records); err != nil {
 		return err
 	}
-	l.files = append(l.files, l.feed)
-	if last := max(l.saved, totals.Last); l.sealed.IsZero() {
+	l.closers = append(l.closers, l.recovery.feed)
+	if last := max(l.saved, totals.Last); l.recovery.lost.IsZero() {
 		for _, e := range l.world.Journal.Effects() {
 			if e.Tick > last+1 {
 				return hint.Wrap(fmt.Errorf("the journal has a side effect of tick %d, and the event log ends at tick %d", e.Tick, last),
@@ -249,41 +217,53 @@ func (l *life) equip(segments func() ([]string, error), identity journal.Life) e
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return journal.Create(l.folder, identity, l.before)
+	return journal.Create(l.folder, identity, l.base())
 }
 
-// goLive is called between two ticks where nothing is recorded any more of the
+// endRecovery is called between two ticks where nothing is recorded any more of the
 // segment that is lived again. If there is one after it, that is lived again too;
 // else the life is live, and what comes in does so now.
-func (l *life) goLive(ctx context.Context) error {
-	if !l.wentLive {
-		if !l.sealed.IsZero() {
-			if err := l.checkpoint(ctx); err != nil {
-				return err
-			}
-			if again, err := l.feed.More(); err != nil || again {
-				if err == nil { // what agent_resume observed was recorded as well
-					l.in.close()
-					l.in, err = l.incarnate(ctx, &l.world, l.feed, l.state, l.tick+1)
-				}
-				return err
-			}
+func (l *life) endRecovery(ctx context.Context) error {
+	if l.recovery.over {
+		return l.admitFunds()
+	}
+	if !l.recovery.lost.IsZero() {
+		if err := l.checkpoint(ctx); err != nil {
+			return err
 		}
-		if err := l.goneLive(); err != nil {
+		if again, err := l.recovery.feed.More(); err != nil || again {
+			if err == nil { // what agent_resume observed was recorded as well
+				l.in.close()
+				l.in, err = l.incarnate(ctx, l.recovery.feed, l.recovery.state, true)
+			}
 			return err
 		}
 	}
-	return l.comeIn()
+	if err := l.startLive(); err != nil {
+		return err
+	}
+	return l.admitFunds()
 }
 
-// goneLive is called where nothing is recorded any more: between two ticks, or after
+// startLive is called where nothing is recorded any more: between two ticks, or after
 // one that went live in its middle.
-func (l *life) goneLive() error {
-	l.wentLive = true
+func (l *life) startLive() error {
+	l.recovery.over = true
 	failpoint.Reach(failpoint.WentLive)
-	if l.tick > l.resumed {
-		l.Log.Info("lived again", "from", l.resumed+1, "to", l.tick)
+	if l.tick > l.recovery.from {
+		l.Log.Info("lived again", "from", l.recovery.from+1, "to", l.tick)
 	}
+	return l.dropStrays()
+}
+
+// madeAgain says so if a checkpoint that was lost is another one now.
+func (l *life) madeAgain(hash verifier.Hash) error {
+	lost := l.recovery.lost
+	if l.recovery.over || lost.IsZero() || lost == hash {
+		return nil
+	}
+	l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", lost.CID(), "is", hash.CID())
+	// The old seal is what says so: it is replaced when nothing follows it any more.
 	return l.dropStrays()
 }
 
@@ -298,33 +278,4 @@ func (l *life) dropStrays() error {
 		l.Log.Warn("a segment of the event log that nothing leads to was set aside", "file", aside)
 	}
 	return nil
-}
-
-// comeIn lets in what comes in from outside the life, between two ticks: what
-// compensated effects held, and, once, what the operator gives.
-func (l *life) comeIn() error {
-	changed, err := l.release()
-	if err != nil {
-		return err
-	}
-	if !l.cameIn {
-		l.cameIn = true
-		if l.TopUp > 0 {
-			if err := l.comesIn(eventlog.Record{Reason: eventlog.TopUp, Amount: l.TopUp}); err != nil {
-				return err
-			}
-			changed = true
-		}
-		if l.Price != nil && *l.Price != l.account.price {
-			l.account.price = *l.Price
-			if err := l.comesIn(eventlog.Record{Reason: eventlog.NewPrice}); err != nil {
-				return err
-			}
-			changed = true
-		}
-	}
-	if !changed {
-		return nil
-	}
-	return l.sync()
 }

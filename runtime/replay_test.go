@@ -57,10 +57,11 @@ func TestReplayMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer done()
-	if err := body.compile(t.Context(), b.WASM, quiet()); err != nil {
+	program, err := sandbox.Compile(t.Context(), b.WASM, sandbox.Config{Manifest: body.manifest, Log: quiet().Log})
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer body.close()
+	defer program.Close()
 	_, files, err := store.Checkpoints(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func TestReplayMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &replay.Engine{Program: body.program, Manifest: body.manifest, ManHash: body.manHash, Log: log}
+	e := &replay.Engine{Program: program, Manifest: body.manifest, ManHash: body.manHash, Log: log}
 	c.runAll(t.Context(), e, body.wasmHash, intervals)
 	for i, in := range intervals {
 		if last := i == len(intervals)-1; in.problem != nil || (in.result.State != nil) != last || in.result.Ticks == 0 && i > 0 {
@@ -275,7 +276,7 @@ func TestOlderLife(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
 	b := birth(wasmtest.Agent{})
 	err := store.Create(dir, b.WASM, nil, func(s *store.Store) error {
-		key, err := s.Key()
+		key, err := store.NewKey(s.Path())
 		if err != nil {
 			return err
 		}

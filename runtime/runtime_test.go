@@ -22,14 +22,6 @@ import (
 	"igor.dev/verifier/history"
 )
 
-func quiet() Config { return Config{Log: slog.New(slog.DiscardHandler)} }
-
-func ticks(n uint64, every uint64) Config {
-	c := quiet()
-	c.MaxTicks, c.CheckpointEvery.Ticks = n, every
-	return c
-}
-
 func birth(a wasmtest.Agent) Birth { return Birth{WASM: a.Bytes(), Budget: 1_000_000, Price: 1000} }
 
 // counts is the ticks of the checkpoints in dir, of a life that verifies.
@@ -231,25 +223,11 @@ func TestConflict(t *testing.T) {
 	if _, err := Start(t.Context(), dir, born, ticks(2, 0)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	l := &life{Config: ticks(3, 0)}
-	if l.body, err = embody(born.WASM, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.body.compile(t.Context(), born.WASM, l.Config); err != nil {
-		t.Fatal(err)
-	}
-	defer l.body.close()
-	defer l.close()
-	if err := l.recover(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
+	l, done := recovered(t, dir, born.WASM, ticks(3, 0))
+	defer done()
 	l.history = conflict{}
-	if l.in, err = l.incarnate(t.Context(), &l.world, l.feed, l.state, l.tick+1); err != nil {
+	var err error
+	if l.in, err = l.incarnate(t.Context(), l.recovery.feed, l.recovery.state, true); err != nil {
 		t.Fatal(err)
 	}
 	head := l.head
@@ -281,11 +259,12 @@ func TestPace(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "agent")
 			synctest.Test(t, func(t *testing.T) {
-				tt.c.Log = slog.New(slog.DiscardHandler)
+				c := quiet()
+				c.Config = tt.c
 				began := time.Now()
 				b := birth(tt.agent)
 				b.Price = 0
-				if _, err := Start(t.Context(), dir, b, tt.c); err != nil {
+				if _, err := Start(t.Context(), dir, b, c); err != nil {
 					t.Fatal(err)
 				}
 				if took := time.Since(began); took != tt.took {

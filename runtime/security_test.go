@@ -40,7 +40,7 @@ func TestSecurityPage(t *testing.T) {
 // receipts: see SECURITY.md.
 func TestSigners(t *testing.T) {
 	signs := map[string]int{
-		"runtime/runtime.go":                    1, // checkpoints
+		"runtime/checkpoint.go":                 1, // checkpoints
 		"runtime/internal/eventlog/eventlog.go": 1, // seals: igor/event-segment/v1, and three hashes
 		"runtime/internal/receipt/receipt.go":   2, // igor/execution-receipt/v1, igor/payment-receipt/v1
 	}

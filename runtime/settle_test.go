@@ -99,7 +99,7 @@ func TestBudgetAdapter(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
 	n := 0
 	b := &bank{limit: 1_500_000, broken: func() bool { n++; return n%3 == 1 }}
-	run := func(c Config, node byte) {
+	run := func(c settings, node byte) {
 		t.Helper()
 		c.NodeKey, c.TickInterval = nodeKey(node), 0
 		var err error
@@ -112,7 +112,7 @@ func TestBudgetAdapter(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	at := func(b BudgetAdapter) Config {
+	at := func(b BudgetAdapter) settings {
 		c := ticks(150, 1)
 		c.Budgets = b
 		return c
@@ -163,7 +163,7 @@ func TestLedger(t *testing.T) {
 		}
 		return l
 	}
-	config := func(l *Ledger) Config {
+	config := func(l *Ledger) settings {
 		c := ticks(10, 3)
 		c.TickInterval, c.NodeKey, c.Budgets = 0, nodeKey(1), l
 		return c
@@ -180,7 +180,10 @@ func TestLedger(t *testing.T) {
 	}
 	agreed("after a run")
 
-	// It is held: another process, and another copy, have to wait.
+	// While it is held, another process, and another copy, have to wait.
+	if _, err := l.Settled(t.Context(), newest(t, dir, r.Tick).AgentPubKey); err != nil {
+		t.Fatal(err)
+	}
 	second := ledger()
 	if _, err := Resume(t.Context(), dir, config(second)); err == nil || !strings.Contains(err.Error(), "in use by process") {
 		t.Errorf("got %v", err)

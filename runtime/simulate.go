@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"io"
@@ -13,7 +14,6 @@ import (
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/sim"
-	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
 )
@@ -96,20 +96,18 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 		defer os.RemoveAll(tmp)
 		dir = filepath.Join(tmp, "agent")
 	}
-	live := Config{
-		Log:             slog.New(simulatedLog{c.Log.Handler(), s, false}),
-		TickInterval:    AgentPace,
-		CheckpointEvery: c.CheckpointEvery,
-		MaxTicks:        c.Ticks,
-		CacheDir:        c.CacheDir,
-		sim:             s,
-	}
 	s.log = slog.New(simulatedLog{c.Log.Handler(), s, true})
-	r.Result, err = Start(ctx, dir, b, live)
+	engine, err := NewEngine(EngineConfig{Log: slog.New(simulatedLog{c.Log.Handler(), s, false}), CacheDir: c.CacheDir})
+	if err != nil {
+		return r, err
+	}
+	defer engine.Close()
+	live := Config{TickInterval: AgentPace, CheckpointEvery: c.CheckpointEvery, MaxTicks: c.Ticks, machine: s}
+	r.Result, err = engine.Start(ctx, dir, b, live).Wait(context.WithoutCancel(ctx))
 	for errors.Is(err, errCrash) {
 		s.restart()
 		live.MaxTicks = c.Ticks - s.tick
-		r.Result, err = Resume(ctx, dir, live)
+		r.Result, err = engine.Resume(ctx, dir, live).Wait(context.WithoutCancel(ctx))
 	}
 	if lived, lookErr := Look(dir); lookErr == nil {
 		r.Checkpoints = len(lived)
@@ -135,7 +133,7 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 // errCrash ends a simulated process where it stands.
 var errCrash = errors.New("the simulated machine crashed")
 
-// A simulation is a machine on which a life is simulated. nil is this machine.
+// A simulation is a machine on which a life is simulated.
 type simulation struct {
 	time     time.Time
 	key      ed25519.PrivateKey
@@ -178,37 +176,25 @@ func newSimulation(c SimulationConfig) *simulation {
 	return s
 }
 
-func (s *simulation) now() time.Time {
-	if s == nil {
-		return time.Now()
+func (s *simulation) now() time.Time { return s.time }
+
+func (s *simulation) since(time.Time) time.Duration { return simulatedTick }
+
+func (s *simulation) wait(_ context.Context, until time.Time, _ <-chan *order) *order {
+	if until.After(s.time) {
+		s.time = until
 	}
-	return s.time
+	return nil
 }
 
-// since returns how long a call into the agent took that has just ended.
-func (s *simulation) since(began time.Time) time.Duration {
-	if s == nil {
-		return time.Since(began)
+func (s *simulation) hint(e *AgentError) string {
+	if !e.Born {
+		return e.Hint()
 	}
-	return simulatedTick
+	return "the same seed fails in the same tick again"
 }
 
-// sleepUntil reports whether it is t, rather than that the context is over.
-func (s *simulation) sleepUntil(ctx context.Context, t time.Time) bool {
-	if s == nil {
-		return sleep(ctx, time.Until(t))
-	}
-	if t.After(s.time) {
-		s.time = t
-	}
-	return ctx.Err() == nil
-}
-
-// ended is called when a tick is over and recorded.
 func (s *simulation) ended(tick uint64) error {
-	if s == nil {
-		return nil
-	}
 	s.tick = tick
 	s.time = s.time.Add(simulatedTick) // and not when a tick is lived again
 	if s.due(tick) {
@@ -239,24 +225,17 @@ func (s *simulation) crash(tick uint64) error {
 // restart is the machine after a crash.
 func (s *simulation) restart() { s.time = s.time.Add(simulatedDowntime) }
 
-// create makes an agent's folder.
-func (s *simulation) create(dir string, wasm, manifest []byte, begin func(*store.Store) error) error {
-	if s == nil {
-		return store.Create(dir, wasm, manifest, begin)
-	}
-	return store.CreateWithoutKey(dir, wasm, manifest, begin)
-}
+// seedKey is the key that follows from a seed, and is written nowhere.
+type seedKey struct{ ed25519.PrivateKey }
 
-func (s *simulation) keyOf(from *store.Store) (ed25519.PrivateKey, error) {
-	if s == nil {
-		return from.Key()
-	}
-	return s.key, nil
-}
+func (k seedKey) NewKey(string) (crypto.Signer, error) { return k.PrivateKey, nil }
+func (k seedKey) Key(string) (crypto.Signer, error)    { return k.PrivateKey, nil }
+
+func (s *simulation) keys() KeySource { return seedKey{s.key} }
 
 // connect gives a life the simulated world.
 func (s *simulation) connect(l *life) {
-	s.web.Options = l.manifest.HTTP
+	s.web.Options = l.body.manifest.HTTP
 	l.world.Live.Now, l.world.Live.Random = s.now, s.random
 	l.world.Live.Web, l.world.Live.Payer = &s.web, &s.payments
 	l.world.Meter = nil

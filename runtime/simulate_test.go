@@ -76,7 +76,7 @@ func TestSimulateKeepsNoKey(t *testing.T) {
 	if got := counts(t, dir); !slices.Equal(got, []uint64{0, 3}) {
 		t.Errorf("checkpoints of %d", got)
 	}
-	if _, err := Resume(t.Context(), dir, Config{Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "no key") {
+	if _, err := Resume(t.Context(), dir, quiet()); err == nil || !strings.Contains(err.Error(), "no key") {
 		t.Errorf("a simulated life was resumed: %v", err)
 	}
 	if _, _, err := simulate(t, birth(wasmtest.Agent{}), SimulationConfig{Ticks: 3, Dir: dir}); err == nil {

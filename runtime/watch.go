@@ -2,8 +2,10 @@ package runtime
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
+	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/sandbox"
 )
 
@@ -17,6 +19,7 @@ const (
 	Waiting    Phase = "waiting" // for the next tick
 	Saving     Phase = "saving"  // makes a checkpoint
 	Replaying  Phase = "replaying"
+	Paused     Phase = "paused"
 )
 
 // A Status is where a run stands. [Config.Watch] gets one at the beginning of
@@ -58,7 +61,7 @@ const (
 // Health returns what is wrong with a run that had this status last: that a phase
 // takes too long, or that a checkpoint is overdue.
 func (s *Status) Health(now time.Time) error {
-	busy := s.Phase == Recovering || s.Phase == Replaying // no checkpoint can be made
+	busy := s.Phase == Recovering || s.Phase == Replaying || s.Phase == Paused // no checkpoint can be made
 	switch {
 	case !s.Due.IsZero() && now.After(s.Due.Add(grace)):
 		return fmt.Errorf("stalled after tick %d: %s for %s", s.Tick, s.Phase, now.Sub(s.Since).Round(time.Second))
@@ -69,51 +72,96 @@ func (s *Status) Health(now time.Time) error {
 	return nil
 }
 
+// A lookout knows where a run stands, and tells who wants to know.
+type lookout struct {
+	tell  func(Status) // nil = nobody is told
+	agent *Agent       // nil: of a life without a handle
+
+	status Status
+	free   time.Time // since when it can make checkpoints
+}
+
+// A statusBoard has the newest status of a run.
+type statusBoard struct {
+	mu     sync.Mutex
+	status Status
+	meter  *hostcall.Meter
+}
+
+func (b *statusBoard) read() Status {
+	b.mu.Lock()
+	s, meter := b.status, b.meter
+	b.mu.Unlock()
+	if meter != nil {
+		s.Hostcalls = usages(meter.Usage())
+	}
+	return s
+}
+
 // enter begins a phase. due is zero where nobody can say how long it takes.
 func (l *life) enter(p Phase, due time.Time) {
-	if l.Watch == nil {
+	w := &l.watch
+	if w.tell == nil && w.agent == nil {
 		return
 	}
-	s, now := &l.status, time.Now()
+	s, now := &w.status, time.Now()
 	switch s.Phase {
 	case Saving:
 		s.SaveTime = now.Sub(s.Since)
-	case "", Recovering, Replaying:
-		l.free = now
+	case "", Recovering, Replaying, Paused:
+		w.free = now
 	}
 	s.Phase, s.Since, s.Due = p, now, due
+	l.describe(s)
+	s.CheckpointDue = time.Time{}
+	if every := l.CheckpointEvery.Time; every > 0 && l.tick > l.saved {
+		if s.CheckpointDue = l.savedTime.Add(every); w.free.After(l.savedTime) {
+			s.CheckpointDue = w.free.Add(every)
+		}
+	}
+	if w.tell != nil {
+		s.Hostcalls = usages(l.meter.Usage())
+		w.tell(*s)
+	}
+	l.show()
+}
+
+// describe says what the life has and where it stands.
+func (l *life) describe(s *Status) {
 	s.DID, s.Tick = l.result.DID, l.tick
 	s.Budget, s.Price = l.account.budget, l.account.price
 	s.Held, s.Unresolved = l.world.Journal.Held(), l.world.Journal.Pending()
-	s.Saved, s.SavedAt, s.SavedBytes, s.Checkpoints = l.result.Tick, l.savedTime, l.result.size, l.result.Checkpoints
-	s.CheckpointDue = time.Time{}
-	if every := l.CheckpointEvery.Time; every > 0 && l.tick > l.saved {
-		if s.CheckpointDue = l.savedTime.Add(every); l.free.After(l.savedTime) {
-			s.CheckpointDue = l.free.Add(every)
-		}
+	s.Saved, s.SavedAt, s.SavedBytes, s.Checkpoints = l.result.Tick, l.savedTime, l.size, l.result.Checkpoints
+}
+
+// show puts the status where the life's handle finds it.
+func (l *life) show() {
+	w := &l.watch
+	if w.agent == nil {
+		return
 	}
-	s.Hostcalls = l.meter.Usage()
-	l.Watch(*s)
+	board := &w.agent.seen
+	board.mu.Lock()
+	defer board.mu.Unlock()
+	board.status, board.meter = w.status, &l.meter
 }
 
 // enterTick begins a tick, or one that is lived again.
 func (l *life) enterTick(again bool) {
-	switch {
-	case l.Watch == nil:
-	case again:
+	if again {
 		l.enter(Recovering, time.Time{})
-	default:
-		limit := l.TickLimit
-		if limit == 0 {
-			limit = sandbox.DefaultCallLimit
-		}
-		l.enter(Ticking, time.Now().Add(limit))
+		return
 	}
+	limit := l.engine.config.TickLimit
+	if limit == 0 {
+		limit = sandbox.DefaultCallLimit
+	}
+	l.enter(Ticking, time.Now().Add(limit))
 }
 
 // lived counts a tick.
-func (l *life) lived(elapsed time.Duration, cost int64) {
-	l.status.Ticks++
-	l.status.TickTime = elapsed
-	l.status.TickCost += cost
+func (w *lookout) lived(elapsed time.Duration, cost int64) {
+	w.status.Ticks++
+	w.status.TickTime = elapsed
+	w.status.TickCost += cost
 }

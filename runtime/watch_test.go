@@ -38,7 +38,7 @@ func TestHealth(t *testing.T) {
 }
 
 // watched runs an agent that fails at its fifth tick, and returns what it was told.
-func watched(t *testing.T, run func(c Config) (Result, error)) (all []Status, err error) {
+func watched(t *testing.T, run func(c settings) (Result, error)) (all []Status, err error) {
 	c := ticks(9, 3)
 	c.TickInterval, c.CheckpointEvery.Time = 1, time.Hour
 	c.Watch = func(s Status) { all = append(all, s) }
@@ -65,7 +65,7 @@ func TestWatch(t *testing.T) {
 		}
 		return strings.TrimSpace(b.String())
 	}
-	first, err := watched(t, func(c Config) (Result, error) { return Start(t.Context(), dir, birth(fails), c) })
+	first, err := watched(t, func(c settings) (Result, error) { return Start(t.Context(), dir, birth(fails), c) })
 	if err == nil {
 		t.Fatal("it did not fail")
 	}
@@ -75,7 +75,7 @@ func TestWatch(t *testing.T) {
 	if s := first[len(first)-1]; s.Ticks != 4 || s.Checkpoints != 2 || s.SavedBytes == 0 || s.SaveTime <= 0 || s.TickTime <= 0 || s.Budget != 1_000_000-s.TickCost {
 		t.Errorf("told %+v at last", s)
 	}
-	second, err := watched(t, func(c Config) (Result, error) { return Resume(t.Context(), dir, c) })
+	second, err := watched(t, func(c settings) (Result, error) { return Resume(t.Context(), dir, c) })
 	if err == nil {
 		t.Fatal("it did not fail")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 
 // liveFlags are the flags that igor run and igor resume have in common.
 type liveFlags struct {
+	engine       runtime.EngineConfig
 	config       runtime.Config
 	tickInterval time.Duration
 	cacheDir     string
@@ -41,7 +43,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
 	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after `N` ticks (default: no limit)")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
-	flags.StringVar(&f.config.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
+	flags.StringVar(&f.engine.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
 	f.config.Replay = runtime.ReplayPolicy{Mode: runtime.ReplayOff, Interval: runtime.DefaultReplayInterval, OnDivergence: runtime.DivergenceLog}
 	flags.Var(&choice[runtime.ReplayMode]{&f.config.Replay.Mode, []runtime.ReplayMode{runtime.ReplayOff, runtime.ReplayPeriodic, runtime.ReplayOnResume, runtime.ReplayFull}},
 		"replay-mode", "`MODE`: run the agent's own ticks again and compare: off, periodic, on-resume or full")
@@ -58,28 +60,28 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")
 }
 
-// finish makes the config of what was given, and begins to serve metrics. The
-// caller has to close f.
-func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
-	c := f.config
+// finish makes an engine and the config of its agents of what was given, and begins to
+// serve metrics. The caller has to close f.
+func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config, error) {
+	c, e := f.config, f.engine
 	c.TickInterval = runtime.AgentPace
 	if cmd.Flags().Changed("tick-interval") {
 		if f.tickInterval < 0 {
-			return c, errors.New("--tick-interval is negative")
+			return nil, c, errors.New("--tick-interval is negative")
 		}
 		c.TickInterval = f.tickInterval
 	}
 	if f.config.Replay.Interval <= 0 {
-		return c, errors.New("--verify-interval has to be more than 0")
+		return nil, c, errors.New("--verify-interval has to be more than 0")
 	}
 	options := &slog.HandlerOptions{}
 	if f.quiet {
 		options.Level = slog.LevelWarn
 	}
 	f.log.Writer = cmd.ErrOrStderr()
-	c.Log = slog.New(slog.NewTextHandler(&f.log, options))
+	e.Log = slog.New(slog.NewTextHandler(&f.log, options))
 	if f.logFormat == "json" {
-		c.Log = slog.New(slog.NewJSONHandler(&f.log, options))
+		e.Log = slog.New(slog.NewJSONHandler(&f.log, options))
 	}
 	if f.nodeKey == "" {
 		if dir, err := os.UserConfigDir(); err == nil {
@@ -87,41 +89,46 @@ func (f *liveFlags) finish(cmd *cobra.Command) (runtime.Config, error) {
 		}
 	}
 	if f.nodeKey == "" {
-		c.Log.Warn("no receipts are given: the user has no configuration folder, and there is no --node-key")
+		e.Log.Warn("no receipts are given: the user has no configuration folder, and there is no --node-key")
 	} else {
 		var err error
-		if c.NodeKey, err = runtime.NodeKey(f.nodeKey); err != nil {
-			return c, failed(err)
+		if e.NodeKey, err = runtime.NodeKey(f.nodeKey); err != nil {
+			return nil, c, failed(err)
 		}
 	}
 	if f.ledger != "" {
-		if c.NodeKey == nil {
-			return c, errors.New("--ledger needs --node-key: the user has no configuration folder")
+		if e.NodeKey == nil {
+			return nil, c, errors.New("--ledger needs --node-key: the user has no configuration folder")
 		}
 		ledger, err := runtime.OpenLedger(f.ledger)
 		if err != nil {
-			return c, failed(err)
+			return nil, c, failed(err)
 		}
-		c.Budgets = ledger
+		e.Budgets = ledger
 		f.closers = append(f.closers, func() { ledger.Close() })
 	}
-	c.CacheDir = f.cacheDir
+	e.CacheDir = f.cacheDir
 	if !cmd.Flags().Changed("cache-dir") {
-		c.CacheDir = userCache()
+		e.CacheDir = userCache()
 	}
 	if cmd.Flags().Changed("metrics") {
 		m, at, stop, err := serveMetrics(f.metrics)
 		if err != nil {
-			return c, failed(err)
+			return nil, c, failed(err)
 		}
 		c.Watch, f.closers = m.watch, append(f.closers, stop)
-		c.Log.Info("metrics", "url", "http://"+at.String()+"/metrics")
+		e.Log.Info("metrics", "url", "http://"+at.String()+"/metrics")
 	}
-	return c, nil
+	engine, err := runtime.NewEngine(e)
+	if err != nil {
+		return nil, c, failed(err)
+	}
+	f.closers = append(f.closers, func() { engine.Close() })
+	return engine, c, nil
 }
 
 func (f *liveFlags) close() {
-	for _, c := range f.closers {
+	for _, c := range slices.Backward(f.closers) {
 		c()
 	}
 }
@@ -229,11 +236,11 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
   igor verify heartbeat`,
 		Args: operands("AGENT.wasm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := live.finish(cmd)
+			defer live.close()
+			engine, c, err := live.finish(cmd)
 			if err != nil {
 				return err
 			}
-			defer live.close()
 			b, err := readBirth(args[0], manifest)
 			if err != nil {
 				return failed(err)
@@ -244,7 +251,7 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 					dir += ".agent" // AGENT had no .wasm to take off
 				}
 			}
-			result, err := runtime.Start(cmd.Context(), dir, b, c)
+			result, err := engine.Start(cmd.Context(), dir, b, c).Wait(context.Background())
 			if err != nil {
 				return failed(named(args[0], manifest, err))
 			}
@@ -271,18 +278,18 @@ with the same identity from its newest checkpoint.`,
   igor resume heartbeat --top-up 5 --metrics 9464`,
 		Args: operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := live.finish(cmd)
+			defer live.close()
+			engine, c, err := live.finish(cmd)
 			if err != nil {
 				return err
 			}
-			defer live.close()
 			c.TopUp = int64(topUp)
 			if cmd.Flags().Changed("price") {
 				c.Price = (*int64)(&price)
 			}
 			ctx, stop := withProgress(cmd)
 			live.log.stop = stop
-			result, err := runtime.Resume(ctx, args[0], c)
+			result, err := engine.Resume(ctx, args[0], c).Wait(context.Background())
 			stop()
 			if err != nil {
 				return failed(err)

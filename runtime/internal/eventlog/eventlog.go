@@ -9,7 +9,7 @@ package eventlog
 
 import (
 	"bytes"
-	"crypto/ed25519"
+	"crypto"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -409,7 +409,7 @@ func (w *Writer) Size() int64 { return w.w.Offset() }
 // took to make that (nothing, in version 1). It is
 // durable after [Log.Sync], and has to be before that checkpoint is appended to
 // the history, so that no checkpoint is without its segment.
-func (w *Writer) Seal(next verifier.Hash, took Metered, key ed25519.PrivateKey) error {
+func (w *Writer) Seal(next verifier.Hash, took Metered, key crypto.Signer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -418,8 +418,12 @@ func (w *Writer) Seal(next verifier.Hash, took Metered, key ed25519.PrivateKey) 
 		return w.fail(err)
 	}
 	w.root.Sum(s.Root[:0])
-	copy(s.Signature[:], ed25519.Sign(key, s.message(&w.header)))
-	err := w.w.Append(s.append(nil, w.header.Version))
+	signature, err := key.Sign(nil, s.message(&w.header), crypto.Hash(0))
+	if err != nil {
+		return w.fail(err)
+	}
+	copy(s.Signature[:], signature)
+	err = w.w.Append(s.append(nil, w.header.Version))
 	if err == nil {
 		err = w.w.Flush()
 	}

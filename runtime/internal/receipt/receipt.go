@@ -6,6 +6,7 @@ package receipt
 import (
 	"bufio"
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -40,16 +41,17 @@ func SignExecution(e *receipt.Execution, node ed25519.PrivateKey) {
 
 // SignPayment signs a payment with the payer's key. The payment of an effect has
 // the nonce that [receipt.PaymentNonce] makes of its id.
-func SignPayment(p *receipt.Payment, payer ed25519.PrivateKey) error {
+func SignPayment(p *receipt.Payment, payer crypto.Signer) error {
 	if err := p.Check(); err != nil {
 		return err
 	}
 	p.Payer = public(payer)
-	copy(p.Signature[:], ed25519.Sign(payer, p.AppendMessage(nil)))
-	return nil
+	signature, err := payer.Sign(nil, p.AppendMessage(nil), crypto.Hash(0))
+	copy(p.Signature[:], signature)
+	return err
 }
 
-func public(key ed25519.PrivateKey) verifier.PublicKey {
+func public(key crypto.Signer) verifier.PublicKey {
 	return verifier.PublicKey(key.Public().(ed25519.PublicKey))
 }
 

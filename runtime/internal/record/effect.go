@@ -2,7 +2,7 @@ package record
 
 import (
 	"context"
-	"crypto/ed25519"
+	"crypto"
 	"fmt"
 	"math"
 	"net/http"
@@ -31,7 +31,7 @@ type World struct {
 	Writer  *eventlog.Writer // of the open segment; nil before the genesis has one
 	Journal *journal.Journal // nil before the genesis: there are no side effects
 	Genesis verifier.Hash
-	Key     ed25519.PrivateKey
+	Key     crypto.Signer // Ed25519
 
 	// Findings are what the next live tick is told about side effects of before.
 	Findings [][]byte

@@ -31,8 +31,7 @@ func Lock(root *os.Root, dir string) (*os.File, error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 256))
 		f.Close()
-		return nil, hint.Wrap(fmt.Errorf("%s is in use by %s", dir, orUnknown(string(holder))),
-			"wait for it, or stop it; an agent lives once")
+		return nil, hint.Wrap(&LockedError{dir, orUnknown(string(holder))}, "wait for it, or stop it; an agent lives once")
 	}
 	if err != nil {
 		f.Close()

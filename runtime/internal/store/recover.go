@@ -68,7 +68,7 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	finding := verifier.Examine(newest)
 	if !finding.Authentic() {
 		if last == 0 {
-			return r, hint.Wrap(fmt.Errorf("%s is damaged (%s), and there is nothing before it to go on from", s.historyPath(name), damage(&finding)),
+			return r, hint.Wrap(damaged(s.historyPath(name), "%s is damaged (%s), and there is nothing before it to go on from", s.historyPath(name), damage(&finding)),
 				"restore it from a copy; a second beginning under the same key would be a fork")
 		}
 		r.Damage = damage(&finding)
@@ -83,7 +83,7 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 		}
 	}
 	if named := ticks[len(ticks)-1]; finding.Authentic() && finding.TickNumber != named {
-		return r, hint.Wrap(fmt.Errorf("%s holds the checkpoint of tick %d", s.historyPath(FileName(named)), finding.TickNumber),
+		return r, hint.Wrap(damaged(s.historyPath(FileName(named)), "%s holds the checkpoint of tick %d", s.historyPath(FileName(named)), finding.TickNumber),
 			"give each file of the history its name back, %s for that one", FileName(finding.TickNumber))
 	}
 	if err := s.verify(ctx, key, finding.ContentHash, sources); err != nil {
@@ -104,7 +104,7 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 		return r, err
 	}
 	if genesis, err := verifier.Parse(first); err != nil || !genesis.PrevHash.IsZero() {
-		return r, hint.Wrap(fmt.Errorf("%s does not hold the genesis", s.historyPath(FileName(ticks[0]))), "give each file of the history its name back")
+		return r, hint.Wrap(damaged(s.historyPath(FileName(ticks[0])), "%s does not hold the genesis", s.historyPath(FileName(ticks[0]))), "give each file of the history its name back")
 	}
 	r.First, r.FirstTick = sha256.Sum256(first), ticks[0]
 	r.Newest, r.Hash, r.Tick = newest, finding.ContentHash, finding.TickNumber
@@ -147,11 +147,11 @@ func (s *Store) verify(ctx context.Context, key ed25519.PublicKey, newest verifi
 		return err
 	}
 	if report.Verdict() != verifier.Verified {
-		return hint.Wrap(Refusal("the history of "+s.dir, report),
+		return hint.Wrap(&DamagedError{s.path(dirHistory), Refusal("the history of "+s.dir, report)},
 			"igor verify %s shows all of it; restore the files from a copy, for nothing is changed here", s.dir)
 	}
 	if head, _ := report.Head(); head != newest {
-		return hint.Wrap(fmt.Errorf("the newest checkpoint of %s does not have the name of the newest", s.dir),
+		return hint.Wrap(damaged(s.path(dirHistory), "the newest checkpoint of %s does not have the name of the newest", s.dir),
 			"give each file of the history its name back, %s for tick 1", FileName(1))
 	}
 	return nil

@@ -28,11 +28,7 @@ package store
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -67,8 +63,6 @@ const (
 	// extNext ends the name of a checkpoint until it has its name. A file of such a
 	// name is no checkpoint of the history, whatever is in it.
 	extNext = ".next"
-
-	maxKeyFile = 4 << 10
 )
 
 // An Appender takes checkpoints that are to be durable.
@@ -83,30 +77,10 @@ type Appender interface {
 	Append(prev verifier.Hash, before func() error, next ...[]byte) error
 }
 
-// ErrConflict says that the history went on without the one who appends to it.
-var ErrConflict = errors.New("the history has another newest checkpoint")
-
-// Create makes an agent's folder, with a new key, at once and whole: dir is
-// there afterwards or it is not. It has to be absent or empty before. begin
-// makes what the life begins with, in the folder before it has its name.
+// Create makes an agent's folder at once and whole: dir is there afterwards or it is
+// not. It has to be absent or empty before. begin makes what the life begins with, in
+// the folder before it has its name: first the key, where [Store.Path] says.
 func Create(dir string, wasm, manifest []byte, begin func(*Store) error) error {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	encoded, err := EncodeKey(key)
-	if err != nil {
-		return err
-	}
-	return createWith(dir, wasm, manifest, encoded, begin)
-}
-
-// CreateWithoutKey is Create for a life whose key is kept nowhere.
-func CreateWithoutKey(dir string, wasm, manifest []byte, begin func(*Store) error) error {
-	return createWith(dir, wasm, manifest, nil, begin)
-}
-
-func createWith(dir string, wasm, manifest, key []byte, begin func(*Store) error) error {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return inUse(dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -120,11 +94,7 @@ func createWith(dir string, wasm, manifest, key []byte, begin func(*Store) error
 		}{
 			{fileWASM, wasm, 0o644},
 			{fileManifest, manifest, 0o644},
-			{fileKey, key, 0o600},
 		} {
-			if f.data == nil && f.name == fileKey {
-				continue
-			}
 			if err := writeFile(root, f.name, f.data, f.mode); err != nil {
 				return err
 			}
@@ -343,6 +313,9 @@ func notAgent(dir string, err error) error {
 // Dir returns the folder's path.
 func (s *Store) Dir() string { return s.dir }
 
+// Path is where the folder is now: before it has its name, not in [Store.Dir].
+func (s *Store) Path() string { return s.root.Name() }
+
 // Close gives the folder free.
 func (s *Store) Close() error {
 	var errs []error
@@ -358,10 +331,19 @@ func (s *Store) Close() error {
 }
 
 // WASM returns the agent's program.
-func (s *Store) WASM() ([]byte, error) { return s.readFile(fileWASM, sandbox.MaxModule) }
+func (s *Store) WASM() ([]byte, error) { return s.part(fileWASM, sandbox.MaxModule) }
 
 // Manifest returns the agent's manifest, as it was given.
-func (s *Store) Manifest() ([]byte, error) { return s.readFile(fileManifest, manifest.MaxSize) }
+func (s *Store) Manifest() ([]byte, error) { return s.part(fileManifest, manifest.MaxSize) }
+
+// part reads a file that every agent has.
+func (s *Store) part(name string, limit int64) ([]byte, error) {
+	b, err := s.readFile(name, limit)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = hint.Wrap(&DamagedError{s.path(name), err}, "put it back from a copy of the folder")
+	}
+	return b, err
+}
 
 // Folder is the agent's folder, for the files that other packages keep in it.
 func (s *Store) Folder() wal.Folder { return s.through(".", s.root) }
@@ -388,58 +370,6 @@ func (s *Store) Events() (segments, payloads wal.Folder, made bool, err error) {
 		}
 	}
 	return s.through(dirEvents, s.events), s.through(dirPayloads, s.payloads), made, nil
-}
-
-const pemType = "PRIVATE KEY" // PKCS #8, RFC 7468
-
-// EncodeKey writes a private key as its file has it.
-func EncodeKey(key ed25519.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
-}
-
-// Key reads the agent's private key. It never makes one.
-func (s *Store) Key() (ed25519.PrivateKey, error) {
-	info, err := s.root.Stat(fileKey)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, hint.Wrap(fmt.Errorf("%s has no key: without its own key an agent cannot go on, and it gets no second one", s.dir),
-			"put the agent's key back as %s, with mode 0600", s.path(fileKey))
-	case err != nil:
-		return nil, err
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, hint.Wrap(fmt.Errorf("%s can be read by others (mode %04o)", s.path(fileKey), info.Mode().Perm()),
-			"if nobody did: chmod 600 %s", s.path(fileKey))
-	}
-	b, err := s.readFile(fileKey, maxKeyFile)
-	if err != nil {
-		return nil, err
-	}
-	key, err := parseKey(b)
-	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("%s is no agent's key: %w", s.path(fileKey), err),
-			"put the agent's key back from a copy of the folder; a new key would be another agent")
-	}
-	return key, nil
-}
-
-func parseKey(b []byte) (ed25519.PrivateKey, error) {
-	block, rest := pem.Decode(b)
-	if block == nil || block.Type != pemType || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, errors.New("it is not one PKCS #8 key in PEM")
-	}
-	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	key, ok := k.(ed25519.PrivateKey)
-	if !ok {
-		return nil, errors.New("it is not an Ed25519 key")
-	}
-	return key, nil
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
@@ -501,7 +431,8 @@ func (s *Store) Ticks() ([]uint64, error) {
 		}
 		tick, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), history.Ext), 10, 64)
 		if err != nil || e.Name() != FileName(tick) {
-			return nil, hint.Wrap(fmt.Errorf("%s does not have a name that igor gives", s.path(filepath.Join(dirHistory, e.Name()))),
+			path := s.path(filepath.Join(dirHistory, e.Name()))
+			return nil, hint.Wrap(damaged(path, "%s does not have a name that igor gives", path),
 				"move it out of the history, or give it its name back, such as %s for tick 1", FileName(1))
 		}
 		ticks = append(ticks, tick)

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 
 // create makes an agent that has not begun to live.
 func create(dir string) error {
-	return Create(dir, []byte("\x00asm"), []byte("{}"), func(*Store) error { return nil })
+	return Create(dir, []byte("\x00asm"), []byte("{}"), func(s *Store) error { _, err := NewKey(s.Path()); return err })
 }
 
 // newAgent makes a folder with a history of n checkpoints, ticks 10, 20, ….

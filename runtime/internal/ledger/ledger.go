@@ -1,4 +1,4 @@
-// Package settle keeps the books of a node: the execution receipts that it gave,
+// Package ledger keeps the books of a node: the execution receipts that it gave,
 // which are what it is owed for. The agent has them too, and takes them along when
 // it goes.
 //
@@ -6,16 +6,16 @@
 //	LEDGER/z6Mk…/lock       who has it open
 //
 // The file is as docs/spec/receipts.md says.
-package settle
+package ledger
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
@@ -24,11 +24,12 @@ import (
 	receipts "igor.dev/verifier/receipt"
 )
 
-// A Ledger has the receipts of a node in a folder. It implements
-// runtime.BudgetAdapter. It is not safe for concurrent use, but other processes may
-// use the folder too: each agent in it is open once.
+// A Ledger has the receipts of a node in a folder. It is safe for concurrent use, and
+// other processes may use the folder too: each agent in it is open once.
 type Ledger struct {
-	dir      string
+	dir string
+
+	mu       sync.Mutex
 	accounts map[verifier.PublicKey]*account
 }
 
@@ -47,15 +48,14 @@ func Open(dir string) (*Ledger, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
-	return &Ledger{dir, make(map[verifier.PublicKey]*account)}, nil
+	return &Ledger{dir: dir, accounts: make(map[verifier.PublicKey]*account)}, nil
 }
-
-// Authorise takes the operator's word: who runs this node gives the budget.
-func (*Ledger) Authorise(context.Context, verifier.PublicKey, int64) error { return nil }
 
 // Settled returns the checkpoint of the newest receipt for an agent, zero if there
 // is none. It opens the agent's account until Close.
-func (l *Ledger) Settled(_ context.Context, agent verifier.PublicKey) (verifier.Hash, error) {
+func (l *Ledger) Settled(agent verifier.PublicKey) (verifier.Hash, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	a, err := l.account(agent)
 	if err != nil {
 		return verifier.Hash{}, err
@@ -64,7 +64,9 @@ func (l *Ledger) Settled(_ context.Context, agent verifier.PublicKey) (verifier.
 }
 
 // Settle adds receipts, durably. After an error it begins anew with what is whole.
-func (l *Ledger) Settle(_ context.Context, agent verifier.PublicKey, given []*receipts.Execution) error {
+func (l *Ledger) Settle(agent verifier.PublicKey, given []*receipts.Execution) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	a, err := l.account(agent)
 	if err != nil {
 		return err
@@ -87,8 +89,22 @@ func (l *Ledger) Settle(_ context.Context, agent verifier.PublicKey, given []*re
 	return nil
 }
 
+// Release closes the account of an agent, which others may open then.
+func (l *Ledger) Release(agent verifier.PublicKey) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.accounts[agent]
+	if a == nil {
+		return nil
+	}
+	delete(l.accounts, agent)
+	return a.close()
+}
+
 // Close closes all accounts.
 func (l *Ledger) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var errs []error
 	for _, a := range l.accounts {
 		errs = append(errs, a.close())

@@ -1,0 +1,266 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math"
+	"time"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
+	"igor.dev/runtime/internal/receipt"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+	receipts "igor.dev/verifier/receipt"
+)
+
+// books are an agent's receipts: what it paid, and what this node signed for its
+// time, which is handed on to a budget adapter.
+type books struct {
+	agent    verifier.PublicKey
+	log      *slog.Logger
+	node     ed25519.PrivateKey // nil = no receipts are given
+	adapter  BudgetAdapter      // nil = nobody gets them
+	file     *receipt.File
+	payments payments
+	signed   int // execution receipts, in this run
+
+	handing bool  // the adapter gets those that this node gave
+	handed  int64 // how far, as an offset in the file
+}
+
+// payments are an agent's payment receipts, the oldest first.
+type payments struct {
+	all    [][]byte
+	nonces map[[32]byte]bool
+}
+
+func (p *payments) list() [][]byte { return p.all }
+
+func (p *payments) add(r *receipts.Payment) {
+	if p.nonces == nil {
+		p.nonces = make(map[[32]byte]bool)
+	}
+	p.nonces[r.Nonce] = true
+	p.all = append(p.all, r.Append(nil))
+}
+
+// open opens the agent's receipts, and reads what it paid.
+func (b *books) open(folder wal.Folder) error {
+	var err error
+	if b.file, err = receipt.Open(folder); err != nil {
+		return err
+	}
+	for r := b.file.Durable(0); ; {
+		got, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return errors.Join(err, b.file.Close())
+		}
+		if p, ok := got.(*receipts.Payment); ok {
+			b.payments.add(p)
+		}
+	}
+}
+
+// paid keeps the receipt of a payment.
+func (b *books) paid(p *receipts.Payment) error {
+	if b.payments.nonces[p.Nonce] {
+		return nil // before the crash
+	}
+	if err := errors.Join(b.file.Append(p), b.file.Sync()); err != nil {
+		return err
+	}
+	failpoint.Reach(failpoint.PaymentKept)
+	b.payments.add(p)
+	return nil
+}
+
+// unsyncedReceipts is how many execution receipts may be written and not be
+// durable. They can be made again.
+const unsyncedReceipts = receipt.MaxUnsynced / 2
+
+// give signs for what a checkpoint took, which is durable. The receipt is so
+// in a while, and at the latest when the run ends. A checkpoint that was lost and
+// made again has its receipt, and one that is there instead of a lost one gets none:
+// two after the same checkpoint contradict each other.
+func (b *books) give(c *verifier.Finding, t eventlog.Totals) error {
+	if b.node == nil || b.file.Has(c.ContentHash) {
+		return nil
+	}
+	if b.file.After(c.PrevHash) {
+		b.log.Warn("a checkpoint gets no receipt: there is one for another checkpoint after the same one, which was lost", "tick", c.TickNumber, "cid", c.ContentHash.CID())
+		return nil
+	}
+	r := &receipts.Execution{
+		Agent: b.agent, Prev: c.PrevHash, Checkpoint: c.ContentHash, Tick: c.TickNumber, Ticks: t.Ticks, Elapsed: t.Elapsed,
+		Price: c.PricePerSecond, Added: t.Added, Cost: t.Cost, Paid: t.Spent, Budget: c.Budget, Time: time.Now().UnixNano(),
+	}
+	receipt.SignExecution(r, b.node)
+	if err := b.file.Append(r); err != nil {
+		return err
+	}
+	failpoint.Reach(failpoint.ReceiptGiven)
+	// The first one of a run says where the missing ones begin.
+	if b.signed++; b.signed%unsyncedReceipts == 1 {
+		if err := b.file.Sync(); err != nil {
+			return err
+		}
+		b.handReceipts()
+	}
+	return nil
+}
+
+// catchUp gives the receipts of the newest checkpoints, if the process or the machine
+// ended before it could.
+func (b *books) catchUp(s *store.Store, log *eventlog.Log) error {
+	if b.node == nil {
+		return nil
+	}
+	found := false
+	var missing []verifier.Finding // the newest first; then the one that is not
+	for c, err := range s.Newest() {
+		if err != nil {
+			return err
+		}
+		f := verifier.Examine(c)
+		missing = append(missing, f)
+		if found = b.file.Has(f.ContentHash); found || len(missing) > unsyncedReceipts+2*maxWaiting {
+			break
+		}
+	}
+	todo := len(missing) - 1
+	if !found {
+		todo = 1 // it was lived without receipts for long
+	}
+	for i := todo - 1; i >= 0; i-- {
+		first, prev := uint64(0), (*verifier.Finding)(nil)
+		if i+1 < len(missing) {
+			prev = &missing[i+1]
+			first = prev.TickNumber + 1
+		}
+		if err := b.catchUpOne(log, first, prev, &missing[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *books) catchUpOne(log *eventlog.Log, first uint64, prev, next *verifier.Finding) error {
+	f, err := log.Raw(first)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it was lived before there were event logs
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	verified, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
+	if err != nil && !eventlog.Bad(err) {
+		return err
+	}
+	if err != nil {
+		b.log.Warn("there is no receipt for a checkpoint, and its event log does not verify", "tick", next.TickNumber, "error", err)
+		return nil
+	}
+	return b.give(next, verified.Totals)
+}
+
+// beginHanding finds out which receipts the adapter does not have yet, and hands them
+// over. It is called when the life is part of the world: what has no name yet owes
+// nothing.
+func (b *books) beginHanding() error {
+	if b.adapter == nil || b.node == nil {
+		return nil
+	}
+	var newest verifier.Hash
+	err := asking(func(ctx context.Context) (err error) {
+		newest, err = b.adapter.Settled(ctx, b.agent)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.handing = true
+	for r := b.file.Durable(0); !newest.IsZero(); {
+		got, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if e, ok := got.(*receipts.Execution); ok && e.Checkpoint == newest && b.gave(e) {
+			b.handed = r.Offset()
+		}
+	}
+	if b.handed == 0 && !newest.IsZero() {
+		b.log.Warn("the agent does not have the newest receipt that was settled: it may be an old copy", "checkpoint", newest.CID())
+	}
+	b.handReceipts()
+	return nil
+}
+
+// gave reports whether this node gave a receipt.
+func (b *books) gave(e *receipts.Execution) bool {
+	return bytes.Equal(e.Node[:], b.node.Public().(ed25519.PublicKey))
+}
+
+// handReceipts hands the adapter what is durable with the agent and not settled.
+// If it fails, the agent lives on: they are kept, and come again.
+func (b *books) handReceipts() {
+	if !b.handing {
+		return
+	}
+	from, given := b.handed, []*receipts.Execution(nil)
+	hand := func(to int64) error {
+		if len(given) > 0 {
+			err := asking(func(ctx context.Context) error { return b.adapter.Settle(ctx, b.agent, given) })
+			if err != nil {
+				return err
+			}
+		}
+		b.handed, given = from+to, nil
+		return nil
+	}
+	r := b.file.Durable(from)
+	for {
+		before := r.Offset()
+		got, err := r.Next()
+		end := err == io.EOF
+		if end || err == nil && len(given) == maxGiven {
+			err = hand(before)
+		}
+		if err != nil {
+			b.log.Warn("receipts are not settled yet: the agent has them, and they come again", "error", err)
+		}
+		if err != nil || end {
+			return
+		}
+		if e, ok := got.(*receipts.Execution); ok && b.gave(e) {
+			given = append(given, e)
+		}
+	}
+}
+
+// close hands over the last receipts.
+func (b *books) close() error {
+	if !b.handing {
+		return nil
+	}
+	err := b.file.Sync()
+	b.handReceipts()
+	b.handing = false
+	if r, ok := b.adapter.(Releaser); ok {
+		err = errors.Join(err, asking(func(ctx context.Context) error { return r.Release(ctx, b.agent) }))
+	}
+	return err
+}

@@ -1,0 +1,167 @@
+package runtime
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/verifier"
+)
+
+// A position is where a life stands.
+type position struct {
+	tick uint64 // the newest that is over
+
+	// The newest checkpoint.
+	head      verifier.Hash // zero = there is none
+	saved     uint64        // its tick
+	savedTime time.Time
+}
+
+// base is the newest checkpoint as a journal has it.
+func (p *position) base() journal.Base { return journal.Base{Tick: p.saved, Hash: p.head} }
+
+// checkpoint makes the state a checkpoint, and goes on in a fresh instance that
+// was restored from it. It does nothing while the tick is that of the newest one.
+// It is durable after [committer.waitDurable].
+func (l *life) checkpoint(ctx context.Context) error {
+	born := !l.head.IsZero()
+	if born && l.tick == l.saved {
+		return nil
+	}
+	if born {
+		l.enter(Saving, time.Now().Add(saveLimit))
+	}
+	state, err := l.in.state(ctx)
+	if err != nil {
+		return err
+	}
+	return l.save(ctx, state)
+}
+
+// save makes a checkpoint of a state.
+func (l *life) save(ctx context.Context, state []byte) error {
+	failpoint.Reach(failpoint.StateTaken)
+	born := !l.head.IsZero()
+	// A state that cannot be restored would end the life for good, so that is
+	// tried before the state becomes part of the history.
+	fresh, err := l.incarnate(ctx, nil, state, true)
+	if err != nil {
+		return err
+	}
+	l.in.close()
+	l.in = fresh
+	c := verifier.Checkpoint{
+		Version:        verifier.Version4,
+		Budget:         l.account.budget,
+		PricePerSecond: l.account.price,
+		TickNumber:     l.tick,
+		WASMHash:       l.body.wasmHash,
+		PrevHash:       l.head,
+		AgentPubKey:    l.public,
+		State:          state,
+	}
+	message := c.AppendMessage(make([]byte, 0, verifier.HeaderSize+len(state)))
+	signature, err := l.key.Sign(nil, message, crypto.Hash(0))
+	if err != nil {
+		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
+	}
+	copy(c.Signature[:], signature)
+	next := c.Append(message[:0])
+	hash := verifier.Hash(sha256.Sum256(next))
+	if err := l.madeAgain(hash); err != nil {
+		return err
+	}
+	w := l.world.Writer
+	if err := w.Seal(hash, eventlog.Metered{}, l.key); err != nil {
+		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
+	}
+	failpoint.Reach(failpoint.SegmentSealed)
+	m := made{
+		Finding: verifier.Finding{ContentHash: hash, PrevHash: l.head, TickNumber: l.tick, Budget: c.Budget, PricePerSecond: c.PricePerSecond},
+		bytes:   next,
+		segment: w,
+		before:  l.base(),
+	}
+	l.head, l.saved, l.savedTime = hash, l.tick, l.machine.now()
+	if !l.recovery.over {
+		l.recovery.state = state
+	}
+	if err := l.commits.commit(m); err != nil {
+		return err
+	}
+	if err := l.openSegment(); err != nil {
+		return err
+	}
+	failpoint.Reach(failpoint.SegmentMade)
+	if !born {
+		return nil
+	}
+	return l.checkSaved(ctx, next)
+}
+
+// header is that of the segment after the newest checkpoint.
+func (l *life) header() eventlog.Header {
+	return eventlog.Header{Prev: l.head, WASM: l.body.wasmHash, Manifest: l.body.manHash}
+}
+
+// makeDurable makes a group of checkpoints durable. It runs beside the life, and
+// touches nothing of it that changes.
+func (l *life) makeDurable(group []made) error {
+	first := &group[0]
+	var segments []*eventlog.Writer
+	var checkpoints [][]byte
+	for _, m := range group {
+		segments = append(segments, m.segment)
+		checkpoints = append(checkpoints, m.bytes)
+	}
+	err := l.history.Append(first.PrevHash, func() error {
+		if first.PrevHash.IsZero() {
+			base := journal.Base{Tick: first.TickNumber, Hash: first.ContentHash}
+			if err := journal.Create(l.folder, journal.Life{Agent: l.public, Genesis: first.ContentHash}, base); err != nil {
+				return err
+			}
+		}
+		err := l.log.Sync(segments...)
+		failpoint.Reach(failpoint.SegmentsSynced)
+		return err
+	}, checkpoints...)
+	if err != nil {
+		return fmt.Errorf("checkpoint of tick %d: %w", first.TickNumber, err)
+	}
+	return nil
+}
+
+// acknowledged lets the world know of a group that is durable.
+func (l *life) acknowledged(group []made) error {
+	for _, m := range group {
+		l.result.Tick, l.result.Head, l.result.Budget, l.size = m.TickNumber, m.ContentHash, m.Budget, len(m.bytes)
+		l.result.Checkpoints++
+		if !m.PrevHash.IsZero() { // a genesis is when its folder is
+			l.logCheckpoint()
+		}
+		if err := l.books.give(&m.Finding, m.segment.Totals()); err != nil {
+			return err
+		}
+	}
+	if newest := group[len(group)-1]; !newest.PrevHash.IsZero() {
+		err := l.world.Journal.Compact(newest.before)
+		failpoint.Reach(failpoint.JournalCompacted)
+		return err
+	}
+	return nil
+}
+
+// forget is what a life does when a group did not become durable: what was made since
+// the newest that did, never was.
+func (l *life) forget() { l.head, l.saved = l.result.Head, l.result.Tick }
+
+func (l *life) logCheckpoint() {
+	r := &l.result
+	l.Log.Info("checkpoint", "tick", r.Tick, "cid", r.Head.CID(), "budget", verifier.FormatMicrocents(r.Budget), "bytes", l.size)
+}

@@ -1,0 +1,132 @@
+package runtime
+
+import (
+	"log/slog"
+	"time"
+
+	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/sandbox"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+)
+
+// Limits of the files that an agent is made of.
+const (
+	MaxWASM     = sandbox.MaxModule
+	MaxManifest = manifest.MaxSize
+)
+
+// AgentPace as the tick interval lets the agent choose: it ticks again after
+// 10 ms while it says that there is more to do, and after 1 s when idle.
+const AgentPace time.Duration = -1
+
+const (
+	busyInterval = 10 * time.Millisecond
+	idleInterval = time.Second
+)
+
+// A Birth is what an agent begins with.
+type Birth struct {
+	WASM     []byte // the program
+	Manifest []byte // JSON; empty grants nothing
+	Budget   int64  // microcents
+	Price    int64  // microcents per second of tick time
+}
+
+// A Config says how to run one agent. Its zero value runs ticks without a pause and
+// makes no checkpoint but the last.
+type Config struct {
+	Log *slog.Logger // nil = the engine's
+
+	TickInterval    time.Duration // between ticks, or AgentPace
+	CheckpointEvery Every         // if zero, only the last checkpoint is made
+
+	MaxTicks  uint64 // stop after this many, 0 = no limit
+	UntilIdle bool   // stop when the agent has nothing to do
+	Paused    bool   // begin as [Agent.Pause] leaves it
+
+	TopUp int64  // microcents to add to the budget on resume
+	Price *int64 // microcents per second from now on, nil = as before
+
+	Replay ReplayPolicy // when this run runs its own ticks again
+
+	// Watch is told where the run stands, at the beginning of every phase. The agent
+	// waits meanwhile.
+	Watch func(Status)
+
+	machine machine // to live on, nil = this one
+
+	// through has folders written through others, nil = as they are.
+	through func(name string, folder wal.Folder) wal.Folder
+}
+
+// Every says when a checkpoint is due: after so many ticks or so much time
+// since the last one, whichever is first. Zero is never.
+type Every struct {
+	Ticks uint64
+	Time  time.Duration
+}
+
+// A ReplayPolicy says when a run runs its own ticks again, and what it does if
+// they come to another state than the one that is in the history.
+type ReplayPolicy struct {
+	Mode         ReplayMode
+	Interval     time.Duration // of ReplayPeriodic; 0 = DefaultReplayInterval
+	OnDivergence OnDivergence
+}
+
+// A ReplayMode says what is run again.
+type ReplayMode string
+
+// The modes.
+const (
+	ReplayOff      ReplayMode = "off"
+	ReplayPeriodic ReplayMode = "periodic"  // the newest ticks, once in each interval
+	ReplayOnResume ReplayMode = "on-resume" // the ticks before the newest checkpoint
+	ReplayFull     ReplayMode = "full"      // every tick
+)
+
+// DefaultReplayInterval is how often ReplayPeriodic runs ticks again.
+const DefaultReplayInterval = 10 * time.Minute
+
+// OnDivergence says what a run does about a divergence.
+type OnDivergence string
+
+// What can be done.
+const (
+	DivergenceLog       OnDivergence = "log"       // and go on
+	DivergencePause     OnDivergence = "pause"     // end the run with an error
+	DivergenceIntensify OnDivergence = "intensify" // log, and run every tick again from then on
+)
+
+// A Reason says why a run ended without an error.
+type Reason string
+
+// The reasons.
+const (
+	Stopped         Reason = "stopped"
+	TickLimit       Reason = "tick limit reached"
+	Idle            Reason = "idle"
+	BudgetExhausted Reason = "budget exhausted"
+)
+
+// A Result is how a run ended.
+type Result struct {
+	Reason      Reason
+	DID         string
+	Tick        uint64 // of the newest checkpoint
+	Head        verifier.Hash
+	Budget      int64 // microcents, as of the newest checkpoint
+	Checkpoints int   // made by this run
+
+	// Hostcalls is what the agent's calls cost in this run, by capability.
+	Hostcalls []Usage
+}
+
+// A Usage is what the hostcalls of one capability cost.
+type Usage struct {
+	Capability string        `json:"capability"`
+	Calls      uint64        `json:"calls"`
+	Bytes      uint64        `json:"bytes"` // in and out of the agent's memory
+	Time       time.Duration `json:"ns"`
+}

@@ -1,0 +1,299 @@
+package runtime
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/pay"
+	"igor.dev/runtime/internal/sandbox"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/verifier"
+)
+
+// An EngineConfig says what the agents of an engine share.
+type EngineConfig struct {
+	Log *slog.Logger // required
+
+	// Keys has the agents' private keys, nil = a file in each one's folder.
+	Keys KeySource
+
+	// NodeKey signs a receipt for each checkpoint, nil = none is given.
+	NodeKey ed25519.PrivateKey
+
+	// Budgets is what stands behind the agents' budgets, nil = the operator's word.
+	Budgets BudgetAdapter
+
+	// PayAt is the address of the endpoint that settles payments; without one,
+	// every payment fails.
+	PayAt string
+
+	TickLimit time.Duration // for one call into an agent, 0 = 15 s
+	CacheDir  string        // for compiled code, "" = none is kept
+}
+
+// An Engine runs agents, as many as there is room for, and has what they share:
+// compiled programs, the node's key, and the ways to the outside. It is safe for
+// concurrent use.
+type Engine struct {
+	config   EngineConfig
+	payer    hostcall.Payer // nil: payments fail
+	programs programs
+
+	mu     sync.Mutex
+	closed bool
+	agents map[*Agent]bool
+	alive  sync.WaitGroup
+}
+
+// NewEngine makes an engine. Whoever made it closes it.
+func NewEngine(c EngineConfig) (*Engine, error) {
+	e := &Engine{config: c, agents: map[*Agent]bool{}}
+	if c.Log == nil {
+		return nil, errors.New("an engine needs a log")
+	}
+	if c.Keys == nil {
+		e.config.Keys = fileKeys{}
+	}
+	if c.PayAt != "" {
+		endpoint, err := pay.NewEndpoint(c.PayAt)
+		if err != nil {
+			return nil, err
+		}
+		e.payer = endpoint
+	}
+	return e, nil
+}
+
+// Close stops all agents as [Agent.Stop] does, and returns when they have ended.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	for a := range e.agents {
+		a.cancel()
+	}
+	e.mu.Unlock()
+	e.alive.Wait()
+	return nil
+}
+
+// Start makes an agent with a new identity in dir, which has to be absent or
+// empty, and runs it. It returns at once: what goes wrong, [Agent.Wait] says. That
+// ctx is cancelled stops the agent as [Agent.Stop] does.
+func (e *Engine) Start(ctx context.Context, dir string, b Birth, c Config) *Agent {
+	return e.run(ctx, dir, c, func(ctx context.Context, a *Agent) (Result, error) { return e.bear(ctx, a, dir, b, a.config) })
+}
+
+// Resume goes on with the life in dir, under the same identity. It returns at once,
+// as Start does.
+func (e *Engine) Resume(ctx context.Context, dir string, c Config) *Agent {
+	return e.run(ctx, dir, c, func(ctx context.Context, a *Agent) (Result, error) { return e.resume(ctx, a, dir, a.config) })
+}
+
+// errClosed says that an engine runs no more agents.
+var errClosed = errors.New("the engine is closed")
+
+func (e *Engine) run(ctx context.Context, dir string, c Config, live func(context.Context, *Agent) (Result, error)) *Agent {
+	if c.Log == nil {
+		c.Log = e.config.Log
+	}
+	if c.machine == nil {
+		c.machine = thisMachine{e}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a := &Agent{dir: dir, config: c, cancel: cancel, done: make(chan struct{}), orders: make(chan *order)}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		cancel()
+		a.err = errClosed
+		close(a.done)
+		return a
+	}
+	e.agents[a] = true
+	e.alive.Go(func() {
+		a.result, a.err = live(ctx, a)
+		a.err = public(a.err)
+		cancel()
+		close(a.done)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.agents, a)
+	})
+	return a
+}
+
+func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Config) (Result, error) {
+	if b.Budget < 0 || b.Price < 0 {
+		return Result{}, errors.New("a budget or a price is negative")
+	}
+	body, err := e.embody(ctx, b.WASM, b.Manifest, c)
+	if err != nil {
+		return Result{}, err
+	}
+	defer body.close()
+	unborn := e.newLife(body, c)
+	err = store.Create(dir, b.WASM, b.Manifest, func(s *store.Store) error {
+		err := unborn.genesis(context.WithoutCancel(ctx), s, b)
+		if closed := unborn.close(); err == nil {
+			err = closed
+		}
+		return err
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	s, err := store.Open(dir)
+	if err != nil {
+		return Result{}, err
+	}
+	defer s.Close()
+	unborn.logCheckpoint() // now it is durable
+	l := e.newLife(body, c)
+	l.attach(a)
+	l.result.Checkpoints = unborn.result.Checkpoints
+	defer l.close()
+	if err := l.recover(context.WithoutCancel(ctx), s); err != nil { // one checkpoint is soon verified
+		return Result{}, err
+	}
+	return l.run(ctx)
+}
+
+func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (Result, error) {
+	s, err := store.Open(dir)
+	if err != nil {
+		return Result{}, err
+	}
+	defer s.Close()
+	if _, err := c.machine.keys().Key(s.Path()); err != nil { // the first thing that a bare history lacks
+		return Result{}, err
+	}
+	wasm, err := s.WASM()
+	if err != nil {
+		return Result{}, err
+	}
+	man, err := s.Manifest()
+	if err != nil {
+		return Result{}, err
+	}
+	body, err := embody(wasm, man)
+	if err != nil {
+		return Result{}, err
+	}
+	l := e.newLife(body, c)
+	l.attach(a)
+	defer l.close()
+	if err := l.recover(ctx, s); err != nil { // before the slow part
+		return Result{}, err
+	}
+	if err := e.compile(ctx, body, wasm, c); err != nil {
+		return Result{}, err
+	}
+	defer body.close()
+	return l.run(ctx)
+}
+
+// embody compiles a program with its manifest.
+func (e *Engine) embody(ctx context.Context, wasm, man []byte, c Config) (*body, error) {
+	b, err := embody(wasm, man)
+	if err != nil {
+		return nil, err
+	}
+	return b, e.compile(ctx, b, wasm, c)
+}
+
+// compile makes a body ready to run. It has to be closed.
+func (e *Engine) compile(ctx context.Context, b *body, wasm []byte, c Config) error {
+	program, release, err := e.programs.get(programKey{b.wasmHash, b.manHash}, func() (*sandbox.Program, error) {
+		return sandbox.Compile(context.WithoutCancel(ctx), wasm, sandbox.Config{
+			Manifest:  b.manifest,
+			Log:       e.config.Log,
+			CallLimit: e.config.TickLimit,
+			CacheDir:  e.config.CacheDir,
+		})
+	})
+	if err != nil {
+		return err
+	}
+	b.program, b.release = program, release
+	b.nursery = newNursery(context.WithoutCancel(ctx), program, c.Log)
+	return nil
+}
+
+// programs are those that run, each of them compiled once.
+type programs struct {
+	mu  sync.Mutex
+	all map[programKey]*sharedProgram
+}
+
+// A programKey says what code does: what it is, and what it may.
+type programKey struct{ wasm, manifest verifier.Hash }
+
+type sharedProgram struct {
+	users    int
+	compiled func() (*sandbox.Program, error) // once
+}
+
+// get returns a program that is compiled if nobody has it yet, and kept until all who
+// have it released it.
+func (p *programs) get(k programKey, compile func() (*sandbox.Program, error)) (_ *sandbox.Program, release func(), err error) {
+	p.mu.Lock()
+	shared := p.all[k]
+	if shared == nil {
+		shared = &sharedProgram{compiled: sync.OnceValues(compile)}
+		if p.all == nil {
+			p.all = map[programKey]*sharedProgram{}
+		}
+		p.all[k] = shared
+	}
+	shared.users++
+	p.mu.Unlock()
+	program, err := shared.compiled()
+	release = sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if shared.users--; shared.users > 0 {
+			return
+		}
+		if p.all[k] == shared {
+			delete(p.all, k)
+		}
+		if program != nil {
+			program.Close()
+		}
+	})
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return program, release, nil
+}
+
+// A KeySource has the private keys of agents.
+type KeySource interface {
+	// NewKey makes the Ed25519 key of a new agent, whose folder is at dir while it is
+	// made, and keeps it for good before it returns.
+	NewKey(dir string) (crypto.Signer, error)
+
+	// Key returns the key of the agent in dir. It never makes one: where there is
+	// none, its error is [ErrNoKey].
+	Key(dir string) (crypto.Signer, error)
+}
+
+// fileKeys keeps each agent's key as a file in its folder.
+type fileKeys struct{}
+
+// NewKey implements [KeySource].
+func (fileKeys) NewKey(dir string) (crypto.Signer, error) { return store.NewKey(dir) }
+
+// Key implements [KeySource].
+func (fileKeys) Key(dir string) (crypto.Signer, error) { return store.Key(dir) }
+
+// NodeKey reads the key with which a node signs receipts. If there is none at
+// path it makes one, with mode 0600; it never replaces one.
+func NodeKey(path string) (ed25519.PrivateKey, error) { return store.NodeKey(path) }
