@@ -10,7 +10,7 @@ BUILD   := $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 
-.PHONY: all build agents man site demo test test-go test-languages test-web check fuzz bench clean tools-go tools-languages tools-web
+.PHONY: all build agents man site demo test test-go test-languages test-web test-frameworks check fuzz bench clean tools-go tools-languages tools-web
 
 # The site comes first: igor has it inside.
 all: site build agents man
@@ -45,6 +45,12 @@ test-languages: tools-languages
 test-web: site tools-web
 	GOOS=js GOARCH=wasm $(GO) test -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" ./verifier/internal/...
 	npm run --silent test:run
+
+# The guides of docs/frameworks.md, built with React, Vue, Svelte, Next, Vite and webpack,
+# which npm brings: some minutes, and 450 MB in dist.
+test-frameworks: site tools-web
+	npm run --silent types
+	node --test --test-timeout=3600000 site/frameworks/frameworks.test.mjs
 
 node_modules: package.json package-lock.json
 	npm ci --no-audit --no-fund
