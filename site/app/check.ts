@@ -1,11 +1,10 @@
 // The page's own use of the verifier: a run that keeps what is shown later.
 
 import type { Inspection } from "../verify/inspect.ts";
-import { begins } from "../verify/magic.ts";
 import { Pool } from "../verify/pool.ts";
 import { parseReport, type Report } from "../verify/report.ts";
 import { run, type Batch, type Options } from "../verify/verify.ts";
-import type { Entry } from "./archive/archive.ts";
+import type { Item } from "./collect.ts";
 import { files } from "./files.ts";
 import { blobs, Life } from "./life.ts";
 import { Slices } from "./slices.ts";
@@ -26,8 +25,6 @@ export interface Checked {
   readonly life: Life;
   /** What it was verified with. */
   readonly pins: { did: string; head: string };
-  /** The names of the files that were given with it and are no part of it. */
-  readonly others: readonly string[];
   /** Whether it can be written as a CAR. */
   readonly saveable: boolean;
   /** Writes it as a CAR. */
@@ -38,21 +35,14 @@ export interface Checked {
   relink(row: number, bytes: Uint8Array): Promise<Report>;
 }
 
-export async function check(items: AsyncIterable<Entry>, options: Options): Promise<Checked> {
+export async function check(items: AsyncIterable<Item>, options: Options): Promise<Checked> {
   const batches: Batch[] = [];
   blobs.clear();
-  const others: string[] = [];
   const input = async function* () {
-    for await (const { name, bytes } of items) {
-      if (!bytes) {
-        others.push(name);
-        continue;
-      }
-      const isCAR = bytes instanceof Blob && (await isCARFile(name, bytes));
-      // A name that does not say so is given the end that does.
-      const named = isCAR && !name.endsWith(".car") ? `${name || "history"}.car` : name;
-      if (isCAR) blobs.set(named, bytes);
-      yield { name: named, bytes };
+    for await (const item of items) {
+      const { name, bytes } = item;
+      if (!("inFolder" in item) && bytes instanceof Blob) blobs.set(name, bytes);
+      yield item;
     }
   };
   const pins = { did: options.did ?? "", head: options.head ?? "" };
@@ -69,21 +59,12 @@ export async function check(items: AsyncIterable<Entry>, options: Options): Prom
     report,
     life,
     pins,
-    others,
     saveable: path.length > 0,
     save: () => save(life, path),
     bundle: () => save(life, path.length > 0 ? path : life.hashes()),
     inspect,
     relink: (row, bytes) => relink(life, row, bytes, pins),
   };
-}
-
-/** Whether a file is a CAR, by its name or by how it begins. */
-async function isCARFile(name: string, file: Blob): Promise<boolean> {
-  if (/\.ckpt$/i.test(name)) return false;
-  if (/\.car$/i.test(name)) return true;
-  const start = await file.slice(0, 3).arrayBuffer().catch(() => undefined); // whoever reads it will say why it cannot be read
-  return start !== undefined && begins(start, "\x3a\xa2\x65");
 }
 
 async function inspect(bytes: Uint8Array): Promise<Inspection> {

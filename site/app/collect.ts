@@ -2,7 +2,8 @@
 // the name that igor-verify would give it.
 
 import { VerifyError } from "../verify/error.ts";
-import { archiveKind, isWanted, type Entry } from "./archive/archive.ts";
+import { isCheckpointName, type InFolder } from "../verify/input.ts";
+import { archiveKind, type Entry } from "./archive/archive.ts";
 import { unpackInWorker } from "./archive/client.ts";
 
 /** A folder with more files than this is for the command line. */
@@ -57,7 +58,7 @@ export function transferSize(transfer: DataTransfer): number | undefined {
 export function filesSize(list: Iterable<File>): number | undefined {
   let total = 0;
   for (const { name, size, webkitRelativePath } of list) {
-    if (webkitRelativePath && !isCheckpoint(webkitRelativePath)) continue; // as below
+    if (webkitRelativePath && !isCheckpointName(webkitRelativePath)) continue; // as below
     if (/\.(zip|tar|gz|tgz)$/i.test(name)) return undefined;
     total += size;
   }
@@ -68,7 +69,7 @@ export function filesSize(list: Iterable<File>): number | undefined {
 export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
   const files = [...list];
   return async function* () {
-    const of = files.filter(({ webkitRelativePath }) => isCheckpoint(webkitRelativePath)).length;
+    const of = files.filter(({ webkitRelativePath }) => isCheckpointName(webkitRelativePath)).length;
     for (const file of files) {
       const slash = file.webkitRelativePath.indexOf("/");
       if (slash < 0) {
@@ -76,14 +77,9 @@ export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
         continue;
       }
       const [folder, name] = [file.webkitRelativePath.slice(0, slash), file.webkitRelativePath.slice(slash + 1)];
-      yield { name, file: isCheckpoint(name) ? file : undefined, folder, of };
+      yield { name, file: isCheckpointName(name) ? file : undefined, folder, of };
     }
   };
-}
-
-/** Whether a file in a folder counts. */
-function isCheckpoint(path: string): boolean {
-  return isWanted(path) && /\.ckpt$/i.test(path);
 }
 
 function fileOf(entry: FileSystemEntry): Promise<File> {
@@ -105,7 +101,7 @@ async function* walk(top: FileSystemDirectoryEntry): AsyncGenerator<Found> {
     const some = folders.splice(0, atOnce);
     for (const entry of (await Promise.all(some.map(list))).flat()) {
       if (entry.isDirectory) folders.push(entry as FileSystemDirectoryEntry);
-      else if (isCheckpoint(inside(entry))) checkpoints.push(entry);
+      else if (isCheckpointName(inside(entry))) checkpoints.push(entry);
       else others.push(inside(entry));
       if (folders.length + checkpoints.length + others.length > maxFiles) throw tooMany(top.name);
     }
@@ -144,11 +140,14 @@ function noCheckpoint(path: string): VerifyError {
   });
 }
 
+/** What is to be verified: a file that was given by itself, or one of a folder or an archive. */
+export type Item = { readonly name: string; readonly bytes: Blob | Uint8Array<ArrayBuffer> } | InFolder;
+
 /**
- * Returns checkpoints and CARs, with archives unpacked, and of what does not count the names. Of a folder or
- * an archive only the files that end in .ckpt count, or, in an archive without one, those that end in .car.
+ * Returns what is to be verified, with archives unpacked. Of a folder or an archive only the files that
+ * end in .ckpt count, or, in an archive without one, those that end in .car; of the others the names are given.
  */
-export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void): AsyncGenerator<Entry> {
+export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void): AsyncGenerator<Item> {
   let folder = "";
   let any = false;
   for await (const { name, file, folder: inFolder, of } of found) {
@@ -158,20 +157,23 @@ export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, o
     any ||= file !== undefined;
     const kind = file && !inFolder ? await archiveKind(name, file) : undefined;
     if (kind) yield* unpacked(unpackInWorker(kind, name, file!, signal), name);
-    else yield { name, bytes: file };
+    else if (inFolder) yield { name, inFolder: true, bytes: file };
+    else yield { name, bytes: file! };
   }
   if (!any && folder) throw noCheckpoint(folder);
 }
 
-async function* unpacked(entries: AsyncIterable<Entry>, path: string): AsyncGenerator<Entry> {
-  let cars: Entry[] = [];
+async function* unpacked(entries: AsyncIterable<Entry>, path: string): AsyncGenerator<Item> {
+  const cars: { name: string; bytes: Blob | Uint8Array<ArrayBuffer> }[] = [];
   let checkpoints = false;
-  for await (const entry of entries) {
-    if (!entry.bytes || /\.ckpt$/i.test(entry.name)) {
-      checkpoints ||= entry.bytes !== undefined;
-      yield entry;
-    } else cars.push(checkpoints ? { name: entry.name } : entry);
+  for await (const { name, bytes } of entries) {
+    if (bytes && isCheckpointName(name)) {
+      checkpoints = true;
+      yield { name, inFolder: true, bytes };
+    } else if (bytes && !checkpoints) cars.push({ name, bytes: bytes instanceof Blob ? bytes : new Blob([bytes]) });
+    else yield { name, inFolder: true };
   }
   if (!checkpoints && cars.length === 0) throw noCheckpoint(path);
-  for (const car of cars) yield checkpoints ? { name: car.name } : car;
+  if (!checkpoints) yield* cars;
+  else for (const { name } of cars) yield { name, inFolder: true };
 }

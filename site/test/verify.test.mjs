@@ -13,7 +13,7 @@ const routes = {
   "/page.js": `import * as verifier from "/npm/index.js";
 window.verifier = verifier;
 window.outcome = async (items, args) => {
-  items = items.map(({ name, base64 }) => ({ name, bytes: Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)) }));
+  items = items.map(({ base64, ...item }) => ({ ...item, bytes: Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)) }));
   try {
     const report = await verifier.verifyHistory(items, args);
     const json = verifier.reportJSON(report);
@@ -56,7 +56,7 @@ test("every vector in Node", async (t) => {
     await t.test(`with ${workers} workers`, async (t) => {
       configure({ workers });
       for (const vector of await outcomes(await verifierVersion())) {
-        const items = (await inputs(vector)).map(({ name, base64 }) => ({ name, bytes: Buffer.from(base64, "base64") }));
+        const items = (await inputs(vector)).map(({ base64, ...item }) => ({ ...item, bytes: Buffer.from(base64, "base64") }));
         const got = await verifyHistory(items, vector.args).then(
           (report) => ({ json: reportJSON(report) }),
           (error) => ({ error }),

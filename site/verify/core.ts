@@ -26,7 +26,9 @@ interface Exports {
   inspect(): number;
   add(n: number): number;
   checkpins(didSize: number): number;
-  link(didSize: number): number;
+  kind(nameSize: number): number;
+  leaveout(n: number): number;
+  link(didSize: number, spec: number): number;
   distinct(): number;
   path(): number;
   caropen(): void;
@@ -45,6 +47,17 @@ export interface CARBlocks {
   bytes: Bytes;
   /** The CAR is malformed after these. `carClose` says why. */
   malformed: boolean;
+}
+
+/** What an input is: docs/spec/lineage.md, "Inputs". */
+export interface Kind {
+  readonly kind: string;
+  /** Whether it is judged, is no part of the history, or keeps it from a verdict. */
+  readonly use: "read" | "leave-out" | "refuse";
+  /** What it is, for people. */
+  readonly what: string;
+  /** What to do about it. */
+  readonly next: string;
 }
 
 /**
@@ -137,6 +150,21 @@ export class Core {
     this.#call(() => this.#exports.add(names.length), "too-many", findings, raw(sizes), ...utf8);
   }
 
+  /** Says what an input is, by its name and how it begins; see wasm/inspect.go. */
+  kind(name: string, start: Uint8Array): Kind {
+    const utf8 = encoder.encode(name);
+    const lines = decoder.decode(this.#result(this.#call(() => this.#exports.kind(utf8.length), "crashed", utf8, start))).split("\n");
+    const [kind, use, what, next] = lines as [string, Kind["use"], string, string];
+    return { kind, use, what, next };
+  }
+
+  /** Notes files that lie with the history and are not looked at, by their names and what is given of their beginnings. */
+  leaveOut(names: readonly (string | Uint8Array)[], starts: readonly Uint8Array[]): void {
+    const utf8 = names.map((name) => (typeof name === "string" ? encoder.encode(name) : name));
+    const sizes = Uint32Array.from(utf8.flatMap((name, i) => [name.length, starts[i]!.length]));
+    this.#call(() => this.#exports.leaveout(names.length), "crashed", raw(sizes), ...utf8.flatMap((name, i) => [name, starts[i]!]));
+  }
+
   /** Throws `bad-pin` if the pins cannot be read. An empty one pins nothing. */
   checkPins(did: string, head: string): void {
     const [didBytes, headBytes] = [encoder.encode(did), encoder.encode(head)];
@@ -146,7 +174,7 @@ export class Core {
   /** Links the history, to which nothing can be added any more, and returns the report's JSON in UTF-8. */
   link(did: string, head: string): Bytes {
     const [didBytes, headBytes] = [encoder.encode(did), encoder.encode(head)];
-    return this.#result(this.#call(() => this.#exports.link(didBytes.length), "bad-pin", didBytes, headBytes));
+    return this.#result(this.#call(() => this.#exports.link(didBytes.length, 0), "bad-pin", didBytes, headBytes));
   }
 
   /** How many distinct checkpoints the history has. */

@@ -16,7 +16,7 @@ import type { Report } from "./report.ts";
 import { checkNames, verify, type Options } from "./verify.ts";
 
 export { VerifyError, type VerifyErrorCode } from "./error.ts";
-export type { Fetch, Input, Item, Named } from "./input.ts";
+export type { Fetch, InFolder, Input, Item, Named } from "./input.ts";
 export type { Field, Inspection } from "./inspect.ts";
 export type { Configuration } from "./pool.ts";
 export { reportJSON, type Problem, type ProblemCode, type Report, type Segment, type Verdict } from "./report.ts";

@@ -1,3 +1,4 @@
+import type { Kind } from "./core.ts";
 import { VerifyError } from "./error.ts";
 import { fromPath } from "./platform.ts";
 
@@ -8,16 +9,24 @@ export interface Named {
   readonly bytes: Blob | Uint8Array | ArrayBuffer | AsyncIterable<Uint8Array>;
 }
 
+/** A file in a folder, or in an archive, of which the name alone decides whether it is part of the history. Where it is none, its bytes need not be there. */
+export interface InFolder {
+  /** Its path inside the folder, with `/` between the parts. */
+  readonly name: string;
+  readonly inFolder: true;
+  readonly bytes?: Blob | Uint8Array<ArrayBuffer> | undefined;
+}
+
 /**
- * A checkpoint, or a CAR with a whole history. A CAR is told by a name that
- * ends in `.car`, by its media type, or, without a name, by how it begins.
+ * A checkpoint, or a CAR with a whole history, told by its name, its media type, and how it begins. What is
+ * neither is left out, and the report says so; an archive or a web page is an error.
  *
  * A `File` of a chosen folder counts if its name ends in `.ckpt`, and is named by its path inside that
  * folder. A `URL` is fetched, with the credentials that the page has for its own origin and no others.
  *
  * In Node, a string or a `file:` URL is the path of a checkpoint, a CAR, or a folder, which is searched as `igor-verify` does.
  */
-export type Item = Blob | URL | Uint8Array | ArrayBuffer | Named | string;
+export type Item = Blob | URL | Uint8Array | ArrayBuffer | Named | InFolder | string;
 
 /** All that is given is one history. */
 export type Input = Item | Iterable<Item> | AsyncIterable<Item>;
@@ -49,7 +58,20 @@ export interface CARSource {
   reuse?(buffer: ArrayBuffer): void;
 }
 
-export type Source = CheckpointSource | CARSource;
+/** A file that is no part of the history, which the report says. */
+export interface LeftOutSource {
+  readonly kind: "left-out";
+  readonly name: string;
+  /** How it begins, if its name alone does not decide. */
+  readonly start: Uint8Array;
+  /** What it is, and what to do with it: of a file that was given by itself. */
+  readonly about?: Kind;
+}
+
+export type Source = CheckpointSource | CARSource | LeftOutSource;
+
+/** Asks the verifier what an input is. */
+export type KindOf = (name: string, start: Uint8Array) => Promise<Kind>;
 
 /** The largest checkpoint: verifier.MaxCheckpointSize. */
 export const maxCheckpointSize = 64 << 20;
@@ -62,11 +84,15 @@ const reading = new Set<object>();
 
 const carType = "application/vnd.ipld.car";
 
-/** How a CAR begins: the length of its header, which is never a checkpoint's version. */
-const carStart = 58;
+/** So much of a file decides what it is. */
+const startSize = 512;
 
 /** Returns what there is to read, in the order given. */
-export async function* sources(input: Input, { signal, fetch }: { signal?: AbortSignal | undefined; fetch?: Fetch | undefined } = {}): AsyncGenerator<Source, void, void> {
+export async function* sources(
+  input: Input,
+  kindOf: KindOf,
+  { signal, fetch }: { signal?: AbortSignal | undefined; fetch?: Fetch | undefined } = {},
+): AsyncGenerator<Source, void, void> {
   let folder: string | undefined; // a chosen folder, until a checkpoint was found in it
   let found = false;
   for await (const item of items(input)) {
@@ -77,19 +103,45 @@ export async function* sources(input: Input, { signal, fetch }: { signal?: Abort
       yield* fromPath(local, signal);
       continue;
     }
+    if (item instanceof Object && "inFolder" in item) {
+      yield item.bytes && isCheckpointName(item.name) ? checkpoint(item.name, item.name, item.bytes) : leftOut(item.name);
+      found = true;
+      continue;
+    }
     const path = isBlob(item) ? folderPath(item) : undefined;
     if (path === undefined) {
       found = true;
-      yield isURL(item) ? await fetched(item, fetch, signal) : await source(item);
+      yield isURL(item) ? await fetched(item, kindOf, fetch, signal) : await source(item as Exclude<Item, URL | InFolder>, kindOf);
       continue;
     }
     const slash = path.indexOf("/");
     folder ??= path.slice(0, slash);
-    if (!path.endsWith(".ckpt")) continue;
-    found = true;
-    yield checkpoint(path.slice(slash + 1), path, item as Blob);
+    const name = path.slice(slash + 1);
+    found ||= isCheckpointName(name);
+    yield isCheckpointName(name) ? checkpoint(name, path, item as Blob) : leftOut(name);
   }
   if (!found && folder !== undefined) throw noCheckpoint(folder);
+}
+
+/** Whether a file in a folder is a checkpoint, which its name decides: docs/spec/lineage.md, "Inputs". */
+export function isCheckpointName(path: string): boolean {
+  const parts = path.split("/");
+  return /\.ckpt$/i.test(path) && !parts.at(-1)!.startsWith("._") && !parts.includes("__MACOSX");
+}
+
+function leftOut(name: string): LeftOutSource {
+  return { kind: "left-out", name, start: new Uint8Array() };
+}
+
+/** What a file is that was given by itself. */
+async function judged(name: string, path: string, part: Blob | Uint8Array<ArrayBuffer>, kindOf: KindOf): Promise<Source> {
+  if (isCheckpointName(name)) return checkpoint(name, path, part);
+  const start = isBlob(part) ? new Uint8Array(await read(part.slice(0, startSize), path)) : part.slice(0, startSize);
+  const about = await kindOf(name, start);
+  if (about.use === "refuse") throw new VerifyError("nothing-to-verify", `this is ${about.what}`, { path, hint: about.next });
+  if (about.use === "leave-out") return { kind: "left-out", name, start, about };
+  if (about.kind === "checkpoint") return checkpoint(name, path, part);
+  return blobCAR(name || "CAR", isBlob(part) ? part : new Blob([part]));
 }
 
 /** Says that a folder has no checkpoint. */
@@ -132,12 +184,11 @@ function items(input: Input): Iterable<Item> | AsyncIterable<Item> {
   return !one && isIterable(input) ? input : [input as Item];
 }
 
-async function source(item: Exclude<Item, URL>): Promise<Source> {
+async function source(item: Exclude<Item, URL | InFolder>, kindOf: KindOf): Promise<Source> {
   if (isBytes(item) || isBuffer(item)) item = new Blob([item]);
   if (isBlob(item)) {
     const name = "name" in item && typeof item.name === "string" ? item.name : "";
-    const isCAR = isCARName(name) || item.type === carType || (name === "" && (await beginsLikeCAR(item)));
-    return isCAR ? blobCAR(name || "CAR", item) : checkpoint(name, name || "checkpoint", item);
+    return item.type === carType ? blobCAR(name || "CAR", item) : judged(name, name || "checkpoint", item, kindOf);
   }
   if (typeof item === "string") throw new TypeError(`cannot verify a string, ${quoted(item)}: for an address give new URL(…), for bytes { name, bytes }`);
   const { name, bytes } = Object(item) as Partial<Named>;
@@ -145,15 +196,13 @@ async function source(item: Exclude<Item, URL>): Promise<Source> {
     throw new TypeError(`cannot verify ${described(item)}: give a File, Blob, FileList, URL, Uint8Array, ArrayBuffer, { name, bytes }, or an iterable of these`);
   }
   if (isBlob(bytes) || isBytes(bytes) || isBuffer(bytes)) {
-    const part = isBuffer(bytes) ? new Uint8Array(bytes) : bytes;
-    if (!isCARName(name)) return checkpoint(name, name, part as Blob | Uint8Array<ArrayBuffer>);
-    return blobCAR(name, isBlob(part) ? part : new Blob([part as Uint8Array<ArrayBuffer>]));
+    return judged(name, name, isBuffer(bytes) ? new Uint8Array(bytes) : (bytes as Blob | Uint8Array<ArrayBuffer>), kindOf);
   }
   if (typeof bytes === "string" || !isIterable(bytes)) {
     throw new TypeError(`the bytes of ${quoted(name)} are ${described(bytes)}: give a Blob, Uint8Array, ArrayBuffer, or a stream of Uint8Array`);
   }
   if (isCARName(name)) return { kind: "car", path: name, size: undefined, chunks: () => pieces(bytes) };
-  return checkpoint(name, name, await collect(name, bytes));
+  return judged(name, name, await collect(name, bytes), kindOf);
 }
 
 const quoted = (text: string) => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
@@ -164,11 +213,7 @@ function described(value: unknown): string {
 }
 
 export function isCARName(name: string): boolean {
-  return name.endsWith(".car");
-}
-
-async function beginsLikeCAR(blob: Blob): Promise<boolean> {
-  return new Uint8Array(await read(blob.slice(0, 1), "checkpoint"))[0] === carStart;
+  return /\.car$/i.test(name);
 }
 
 function checkpoint(name: string, path: string, part: CheckpointSource["part"]): CheckpointSource {
@@ -232,7 +277,7 @@ function filling(stream: ReadableStream<Uint8Array<ArrayBuffer>>, buffer: () => 
   }
 }
 
-async function fetched(url: URL, fetch: Fetch = globalThis.fetch, signal?: AbortSignal): Promise<Source> {
+async function fetched(url: URL, kindOf: KindOf, fetch: Fetch = globalThis.fetch, signal?: AbortSignal): Promise<Source> {
   const path = url.href;
   let response: Response;
   try {
@@ -256,7 +301,7 @@ async function fetched(url: URL, fetch: Fetch = globalThis.fetch, signal?: Abort
   if (isCARName(url.pathname) || type.split(";")[0]!.trim() === carType) {
     return { kind: "car", path, size: undefined, chunks: () => pieces(body) };
   }
-  return checkpoint(fileName(url), path, await collect(path, body));
+  return judged(fileName(url), path, await collect(path, body), kindOf);
 }
 
 function fileName(url: URL): string {

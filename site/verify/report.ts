@@ -1,7 +1,7 @@
 import { pause } from "./platform.ts";
 
 /**
- * The types of a report, format `igor-lineage-report/1`
+ * The types of a report, format `igor-lineage-report/2`
  * (docs/spec/lineage.md, "Report"). A field that does not apply is absent.
  *
  * The 64-bit fields of a checkpoint are decimal strings, which `BigInt` reads
@@ -58,9 +58,23 @@ export interface Segment {
   readonly checkpoints: number;
 }
 
+/** What one of several keys signed; after a hundred of them, how many others there are. */
+export type Life =
+  | { readonly did: string; readonly checkpoints: number; readonly firstTick: string; readonly lastTick: string }
+  | { readonly others: number; readonly checkpoints: number; readonly did?: undefined };
+
+/** Files of one kind that were not looked at. */
+export interface LeftOut {
+  /** `receipts`, `key`, …: docs/spec/lineage.md, "Inputs". */
+  readonly kind: string;
+  readonly files: number;
+  /** One of them. */
+  readonly name: string;
+}
+
 /** What verification found: the same, for the same input, as `igor-verify --format json`. */
 export interface Report {
-  readonly format: "igor-lineage-report/1";
+  readonly format: "igor-lineage-report/2";
   readonly verdict: Verdict;
   /** The agent's identity; merely claimed unless `signatures.valid` is above 0. */
   readonly did?: string;
@@ -92,6 +106,10 @@ export interface Report {
   readonly proves: string;
   /** One sentence: what it does not prove. */
   readonly doesNotProve: string;
+  /** The keys that signed something in it, where there are two or more, those with most checkpoints first. None is the agent's by that: only a pin says whose it is. */
+  readonly lives?: readonly Life[];
+  /** What lay with the history and is no part of it. */
+  readonly notLookedAt?: readonly LeftOut[];
   /** Name, version, commit and spec version of the verifier. */
   readonly verifier: string;
 }

@@ -1,4 +1,4 @@
-import { Core, type CARBlocks } from "./core.ts";
+import { Core, type CARBlocks, type Kind } from "./core.ts";
 import { VerifyError } from "./error.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -44,6 +44,14 @@ export class Server {
 
   inspect(bytes: Uint8Array): Promise<string> {
     return this.#once((core) => core.inspect(bytes));
+  }
+
+  kind(name: string, start: Uint8Array): Promise<Kind> {
+    return this.#once((core) => core.kind(name, start));
+  }
+
+  async leaveOut(run: number, names: readonly (string | Uint8Array)[], starts: readonly Uint8Array[]): Promise<void> {
+    (await this.#run(run)).leaveOut(names, starts);
   }
 
   async open(run: number, did: string, head: string): Promise<void> {

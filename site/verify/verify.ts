@@ -1,6 +1,8 @@
 import type { CARBlocks } from "./core.ts";
 import { VerifyError } from "./error.ts";
-import { readAll, sources, type CARSource, type CheckpointSource, type Fetch, type Input, type Source } from "./input.ts";
+import {
+  readAll, sources, type CARSource, type CheckpointSource, type Fetch, type Input, type KindOf, type LeftOutSource, type Source,
+} from "./input.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
 import { parseReport, type Report } from "./report.ts";
 
@@ -108,6 +110,7 @@ class History {
   #jobs: Jobs;
   #batchLength: number;
   #checkpoints = 0;
+  #firstLeftOut: LeftOutSource | undefined;
   #bytes = 0;
 
   constructor(
@@ -127,7 +130,8 @@ class History {
     const { linker, run } = this;
     await linker.call("open", [run, did, head]);
     try {
-      await this.#readSources(sources(input, this.options));
+      const kindOf: KindOf = (name, start) => linker.call("kind", [name, start]);
+      await this.#readSources(sources(input, kindOf, this.options));
     } catch (error) {
       await this.#jobs.finish(); // what failed earlier in the input comes first
       throw error;
@@ -135,6 +139,8 @@ class History {
     await this.#jobs.finish();
     const json = await linker.call("link", [run, did, head]);
     if (json.length === 0) {
+      const { name: path, about } = this.#firstLeftOut ?? {};
+      if (about) throw new VerifyError("nothing-to-verify", `this is ${about.what}, and no checkpoint`, { path: path || "the input", hint: about.next });
       throw new VerifyError("nothing-to-verify", "nothing to verify", {
         hint: "give checkpoints, a folder with .ckpt files, or a .car history",
       });
@@ -145,7 +151,14 @@ class History {
   async #readSources(sources: AsyncIterable<Source>): Promise<void> {
     let batch: CheckpointSource[] = [];
     let bytes = 0;
+    const leftOut: LeftOutSource[] = [];
     for await (const source of sources) {
+      if (source.kind === "left-out") {
+        if (source.about) this.#firstLeftOut ??= source;
+        leftOut.push(source);
+        if (leftOut.length === batchLength) await this.#leaveOut(leftOut.splice(0));
+        continue;
+      }
       if (source.kind === "car") {
         await this.#readCAR(source);
         continue;
@@ -158,6 +171,12 @@ class History {
       bytes += source.size;
     }
     if (batch.length > 0) await this.#examineFiles(batch, bytes);
+    await this.#leaveOut(leftOut);
+  }
+
+  async #leaveOut(files: readonly LeftOutSource[]): Promise<void> {
+    const [names, starts] = [files.map(({ name }) => name), files.map(({ start }) => start)];
+    await this.linker.call("leaveOut", [this.run, names, starts]);
   }
 
   #examineFiles(batch: readonly CheckpointSource[], bytes: number): Promise<void> {

@@ -9,7 +9,6 @@ import { untar } from "./tar.ts";
 import { unzip } from "./zip.ts";
 
 export type { Entry } from "./entry.ts";
-export { isWanted } from "./names.ts";
 
 /** What can be unpacked here, and what is known well enough to be named. */
 export type Kind = "zip" | "tar" | "gzip" | "7z" | "xz" | "bzip2" | "Zstandard" | "RAR" | "lzip" | "compress" | "Windows cabinet";
