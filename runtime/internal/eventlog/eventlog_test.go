@@ -711,16 +711,24 @@ func drain(r *Reader) (n int) {
 
 // example is the segment of docs/spec/eventlog.md: the checkpoints are those of
 // checkpoint.md and lineage.md.
-func example(t *testing.T) (f folders, prev, next *verifier.Finding) {
+func example(t *testing.T, version uint8) (f folders, prev, next *verifier.Finding) {
 	t.Helper()
 	a, b := verifier.Examine(testkit.SpecBytes(t, "../../../docs/spec", "checkpoint.md", "hex genesis")), verifier.Examine(testkit.SpecBytes(t, "../../../docs/spec", "lineage.md", "hex successor"))
 	records := []Record{{Kind: ClockNow, Tick: 5, Return: 1_700_000_000_000_000_000}}
 	for tick := uint64(5); tick <= 9; tick++ {
-		records = append(records, Record{Kind: TickEnd, Tick: tick, Elapsed: 1_000_000, Cost: 1})
+		end := Record{Kind: TickEnd, Tick: tick, Elapsed: 1_000_000, Cost: 1}
+		if version != Version1 {
+			end = Record{Kind: TickEnd, Tick: tick, Fuel: 1_000_000, Cost: 1}
+		}
+		records = append(records, end)
+	}
+	h, took := Header{Version: version, Prev: a.ContentHash, WASM: a.WASMHash, Manifest: sha256.Sum256([]byte("{}"))}, Metered{}
+	if version != Version1 {
+		h.Schedule, took = 1, Metered{Fuel: 20_000, Rest: 20_000_000}
 	}
 	f = newFolders()
-	w := write(t, f, Header{Prev: a.ContentHash, WASM: a.WASMHash, Manifest: sha256.Sum256([]byte("{}"))}, 5, records)
-	if err := seal(w, &b, key); err != nil {
+	w := write(t, f, h, 5, records)
+	if err := sealed(w, &b, took, key); err != nil {
 		t.Fatal(err)
 	}
 	return f, &a, &b
@@ -728,19 +736,22 @@ func example(t *testing.T) (f folders, prev, next *verifier.Finding) {
 
 // TestSpecExample holds the page to what the code does.
 func TestSpecExample(t *testing.T) {
-	f, prev, next := example(t)
-	got := f.segments.Get(FileName(5))
-	want := testkit.SpecBytes(t, "../../../docs/spec", "eventlog.md", "hex segment")
-	if !bytes.Equal(got, want) {
-		t.Errorf("the example is\n%x\neventlog.md has\n%x", got, want)
-	}
-	if _, err := Verify(bytes.NewReader(want), prev, next); err != nil {
-		t.Error(err)
-	}
-	origin := Record{Kind: Origin, Tick: prev.TickNumber, Agent: prev.AgentPubKey, Checkpoint: prev.ContentHash}
-	got = wal.AppendRecord(nil, origin.append(nil, Version1))
-	if want := testkit.SpecBytes(t, "../../../docs/spec", "eventlog.md", "hex origin"); !bytes.Equal(got, want) {
-		t.Errorf("the origin is\n%x\neventlog.md has\n%x", got, want)
+	for version, block := range map[uint8]string{Version1: "hex segment 1", Version2: "hex segment"} {
+		f, prev, next := example(t, version)
+		got := f.segments.Get(FileName(5))
+		want := testkit.SpecBytes(t, "../../../docs/spec", "eventlog.md", block)
+		if !bytes.Equal(got, want) {
+			t.Errorf("the example of version %d is\n%x\neventlog.md has\n%x", version, got, want)
+		}
+		if _, err := Verify(bytes.NewReader(want), prev, next); err != nil {
+			t.Error(err)
+		}
+		origin := Record{Kind: Origin, Tick: prev.TickNumber, Agent: prev.AgentPubKey, Checkpoint: prev.ContentHash}
+		got = wal.AppendRecord(nil, origin.append(nil, version))
+		block = strings.Replace(block, "segment", "origin", 1)
+		if want := testkit.SpecBytes(t, "../../../docs/spec", "eventlog.md", block); !bytes.Equal(got, want) {
+			t.Errorf("the origin of version %d is\n%x\neventlog.md has\n%x", version, got, want)
+		}
 	}
 }
 

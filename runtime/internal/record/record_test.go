@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"igor.dev/internal/testkit"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
@@ -617,4 +618,22 @@ func drawn() string {
 	}
 	sum := sha256.Sum256([]byte("igor/rand/v2\x00" + "01234567890123456789012345678901" + "\x00\x00\x00\x00\x00\x00\x00\x00"))
 	return string(sum[:8])
+}
+
+// TestSpecRandom holds docs/spec/eventlog.md to what a tick draws.
+func TestSpecRandom(t *testing.T) {
+	seed := make([]byte, seedSize)
+	for i := range seed {
+		seed[i] = byte(i)
+	}
+	s := stream{seed: seed}
+	var got []byte
+	for _, n := range []int{5, 40} {
+		b := make([]byte, n)
+		s.read(b)
+		got = append(got, b...)
+	}
+	if want := testkit.SpecBytes(t, "../../../docs/spec", "eventlog.md", "hex random"); !bytes.Equal(got, want) {
+		t.Errorf("got %x, and the page has %x", got, want)
+	}
 }

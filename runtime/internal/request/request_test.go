@@ -3,6 +3,8 @@ package request
 import (
 	"bytes"
 	"testing"
+
+	"igor.dev/internal/testkit"
 )
 
 // forms parses bytes as each kind of request, and writes them again.
@@ -57,4 +59,17 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSpecExample holds docs/spec/abi.md to what the code does.
+func TestSpecExample(t *testing.T) {
+	b := testkit.SpecBytes(t, "../../../docs/spec", "abi.md", "hex finding")
+	f, err := ParseFinding(b)
+	if err != nil || !bytes.Equal(f.Append(nil), b) {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	want := (&Pay{Amount: 2500, Recipient: "bob", Memo: "order 7"}).AppendBare(nil)
+	if f.Outcome != Compensated || f.Kind != 9 || f.Tick != 5 || f.Ordinal != 0 || !bytes.Equal(f.Request, want) || len(f.Result) > 0 || string(f.Note) != "asked bob" {
+		t.Errorf("%+v, the request should be %x", f, want)
+	}
 }
