@@ -40,7 +40,7 @@ const (
 	CodeNotAllowed = -3
 	CodeTimeout    = -4 // http
 	CodeOverCap    = -4 // x402
-	CodeNoRoom     = -4 // wallet, kv: the buffer is too small
+	CodeNoRoom     = -4 // wallet, kv, node: the buffer is too small
 	CodeTooLarge   = -5 // http, x402: what comes back is too large
 	CodeNotFound   = -5 // kv
 	CodeProcessing = -6
@@ -84,6 +84,13 @@ type Host interface {
 	HTTP(ctx context.Context, r *HTTPRequest) (written []byte, code int32)
 	// Pay makes a payment that the manifest allows. See [Fit].
 	Pay(ctx context.Context, p *Payment) (written []byte, code int32)
+	// NodeID returns the DID of the node; this and what follows as [Node] says it.
+	NodeID(room uint32) (written []byte, code int32)
+	PeerCount() int32
+	PeerOffer(index, room uint32) (written []byte, code int32)
+	Migrate(did string) (code int32)
+	MigrateStatus() int32
+	DrainDeadline() int64
 	// KVGet returns the value of a key.
 	KVGet(key []byte, room uint32) (written []byte, code int32)
 	// KVPut sets the value of a key.
@@ -175,6 +182,12 @@ var functions = []function{
 	kvGet,
 	kvPut,
 	kvDelete,
+	nodeID,
+	peerCount,
+	peerOffer,
+	migrate,
+	migrateStatus,
+	drainDeadline,
 }
 
 // Check reports whether a function that an agent imports from [Module] is one

@@ -73,6 +73,35 @@ func (s *spy) KVGet(key []byte, room uint32) ([]byte, int32) {
 	}
 	return s.Live.KVGet(key, room)
 }
+func (s *spy) NodeID(room uint32) ([]byte, int32) {
+	s.see("node_id")
+	if s.flood {
+		return make([]byte, room+1), 1
+	}
+	return s.Live.NodeID(room)
+}
+func (s *spy) PeerOffer(index, room uint32) ([]byte, int32) {
+	s.see("peer_offer %d", index)
+	if s.flood {
+		return make([]byte, room+1), 1
+	}
+	return s.Live.PeerOffer(index, room)
+}
+func (s *spy) PeerCount() int32         { s.see("peer_count"); return s.Live.PeerCount() }
+func (s *spy) Migrate(did string) int32 { s.see("migrate %.9s", did); return s.Live.Migrate(did) }
+func (s *spy) MigrateStatus() int32     { s.see("migrate_status"); return s.Live.MigrateStatus() }
+func (s *spy) DrainDeadline() int64     { s.see("drain_deadline"); return s.Live.DrainDeadline() }
+
+// node is one of three others.
+type node struct{}
+
+func (node) ID() string                            { return "did:key:" }
+func (node) PeerCount() int32                      { return 3 }
+func (node) PeerOffer(index uint32) ([]byte, bool) { return []byte("offer"), index < 3 }
+func (node) Migrate(did string) int32              { return 0 }
+func (node) MigrateStatus() int32                  { return 1 }
+func (node) DrainDeadline() int64                  { return 1 << 43 }
+
 func (s *spy) KVPut(key, value []byte) int32 {
 	s.see("kv_put %.9s %.9s", key, value)
 	return s.Live.KVPut(key, value)
@@ -84,7 +113,7 @@ func (s *spy) KVDelete(key []byte) int32 {
 
 const everything = `{"capabilities": {
 	"clock": {"version": 1}, "rand": {"version": 1}, "log": {"version": 1}, "kv": {"version": 1},
-	"wallet": {"version": 1}, "pricing": {"version": 1},
+	"wallet": {"version": 1}, "pricing": {"version": 1}, "node": {"version": 1},
 	"http": {"version": 1, "options": {"allowed_hosts": ["api.example.com"]}},
 	"x402": {"version": 1, "options": {"allowed_recipients": ["bob"], "max_payment_microcents": 100}}
 }}`
@@ -156,6 +185,12 @@ var hostcalls = []hostcallCase{
 	{wasmtest.KVPut, []int64{where("key"), 3, where("value"), 5}, []int{0, 2}, 0, "kv_put key value"},
 	{wasmtest.KVGet, []int64{where("key"), 3, buffer, 100}, []int{0, 2}, 5, "kv_get key"},
 	{wasmtest.KVDelete, []int64{where("key"), 3}, []int{0}, 0, "kv_delete key"},
+	{wasmtest.NodeID, []int64{buffer, 100}, []int{0}, 8, "node_id"},
+	{wasmtest.PeerCount, nil, nil, 3, "peer_count"},
+	{wasmtest.PeerOffer, []int64{2, buffer, 100}, []int{1}, 5, "peer_offer 2"},
+	{wasmtest.Migrate, []int64{where("bob"), 3}, []int{0}, 0, "migrate bob"},
+	{wasmtest.MigrateStatus, nil, nil, 1, "migrate_status"},
+	{wasmtest.DrainDeadline, nil, nil, 1 << 43, "drain_deadline"},
 }
 
 func (h hostcallCase) wide() bool { return strings.HasSuffix(string(h.im.Type), "\x01\x7e") }
@@ -215,6 +250,7 @@ func (h hostcallCase) tick(t *testing.T, s *setup, args []int64) (int64, []byte)
 func newSetup() *setup {
 	s := &setup{}
 	s.payload, s.code = "reply", 200
+	s.Node = node{}
 	s.Receipts = func() [][]byte { return [][]byte{[]byte("a"), []byte("two")} }
 	s.KV = kv.New(kv.MaxTotal)
 	s.KV.Put([]byte("key"), []byte("value"))
@@ -224,7 +260,7 @@ func newSetup() *setup {
 // TestEveryHostcall checks that the tests here know every hostcall, and of each every
 // pointer: a new one is tried with what is out of range, or this fails.
 func TestEveryHostcall(t *testing.T) {
-	plain := map[string][]int{"wallet_receipt": {0}, "wallet_pay": {0}} // an index, an amount
+	plain := map[string][]int{"wallet_receipt": {0}, "wallet_pay": {0}, "peer_offer": {0}} // an index, an amount
 	known := map[string]bool{}
 	for _, h := range hostcalls {
 		known[h.im.Name] = true
@@ -259,7 +295,7 @@ func TestHostcalls(t *testing.T) {
 		if got != h.ok || strings.Join(s.seen, ", ") != h.seen {
 			t.Errorf("%s: got %d, and the host saw %q; want %d and %q", h.im.Name, got, s.seen, h.ok, h.seen)
 		}
-		want := map[string]string{"wallet_receipt": "two", "http_request": "\x05\x00\x00\x00reply", "wallet_pay": "\x05\x00\x00\x00reply", "kv_get": "value"}[h.im.Name]
+		want := map[string]string{"wallet_receipt": "two", "http_request": "\x05\x00\x00\x00reply", "wallet_pay": "\x05\x00\x00\x00reply", "kv_get": "value", "node_id": "did:key:", "peer_offer": "offer"}[h.im.Name]
 		if !strings.HasPrefix(string(out), want) {
 			t.Errorf("%s: wrote %q, want %q", h.im.Name, out[:16], want)
 		}
@@ -311,6 +347,7 @@ func TestInputLimits(t *testing.T) {
 		{"kv_put", 0, kv.MaxKey, 0},
 		{"kv_put", 2, kv.MaxValue, 0},
 		{"kv_delete", 0, kv.MaxKey, hostcall.CodeNotFound},
+		{"migrate", 0, hostcall.MaxDID, 0},
 	} {
 		for _, h := range hostcalls {
 			if h.im.Name != tt.name {
@@ -417,7 +454,7 @@ func TestPhases(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := h.result(t, in)
-			effect := h.im == wasmtest.WalletPay || h.args != nil && h.im == wasmtest.HTTPRequest && h.args[0] == where("body")
+			effect := h.im == wasmtest.WalletPay || h.im == wasmtest.Migrate || h.args != nil && h.im == wasmtest.HTTPRequest && h.args[0] == where("body")
 			want, seen := int64(0), ""
 			switch {
 			case export == "agent_init" && !effect, export == "agent_resume" && !effect && h.im != wasmtest.HTTPRequest:
@@ -565,7 +602,8 @@ func TestNoParts(t *testing.T) {
 		switch h.im.Name {
 		case "clock_now", "rand_bytes", "log_emit":
 			continue
-		case "wallet_receipt", "http_request", "wallet_pay", "kv_get", "kv_put", "kv_delete":
+		case "wallet_receipt", "http_request", "wallet_pay", "kv_get", "kv_put", "kv_delete",
+			"node_id", "peer_count", "peer_offer", "migrate", "migrate_status", "drain_deadline":
 			want = hostcall.CodeFailed
 		}
 		p, err := sandbox.Compile(t.Context(), wasmtest.Agent{Imports: []wasmtest.Import{h.im}, Data: data, Funcs: map[string]wasmtest.Func{

@@ -28,6 +28,7 @@ type Live struct {
 	Web      Doer
 	Payer    Payer
 	KV       *kv.Map
+	Node     Node // nil = this is none
 }
 
 // ClockNow implements [Host].

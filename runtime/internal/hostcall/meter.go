@@ -12,7 +12,7 @@ type Meter struct {
 	counters [len(meterOrder)]counter
 }
 
-var meterOrder = [...]string{"clock", "rand", "log", "kv", "wallet", "pricing", "http", "x402"}
+var meterOrder = [...]string{"clock", "rand", "log", "kv", "wallet", "pricing", "http", "x402", "node"}
 
 // Usage is what the hostcalls of one capability cost.
 type Usage struct {

@@ -91,6 +91,7 @@ var capabilities = map[string]int{
 	"pricing": 1,
 	"http":    1,
 	"x402":    1,
+	"node":    1,
 }
 
 // Capabilities returns the names of the capabilities, sorted.

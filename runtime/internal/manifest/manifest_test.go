@@ -227,7 +227,7 @@ func TestParseErrors(t *testing.T) {
 func TestHint(t *testing.T) {
 	_, err := Parse([]byte(`{"capabilities": {"camera": {"version": 1}}}`))
 	var h interface{ Hint() string }
-	if !errors.As(err, &h) || h.Hint() != "this version has clock, http, kv, log, pricing, rand, wallet, x402" {
+	if !errors.As(err, &h) || h.Hint() != "this version has clock, http, kv, log, node, pricing, rand, wallet, x402" {
 		t.Errorf("got %v, want an error with a hint", err)
 	}
 }

@@ -333,13 +333,8 @@ func (h *Host) LogEmit(line []byte) {
 
 // Receipt implements [hostcall.Host].
 func (h *Host) Receipt(index, room uint32) (written []byte, code int32) {
-	asked := request.Item{Index: index, Room: room}.Append(nil)
-	if result, ret, ok := h.given(eventlog.WalletReceipt, asked); ok {
-		return result, int32(ret)
-	}
-	written, code = h.world.Live.Receipt(index, room)
-	h.observed(eventlog.Record{Kind: eventlog.WalletReceipt, Request: eventlog.Bytes(asked), Return: int64(code), Result: eventlog.Bytes(written)})
-	return written, code
+	return h.bytes(eventlog.WalletReceipt, request.Item{Index: index, Room: room}.Append(nil),
+		func() ([]byte, int32) { return h.world.Live.Receipt(index, room) })
 }
 
 // HTTP implements [hostcall.Host].

@@ -100,11 +100,18 @@ var (
 	KVGet              = Import{"igor", "kv_get", FuncType("iiii", "i")}
 	KVPut              = Import{"igor", "kv_put", FuncType("iiii", "i")}
 	KVDelete           = Import{"igor", "kv_delete", I32x2I32}
+	NodeID             = Import{"igor", "node_id", I32x2I32}
+	PeerCount          = Import{"igor", "peer_count", ToI32}
+	PeerOffer          = Import{"igor", "peer_offer", FuncType("iii", "i")}
+	Migrate            = Import{"igor", "migrate", I32x2I32}
+	MigrateStatus      = Import{"igor", "migrate_status", ToI32}
+	DrainDeadline      = Import{"igor", "drain_deadline", ToI64}
 )
 
 // Hostcalls are all of them.
 var Hostcalls = []Import{ClockNow, RandBytes, LogEmit, WalletBalance, WalletReceiptCount, WalletReceipt,
-	NodePrice, HTTPRequest, WalletPay, KVGet, KVPut, KVDelete}
+	NodePrice, HTTPRequest, WalletPay, KVGet, KVPut, KVDelete,
+	NodeID, PeerCount, PeerOffer, Migrate, MigrateStatus, DrainDeadline}
 
 // Params are the parameters of a type, as [FuncType] takes them.
 func (t Type) Params() string {
