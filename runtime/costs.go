@@ -116,7 +116,7 @@ func CostsOf(ctx context.Context, checkpoint string) (interval, life Costs, err 
 			interval.FirstTick = prev.TickNumber + 1
 		}
 		err = interval.count(log, prev, &next)
-		if err != nil && !errors.Is(err, errNotCounted) && !eventlog.Bad(err) {
+		if err != nil && err != errNoPrev && err != errNoEvents && !eventlog.Bad(err) {
 			return interval, life, err
 		}
 		if err != nil {
@@ -129,17 +129,20 @@ func CostsOf(ctx context.Context, checkpoint string) (interval, life Costs, err 
 	return interval, life, nil
 }
 
-// errNotCounted says that there is nothing to count.
-var errNotCounted = errors.New("not counted")
+// The reasons why there is nothing to count.
+var (
+	errNoPrev   = errors.New("the checkpoint before it is not there")
+	errNoEvents = errors.New("it has no event log")
+)
 
 // count takes the records between two checkpoints, all or none.
 func (c *Costs) count(log *eventlog.Log, prev, next *verifier.Finding) error {
 	if prev == nil && !next.PrevHash.IsZero() {
-		return fmt.Errorf("%w: the checkpoint before it is not there", errNotCounted)
+		return errNoPrev
 	}
 	f, err := log.Raw(c.FirstTick)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: it has no event log", errNotCounted)
+		return errNoEvents
 	}
 	if err != nil {
 		return err
