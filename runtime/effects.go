@@ -67,7 +67,7 @@ func Effects(ctx context.Context, dir string) (all []Effect, err error) {
 		}
 		return nil
 	})
-	return all, err
+	return all, public(err)
 }
 
 // ResolveEffect writes down what an operator found out about an unresolved
@@ -266,7 +266,7 @@ func RepairJournal(ctx context.Context, dir string, dry bool) (r JournalRepair, 
 		}
 		return nil
 	})
-	return r, err
+	return r, public(err)
 }
 
 // lastTick returns the newest tick that is over, by the event log after the

@@ -218,7 +218,7 @@ func (e *Engine) compile(ctx context.Context, b *body, wasm []byte, c Config) er
 		})
 	})
 	if err != nil {
-		return err
+		return &refusal{err}
 	}
 	b.program, b.release = program, release
 	b.nursery = newNursery(context.WithoutCancel(ctx), program, c.Log)

@@ -19,6 +19,13 @@ var (
 	// ErrNoKey says that an agent's private key is not there, or cannot be used.
 	ErrNoKey = store.ErrNoKey
 
+	// ErrNotFolder says that a folder is no agent's.
+	ErrNotFolder = store.ErrNotFolder
+
+	// ErrRefused says that a program or its manifest asks for what this engine does not
+	// give, or cannot be run at all.
+	ErrRefused = errors.New("the program is refused")
+
 	// ErrNotAgent says that a program is not an agent.
 	ErrNotAgent = sandbox.ErrNotAgent
 
@@ -87,6 +94,11 @@ type ManifestError struct {
 func (e *ManifestError) Error() string { return e.err.Error() }
 func (e *ManifestError) Unwrap() error { return e.err }
 
+// A refusal is ErrRefused in other words.
+type refusal struct{ error }
+
+func (e *refusal) Unwrap() []error { return []error{ErrRefused, e.error} }
+
 // public gives an error of the packages below the type that it has outside.
 func public(err error) error {
 	if err == nil {
@@ -117,7 +129,8 @@ func public(err error) error {
 func Temporary(err error) bool {
 	switch {
 	case err == nil,
-		errors.Is(err, ErrBudgetExhausted), errors.Is(err, ErrNoKey), errors.Is(err, ErrNotAgent), errors.Is(err, ErrConflict),
+		errors.Is(err, ErrBudgetExhausted), errors.Is(err, ErrNoKey), errors.Is(err, ErrNotFolder),
+		errors.Is(err, ErrRefused), errors.Is(err, ErrNotAgent), errors.Is(err, ErrConflict),
 		errors.Is(err, errors.ErrUnsupported):
 		return false
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

@@ -333,7 +333,7 @@ func named(wasm, manifest string, err error) error {
 		if next == "" {
 			next = "docs/spec/abi.md has what a manifest can say"
 		}
-		return &hinted{fmt.Errorf("%s line %d: %w", manifest, m.Line, m.Err), next}
+		return &hinted{&worded{err, fmt.Sprintf("%s line %d: %v", manifest, m.Line, m.Err)}, next}
 	}
 	if errors.Is(err, runtime.ErrNotAgent) {
 		return &hinted{fmt.Errorf("%s: %w", wasm, err), "igor new makes an agent to begin with; docs/spec/abi.md has what every one exports"}

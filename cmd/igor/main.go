@@ -21,13 +21,6 @@ import (
 	"igor.dev/verifier"
 )
 
-// Exit codes. igor verify and igor inspect have those of igor-verify.
-const (
-	exitOK     = 0
-	exitFailed = 1 // refused, or the agent failed
-	exitUsage  = 2
-)
-
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is main without the process around it.
@@ -63,7 +56,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	_, isRefusal := errors.AsType[*refusal](err)
 	if _, ok := errors.AsType[*failure](err); ok || isRefusal {
 		if ok {
-			code = exitFailed
+			code = exitStatus(err)
 		}
 		hint = nextStep(err)
 	}

@@ -254,7 +254,7 @@ func TestInUse(t *testing.T) {
 	<-p.acks
 	out, err := igor(t, "resume", dir).CombinedOutput()
 	want := "is in use by process " + strconv.Itoa(p.cmd.Process.Pid) + " on "
-	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != exitFailed || !strings.Contains(string(out), want) {
+	if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != exitLocked || !strings.Contains(string(out), want) {
 		t.Errorf("got %v\n%s\nwant %q", err, out, want)
 	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {

@@ -3,10 +3,36 @@ package store
 import (
 	"errors"
 	"fmt"
+
+	"igor.dev/runtime/internal/hint"
 )
 
 // ErrConflict says that the history went on without the one who appends to it.
 var ErrConflict = errors.New("the history has another newest checkpoint")
+
+// ErrNotFolder says that a folder is no agent's.
+var ErrNotFolder = errors.New("not an agent's folder")
+
+type notFolderError struct{ error }
+
+func (e *notFolderError) Unwrap() []error { return []error{ErrNotFolder, e.error} }
+
+// An UnsupportedError says what a file system has not that agents need. It is
+// [errors.ErrUnsupported].
+type UnsupportedError struct {
+	Dir  string
+	What string // such as "no hard links"
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("agents cannot live in %s: its file system has %s", e.Dir, e.What)
+}
+
+func (e *UnsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
+
+func unsupported(dir, what string) error {
+	return hint.Wrap(&UnsupportedError{dir, what}, "put the agent's folder on another file system; docs/operating.md says what it needs")
+}
 
 // A LockedError says that somebody else has a folder open.
 type LockedError struct {

@@ -33,6 +33,10 @@ func Lock(root *os.Root, dir string) (*os.File, error) {
 		f.Close()
 		return nil, hint.Wrap(&LockedError{dir, orUnknown(string(holder))}, "wait for it, or stop it; an agent lives once")
 	}
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.ENOLCK) {
+		f.Close()
+		return nil, unsupported(dir, "no locks")
+	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock of %s: %w", dir, err)

@@ -30,11 +30,13 @@ func Export(ctx context.Context, dir, file string) (*verifier.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".igor-new-*.car")
+	sweep(filepath.Dir(file))
+	tmp, err := os.CreateTemp(filepath.Dir(file), newPrefix+"*.car")
 	if err != nil {
 		return nil, cannotMake(file, err)
 	}
 	defer os.Remove(tmp.Name())
+	defer hold(tmp.Name())()
 	defer tmp.Close()
 	if err := writeCAR(tmp, files); err != nil {
 		return nil, err

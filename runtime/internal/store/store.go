@@ -126,16 +126,21 @@ func inUse(dir string) error {
 func Build(dir string, fill func(*os.Root) error) error {
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
-	tmp, err := os.MkdirTemp(parent, ".igor-new-*")
+	sweep(parent)
+	tmp, err := os.MkdirTemp(parent, newPrefix+"*")
 	if err != nil {
 		return cannotMake(dir, err)
 	}
 	defer os.RemoveAll(tmp) // what is left of it after a failure
+	defer hold(tmp)()
 	root, err := os.OpenRoot(tmp)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
+	if err := probe(root, dir); err != nil {
+		return err
+	}
 	if err := fill(root); err != nil {
 		return err
 	}
@@ -164,6 +169,20 @@ func Build(dir string, fill func(*os.Root) error) error {
 	}
 	defer p.Close()
 	return p.Sync()
+}
+
+// probe finds out before anything is made whether a file system has what a history
+// needs: names that are given at once, and once.
+func probe(root *os.Root, dir string) error {
+	const a, b = ".probe", ".probe.link"
+	if err := writeFile(root, a, nil, 0o600); err != nil {
+		return err
+	}
+	err := root.Link(a, b)
+	if err != nil {
+		return errors.Join(unsupported(filepath.Dir(dir), "no hard links"), root.Remove(a))
+	}
+	return errors.Join(root.Remove(a), root.Remove(b))
 }
 
 // cannotMake names what was to be made: the error has a name that was made up for it
@@ -306,7 +325,7 @@ func notAgent(dir string, err error) error {
 	} else if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err
 	}
-	return hint.Wrap(fmt.Errorf("%s is not an agent's folder: %w", dir, err),
+	return hint.Wrap(&notFolderError{fmt.Errorf("%s is not an agent's folder: %w", dir, err)},
 		"name the folder that igor run made, or a copy of it")
 }
 
