@@ -50,9 +50,9 @@ func (r *Report) explain(q problem) Problem {
 	case UnsupportedVersion:
 		e.Message = "this file is not a checkpoint of a version that can be verified, or not a checkpoint at all"
 		if k := c.kind; k != KindOther && k != KindText && k.Next() != "" {
-			e.Message = "this is " + k.What() + ", and no checkpoint: " + k.Next()
+			e.Message = "this is " + k.What() + " and no checkpoint: " + k.Next()
 		} else if k == KindCAR || k == KindCARv2 {
-			e.Message = "this is a CAR, and no checkpoint: name it *.car"
+			e.Message = "this is a CAR and no checkpoint: name it *.car"
 		}
 		e.Expected, e.Found = versionString(Version4), versionString(c.version)
 	case UnsignedVersion:
@@ -82,6 +82,9 @@ func (r *Report) explain(q problem) Problem {
 			break
 		}
 		e.Message = "this checkpoint is by another key than the rest of the history"
+		if r.spec > 1 && r.pins.DID == nil {
+			e.Message = "this checkpoint is by another key than most of them; no DID was pinned that says which it has to be"
+		}
 		e.Expected = r.keyOf(r.pile.at(q.other)).DID()
 		e.Found = r.keyOf(c).DID()
 	case Fork:

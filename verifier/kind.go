@@ -50,7 +50,7 @@ var kinds = [numKinds]struct{ name, what, next string }{
 	KindXz:         {"xz", "an xz file", unpackFirst},
 	KindBzip2:      {"bzip2", "a bzip2 file", unpackFirst},
 	KindZstd:       {"zstd", "a zstd file", unpackFirst},
-	KindLFSPointer: {"lfs-pointer", "a Git LFS pointer, not the file that it stands for", "fetch the file itself: git lfs pull, or lfs: true for actions/checkout"},
+	KindLFSPointer: {"lfs-pointer", "a Git LFS pointer", "fetch the file that it stands for: git lfs pull, or lfs: true for actions/checkout"},
 	KindHTML:       {"html", "a web page", "download the file itself, not the page that shows it"},
 	KindMacOS:      {"macos", "a file that macOS adds to what it copies", "leave it out: it is no part of a history"},
 	KindEvents:     {"events", "a part of an event log", giveHistory},

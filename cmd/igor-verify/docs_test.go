@@ -143,7 +143,7 @@ func TestDocs(t *testing.T) {
 			}
 			run(text, "")
 		case m[1] == "sh":
-			run(text, "identity pinned, head pinned")
+			run(text, "the expected agent, 8 checkpoints, no gaps, head pinned")
 		case strings.Contains(text, "script:"):
 			list, _ := below(text, "script:")
 			script := regexp.MustCompile(`(?m)^- `).ReplaceAllString(list, "")
@@ -173,7 +173,7 @@ func TestDocs(t *testing.T) {
 				env = append(env, strings.ToUpper(key)+"="+strings.ReplaceAll(value, "${{ steps.pins.outputs.head }}", head))
 			}
 			out, code := w.bash(t, actionScript(t), env...)
-			if code != 0 || !strings.Contains(out, "identity pinned, head pinned") || w.output(t) != "verdict=verified" || !ok {
+			if code != 0 || !strings.Contains(out, "the expected agent, 8 checkpoints, no gaps, head pinned") || w.output(t) != "verdict=verified" || !ok {
 				t.Errorf("exit code %d of the action: %s", code, out)
 			}
 		}
@@ -237,7 +237,7 @@ func TestAction(t *testing.T) {
 		out     string
 	}{
 		{"verified", action{paths: "agent/history"}, "", nil, 0, "verified", "::notice title=lineage verified::"},
-		{"several paths", action{paths: "agent/history\n\nagent/history.car\n"}, "", nil, 0, "verified", "verified: 8 checkpoints"},
+		{"several paths", action{paths: "agent/history\n\nagent/history.car\n"}, "", nil, 0, "verified", "unbroken, but self-asserted, 8 checkpoints"},
 		{"another agent", action{paths: "agent/history", did: other}, "", nil, 1, "invalid", "file=agent/history/0000000004.ckpt,"},
 		{"no paths", action{}, "", nil, 2, "none", "nothing to verify"},
 		{"an unset variable as pin", action{paths: "agent/history"}, "DID=", nil, 2, "none", "flag --did has an empty value"},

@@ -101,6 +101,22 @@ func sarifSchema(t *testing.T) any {
 
 const sarifURL = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
+// noVerdict is what igor-verify writes in a format where there is no verdict.
+func noVerdict(t *testing.T, format string) (outs [][]byte) {
+	text := filepath.Join(t.TempDir(), "[notes](x) \x1b ::error::.txt")
+	if err := os.WriteFile(text, []byte("notes\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{}, {text}, {text + "nowhere"}, {"--did", "alice", text}, {"--head", "", text}, {"--unknown", text}} {
+		var out, errors bytes.Buffer
+		if code := verifycli.Main("igor-verify", append([]string{"--format", format}, args...), nil, &out, &errors); code != 2 || errors.Len() == 0 {
+			t.Fatalf("exit code %d, want 2: %s", code, &errors)
+		}
+		outs = append(outs, out.Bytes())
+	}
+	return outs
+}
+
 // TestSARIF holds the SARIF output against the official schema, and reads it with
 // another implementation.
 func TestSARIF(t *testing.T) {
@@ -115,6 +131,18 @@ func TestSARIF(t *testing.T) {
 	}
 	if schema.Validate(map[string]any{"version": "2.1.0"}) == nil {
 		t.Fatal("the schema takes a log without runs")
+	}
+	for _, out := range noVerdict(t, "sarif") {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(doc); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		if log, err := sarif.FromBytes(out); err != nil || *log.Runs[0].Invocations[0].ExecutionSuccessful || len(log.Runs[0].Invocations[0].ToolExecutionNotifications) != 1 {
+			t.Errorf("no verdict, and it says: %s", out)
+		}
 	}
 	eachReport(t, "sarif", func(t *testing.T, out []byte, problems map[string]int) {
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(out))
@@ -192,6 +220,15 @@ func TestJUnit(t *testing.T) {
 		}
 		equal(t, got, problems)
 	})
+	for _, out := range noVerdict(t, "junit") {
+		files = append(files, filepath.Join(dir, strconv.Itoa(len(files))+".xml"))
+		if err := os.WriteFile(files[len(files)-1], out, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(string(out), "<error ") != 1 || !strings.Contains(string(out), `errors="1"`) {
+			t.Errorf("no verdict, and it says: %s", out)
+		}
+	}
 	lint := func(files ...string) ([]byte, error) {
 		return exec.Command("xmllint", append([]string{"--noout", "--nonet", "--schema", "../../testdata/schemas/junit.xsd"}, files...)...).CombinedOutput()
 	}

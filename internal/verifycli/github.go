@@ -52,11 +52,23 @@ func writeGitHub(w *bufio.Writer, r *verifier.Report, l *locator) error {
 		}
 		fmt.Fprintf(w, "::error %stitle=lineage %s: %s::%s\n", properties, r.Verdict(), q.Code, commandData.Replace(strings.Join(lines, "\n")))
 	}
+	if warning := keyWarning(r); warning != "" {
+		fmt.Fprintf(w, "::warning title=a private key lies with the history::%s\n", commandData.Replace(warning))
+	}
 	if r.Verdict() == verifier.Verified {
 		fmt.Fprintf(w, "::notice title=lineage verified::%s\n", commandData.Replace(r.Proves()+" "+r.DoesNotProve()))
 	}
 	fmt.Fprintln(w, verdictLine(r))
 	return nil
+}
+
+// writeGitHubFailure writes why there is no verdict.
+func writeGitHubFailure(w *bufio.Writer, f *failure) {
+	fmt.Fprintf(w, "::error title=lineage not verified::%s\n", commandData.Replace(Printable(f.problem)+"\n"+Printable(f.hint)))
+	if path := os.Getenv("GITHUB_STEP_SUMMARY"); path != "" {
+		text := "### ⛔ Agent lineage: no verdict\n\n" + markdownText(Printable(f.problem)) + "\n\n" + markdownText(Printable(f.hint)) + "\n\n"
+		appendFile(path, text) // what keeps it from being written may be the failure
+	}
 }
 
 var (
@@ -83,10 +95,18 @@ func markdown(r *verifier.Report) string {
 	fmt.Fprintf(&b, "### %s Agent lineage: %s\n\n", mark, r.Verdict())
 	fmt.Fprintf(&b, "%s\n\n| | |\n| --- | --- |\n", markdownText(verdictLine(r)))
 	did, head := r.Pinned()
-	if key, ok := r.Key(); ok {
+	if key, ok := r.Key(); ok && (did || r.NumLives() < 2) {
 		fmt.Fprintf(&b, "| agent | <code>%s</code> (%s) |\n", key.DID(), choose(did, "DID pinned", "self-asserted"))
 	}
 	fmt.Fprintf(&b, "| life | %s |\n", markdownText(life(r)))
+	if r.NumLives() > 1 {
+		for _, text := range lives(r, verifier.PublicKey{}) {
+			fmt.Fprintf(&b, "| key | %s |\n", markdownText(text))
+		}
+	}
+	if beside := beside(r); beside != "" {
+		fmt.Fprintf(&b, "| beside | %s |\n", markdownText(beside))
+	}
 	if h, ok := r.Head(); ok {
 		fmt.Fprintf(&b, "| head | <code>%s</code> (%s) |\n", h.CID(), choose(head, "a head is pinned", "unpinned"))
 	}

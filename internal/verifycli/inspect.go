@@ -136,6 +136,10 @@ func writeTable(w io.Writer, b []byte) {
 	}
 	c, err := verifier.Parse(whole)
 	if err != nil {
+		if k := verifier.KindOfBytes(b); k != verifier.KindOther && k != verifier.KindText {
+			row(0, len(b), "?", []string{k.What()})
+			return
+		}
 		row(0, 1, "version", []string{hex.EncodeToString(b[:1]) + "  unknown"})
 		if len(b) > 1 {
 			row(1, len(b)-1, "?", hexLines(b[1:], statePreview))
@@ -194,8 +198,8 @@ func stateLines(state []byte) []string {
 		if start := i * bytesPerLine; start < min(len(state), statePreview) {
 			text := []byte(state[start:min(len(state), start+bytesPerLine)])
 			for j, c := range text {
-				if c < 0x20 || c > 0x7e {
-					text[j] = '.'
+				if c < 0x20 || c > 0x7e || j > 0 && c == text[j-1] && (c == ':' || c == '#') {
+					text[j] = '.' // also in what CI systems take for commands
 				}
 			}
 			lines[i] = fmt.Sprintf("%-*s  %s", 2*bytesPerLine, lines[i], text)

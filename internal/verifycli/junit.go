@@ -11,23 +11,24 @@ import (
 
 // checks says of every problem code what is checked, in the order of a report.
 var checks = []struct {
-	code verifier.Code
-	text string
+	code  verifier.Code
+	text  string
+	title string // what it means that the check failed
 }{
-	{verifier.Empty, "no checkpoint is empty"},
-	{verifier.Truncated, "no checkpoint is cut short"},
-	{verifier.UnsupportedVersion, "every checkpoint has a known version"},
-	{verifier.UnsignedVersion, "every checkpoint is of a version with a signature"},
-	{verifier.WeakKey, "no key is one for which anybody can sign"},
-	{verifier.BadSignature, "every signature fits its checkpoint"},
-	{verifier.NegativeBudget, "no budget is negative"},
-	{verifier.NegativePrice, "no price is negative"},
-	{verifier.IdentityMismatch, "every checkpoint is by one key, and by the pinned one if one is"},
-	{verifier.Fork, "no two checkpoints have the same predecessor"},
-	{verifier.TickOrder, "ticks only go up"},
-	{verifier.MissingGenesis, "the genesis is there"},
-	{verifier.Gap, "every predecessor is there"},
-	{verifier.HeadNotFound, "the pinned head is there"},
+	{verifier.Empty, "no checkpoint is empty", "A checkpoint is empty"},
+	{verifier.Truncated, "no checkpoint is cut short", "A checkpoint is cut short"},
+	{verifier.UnsupportedVersion, "every checkpoint has a known version", "A file is no checkpoint of a known version"},
+	{verifier.UnsignedVersion, "every checkpoint is of a version with a signature", "A checkpoint is of a version without a signature"},
+	{verifier.WeakKey, "no key is one for which anybody can sign", "Anybody can sign for the key of a checkpoint"},
+	{verifier.BadSignature, "every signature fits its checkpoint", "A signature does not fit its checkpoint"},
+	{verifier.NegativeBudget, "no budget is negative", "A budget is negative"},
+	{verifier.NegativePrice, "no price is negative", "A price is negative"},
+	{verifier.IdentityMismatch, "every checkpoint is by one key, and by the pinned one if one is", "A checkpoint is by another key"},
+	{verifier.Fork, "no two checkpoints have the same predecessor", "Two checkpoints have the same predecessor"},
+	{verifier.TickOrder, "ticks only go up", "Ticks do not go up"},
+	{verifier.MissingGenesis, "the genesis is there", "The beginning of the life is missing"},
+	{verifier.Gap, "every predecessor is there", "A checkpoint is missing"},
+	{verifier.HeadNotFound, "the pinned head is there", "The expected head is missing"},
 }
 
 // writeJUnit writes the report as JUnit XML, one test case for each check. So
@@ -80,6 +81,28 @@ func writeJUnit(w *bufio.Writer, r *verifier.Report) {
 		}
 	}
 	fmt.Fprintf(w, "<system-out>%s</system-out>\n<system-err></system-err>\n</testsuite>\n</testsuites>\n", xmlText(verdictLine(r)))
+}
+
+// writeJUnitFailure writes why there is no verdict: a test case with an error.
+func writeJUnitFailure(w *bufio.Writer, f *failure) {
+	problem := xmlText(f.problem)
+	fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?>
+<testsuites>
+<testsuite package="igor" id="0" name="lineage" timestamp="%s" hostname="localhost" tests="1" failures="0" errors="1" skipped="0" time="0">
+<properties>
+<property name="verdict" value="none"/>
+<property name="verifier" value="%s"/>
+</properties>
+<testcase name="the history can be verified" classname="lineage.verdict" time="0">
+<error message="%[3]s" type="no-verdict">%[3]s
+%[4]s</error>
+</testcase>
+<system-out></system-out>
+<system-err>%[3]s
+</system-err>
+</testsuite>
+</testsuites>
+`, time.Now().UTC().Format("2006-01-02T15:04:05"), xmlText(verifier.Version()), problem, xmlText(f.hint))
 }
 
 func writeFailure(w *bufio.Writer, r *verifier.Report, code verifier.Code, n int) {

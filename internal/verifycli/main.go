@@ -31,6 +31,9 @@ type failure struct {
 
 func (f *failure) Error() string { return f.problem }
 
+// An outputFailure is one in which the output was not written, or a part of it.
+type outputFailure struct{ failure }
+
 // invocation is one run of the program.
 type invocation struct {
 	name           string
@@ -76,6 +79,9 @@ func run(name string, args []string, stdin io.Reader, stdout, stderr io.Writer, 
 		return code
 	}
 	f := in.explain(err)
+	if written := new(outputFailure); !errors.As(err, &written) && in.writeFailure(out, f) == nil {
+		out.Flush() // where this fails too, the exit code says enough
+	}
 	fmt.Fprintf(stderr, "%s: %s\nhint: %s\n", name, Printable(f.problem), Printable(f.hint))
 	return exitFailed
 }
@@ -147,6 +153,7 @@ func (in *invocation) usageError(format string, args ...any) error {
 // parse reads the arguments, of which --format is one of formats. Flags may stand before and after paths. Package flag
 // would stop at the first path and let a later flag win over an earlier one.
 func (in *invocation) parse(args, formats []string) error {
+	in.format = formatOf(args, formats)
 	given := make(map[string]string)
 	for len(args) > 0 {
 		arg := args[0]
@@ -200,14 +207,31 @@ func (in *invocation) parse(args, formats []string) error {
 		return &failure{"unknown report version " + report, "the versions are 1 and 2; without --report it is 2"}
 	}
 
-	in.format = formats[0]
-	if f, ok := given["format"]; ok {
-		if !slices.Contains(formats, f) {
-			return &failure{"unknown format " + f, "the formats are " + strings.Join(formats, ", ")}
-		}
-		in.format = f
+	if f, ok := given["format"]; ok && !slices.Contains(formats, f) {
+		return &failure{problem: "unknown format " + f, hint: "the formats are " + strings.Join(formats, ", ")}
 	}
 	return in.checkPaths()
+}
+
+// formatOf returns the format that args ask for, whatever else is wrong with them, or
+// the default.
+func formatOf(args, formats []string) string {
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		flag, value, ok := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		if !strings.HasPrefix(arg, "-") || strings.TrimPrefix(flag, "-") != "format" {
+			continue
+		}
+		if !ok && i+1 < len(args) {
+			value = args[i+1]
+		}
+		if slices.Contains(formats, value) {
+			return value
+		}
+	}
+	return formats[0]
 }
 
 func (in *invocation) checkPaths() error {
@@ -286,18 +310,37 @@ func (in *invocation) write(out *bufio.Writer, r *verifier.Report) error {
 	return nil
 }
 
+// writeFailure says in a format for machines that there is no verdict, and why: what
+// reads it must not take an empty file for a good one.
+func (in *invocation) writeFailure(out *bufio.Writer, f *failure) error {
+	switch in.format {
+	case "github":
+		writeGitHubFailure(out, f)
+	case "junit":
+		writeJUnitFailure(out, f)
+	case "sarif":
+		return writeSARIFFailure(out, f)
+	case "svg":
+		writeSVGFailure(out)
+	}
+	return nil
+}
+
 func outputError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &failure{"cannot write the output: " + cause(err), "there is no verdict without the whole output"}
+	return &outputFailure{failure{"cannot write the output: " + cause(err), "there is no verdict without the whole output"}}
 }
 
 // explain gives every error its problem and its hint.
 func (in *invocation) explain(err error) *failure {
 	var f *failure
+	var o *outputFailure
 	var h *history.Error
 	switch {
+	case errors.As(err, &o):
+		return &o.failure
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &h):

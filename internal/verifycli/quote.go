@@ -1,19 +1,25 @@
 package verifycli
 
 import (
+	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"igor.dev/verifier"
 )
 
 // File names are chosen by whoever made the history. What is printed must
 // neither steer the terminal, nor look like another line, nor be a command to a
 // CI system that reads the log.
 
-// Printable returns s without anything but printable characters: the others are
-// written as in a Go string. It leaves backslashes alone, for Windows paths.
+// Printable returns s without anything but printable characters that are seen: the
+// others are written as in a Go string, and so are "::" and "##[", which CI systems
+// take for commands. It leaves backslashes alone, for Windows paths.
 func Printable(s string) string {
-	plain := !strings.Contains(s, "##[")
+	plain := !strings.Contains(s, "##[") && !strings.Contains(s, "::")
 	for i := 0; i < len(s) && plain; i++ {
 		plain = 0x20 <= s[i] && s[i] < 0x7f
 	}
@@ -25,13 +31,18 @@ func Printable(s string) string {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case strings.HasPrefix(s[i:], "##["):
-			// GitHub's runner takes ##[command] anywhere in a line for a command.
+			// GitHub's runner takes ##[command] anywhere in a line for a command,
 			b.WriteString(`#\x23[`)
 			size = len("##[")
+		case r == ':' && i > 0 && s[i-1] == ':':
+			// and ::command:: where a line begins, or where it is made to.
+			b.WriteString(`\x3a`)
 		case r == utf8.RuneError && size == 1:
 			b.WriteString(`\x` + strconv.FormatUint(uint64(s[i])|0x100, 16)[1:])
-		case strconv.IsPrint(r):
+		case strconv.IsPrint(r) && !verifier.Invisible(r):
 			b.WriteRune(r)
+		case strconv.IsPrint(r): // by what Go knows of it
+			b.WriteString(escapeRune(r))
 		default:
 			q := strconv.QuoteRune(r)
 			b.WriteString(q[1 : len(q)-1])
@@ -44,10 +55,48 @@ func Printable(s string) string {
 // quote escapes a name and puts it in quotes if it could be taken for something else.
 func quote(name string) string {
 	e := Printable(name)
-	if e == name && !strings.ContainsAny(e, " \"'()") {
+	// What stands beside a name must not make another thing of its ends.
+	ends := strings.ContainsAny(e, ":#") && strings.Trim(e, ":#[") != e
+	if e == name && !ends && !strings.ContainsAny(e, " \"'()") {
 		return e
 	}
 	return `"` + e + `"`
+}
+
+func escapeRune(r rune) string {
+	if r < 0x10000 {
+		return fmt.Sprintf(`\u%04x`, r)
+	}
+	return fmt.Sprintf(`\U%08x`, r)
+}
+
+// SafeJSON returns JSON with all escaped in its strings that Printable would escape,
+// so that a log can have it. The value is the same.
+func SafeJSON(b []byte) []byte {
+	plain := !bytes.Contains(b, []byte("##[")) && !bytes.Contains(b, []byte("::"))
+	for i := 0; i < len(b) && plain; i++ {
+		plain = b[i] < 0x7f
+	}
+	if plain {
+		return b
+	}
+	safe := make([]byte, 0, len(b)+len(b)/8)
+	for i := 0; i < len(b); {
+		r, size := utf8.DecodeRune(b[i:])
+		switch {
+		case r == ':' && i > 0 && b[i-1] == ':', // never outside of a string
+			r == '#' && i > 0 && b[i-1] == '#' && i+1 < len(b) && b[i+1] == '[',
+			r >= 0x7f && r < 0x10000 && verifier.Invisible(r):
+			safe = append(safe, fmt.Sprintf(`\u%04x`, r)...)
+		case r >= 0x10000 && verifier.Invisible(r):
+			high, low := utf16.EncodeRune(r)
+			safe = append(safe, fmt.Sprintf(`\u%04x\u%04x`, high, low)...)
+		default:
+			safe = append(safe, b[i:i+size]...)
+		}
+		i += size
+	}
+	return safe
 }
 
 // width returns how many columns of a terminal s takes, at most.
@@ -118,7 +167,7 @@ func Plural(n int, one string) string {
 	if n == 1 {
 		return "1 " + one
 	}
-	if stem, ok := strings.CutSuffix(one, "y"); ok {
+	if stem, ok := strings.CutSuffix(one, "y"); ok && !strings.HasSuffix(one, "ey") {
 		one = stem + "ie"
 	}
 	return strconv.Itoa(n) + " " + one + "s"

@@ -2,6 +2,7 @@ package verifycli
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -221,8 +222,13 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 	for _, p := range r.Problems {
 		report.Problems = append(report.Problems, problem{p.Code, p.Index, p.Tick, p.Message})
 	}
-	e := json.NewEncoder(w)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(report)
+	if err := e.Encode(report); err != nil {
+		return err
+	}
+	_, err := w.Write(SafeJSON(b.Bytes()))
+	return err
 }

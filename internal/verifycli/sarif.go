@@ -3,9 +3,12 @@ package verifycli
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"igor.dev/verifier"
@@ -24,12 +27,17 @@ type sarifRule struct {
 }
 
 type sarifResult struct {
-	RuleID    string          `json:"ruleId"`
-	RuleIndex int             `json:"ruleIndex"`
-	Level     string          `json:"level"`
-	Message   sarifText       `json:"message"`
-	Locations []sarifLocation `json:"locations,omitempty"`
+	RuleID       string            `json:"ruleId"`
+	RuleIndex    int               `json:"ruleIndex"`
+	Level        string            `json:"level"`
+	Message      sarifText         `json:"message"`
+	Locations    []sarifLocation   `json:"locations,omitempty"`
+	Fingerprints map[string]string `json:"partialFingerprints"`
 }
+
+// GitHub's code scanning takes 25,000 results of a run and shows 5,000.
+// See "SARIF support for code scanning".
+const maxResults = 5000
 
 type sarifLocation struct {
 	PhysicalLocation struct {
@@ -46,17 +54,12 @@ type sarifLocation struct {
 // It goes result by result, as a report can have as many as checkpoints.
 func writeSARIF(w *bufio.Writer, r *verifier.Report, l *locator) error {
 	s := &sarifWriter{w: w}
-	s.raw(`{"$schema":"` + sarifSchema + `","version":"2.1.0","runs":[{"tool":{"driver":{"name":"igor-verify","fullName":`)
-	s.value(verifier.Version())
-	s.raw(`,"informationUri":"https://igor.dev","rules":`)
-	rules := make([]sarifRule, len(checks))
+	s.start()
 	index := make(map[verifier.Code]int)
 	for i, c := range checks {
-		rules[i] = sarifRule{c.code.String(), sarifText{c.code.String()}, sarifText{"It is checked that " + c.text + "."}}
 		index[c.code] = i
 	}
-	s.value(rules)
-	s.raw(`}},"columnKind":"unicodeCodePoints","invocations":[{"executionSuccessful":true,"exitCode":`)
+	s.raw(`,"invocations":[{"executionSuccessful":true,"exitCode":`)
 	s.value(r.Verdict().ExitCode())
 	s.raw(`}],"properties":`)
 	did, head := r.Pinned()
@@ -76,13 +79,45 @@ func writeSARIF(w *bufio.Writer, r *verifier.Report, l *locator) error {
 	s.value(properties)
 	s.raw(`,"results":[`)
 	separator := "\n"
+	n := 0
 	for q := range r.Problems() {
 		s.raw(separator)
 		separator = ",\n"
-		s.value(sarifResultOf(q, index[q.Code], l))
+		result := sarifResultOf(q, index[q.Code], l)
+		if n++; n == maxResults && r.NumProblems() > maxResults {
+			// One that says how many more there are, of the kind of the next.
+			more := strconv.Itoa(r.NumProblems() - maxResults + 1)
+			result.Message.Text = more + " more problems, of which this is the first: " + result.Message.Text
+			s.value(result)
+			break
+		}
+		s.value(result)
 	}
 	s.raw("]}]}\n")
 	return s.err
+}
+
+// writeSARIFFailure writes a run that gave no verdict.
+func writeSARIFFailure(w *bufio.Writer, f *failure) error {
+	s := &sarifWriter{w: w}
+	s.start()
+	s.raw(`,"invocations":[{"executionSuccessful":false,"exitCode":2,"toolExecutionNotifications":[{"level":"error","message":`)
+	s.value(sarifText{sarifMessage.Replace(Printable(f.problem) + " (" + Printable(f.hint) + ")")})
+	s.raw(`}]}],"properties":{"verdict":"none"},"results":[]}]}` + "\n")
+	return s.err
+}
+
+// start writes what every run has.
+func (s *sarifWriter) start() {
+	s.raw(`{"$schema":"` + sarifSchema + `","version":"2.1.0","runs":[{"tool":{"driver":{"name":"igor-verify","fullName":`)
+	s.value(verifier.Version())
+	s.raw(`,"informationUri":"https://igor.dev","rules":`)
+	rules := make([]sarifRule, len(checks))
+	for i, c := range checks {
+		rules[i] = sarifRule{c.code.String(), sarifText{c.title}, sarifText{"It is checked that " + c.text + "."}}
+	}
+	s.value(rules)
+	s.raw(`}},"columnKind":"unicodeCodePoints"`)
 }
 
 func sarifResultOf(q verifier.Problem, rule int, l *locator) sarifResult {
@@ -98,6 +133,10 @@ func sarifResultOf(q verifier.Problem, rule int, l *locator) sarifResult {
 	}
 	// A result has the level "error" also where the history is incomplete: it is not verified.
 	result := sarifResult{RuleID: q.Code.String(), RuleIndex: rule, Level: "error", Message: sarifText{sarifMessage.Replace(Printable(text))}}
+	// By this name code scanning tells whether a result is one that it knows. What it
+	// would make of a file itself is the same for all problems in one CAR.
+	sum := sha256.Sum256([]byte(q.Code.String() + "\x00" + q.Name + "\x00" + q.Tick + "\x00" + q.Expected))
+	result.Fingerprints = map[string]string{"primaryLocationLineHash": hex.EncodeToString(sum[:8]) + ":1"}
 	if file := l.locate(q); file != "" {
 		var at sarifLocation
 		at.PhysicalLocation.ArtifactLocation.URI = uriReference(file)
@@ -139,5 +178,5 @@ func (s *sarifWriter) value(v any) {
 	if err := e.Encode(v); err != nil && s.err == nil {
 		s.err = err
 	}
-	s.raw(strings.TrimSuffix(b.String(), "\n"))
+	s.raw(string(SafeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n")))))
 }

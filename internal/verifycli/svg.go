@@ -28,16 +28,17 @@ var badgeLooks = map[verifier.Verdict]badgeLook{
 // two links of a chain, and no check mark.
 var unbroken = badgeLook{"#1f5f99", `<path d="M4.7 4.1h-1.5a1.9 1.9 0 0 0 0 3.8h3a1.9 1.9 0 0 0 1.9-1.9M7.3 7.9h1.5a1.9 1.9 0 0 0 0-3.8h-3A1.9 1.9 0 0 0 3.9 6" fill="none" stroke="#fff" stroke-width="1.4"/>`}
 
+// notChecked is the look where there is no verdict: a question mark, on grey.
+var notChecked = badgeLook{"#57606a", `<path d="M3.6 3.6a2.4 2.4 0 1 1 3.6 2.1C6.3 6.2 6 6.6 6 7.6M6 9.6v1.4" fill="none" stroke="#fff" stroke-width="1.7"/>`}
+
+// writeSVGFailure writes a badge that says that nothing was checked.
+func writeSVGFailure(w *bufio.Writer) {
+	writeBadge(w, notChecked, "could not be checked", "Agent lineage: could not be checked, there is no verdict")
+}
+
 // writeSVG writes the verdict as a badge for a page that runs no scripts. It has no
 // text from the history but numbers and the DID, so nothing hostile gets into it.
 func writeSVG(w *bufio.Writer, r *verifier.Report) {
-	const (
-		subject   = "agent lineage"
-		height    = 20
-		padding   = 7
-		shapeSize = 12
-		gap       = 5
-	)
 	n, _ := r.Checkpoints()
 	look := badgeLooks[r.Verdict()]
 	status := r.Verdict().String()
@@ -54,6 +55,17 @@ func writeSVG(w *bufio.Writer, r *verifier.Report) {
 	if key, ok := r.Key(); ok {
 		title += "; " + key.DID()
 	}
+	writeBadge(w, look, status, title)
+}
+
+func writeBadge(w *bufio.Writer, look badgeLook, status, title string) {
+	const (
+		subject   = "agent lineage"
+		height    = 20
+		padding   = 7
+		shapeSize = 12
+		gap       = 5
+	)
 	subjectWidth, statusWidth := textWidth(subject), textWidth(status)
 	left := padding + subjectWidth + padding
 	total := left + padding + shapeSize + gap + statusWidth + padding

@@ -33,6 +33,7 @@ const (
 	Red    = "1;31"
 	Green  = "1;32"
 	Yellow = "1;33"
+	Cyan   = "1;36"
 )
 
 // Paint returns s in a style.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"igor.dev/verifier"
@@ -31,6 +32,14 @@ func writeText(w *bufio.Writer, r *verifier.Report, pins verifier.Pins, p Palett
 	for _, line := range head {
 		fmt.Fprintln(w, p.Paint(Dim, line[:labelWidth])+line[labelWidth:])
 	}
+	if warning := keyWarning(r); warning != "" {
+		for i, line := range Wrap("warning: "+warning, columns) {
+			if head = append(head, line); i == 0 {
+				line = p.Paint(Yellow, "warning:") + strings.TrimPrefix(line, "warning:")
+			}
+			fmt.Fprintln(w, line)
+		}
+	}
 	fmt.Fprintln(w)
 	if r.NumProblems() > 0 {
 		for _, line := range problemLines(r, rows-len(head)-len(tail)-others, p) {
@@ -43,7 +52,7 @@ func writeText(w *bufio.Writer, r *verifier.Report, pins verifier.Pins, p Palett
 	}
 	fmt.Fprintln(w)
 	verdict := r.Verdict().String()
-	fmt.Fprintln(w, p.Paint(verdictStyle(r.Verdict()), verdict)+strings.TrimPrefix(verdictLine(r), verdict))
+	fmt.Fprintln(w, p.Paint(reportStyle(r), verdict)+strings.TrimPrefix(verdictLine(r), verdict))
 }
 
 // Proves writes what a report proves, and below it what it does not.
@@ -52,6 +61,15 @@ func (p Palette) Proves(proves, doesNot string) []string {
 	lines := Wrap(label+proves, columns)
 	lines[0] = p.Paint(Bold, label) + strings.TrimPrefix(lines[0], label)
 	return append(lines, Wrap(doesNot, columns)...)
+}
+
+// reportStyle is another one for somebody's unbroken history than for the agent that
+// was expected.
+func reportStyle(r *verifier.Report) string {
+	if did, _ := r.Pinned(); r.Verdict() == verifier.Verified && !did {
+		return Cyan
+	}
+	return verdictStyle(r.Verdict())
 }
 
 func verdictStyle(v verifier.Verdict) string {
@@ -71,8 +89,11 @@ func verdictLine(r *verifier.Report) string {
 	switch r.Verdict() {
 	case verifier.Verified:
 		did, head := r.Pinned()
-		return fmt.Sprintf("verified: %s, no gaps; identity %s, head %s", Plural(n, "checkpoint"),
-			choose(did, "pinned", "self-asserted"), choose(head, "pinned", "unpinned"))
+		end := choose(head, "head pinned", "head unpinned")
+		if did {
+			return fmt.Sprintf("verified: the expected agent, %s, no gaps, %s", Plural(n, "checkpoint"), end)
+		}
+		return fmt.Sprintf("verified: unbroken, but self-asserted, %s, %s", Plural(n, "checkpoint"), end)
 	case verifier.Incomplete:
 		return fmt.Sprintf("incomplete: %s in %s; not a whole life", problems, Plural(n, "checkpoint"))
 	}
@@ -98,7 +119,11 @@ func summary(r *verifier.Report, pins verifier.Pins) []string {
 		}
 	}
 	valid, invalid := r.Signatures()
-	if key, ok := r.Key(); ok {
+	if r.NumLives() > 1 && pins.DID == nil {
+		for i, text := range lives(r, verifier.PublicKey{}) {
+			row(choose(i == 0, "keys", ""), text)
+		}
+	} else if key, ok := r.Key(); ok {
 		note := "(self-asserted)"
 		switch {
 		case valid == 0:
@@ -109,6 +134,9 @@ func summary(r *verifier.Report, pins verifier.Pins) []string {
 			note = "(not expected)"
 		}
 		row("agent", key.DID()+" "+note)
+		for i, text := range lives(r, key) {
+			row(choose(i == 0, "also", ""), text)
+		}
 	}
 	row("life", life(r))
 	if r.Verdict() != verifier.Verified {
@@ -129,7 +157,54 @@ func summary(r *verifier.Report, pins verifier.Pins) []string {
 		}
 		row("head", h.CID()+" "+note)
 	}
+	if beside := beside(r); beside != "" {
+		row("other", beside)
+	}
 	return lines
+}
+
+// lives says how many authentic checkpoints are by which keys, but for one of them.
+func lives(r *verifier.Report, except verifier.PublicKey) []string {
+	const most = 4
+	var lines []string
+	others := r.NumLives()
+	for l := range r.Lives() {
+		if len(lines) == most {
+			break
+		}
+		if others--; l.Key == except {
+			continue
+		}
+		lines = append(lines, l.Key.DID()+" ("+Plural(l.Checkpoints, "checkpoint")+")")
+	}
+	if others > 0 && len(lines) > 0 {
+		lines = append(lines, "and "+Plural(others, "other key"))
+	}
+	return lines
+}
+
+// beside says what was not looked at.
+func beside(r *verifier.Report) string {
+	var kinds []string
+	files := 0
+	for l := range r.NotLookedAt() {
+		files += l.Files
+		kinds = append(kinds, strconv.Itoa(l.Files)+" "+l.Kind.String())
+	}
+	if files == 0 {
+		return ""
+	}
+	return Plural(files, "file") + " beside it, not looked at: " + strings.Join(kinds, ", ")
+}
+
+// keyWarning says that a private key lies with the history, if one does.
+func keyWarning(r *verifier.Report) string {
+	for l := range r.NotLookedAt() {
+		if l.Kind == verifier.KindKey {
+			return Clip(quote(l.Name), maxNameColumns) + " is the agent's private key: whoever has it can sign as the agent; keep it out of what is shared"
+		}
+	}
+	return ""
 }
 
 func life(r *verifier.Report) string {
