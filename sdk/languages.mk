@@ -30,8 +30,8 @@ native-rust:
 
 native-c:
 	@mkdir -p $(TARGETS)
-	$(CC) $(CFLAGS) -g -fsanitize=address,undefined -o $(TARGETS)/$(NAME)_test $(FROM)/$(NAME)_test.c
-	ASAN_OPTIONS=detect_leaks=0 $(TARGETS)/$(NAME)_test
+	cd $(FROM) && $(CC) $(CFLAGS) -g -fsanitize=address,undefined -o $(TARGETS)/$(NAME)_test $(NAME)_test.c
+	cd $(FROM) && ASAN_OPTIONS=detect_leaks=0 $(TARGETS)/$(NAME)_test
 
 native-assemblyscript:
 	@mkdir -p $(TARGETS)

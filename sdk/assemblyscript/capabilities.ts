@@ -117,7 +117,7 @@ export namespace x402 {
     if (n < 0) return Result.failed<Uint8Array>("wallet_pay", n, kind(n));
     const receipt = abi.sized(b);
     if (!receipt) return Result.failed<Uint8Array>("wallet_pay", -6, Kind.Processing);
-    return Result.of(receipt);
+    return Result.of<Uint8Array>(receipt);
   }
 
   function kind(n: i32): Kind {

@@ -94,27 +94,27 @@ class Agent {
   }
 
   init() {
-    this.#call("agent_init");
+    this.call("agent_init");
   }
 
   /** Whether there is more to do at once. */
   tick() {
-    return this.#call("agent_tick") === 1;
+    return this.call("agent_tick") === 1;
   }
 
   /** The bytes of the state. */
   save() {
-    const size = this.#call("agent_checkpoint");
-    const ptr = this.#call("agent_checkpoint_ptr");
+    const size = this.call("agent_checkpoint");
+    const ptr = this.call("agent_checkpoint_ptr");
     return new Uint8Array(this.#memory, ptr, size).slice();
   }
 
   /** Restores a state. @param {Uint8Array} state */
   resume(state) {
-    const ptr = this.#call("malloc", state.length);
+    const ptr = this.call("malloc", state.length);
     new Uint8Array(this.#memory, ptr, state.length).set(state);
     this.#resuming = true;
-    this.#call("agent_resume", ptr, state.length);
+    this.call("agent_resume", ptr, state.length);
     this.#resuming = false;
   }
 
@@ -137,8 +137,8 @@ class Agent {
     return this.#exports.memory.buffer;
   }
 
-  /** @param {string} name @param {number[]} args */
-  #call(name, ...args) {
+  /** Calls an export. @param {string} name @param {number[]} args */
+  call(name, ...args) {
     if (!this.#exports[name]) {
       throw new Error(`the program does not export ${name}: its first lines have export * from "@igor-dev/sdk/exports"`);
     }

@@ -1,0 +1,65 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { World } from "../testing.js";
+
+const program = join(process.env.PROGRAMS, "world.wasm");
+
+test("capabilities", () => {
+  const world = new World();
+  world.web = ({ method, url, headers, body }) => {
+    if (url.endsWith("/long")) return { status: 200, body: "x".repeat(100_000) };
+    const status = Number(/\d+$/.exec(url)?.[0] ?? 200);
+    return { status, body: `${method} ${headers.replace("\n", "|")} ${body}` };
+  };
+  const agent = world.load(program);
+  assert.equal(agent.tick(), true);
+  assert.deepEqual(world.lines, [
+    "1640995200000000000",
+    "random 8 rand_bytes: input too long false",
+    "money 1000000 1000",
+    "pay payment 0 1 payment 0",
+    "pay wallet_pay: failed false",
+    "receipt wallet_receipt: failed false",
+    "get 100000",
+    "post POST X-A: b|X-C: d body",
+    "404 http_request: status 404: refused or malformed false",
+    "500 http_request: status 500: unresolved: it may have happened true",
+    "url http_request: refused or malformed false",
+    "small http_request: what came back is too large true",
+    "kv kv_get: not found false",
+    "kv done 100000",
+    "kv done kv_delete: not found false",
+    "node node_id: not on a node false",
+    "node peer_count: not on a node false",
+    "node peer_offer: not on a node false",
+    "node migrate: not on a node false",
+    "node migrate_status: not on a node false",
+    "node drain_deadline: not on a node false",
+    "64123.45 0.00 -0.05 5 -9223372036854.775808 1.000000",
+  ]);
+});
+
+test("results have names", () => {
+  const names = {
+    "-1": "failed true",
+    "-2": "input too long false",
+    "-3": "not allowed false",
+    "-4": "timeout true",
+    "-5": "what came back is too large true",
+    "-6": "refused or malformed false",
+    "-7": "unresolved: it may have happened true",
+    "-8": "paid, not delivered true",
+  };
+  for (const [result, name] of Object.entries(names)) {
+    const world = new World();
+    world.fail = () => ({ result: Number(result) });
+    world.load(program).call("ask");
+    assert.deepEqual(world.lines, [`http_request: ${name}`]);
+  }
+});
+
+test("what an agent ends with is shown, with its place", () => {
+  const world = new World();
+  assert.throws(() => world.load(program).restart(), /agent_resume: \S*world\.ts:\d+:\d+: I will not/);
+});

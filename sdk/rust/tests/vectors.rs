@@ -1,0 +1,118 @@
+//! The vectors that all SDKs share: ../../testdata/sdk.
+
+use igor_sdk::effects::EffectLog;
+use igor_sdk::state::State;
+use igor_sdk::{state, Time};
+
+state! {
+    version 1;
+    #[derive(Debug)]
+    struct Everything {
+        a: u64,
+        b: i64,
+        c: bool,
+        d: Time,
+        e: String,
+        f: Vec<u8>,
+        g: Vec<u64>,
+        h: EffectLog,
+    }
+}
+
+/// The lines of a file, in words.
+fn vectors(file: &str) -> Vec<Vec<String>> {
+    let path = format!("{}/../../testdata/sdk/{}", env!("CARGO_MANIFEST_DIR"), file);
+    let text = std::fs::read_to_string(&path).expect(&path);
+    let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let lines: Vec<Vec<String>> = lines.map(|l| l.split_whitespace().map(String::from).collect()).collect();
+    assert!(lines.len() >= 10, "{} has {} vectors", file, lines.len());
+    lines
+}
+
+fn hex(b: &[u8]) -> String {
+    let s: String = b.iter().map(|b| format!("{:02x}", b)).collect();
+    if s.is_empty() {
+        return "-".into();
+    }
+    s
+}
+
+fn unhex(s: &str) -> Vec<u8> {
+    let s = s.trim_matches('-');
+    (0..s.len()).step_by(2).map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap()).collect()
+}
+
+#[test]
+fn states() {
+    for v in vectors("state.txt") {
+        let bytes = unhex(&v[1]);
+        let got = match Everything::load(&bytes) {
+            Err(_) => "-".to_string(),
+            Ok(s) => {
+                assert_eq!(s.save(), bytes, "{}", v[0]);
+                let list: Vec<String> = s.g.iter().map(u64::to_string).collect();
+                let list = if list.is_empty() { "-".to_string() } else { list.join(",") };
+                let (text, log) = (hex(s.e.as_bytes()), hex(&s.h.to_bytes()));
+                format!("{} {} {} {} {} {} {} {}", s.a, s.b, s.c as u8, s.d.unix_nanos(), text, hex(&s.f), list, log)
+            }
+        };
+        assert_eq!(got, v[2..].join(" "), "{}", v[0]);
+    }
+}
+
+#[test]
+fn effects() {
+    for v in vectors("effects.txt") {
+        let got = EffectLog::from_bytes(&unhex(&v[1])).map_or("-".into(), |log| hex(&log.to_bytes()));
+        assert_eq!(got, v[2], "{}", v[0]);
+    }
+}
+
+#[test]
+fn transitions() {
+    for v in vectors("transitions.txt") {
+        let mut log = EffectLog::default();
+        for op in &v[1..v.len() - 2] {
+            let before = log.to_bytes();
+            let refused = op.ends_with('!');
+            let f: Vec<&str> = op.trim_end_matches('!').split('/').collect();
+            let done = match f[0] {
+                "record" => log.record(f[1], f[2]),
+                "begin" => log.begin(f[1]),
+                "confirm" => log.confirm(f[1]),
+                "compensate" => log.compensate(f[1]),
+                "prune" => {
+                    log.prune();
+                    Ok(())
+                }
+                "load" => {
+                    log = EffectLog::from_bytes(&before).unwrap();
+                    Ok(())
+                }
+                _ => panic!("unknown {}", op),
+            };
+            assert_eq!(done.is_err(), refused, "{}: {}: {:?}", v[0], op, done);
+            assert!(!refused || log.to_bytes() == before, "{}: {} changed the log", v[0], op);
+        }
+        assert_eq!(hex(&log.to_bytes()), v[v.len() - 1], "{}", v[0]);
+    }
+}
+
+/// Every byte of a good state changed, and every end of it cut off, gives an error or a state.
+#[test]
+fn hostile_states() {
+    for v in vectors("state.txt") {
+        let bytes = unhex(&v[1]);
+        for i in 0..bytes.len() {
+            let _ = Everything::load(&bytes[..i]);
+            for bit in 0..8 {
+                let mut b = bytes.clone();
+                b[i] ^= 1 << bit;
+                if let Ok(s) = Everything::load(&b) {
+                    let saved = s.save();
+                    assert_eq!(Everything::load(&saved).unwrap().save(), saved);
+                }
+            }
+        }
+    }
+}
