@@ -200,19 +200,88 @@ func Delete(key string) error {
 	return hostError("kv_delete", kvDelete(key), inKV)
 }
 
+// NodeID returns the DID of the node that the agent lives on, or [ErrNotOnNode].
+// Like the rest of what is about nodes, it needs the capability node.
+func NodeID() (string, error) {
+	b, err := grown("node_id", 128, maxDID, nodeID)
+	return string(b), err
+}
+
+const (
+	maxDID   = 4 << 10
+	maxOffer = 64 << 10
+)
+
+// Peers returns how many peers have an offer that the manifest allows.
+func Peers() (int, error) {
+	n := peerCount()
+	return int(max(n, 0)), hostError("peer_count", n, inNode)
+}
+
+// PeerOffer returns the signed offer of one of them, from 0 on. It stays the same
+// for the tick.
+func PeerOffer(index int) ([]byte, error) {
+	return grown("peer_offer", 1<<10, maxOffer, func(buf []byte) int32 { return peerOffer(int32(index), buf) })
+}
+
+// grown calls with a buffer, and again with a larger one where that is needed.
+func grown(call string, room, limit int, f func(buf []byte) int32) ([]byte, error) {
+	for {
+		buf := make([]byte, room)
+		n := f(buf)
+		if n >= 0 {
+			return buf[:n:n], nil
+		}
+		needed := int(min(binary.LittleEndian.Uint32(buf), 1<<30))
+		if n != host.NoRoom || needed <= room || needed > limit {
+			return nil, hostError(call, n, inNode)
+		}
+		room = needed
+	}
+}
+
+// Migrate asks to be moved to a node, after this tick's checkpoint.
+func Migrate(did string) error { return hostError("migrate", migrate(did), inNode) }
+
+// A Migration is where the newest wish to [Migrate] stands.
+type Migration int
+
+const (
+	NoMigration Migration = iota // nothing was asked for
+	Asked
+	Moved
+)
+
+// MigrateStatus returns where the newest wish stands, or why it failed.
+func MigrateStatus() (Migration, error) {
+	n := migrateStatus()
+	return Migration(max(n, 0)), hostError("migrate_status", n, inNode)
+}
+
+// DrainDeadline returns when the node wants to be empty, the zero Time if it does not.
+func DrainDeadline() (time.Time, error) {
+	ns := drainDeadline()
+	if ns <= 0 {
+		return time.Time{}, hostError("drain_deadline", int32(ns), inNode)
+	}
+	return time.Unix(0, ns).UTC(), nil
+}
+
 // What an [Error] wraps.
 var (
-	ErrFailed     = errors.New("failed")
-	ErrTooLong    = errors.New("input too long")
-	ErrNotAllowed = errors.New("not allowed")
-	ErrTimeout    = errors.New("timeout")                     // of http
-	ErrOverCap    = errors.New("amount over the cap")         // of payments
-	ErrTooLarge   = errors.New("what came back is too large") // of http and payments
-	ErrNotFound   = errors.New("not found")                   // of the store
-	ErrFull       = errors.New("the store is full")
-	ErrProcessing = errors.New("refused or malformed")
-	ErrUnresolved = errors.New("unresolved: it may have happened") // of side effects
-	errNoRoom     = errors.New("buffer too small")
+	ErrFailed       = errors.New("failed")
+	ErrTooLong      = errors.New("input too long")
+	ErrNotAllowed   = errors.New("not allowed")
+	ErrTimeout      = errors.New("timeout")                     // of http
+	ErrOverCap      = errors.New("amount over the cap")         // of payments
+	ErrTooLarge     = errors.New("what came back is too large") // of http and payments
+	ErrNotFound     = errors.New("not found")                   // of the store
+	ErrFull         = errors.New("the store is full")
+	ErrProcessing   = errors.New("refused or malformed")
+	ErrUnresolved   = errors.New("unresolved: it may have happened") // of side effects
+	ErrNotDelivered = errors.New("paid, not delivered")              // of http: the receipt is in the wallet
+	ErrNotOnNode    = errors.New("not on a node")
+	errNoRoom       = errors.New("buffer too small")
 )
 
 // An Error is a hostcall that failed, or whose answer says so.
@@ -237,6 +306,7 @@ const (
 	inHTTP
 	inPay
 	inKV
+	inNode
 )
 
 // hostError makes an error of a hostcall's negative result. Package fmt would
@@ -247,20 +317,28 @@ func hostError(call string, code int32, capability int) error {
 	}
 	err := ErrFailed
 	switch code {
+	case host.NotOnNode:
+		if capability == inNode {
+			err = ErrNotOnNode
+		}
 	case host.TooLong:
 		err = ErrTooLong
 	case host.NotAllowed:
 		err = ErrNotAllowed
 	case -4:
-		err = [...]error{ErrFailed, errNoRoom, ErrTimeout, ErrOverCap, errNoRoom}[capability]
+		err = [...]error{ErrFailed, errNoRoom, ErrTimeout, ErrOverCap, errNoRoom, errNoRoom}[capability]
 	case -5:
-		err = [...]error{ErrFailed, ErrFailed, ErrTooLarge, ErrTooLarge, ErrNotFound}[capability]
+		err = [...]error{ErrFailed, ErrFailed, ErrTooLarge, ErrTooLarge, ErrNotFound, ErrFailed}[capability]
 	case host.Processing:
 		if err = ErrProcessing; capability == inKV {
 			err = ErrFull
 		}
 	case host.Unresolved:
 		err = ErrUnresolved
+	case host.NotDelivered:
+		if capability == inHTTP {
+			err = ErrNotDelivered
+		}
 	}
 	return &Error{call, code, err}
 }
@@ -274,7 +352,7 @@ func MayHaveHappened(err error) bool {
 		return false
 	}
 	switch e.Err {
-	case ErrUnresolved, ErrTooLarge, ErrTimeout:
+	case ErrUnresolved, ErrNotDelivered, ErrTooLarge, ErrTimeout:
 		return true
 	case ErrFailed:
 		return e.Call == "http_request"

@@ -12,7 +12,7 @@ import (
 
 // The machine is the host where there is no other: its clock, randomness and
 // standard error. Package sdktest has the rest.
-type machine struct{}
+type machine struct{ host.NoNode }
 
 func (machine) ClockNow() int64 { return time.Now().UnixNano() }
 
@@ -53,6 +53,13 @@ func nodePrice() int64                        { return hosted().NodePrice() }
 func kvGet(key string, buf []byte) int32      { return hosted().KVGet(key, buf) }
 func kvPut(key string, value []byte) int32    { return hosted().KVPut(key, value) }
 func kvDelete(key string) int32               { return hosted().KVDelete(key) }
+
+func nodeID(buf []byte) int32             { return hosted().NodeID(buf) }
+func peerCount() int32                    { return hosted().PeerCount() }
+func peerOffer(i int32, buf []byte) int32 { return hosted().PeerOffer(i, buf) }
+func migrate(did string) int32            { return hosted().Migrate(did) }
+func migrateStatus() int32                { return hosted().MigrateStatus() }
+func drainDeadline() int64                { return hosted().DrainDeadline() }
 
 func httpRequest(method, url, headers string, body, buf []byte) int32 {
 	return hosted().HTTPRequest(method, url, headers, body, buf)

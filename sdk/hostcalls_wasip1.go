@@ -46,6 +46,24 @@ func hostKVPut(key unsafe.Pointer, keySize uint32, value unsafe.Pointer, valueSi
 //go:wasmimport igor kv_delete
 func hostKVDelete(key unsafe.Pointer, keySize uint32) int32
 
+//go:wasmimport igor node_id
+func hostNodeID(buf unsafe.Pointer, room uint32) int32
+
+//go:wasmimport igor peer_count
+func peerCount() int32
+
+//go:wasmimport igor peer_offer
+func hostPeerOffer(index int32, buf unsafe.Pointer, room uint32) int32
+
+//go:wasmimport igor migrate
+func hostMigrate(did unsafe.Pointer, didSize uint32) int32
+
+//go:wasmimport igor migrate_status
+func migrateStatus() int32
+
+//go:wasmimport igor drain_deadline
+func drainDeadline() int64
+
 // at returns where b is. Of nothing that is 0, which is in every memory.
 func at(b []byte) unsafe.Pointer {
 	if len(b) == 0 {
@@ -114,5 +132,23 @@ func kvPut(key string, value []byte) int32 {
 func kvDelete(key string) int32 {
 	code := hostKVDelete(text(key), uint32(len(key)))
 	runtime.KeepAlive(key)
+	return code
+}
+
+func nodeID(buf []byte) int32 {
+	code := hostNodeID(at(buf), uint32(len(buf)))
+	runtime.KeepAlive(buf)
+	return code
+}
+
+func peerOffer(index int32, buf []byte) int32 {
+	code := hostPeerOffer(index, at(buf), uint32(len(buf)))
+	runtime.KeepAlive(buf)
+	return code
+}
+
+func migrate(did string) int32 {
+	code := hostMigrate(text(did), uint32(len(did)))
+	runtime.KeepAlive(did)
 	return code
 }

@@ -28,7 +28,8 @@
 // and runs with igor run counter.wasm. The manifest beside it,
 // counter.manifest.json, has to declare the capabilities that it uses: [Now]
 // needs clock, [Rand] needs rand, [Log] needs log, [Load] and [Store] need kv,
-// [Balance] needs wallet, [Price] needs pricing, [Do] needs http, [Pay] needs x402.
+// [Balance] needs wallet, [Price] needs pricing, [Do] needs http, [Pay] needs x402,
+// [NodeID] and [Migrate] need node.
 //
 // What Marshal returns is all that lives on. After every checkpoint the agent
 // goes on as a fresh instance of the program: Run with a new value, then

@@ -60,14 +60,25 @@ type World struct {
 	Receipt func(Payment) []byte
 
 	// Deny, if it returns an error of package sdk, refuses a call before anything
-	// happens. The call is "http_request" or "wallet_pay"; the target is a URL or a
-	// recipient.
+	// happens. The call is "http_request", "wallet_pay" or "migrate"; the target is a
+	// URL, a recipient or a DID.
 	Deny func(call, target string) error
 	// Lose, if it returns an error of package sdk, gives the agent that error, after
 	// the request was served or the payment made: sdk.ErrTimeout, sdk.ErrUnresolved.
 	Lose func(call, target string) error
 
 	KV map[string][]byte // the agent's store
+
+	Node *Node // where the agent lives; nil: on no node
+}
+
+// A Node is one that the agent lives on.
+type Node struct {
+	ID     string        // its DID
+	Offers [][]byte      // signed ones, of its peers
+	Drain  time.Time     // when it wants to be empty; zero: it does not
+	Wish   string        // the DID of the node that the agent asked to be moved to
+	Status sdk.Migration // of that wish; what Migrate makes Asked
 }
 
 // A Payment is one that the agent made.
@@ -116,6 +127,55 @@ func Restart[A sdk.Agent](t testing.TB, a, next A) A {
 
 // hostOf is a world as the ABI has it.
 type hostOf struct{ w *World }
+
+func (h *hostOf) NodeID(buf []byte) int32 {
+	if h.w.Node == nil {
+		return host.NotOnNode
+	}
+	return fit([]byte(h.w.Node.ID), buf)
+}
+
+func (h *hostOf) PeerCount() int32 {
+	if h.w.Node == nil {
+		return host.NotOnNode
+	}
+	return int32(len(h.w.Node.Offers))
+}
+
+func (h *hostOf) PeerOffer(index int32, buf []byte) int32 {
+	if n := h.PeerCount(); index < 0 || index >= n {
+		return host.Failed
+	}
+	return fit(h.w.Node.Offers[index], buf)
+}
+
+func (h *hostOf) Migrate(did string) int32 {
+	switch {
+	case h.w.Node == nil:
+		return host.NotOnNode
+	case refused(h.w.Deny, "migrate", did) != 0:
+		return host.NotAllowed
+	}
+	h.w.Node.Wish, h.w.Node.Status = did, sdk.Asked
+	return 0
+}
+
+func (h *hostOf) MigrateStatus() int32 {
+	if h.w.Node == nil {
+		return host.NotOnNode
+	}
+	return int32(h.w.Node.Status)
+}
+
+func (h *hostOf) DrainDeadline() int64 {
+	switch {
+	case h.w.Node == nil:
+		return int64(host.NotOnNode)
+	case h.w.Node.Drain.IsZero():
+		return 0
+	}
+	return h.w.Node.Drain.UnixNano()
+}
 
 func (h *hostOf) ClockNow() int64 {
 	now := h.w.Time.UnixNano()
@@ -241,7 +301,7 @@ func refused(hook func(call, target string) error, call, target string) int32 {
 	}
 	for code, cause := range map[int32]error{
 		host.Failed: sdk.ErrFailed, host.TooLong: sdk.ErrTooLong, host.NotAllowed: sdk.ErrNotAllowed, host.Processing: sdk.ErrProcessing,
-		host.Unresolved: sdk.ErrUnresolved, host.TooLarge: sdk.ErrTooLarge,
+		host.Unresolved: sdk.ErrUnresolved, host.TooLarge: sdk.ErrTooLarge, host.NotDelivered: sdk.ErrNotDelivered,
 	} {
 		if errors.Is(err, cause) {
 			return code

@@ -278,3 +278,52 @@ func TestStatus(t *testing.T) {
 		t.Errorf("got %v, %v of a GET", answer.Err(), err)
 	}
 }
+
+func TestNode(t *testing.T) {
+	w := sdktest.New(t)
+	_, id := sdk.NodeID()
+	_, peers := sdk.Peers()
+	_, offer := sdk.PeerOffer(0)
+	_, status := sdk.MigrateStatus()
+	_, drain := sdk.DrainDeadline()
+	for _, err := range []error{id, peers, offer, status, drain, sdk.Migrate("did:key:z6Mk")} {
+		if !errors.Is(err, sdk.ErrNotOnNode) || !strings.HasSuffix(err.Error(), ": not on a node") {
+			t.Errorf("without a node: got error %v", err)
+		}
+	}
+
+	w.Node = &sdktest.Node{ID: "did:key:" + strings.Repeat("z", 200), Offers: [][]byte{[]byte("offer")}, Drain: w.Time}
+	if id, err := sdk.NodeID(); err != nil || id != w.Node.ID {
+		t.Errorf("got %q, %v", id, err)
+	}
+	if n, err := sdk.Peers(); err != nil || n != 1 {
+		t.Errorf("got %d, %v", n, err)
+	}
+	if offer, err := sdk.PeerOffer(0); err != nil || string(offer) != "offer" {
+		t.Errorf("got %q, %v", offer, err)
+	}
+	if d, err := sdk.DrainDeadline(); err != nil || !d.Equal(w.Time) {
+		t.Errorf("got %v, %v", d, err)
+	}
+	if err := sdk.Migrate("did:key:there"); err != nil || w.Node.Wish != "did:key:there" {
+		t.Errorf("got %q, %v", w.Node.Wish, err)
+	}
+	if s, err := sdk.MigrateStatus(); err != nil || s != sdk.Asked {
+		t.Errorf("got %v, %v", s, err)
+	}
+	w.Deny = func(call, _ string) error { return sdk.ErrNotAllowed }
+	if err := sdk.Migrate("did:key:other"); !errors.Is(err, sdk.ErrNotAllowed) || w.Node.Wish == "did:key:other" {
+		t.Errorf("got error %v", err)
+	}
+}
+
+// TestNotDelivered holds that what is paid for is never taken for undone.
+func TestNotDelivered(t *testing.T) {
+	w := sdktest.New(t)
+	w.Web = http.NotFoundHandler()
+	w.Lose = func(_, _ string) error { return sdk.ErrNotDelivered }
+	_, err := sdk.Get("https://a.example/")
+	if !errors.Is(err, sdk.ErrNotDelivered) || !sdk.MayHaveHappened(err) || err.Error() != "http_request: paid, not delivered" {
+		t.Errorf("got error %v", err)
+	}
+}

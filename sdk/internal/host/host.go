@@ -16,6 +16,12 @@ type Host interface {
 	KVGet(key string, buf []byte) int32
 	KVPut(key string, value []byte) int32
 	KVDelete(key string) int32
+	NodeID(buf []byte) int32
+	PeerCount() int32
+	PeerOffer(index int32, buf []byte) int32
+	Migrate(did string) int32
+	MigrateStatus() int32
+	DrainDeadline() int64
 }
 
 // Limits of the ABI, in bytes.
@@ -37,14 +43,26 @@ const (
 
 // Results of hostcalls that fail.
 const (
-	Failed     int32 = -1
-	TooLong    int32 = -2
-	NotAllowed int32 = -3
-	Timeout    int32 = -4 // http
-	OverCap    int32 = -4 // x402
-	NoRoom     int32 = -4 // wallet, kv
-	TooLarge   int32 = -5 // http, x402
-	NotFound   int32 = -5 // kv
-	Processing int32 = -6
-	Unresolved int32 = -7
+	Failed       int32 = -1
+	NotOnNode    int32 = -1 // node
+	TooLong      int32 = -2
+	NotAllowed   int32 = -3
+	Timeout      int32 = -4 // http
+	OverCap      int32 = -4 // x402
+	NoRoom       int32 = -4 // wallet, kv, node
+	TooLarge     int32 = -5 // http, x402
+	NotFound     int32 = -5 // kv
+	Processing   int32 = -6
+	Unresolved   int32 = -7
+	NotDelivered int32 = -8 // http
 )
+
+// NoNode has the hostcalls of an agent that does not live on a node.
+type NoNode struct{}
+
+func (NoNode) NodeID([]byte) int32           { return NotOnNode }
+func (NoNode) PeerCount() int32              { return NotOnNode }
+func (NoNode) PeerOffer(int32, []byte) int32 { return NotOnNode }
+func (NoNode) Migrate(string) int32          { return NotOnNode }
+func (NoNode) MigrateStatus() int32          { return NotOnNode }
+func (NoNode) DrainDeadline() int64          { return int64(NotOnNode) }
