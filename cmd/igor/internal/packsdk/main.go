@@ -1,5 +1,5 @@
-// Packsdk writes the sources that an agent needs of igor.dev/sdk and
-// igor.dev/effects into a zip, which igor new has inside.
+// Packsdk writes the sources that an agent needs of the SDKs into a zip, a folder a
+// language, which igor new has inside.
 //
 //	packsdk CHECKOUT FILE.zip
 package main
@@ -29,10 +29,29 @@ func main() {
 	}
 }
 
-// modules are packed, and without their tests.
-var modules = []string{"effects", "sdk"}
+// A tree is a folder of the checkout that is packed: what keep says of it, under
+// another name.
+type tree struct {
+	from, to string
+	keep     func(name string) bool // of a file, from the folder on
+}
 
-const probe = "sdk/internal/probe" // is for a test of the runtime
+var trees = []tree{
+	{"effects", "go/effects", goSource},
+	{"sdk", "go/sdk", goSource},
+	{"sdk/rust", "rust/igor-sdk", func(name string) bool {
+		return name == "Cargo.toml" || name == "README.md" || strings.HasPrefix(name, "src/")
+	}},
+	{"sdk/assemblyscript", "assemblyscript/@igor-dev/sdk", func(name string) bool { return !strings.Contains(name, "/") }},
+	{"sdk/c", "c", func(name string) bool { return path.Ext(name) == ".h" }},
+}
+
+// goSource keeps a module without its tests, and without the program that the
+// runtime's tests are made with.
+func goSource(name string) bool {
+	return !strings.HasPrefix(name, "internal/probe/") && !strings.HasSuffix(name, "_test.go") &&
+		(path.Ext(name) == ".go" || path.Base(name) == "go.mod")
+}
 
 func pack(checkout fs.FS) ([]byte, error) {
 	var out bytes.Buffer
@@ -50,17 +69,20 @@ func pack(checkout fs.FS) ([]byte, error) {
 		}
 		return err
 	}
-	for _, module := range modules {
-		err := fs.WalkDir(checkout, module, func(name string, d fs.DirEntry, err error) error {
+	for _, t := range trees {
+		err := fs.WalkDir(checkout, t.from, func(name string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				return err
-			case d.IsDir() && (name == probe || d.Name() == "testdata"):
+			case d.IsDir() && (d.Name() == "testdata" || d.Name() == "target" || d.Name() == "node_modules"):
 				return fs.SkipDir
-			case d.IsDir(), strings.HasSuffix(name, "_test.go"), path.Ext(name) != ".go" && d.Name() != "go.mod":
+			case d.IsDir():
 				return nil
 			}
-			return add(name, name)
+			if rest := strings.TrimPrefix(name, t.from+"/"); t.keep(rest) && !strings.HasPrefix(d.Name(), ".") && d.Name() != "Cargo.lock" {
+				return add(t.to+"/"+rest, name)
+			}
+			return nil
 		})
 		if err != nil {
 			return nil, err

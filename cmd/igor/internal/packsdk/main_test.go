@@ -30,7 +30,11 @@ func TestPacked(t *testing.T) {
 	for name := range got {
 		t.Errorf("%s is in sdk.zip alone: run go generate ./cmd/igor", name)
 	}
-	for _, name := range []string{"sdk/go.mod", "sdk/sdk.go", "sdk/sdktest/sdktest.go", "sdk/internal/host/host.go", "effects/go.mod", "effects/log.go", "LICENSE"} {
+	for _, name := range []string{
+		"go/sdk/go.mod", "go/sdk/sdk.go", "go/sdk/sdktest/sdktest.go", "go/sdk/internal/host/host.go", "go/effects/go.mod", "go/effects/log.go",
+		"rust/igor-sdk/Cargo.toml", "rust/igor-sdk/src/lib.rs", "assemblyscript/@igor-dev/sdk/index.ts", "assemblyscript/@igor-dev/sdk/testing.js",
+		"c/igor.h", "c/igor_test.h", "LICENSE",
+	} {
 		if want[name] == "" {
 			t.Errorf("%s is not packed", name)
 		}
