@@ -500,6 +500,7 @@ export class IgorLineageElement extends Base {
     };
     const code = (text: string | undefined) => text && element("code", {}, text);
     const line = (text: string) => element("div", {}, text);
+    row(rows.verdict, strings.states[report.verdict]);
     if (report.did) {
       row(rows.identity, code(report.did), line(report.identity === "pinned" ? strings.pinned : strings.selfAsserted));
     }

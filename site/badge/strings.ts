@@ -36,7 +36,7 @@ export interface Strings {
   readonly close: string;
   /** The rows of the details. */
   readonly rows: Readonly<
-    Record<"identity" | "checkpoints" | "ticks" | "size" | "genesis" | "head" | "programs" | "duplicates" | "verifier", string>
+    Record<"verdict" | "identity" | "checkpoints" | "ticks" | "size" | "genesis" | "head" | "programs" | "duplicates" | "verifier", string>
   >;
   readonly pinned: string;
   readonly selfAsserted: string;
@@ -88,6 +88,7 @@ export const english: Strings = {
   save: "Save report",
   close: "Close",
   rows: {
+    verdict: "Verdict",
     identity: "Identity",
     checkpoints: "Checkpoints",
     ticks: "Ticks",

@@ -77,13 +77,13 @@ ${body}`;
 
 const arabic = `<script type="module">
 import { english, IgorLineageElement } from "/npm/element.js";
-IgorLineageElement.localize("ar", { ...english, lineage: "سجل الوكيل", states: { loading: "جارٍ التحقق", verified: "موثَّق", incomplete: "ناقص", invalid: "غير صالح", error: "لم يُتحقق منه" },
-  checkpoints: { zero: "{n} نقطة", one: "{n} نقطة", two: "{n} نقطتان", few: "{n} نقاط", many: "{n} نقطة", other: "{n} نقطة" }, noGaps: "بلا ثغرات", by: "بواسطة {did}، حسب قوله", save: "حفظ التقرير", close: "إغلاق" });
+IgorLineageElement.localize("ar", { ...english, lineage: "سجل الوكيل", states: { loading: "جارٍ التحقق", verified: "موثَّق", unbroken: "متصل", incomplete: "ناقص", invalid: "غير صالح", error: "لم يُتحقق منه" },
+  checkpoints: { zero: "{n} نقطة", one: "{n} نقطة", two: "{n} نقطتان", few: "{n} نقاط", many: "{n} نقطة", other: "{n} نقطة" }, expectedAgent: "الوكيل المتوقع", noGaps: "بلا ثغرات", by: "بواسطة {did}، حسب قوله", save: "حفظ التقرير", close: "إغلاق" });
 </script>`;
 const german = `<script type="module">
 import { english, IgorLineageElement } from "/npm/element.js";
-IgorLineageElement.localize("de", { ...english, lineage: "Lebenslauf des Agenten", states: { loading: "wird geprüft", verified: "geprüft", incomplete: "unvollständig", invalid: "ungültig", error: "nicht geprüft" },
-  checkpoints: { one: "{n} Sicherungspunkt", other: "{n} Sicherungspunkte" }, noGaps: "lückenlos", by: "von {did}, nach eigener Angabe", save: "Bericht sichern", close: "Schließen" });
+IgorLineageElement.localize("de", { ...english, lineage: "Lebenslauf des Agenten", states: { loading: "wird geprüft", verified: "geprüft", unbroken: "lückenlos", incomplete: "unvollständig", invalid: "ungültig", error: "konnte nicht geprüft werden" },
+  checkpoints: { one: "{n} Sicherungspunkt", other: "{n} Sicherungspunkte" }, expectedAgent: "der erwartete Agent", noGaps: "ohne Lücken", by: "von {did}, nach eigener Angabe", save: "Bericht sichern", close: "Schließen" });
 </script>`;
 
 const server = await serve(context, { "/": `${dist}/site` });
@@ -239,7 +239,8 @@ const all = {
   "badges-rtl": { path: "badges-rtl", act: settled, view: true },
   "badges-rtl-details": { path: "badges-rtl", act: details(0), view: true },
   "badges-german": { path: "badges-german", act: settled, view: true },
-  "badge-details-verified": { path: "badges", act: details(1), view: true },
+  "badge-details-verified": { path: "badges", act: details(0), view: true },
+  "badge-details-unbroken": { path: "badges", act: details(1), view: true },
   "badge-details-incomplete": { path: "badges", act: details(2), view: true },
   "badge-details-invalid": { path: "badges", act: details(3), view: true },
   "badge-details-error": { path: "badges", act: details(4), view: true },
