@@ -2,7 +2,11 @@
 
 package main
 
-import "igor.dev/verifier"
+import (
+	"strings"
+
+	"igor.dev/verifier"
+)
 
 // The history that this instance links.
 var (
@@ -62,7 +66,8 @@ func checkpins(didSize uint32) int32 {
 
 // leaveout notes n files that lie with the history and are not looked at, for the
 // report to say so. Input: n times the size of a name and of what is given of the
-// file's beginning, n times these. No result.
+// file's beginning, n times these. A name that ends in / is that of a link to a folder.
+// No result.
 //
 //go:wasmexport leaveout
 func leaveout(n uint32) int32 {
@@ -73,6 +78,10 @@ func leaveout(n uint32) int32 {
 		start := in.take(sizes.uint32())
 		if in.bad || sizes.bad || report != nil {
 			return fail(errInput)
+		}
+		if link, ok := strings.CutSuffix(string(name), "/"); ok {
+			pile.LeaveOut(verifier.KindFolderLink, link)
+			continue
 		}
 		pile.LeaveOut(verifier.KindOf(string(name), start), string(name))
 	}

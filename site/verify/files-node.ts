@@ -6,7 +6,9 @@ import { constants } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VerifyError } from "./error.ts";
-import { chunkSize, isCARName, maxCheckpointSize, noCheckpoint, tooLarge, type CARSource, type CheckpointSource, type Source } from "./input.ts";
+import {
+  chunkSize, isCheckpointName, maxCheckpointSize, noCheckpoint, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Source,
+} from "./input.ts";
 
 /** So many files are opened, and the small ones among them read, at the same time. */
 const ahead = 32;
@@ -16,7 +18,7 @@ const small = 1 << 20;
 
 const slash = Buffer.from("/");
 
-/** A file that was found: its path, and its name below the folder that was given. Neither needs to be UTF-8. */
+/** What was found in a folder: its path, and its name below the folder that was given. Neither needs to be UTF-8. */
 interface Found {
   readonly path: Buffer;
   readonly name: Buffer;
@@ -28,29 +30,56 @@ interface Opened extends Found {
   readonly bytes?: Uint8Array<ArrayBuffer>;
 }
 
-export async function* fromPath(given: string | URL, signal?: AbortSignal): AsyncGenerator<Source> {
+export async function* fromPath(given: string | URL, kindOf: KindOf, signal?: AbortSignal): AsyncGenerator<Source> {
   const path = typeof given === "string" ? given : fileURLToPath(given);
   if (path === "") throw new VerifyError("unreadable", "a path is empty");
   const info = await stat(path).catch(failed(path));
   if (info.isDirectory()) yield* folder(path, signal);
   else if (!info.isFile()) throw irregular(path);
-  else if (isCARName(path)) yield carFile(path, info.size);
-  else yield await source(await openFile({ path: Buffer.from(path), name: Buffer.from(basename(path)) }));
+  else yield await file(path, info.size, kindOf);
+}
+
+/** A file by itself, which is what its name and its beginning say. */
+async function file(path: string, size: number, kindOf: KindOf): Promise<Source> {
+  const name = basename(path);
+  const start = await beginning(path);
+  const about = await kindOf(name, start);
+  if (about.use !== "read") return unread(name, path, start, about);
+  if (about.kind !== "checkpoint") return carFile(path, size);
+  return checkpoint(await openFile({ path: Buffer.from(path), name: Buffer.from(name) }));
+}
+
+async function beginning(path: string): Promise<Uint8Array> {
+  const handle = await open(path).catch(failed(path));
+  try {
+    const start = new Uint8Array(startSize);
+    let size = 0;
+    for (let read = -1; read !== 0 && size < startSize; size += read) {
+      read = (await handle.read(start, size, startSize - size, null).catch(failed(path))).bytesRead;
+    }
+    return start.subarray(0, size);
+  } finally {
+    await handle.close();
+  }
 }
 
 async function* folder(path: string, signal?: AbortSignal): AsyncGenerator<Source> {
   let found = false;
   const opened: Promise<Opened>[] = [];
   try {
-    for await (const file of checkpoints(Buffer.from(path))) {
+    for await (const entry of entries(Buffer.from(path))) {
       signal?.throwIfAborted();
+      if ("leftOut" in entry) {
+        yield { kind: "left-out", ...named(entry.leftOut), start: new Uint8Array() };
+        continue;
+      }
       found = true;
-      const opening = openFile(file);
+      const opening = openFile(entry);
       opening.catch(() => {}); // it is awaited when it is its turn
       opened.push(opening);
-      if (opened.length === ahead) yield await source(await opened.shift()!);
+      if (opened.length === ahead) yield await checkpoint(await opened.shift()!);
     }
-    while (opened.length > 0) yield await source(await opened.shift()!);
+    while (opened.length > 0) yield await checkpoint(await opened.shift()!);
   } finally {
     for (const result of await Promise.allSettled(opened)) {
       if (result.status === "fulfilled") await result.value.handle?.close();
@@ -59,8 +88,8 @@ async function* folder(path: string, signal?: AbortSignal): AsyncGenerator<Sourc
   if (!found) throw noCheckpoint(path);
 }
 
-/** The checkpoints in a folder and below it. */
-async function* checkpoints(root: Buffer): AsyncGenerator<Found> {
+/** The checkpoints in a folder and below it, and the names of all else: verifier/history, Walk. */
+async function* entries(root: Buffer): AsyncGenerator<Found | { leftOut: Buffer }> {
   // A stack of folders, by their names below the root: recursion could go as deep as a path is long.
   for (const todo = [Buffer.alloc(0)]; todo.length > 0; ) {
     const below = todo.pop()!;
@@ -73,11 +102,24 @@ async function* checkpoints(root: Buffer): AsyncGenerator<Found> {
         todo.push(found.name);
         continue;
       }
-      if (!entryName.toString("latin1").endsWith(".ckpt")) continue;
-      if (!entry.isFile() && !(await stat(found.path).catch(failed(found.path))).isFile()) throw irregular(found.path);
-      yield found;
+      const isCheckpoint = isCheckpointName(found.name.toString("latin1"));
+      if (!entry.isFile()) {
+        const info = await stat(found.path).catch((error: unknown) => (isCheckpoint ? failed(found.path)(error) : undefined));
+        if (info?.isDirectory()) {
+          yield { leftOut: Buffer.concat([found.name, slash]) };
+          continue;
+        }
+        if (isCheckpoint && !info!.isFile()) throw irregular(found.path);
+      }
+      yield isCheckpoint ? found : { leftOut: found.name };
     }
   }
+}
+
+/** A name as text, and as it is where that is no UTF-8. */
+function named(name: Buffer): { name: string; rawName?: Uint8Array } {
+  const text = name.toString();
+  return Buffer.from(text).equals(name) ? { name: text } : { name: text, rawName: name };
 }
 
 async function openFile(found: Found): Promise<Opened> {
@@ -94,7 +136,7 @@ async function openFile(found: Found): Promise<Opened> {
   }
 }
 
-async function source({ path, name, handle, bytes }: Opened): Promise<CheckpointSource> {
+async function checkpoint({ path, name, handle, bytes }: Opened): Promise<CheckpointSource> {
   if (!bytes) {
     try {
       bytes = await readAll(handle!, path);
@@ -102,9 +144,7 @@ async function source({ path, name, handle, bytes }: Opened): Promise<Checkpoint
       await handle!.close();
     }
   }
-  const text = name.toString();
-  const isText = Buffer.from(text).equals(name);
-  return { kind: "checkpoint", name: text, ...(!isText && { rawName: name }), path: path.toString(), part: bytes, size: bytes.length };
+  return { kind: "checkpoint", ...named(name), path: path.toString(), part: bytes, size: bytes.length };
 }
 
 /** Reads a file to its end: only a read of nothing is that, and not one that gave less than asked for. */

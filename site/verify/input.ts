@@ -61,7 +61,12 @@ export interface CARSource {
 /** A file that is no part of the history, which the report says. */
 export interface LeftOutSource {
   readonly kind: "left-out";
+  /** What it is called in a report. With a / at its end, it is a link to a folder. */
   readonly name: string;
+  /** The name as it is, where it is no UTF-8. */
+  readonly rawName?: Uint8Array;
+  /** What it is called in an error, if not by its name. */
+  readonly path?: string;
   /** How it begins, if its name alone does not decide. */
   readonly start: Uint8Array;
   /** What it is, and what to do with it: of a file that was given by itself. */
@@ -85,7 +90,7 @@ const reading = new Set<object>();
 const carType = "application/vnd.ipld.car";
 
 /** So much of a file decides what it is. */
-const startSize = 512;
+export const startSize = 512;
 
 /** Returns what there is to read, in the order given. */
 export async function* sources(
@@ -100,7 +105,7 @@ export async function* sources(
     const local = typeof item === "string" ? item : isURL(item) && item.protocol === "file:" ? item : undefined;
     if (local !== undefined && fromPath) {
       found = true;
-      yield* fromPath(local, signal);
+      yield* fromPath(local, kindOf, signal);
       continue;
     }
     if (item instanceof Object && "inFolder" in item) {
@@ -138,10 +143,40 @@ async function judged(name: string, path: string, part: Blob | Uint8Array<ArrayB
   if (isCheckpointName(name)) return checkpoint(name, path, part);
   const start = isBlob(part) ? new Uint8Array(await read(part.slice(0, startSize), path)) : part.slice(0, startSize);
   const about = await kindOf(name, start);
-  if (about.use === "refuse") throw new VerifyError("nothing-to-verify", `this is ${about.what}`, { path, hint: about.next });
-  if (about.use === "leave-out") return { kind: "left-out", name, start, about };
+  if (about.use !== "read") return unread(name, path, start, about);
   if (about.kind === "checkpoint") return checkpoint(name, path, part);
-  return blobCAR(name || "CAR", isBlob(part) ? part : new Blob([part]));
+  return blobCAR(path, isBlob(part) ? part : new Blob([part]));
+}
+
+/** What a stream is, which is read no further than that needs. */
+async function streamed(name: string, path: string, bytes: AsyncIterable<Uint8Array>, kindOf: KindOf, type?: string): Promise<Source> {
+  const all = pieces(bytes);
+  try {
+    const parts: Uint8Array<ArrayBuffer>[] = [];
+    let size = 0;
+    for (let next; size < startSize && !(next = await all.next()).done; size += next.value.length) parts.push(next.value);
+    const whole = async function* () {
+      yield* parts;
+      yield* all;
+    };
+    const start = concatenate(parts, size).subarray(0, startSize);
+    const about = await kindOf(type === carType && !isCARName(name) ? `${name}.car` : name, start);
+    if (about.use === "read") {
+      if (about.kind !== "checkpoint") return { kind: "car", path, size: undefined, chunks: whole };
+      return checkpoint(name, path, await collect(path, whole()));
+    }
+    await all.return(undefined);
+    return unread(name, path, start, about);
+  } catch (error) {
+    await all.return(undefined);
+    throw error;
+  }
+}
+
+/** What is no part of a history, or an error for what may have one in it. */
+export function unread(name: string, path: string, start: Uint8Array, about: Kind): LeftOutSource {
+  if (about.use === "refuse") throw new VerifyError("nothing-to-verify", `this is ${about.what}`, { path, hint: about.next });
+  return { kind: "left-out", name, path, start, about };
 }
 
 /** Says that a folder has no checkpoint. */
@@ -188,7 +223,7 @@ async function source(item: Exclude<Item, URL | InFolder>, kindOf: KindOf): Prom
   if (isBytes(item) || isBuffer(item)) item = new Blob([item]);
   if (isBlob(item)) {
     const name = "name" in item && typeof item.name === "string" ? item.name : "";
-    return item.type === carType ? blobCAR(name || "CAR", item) : judged(name, name || "checkpoint", item, kindOf);
+    return judged(item.type === carType && !isCARName(name) ? `${name}.car` : name, name || "the input", item, kindOf);
   }
   if (typeof item === "string") throw new TypeError(`cannot verify a string, ${quoted(item)}: for an address give new URL(…), for bytes { name, bytes }`);
   const { name, bytes } = Object(item) as Partial<Named>;
@@ -201,8 +236,7 @@ async function source(item: Exclude<Item, URL | InFolder>, kindOf: KindOf): Prom
   if (typeof bytes === "string" || !isIterable(bytes)) {
     throw new TypeError(`the bytes of ${quoted(name)} are ${described(bytes)}: give a Blob, Uint8Array, ArrayBuffer, or a stream of Uint8Array`);
   }
-  if (isCARName(name)) return { kind: "car", path: name, size: undefined, chunks: () => pieces(bytes) };
-  return judged(name, name, await collect(name, bytes), kindOf);
+  return streamed(name, name, bytes, kindOf);
 }
 
 const quoted = (text: string) => JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
@@ -297,11 +331,8 @@ async function fetched(url: URL, kindOf: KindOf, fetch: Fetch = globalThis.fetch
     throw new VerifyError("unreadable", `could not be fetched: HTTP status ${response.status}`, { path, hint, temporary });
   }
   const body = stream(response.body, path, signal);
-  const type = response.headers.get("content-type") ?? "";
-  if (isCARName(url.pathname) || type.split(";")[0]!.trim() === carType) {
-    return { kind: "car", path, size: undefined, chunks: () => pieces(body) };
-  }
-  return judged(fileName(url), path, await collect(path, body), kindOf);
+  const type = response.headers.get("content-type")?.split(";")[0]!.trim();
+  return streamed(fileName(url), path, body, kindOf, type);
 }
 
 function fileName(url: URL): string {
@@ -347,10 +378,10 @@ async function* pieces(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Ar
   }
 }
 
-async function collect(path: string, bytes: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+async function collect(path: string, bytes: AsyncIterable<Uint8Array<ArrayBuffer>>): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
-  for await (const piece of pieces(bytes)) {
+  for await (const piece of bytes) {
     size += piece.length;
     if (size > maxCheckpointSize) throw tooLarge(path);
     parts.push(piece);

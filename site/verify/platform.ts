@@ -1,7 +1,7 @@
 // What differs between the browser and Node. The build program puts
 // platform-node.ts in the place of this file for Node.
 
-import type { Source } from "./input.ts";
+import type { KindOf, Source } from "./input.ts";
 import { begins, wasmMagic } from "./magic.ts";
 
 /** A worker, as the pool sees it. */
@@ -81,7 +81,7 @@ export async function readWASM(url: URL): Promise<Response> {
 }
 
 /** Reads files by their path, which only Node can. */
-export const fromPath = undefined as ((path: string | URL, signal?: AbortSignal) => AsyncIterable<Source>) | undefined;
+export const fromPath = undefined as ((path: string | URL, kindOf: KindOf, signal?: AbortSignal) => AsyncIterable<Source>) | undefined;
 
 /** Lets the page handle its events. */
 export function pause(): Promise<void> {

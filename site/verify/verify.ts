@@ -139,7 +139,7 @@ class History {
     await this.#jobs.finish();
     const json = await linker.call("link", [run, did, head]);
     if (json.length === 0) {
-      const { name: path, about } = this.#firstLeftOut ?? {};
+      const { name, path = name, about } = this.#firstLeftOut ?? {};
       if (about) throw new VerifyError("nothing-to-verify", `this is ${about.what}, and no checkpoint`, { path: path || "the input", hint: about.next });
       throw new VerifyError("nothing-to-verify", "nothing to verify", {
         hint: "give checkpoints, a folder with .ckpt files, or a .car history",
@@ -175,7 +175,7 @@ class History {
   }
 
   async #leaveOut(files: readonly LeftOutSource[]): Promise<void> {
-    const [names, starts] = [files.map(({ name }) => name), files.map(({ start }) => start)];
+    const [names, starts] = [files.map(({ name, rawName }) => rawName ?? name), files.map(({ start }) => start)];
     await this.linker.call("leaveOut", [this.run, names, starts]);
   }
 

@@ -1,0 +1,185 @@
+// What verifyHistory is given, and that Node gives for it what igor-verify gives.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { close, dist, open, root, serve } from "./browser.mjs";
+import { igorVerify } from "./vectors.mjs";
+
+after(close);
+
+const { configure, inspectCheckpoint, reportJSON, verifierVersion, verifyHistory } = await import(`../../${dist}/npm/node.js`);
+const life = join(root, "testdata", "histories", "heartbeat-01");
+const carFile = join(root, "testdata", "vectors", "car-good", "history.car");
+const did = "did:key:z6MknTqAWs1xa4Z81VAXdUSpFKx5BhWC1QNLaWaKu511bwgk";
+
+async function folder(t) {
+  const dir = await mkdtemp(join(tmpdir(), "igor-inputs-"));
+  t.after(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+const command = await igorVerify({ after }, await verifierVersion());
+
+/** Holds Node's outcome for paths against that of igor-verify, byte for byte. */
+async function same(t, ...paths) {
+  const cli = await command(root, "--format=json", ...paths);
+  const got = await verifyHistory(paths).then(reportJSON, (error) => error);
+  if (cli.exit === 2) {
+    assert.equal(got.name, "VerifyError", `${paths}: ${cli.stderr} ${got}`);
+    const said = `${got.path ? `${got.path}: ` : ""}${got.problem}`;
+    assert.ok(cli.stderr.includes(said), `${cli.stderr}\n${said}`);
+    if (got.hint && got.problem !== "not a regular file") assert.ok(cli.stderr.includes(got.hint), `${cli.stderr}\n${got.hint}`);
+  } else assert.equal(got, cli.stdout, String(paths));
+  return cli;
+}
+
+test("every kind of input, by itself and in a folder", async (t) => {
+  const dir = await folder(t);
+  const kinds = JSON.parse(await readFile(join(root, "testdata", "kinds.json"), "utf8"));
+  assert.ok(kinds.length > 100);
+  const exits = new Set();
+  for (const [i, { name, start }] of kinds.entries()) {
+    const path = join(dir, String(i), name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, Buffer.from(start, "hex"));
+    exits.add((await same(t, path)).exit);
+  }
+  assert.ok(exits.has(1) && exits.has(2));
+  await same(t, dir);
+  await cp(life, join(dir, "life"), { recursive: true });
+  await same(t, dir);
+  await same(t, join(life, "0000000004.ckpt"), join(dir, "0", kinds[0].name), carFile);
+});
+
+test("links, pipes, and names that are no UTF-8", async (t) => {
+  const dir = await folder(t);
+  await cp(life, join(dir, "in"), { recursive: true });
+  const [one] = (await readdir(life)).filter((name) => name.endsWith(".ckpt"));
+  const raw = (...bytes) => Buffer.concat([Buffer.from(join(dir, "in") + "/"), ...bytes.map((part) => Buffer.from(part))]);
+  await writeFile(raw([0xff, 0xfe, 0x80], "a.ckpt"), "\x04short");
+  await writeFile(raw([0xff], "notes.txt"), "notes");
+  await mkdir(raw([0xe9]));
+  await writeFile(raw([0xe9], "/b.ckpt"), "\x04short too");
+  await symlink(join(life, one), join(dir, "in", "link.ckpt"));
+  await symlink(life, join(dir, "in", "folder"));
+  await symlink(life, join(dir, "in", "folder.ckpt"));
+  await symlink("/nowhere", join(dir, "in", "dangling"));
+  await promisify(execFile)("mkfifo", [join(dir, "in", "pipe")]);
+  const { stdout } = await same(t, join(dir, "in"));
+  const { notLookedAt, problems } = JSON.parse(stdout);
+  assert.ok(notLookedAt.some(({ kind, files }) => kind === "folder-link" && files === 2));
+  assert.deepEqual(problems.map(({ name }) => name).slice(0, 2).sort(), ["\ufffd/b.ckpt", "\ufffd\ufffd\ufffda.ckpt"]);
+  await promisify(execFile)("mkfifo", [join(dir, "in", "pipe.ckpt")]);
+  assert.equal((await same(t, join(dir, "in"))).exit, 2);
+  await rm(join(dir, "in", "pipe.ckpt"));
+  await symlink("/nowhere", join(dir, "in", "dangling.ckpt"));
+  assert.equal((await same(t, join(dir, "in"))).exit, 2);
+  assert.equal((await same(t, join(dir, "nowhere"))).exit, 2);
+  await mkdir(join(dir, "empty"));
+  assert.equal((await same(t, join(dir, "empty"))).exit, 2);
+  assert.equal((await same(t, join(life, one), "/dev/null")).exit, 2);
+});
+
+test("large files, and many small ones, in Node", async (t) => {
+  const dir = await folder(t);
+  const checkpoint = await readFile(join(life, "0000000004.ckpt"));
+  for (let i = 0; i < 300; i++) await writeFile(join(dir, `${i}.ckpt`), Buffer.concat([checkpoint, Buffer.from(String(i))]));
+  for (let i = 0; i < 4; i++) await writeFile(join(dir, `large-${i}.ckpt`), Buffer.concat([checkpoint, Buffer.alloc(3 << 20, i)]));
+  assert.equal((await same(t, dir)).exit, 1);
+});
+
+test("the same history in every form", async () => {
+  const bytes = await readFile(carFile);
+  const halves = async function* () {
+    for (let at = 0; at < bytes.length; at += 100) yield bytes.subarray(at, at + 100);
+  };
+  const forms = {
+    path: carFile,
+    "a file: URL": pathToFileURL(carFile),
+    Buffer: bytes,
+    Uint8Array: new Uint8Array(bytes),
+    ArrayBuffer: new Uint8Array(bytes).buffer,
+    Blob: new Blob([bytes]),
+    "a blob of its media type": new Blob([bytes], { type: "application/vnd.ipld.car" }),
+    File: new File([bytes], "LIFE.CAR"),
+    named: { name: "x.CAR", bytes },
+    "a stream": { name: "history", bytes: halves() },
+    "a list": [new Uint8Array(bytes)],
+  };
+  for (const workers of [1, 0]) {
+    configure({ workers });
+    for (const [what, input] of Object.entries(forms)) {
+      if (what === "a stream" && workers === 0) continue; // it was read
+      assert.equal((await verifyHistory(input, { did })).verdict, "verified", what);
+    }
+  }
+  configure({});
+  const checkpoint = await readFile(join(life, "0000000004.ckpt"));
+  for (const input of [checkpoint, new Uint8Array(checkpoint).buffer]) assert.equal((await inspectCheckpoint(input)).signature, "valid");
+});
+
+test("what can be no input is a TypeError that says what can", async () => {
+  const words = (async function* () {
+    yield "text";
+  })();
+  const inputs = [5, true, null, undefined, {}, new Date(), new Int8Array(3), new DataView(new ArrayBuffer(3)), [5], { name: "a.ckpt" }, { name: 5, bytes: new Uint8Array() },
+    { name: "a.ckpt", bytes: "text" }, { name: "a.ckpt", bytes: 5 }, { name: "a.ckpt", bytes: words }];
+  for (const input of inputs) await assert.rejects(verifyHistory(input), { name: "TypeError", message: /give|has to/ }, String(input?.name ?? input));
+  await assert.rejects(inspectCheckpoint("text"), { name: "TypeError" });
+});
+
+test("pins fail closed, and there are no other options", async () => {
+  for (const pins of [{ did: "" }, { did: " " }, { did: undefined }, { did: null }, { did: 5 }, { head: "" }, { head: undefined }, { did, head: null }, { did: "nobody" }]) {
+    await assert.rejects(verifyHistory(carFile, pins), { name: "VerifyError", code: "bad-pin" }, JSON.stringify(pins));
+  }
+  for (const options of [{ dids: did }, { DID: did }, { expectedHead: "" }, { pins: { did } }, null, 5, did]) {
+    await assert.rejects(verifyHistory(carFile, options), { name: "TypeError", message: /option/ }, JSON.stringify(options));
+  }
+  assert.throws(() => configure({ worker: "/x", wrokers: 2 }), { name: "TypeError", message: /wrokers/ });
+  for (const workers of [-1, 1.5, NaN, "2"]) assert.throws(() => configure({ workers }), { name: "TypeError" });
+});
+
+test("what a host answers is decided by how it begins, and read no further", async (t) => {
+  const endless = (start) => (_, response) => {
+    const write = () => void (!response.destroyed && response.write(start) && setImmediate(write));
+    response.writeHead(200).on("drain", write);
+    write();
+  };
+  const server = await serve(t, {
+    "/page": `<!doctype html><html lang="en"><title>test</title>`,
+    "/npm/": `${dist}/npm`,
+    "/life.car": (_, response) => response.end("<!doctype html><p>Not found"),
+    "/LIFE.CAR": async (_, response) => response.end(await readFile(carFile)),
+    "/download": async (_, response) => response.end(await readFile(carFile)),
+    "/typed": async (_, response) => response.writeHead(200, { "content-type": "application/vnd.ipld.car; version=1" }).end(await readFile(carFile)),
+    "/life.zip": endless(Buffer.concat([Buffer.from("PK\x03\x04"), Buffer.alloc(60_000)])),
+    "/notes": endless(Buffer.alloc(60_000, "text ")),
+  });
+  const page = await open(t, `${server.url}/page`);
+  const outcomes = await page.evaluate(async () => {
+    const { verifyHistory } = await import("/npm/index.js");
+    const outcome = (path) => verifyHistory(new URL(path, location.href)).then(({ verdict }) => verdict, ({ code, problem }) => `${code}: ${problem}`);
+    const all = {};
+    for (const path of ["/life.car", "/LIFE.CAR", "/download", "/typed", "/life.zip", "/notes"]) all[path] = await outcome(path);
+    const seen = [];
+    const fetch = (url, { credentials }) => (seen.push(url.pathname, credentials), globalThis.fetch("/download"));
+    all.own = (await verifyHistory(new URL("/secret", location.href), { fetch })).verdict;
+    return { ...all, seen };
+  });
+  assert.deepEqual(outcomes, {
+    "/life.car": "nothing-to-verify: this is a web page",
+    "/LIFE.CAR": "verified",
+    "/download": "verified",
+    "/typed": "verified",
+    "/life.zip": "nothing-to-verify: this is a zip archive",
+    "/notes": "nothing-to-verify: this is a text, and no checkpoint",
+    own: "verified",
+    seen: ["/secret", "same-origin"],
+  });
+});
