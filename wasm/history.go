@@ -106,8 +106,12 @@ func link(didSize, spec uint32) int32 {
 		return fail(errInput)
 	}
 	report = verifier.LinkAs(int(spec), &pile, pins)
-	output = output[:0]
-	report.WriteJSON(outputWriter{}) // cannot fail: nor can its writer
+	// Twice, so that a large report is never moved to a larger buffer. It cannot fail: nor can its writers.
+	var size counter
+	report.WriteJSON(&size)
+	output = nil
+	output = make([]byte, 0, size)
+	report.WriteJSON(outputWriter{})
 	return done()
 }
 
@@ -132,6 +136,14 @@ func path() int32 {
 //
 //go:wasmexport distinct
 func distinct() int32 { return int32(pile.Len()) }
+
+// counter counts what is written.
+type counter int
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
 
 // outputWriter appends to output.
 type outputWriter struct{}

@@ -1,23 +1,25 @@
-// Measures verifyHistory in Chromium beside igor-verify and WebCrypto, in one run:
+// Measures verifyHistory in Chromium beside WebCrypto, in one run:
 //
 //   go run ./site/build && node site/test/bench.mjs
 //
-// A speed is the best of three runs, CPU time the least of them: what all threads of the
-// browser took, from /proc; on a machine that does other things too, it says more than
-// the clock. The pipeline is what is not spent in examining: reading files, copying,
-// framing, linking, and the page; so many percent of what bare examining takes.
+// All is CPU time, the least of three runs: what all threads of the browser took, from
+// /proc. It says what there is to do, whatever else the machine does meanwhile. A speed
+// is what so many cores as there are workers give when they do nothing else. The
+// pipeline is what is not spent in examining: reading files, copying, framing, linking,
+// and the page; so many percent of all.
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { close, dist, open, serve } from "./browser.mjs";
 import { car, checkpoints } from "./life.mjs";
-import { igorVerify } from "./vectors.mjs";
 
-/** A verified life as a CAR, each state of one byte many times over. */
-const life = (n, stateSize) => car(checkpoints(n, (i) => ({ state: Buffer.alloc(stateSize, i & 0xff) })));
+/** A life as a CAR, each state of one byte many times over, and each checkpoint changed after it was signed. */
+const life = (n, stateSize, change = () => {}) =>
+  car(checkpoints(n, (i) => ({ state: Buffer.alloc(stateSize, i & 0xff) })).map((checkpoint) => (change(checkpoint), checkpoint)));
 
 /** How long, in milliseconds, each thread of the processes below this one has run, by its kind. */
 function threads() {
@@ -58,8 +60,16 @@ const cleanups = [];
 const context = { after: (f) => cleanups.push(f), test: () => {} };
 
 const dir = await mkdtemp(join(tmpdir(), "igor-bench-"));
-const histories = { small: { n: 10_000, state: 1 << 10 }, large: { n: 200, state: 1 << 20 }, hundred: { n: 100, state: 1 << 10 } };
-for (const [name, { n, state }] of Object.entries(histories)) await writeFile(join(dir, `${name}.car`), life(n, state));
+const histories = {
+  small: { n: 10_000, state: 1 << 10 },
+  large: { n: 200, state: 1 << 20 },
+  hundred: { n: 100, state: 1 << 10 },
+  "bad-signatures": { n: 2000, state: 1 << 10, change: (checkpoint) => checkpoint[145]++ },
+  unparsable: { n: 10_000, state: 1 << 10, change: (checkpoint) => (checkpoint[0] = 9) },
+};
+for (const [name, { n, state, change }] of Object.entries(histories)) await writeFile(join(dir, `${name}.car`), life(n, state, change));
+/** How often a measurement is repeated. */
+const runs = 3;
 
 const wasmExec = join(execFileSync("go", ["env", "GOROOT"], { encoding: "utf8" }).trim(), "lib/wasm/wasm_exec.js");
 
@@ -122,67 +132,80 @@ const server = await serve(context, {
 });
 const page = await open(context, server.url + "/page");
 await page.waitForFunction(() => "verifyHistory" in window);
-const verify = await igorVerify(context, await page.evaluate(() => verifierVersion()));
 /** Prints a row: what, how fast, and more about it. */
 const print = (row) => console.log(row.filter(Boolean).join(" | "));
 
-for (const [name, { n, state }] of [["small", histories.small], ["large", histories.large]]) {
-  const file = join(dir, `${name}.car`);
-  await page.locator("input").setInputFiles(file);
-  const speed = (ms) => (name === "small" ? `${Math.round((n / ms) * 1000)} checkpoints/s` : `${Math.round((n * state) / 1e3 / ms)} MB/s`);
-  // An instance of the same WASM on the page, without anything around it.
-  await page.evaluate(load);
-  let bare = Infinity;
-  for (let i = 0; i < 3; i++) {
+/** The CPU time of what f does, by kind: that of the run that takes least of all, or of what is given. */
+async function least(f, kind = "all") {
+  let best = { [kind]: Infinity };
+  for (let i = 0; i < runs; i++) {
     const before = threads();
-    await page.evaluate(() => window.examineAll());
-    bare = Math.min(bare, since(before).page);
+    await f();
+    const spent = since(before);
+    if (spent[kind] < best[kind]) best = spent;
   }
-  await page.evaluate(() => delete window.examineAll);
-  print([`${name}: examine alone, by CPU time`, speed(bare), ""]);
-  for (const workers of [1, 2]) {
-    await page.evaluate(async (workers) => {
-      configure({ workers });
-      await verifierVersion();
-    }, workers);
-    let best = Infinity, cpu = { all: Infinity }, longest = 0;
-    for (let i = 0; i < 3; i++) {
-      const before = threads();
-      const run = await page.evaluate(timed);
-      longest = Math.max(longest, run.longest);
-      if (run.verdict !== "verified") throw new Error(run.verdict);
-      const spent = since(before);
-      if (spent.all < cpu.all) cpu = spent;
-      best = Math.min(best, run.ms);
-    }
-    const share = `CPU ${Object.entries(cpu).map(([kind, ms]) => `${kind} ${Math.round(ms)} ms`).join(", ")}; pipeline ${Math.round((cpu.all / bare - 1) * 100)}%`;
-    print([`${name}: verifyHistory, ${workers} worker(s)`, speed(best), `${share}; longest task over 50 ms: ${longest ? `${Math.round(longest)} ms` : "none"}`]);
-  }
-  for (const procs of ["1", "2"]) {
-    process.env.GOMAXPROCS = procs;
-    let best = Infinity;
-    for (let i = 0; i < 3; i++) {
-      const start = performance.now();
-      const { exit } = await verify(dir, "--format=json", `${name}.car`);
-      best = Math.min(best, performance.now() - start);
-      if (exit !== 0) throw new Error(`igor-verify: exit ${exit}`);
-    }
-    print([`${name}: igor-verify, GOMAXPROCS=${procs}`, speed(best), "with its start"]);
-  }
-  delete process.env.GOMAXPROCS;
-  const ms = await page.evaluate(async (size) => {
+  return best;
+}
+
+/** Verifies a history with so many workers. */
+async function verifyWith(workers, name, verdict) {
+  await page.evaluate(async (workers) => {
+    configure({ workers });
+    await verifierVersion();
+  }, workers);
+  await page.locator("input").setInputFiles(join(dir, `${name}.car`));
+  let longest = 0;
+  const cpu = await least(async () => {
+    const run = await page.evaluate(timed);
+    longest = Math.max(longest, run.longest);
+    if (run.verdict !== verdict) throw new Error(run.verdict);
+  });
+  return { cpu, longest };
+}
+
+for (const name of ["small", "large"]) {
+  const { n, state } = histories[name];
+  const speed = (ms) => (name === "small" ? `${Math.round((n / ms) * 1000)} checkpoints/s` : `${Math.round((n * state) / 1e3 / ms)} MB/s`);
+  const webCrypto = await least(() => page.evaluate(async ([n, size]) => {
     const { publicKey, privateKey } = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
     const message = new Uint8Array(size + 145);
     const signature = await crypto.subtle.sign("Ed25519", privateKey, message);
-    const n = size > 1 << 16 ? 100 : 3000;
-    const start = performance.now();
     for (let i = 0; i < n; i++) {
       if (!(await crypto.subtle.verify("Ed25519", publicKey, signature, message))) throw new Error("not verified");
       await crypto.subtle.digest("SHA-256", message);
     }
-    return (performance.now() - start) / n;
-  }, state).catch(() => undefined);
-  print([`${name}: WebCrypto, verify and SHA-256, one after the other`, ms === undefined ? "not in this browser" : speed(ms * n), ""]);
+  }, [n, state]));
+  print([`${name}: WebCrypto, verify and SHA-256, one after the other`, speed(webCrypto.all)]);
+  await page.locator("input").setInputFiles(join(dir, `${name}.car`));
+  const reading = await least(() => page.evaluate(async () => {
+    const reader = document.querySelector("input").files[0].stream().getReader({ mode: "byob" });
+    for (let buffer = new ArrayBuffer(1 << 20); ; ) {
+      const { done, value } = await reader.read(new Uint8Array(buffer));
+      if (done) break;
+      buffer = value.buffer;
+    }
+  }));
+  // An instance of the same WASM on the page, without anything around it.
+  await page.evaluate(load);
+  const bare = await least(() => page.evaluate(() => window.examineAll()), "page");
+  await page.evaluate(() => delete window.examineAll);
+  print([`${name}: examine alone`, speed(bare.page), `reading the file alone takes ${Math.round((reading.all / bare.page) * 100)}% of that`]);
+  for (const workers of [1, 2]) {
+    const { cpu, longest } = await verifyWith(workers, name, "verified");
+    print([
+      `${name}: verifyHistory, ${workers} worker(s)`,
+      speed(cpu.all / workers),
+      `${((workers * webCrypto.all) / cpu.all).toFixed(2)} times WebCrypto`,
+      `CPU ${Object.entries(cpu).map(([kind, ms]) => `${kind} ${Math.round(ms)} ms`).join(", ")}; pipeline ${Math.round((1 - bare.page / cpu.all) * 100)}%, of it reading ${Math.round((reading.all / cpu.all) * 100)}%`,
+      `longest task over 50 ms: ${longest ? `${Math.round(longest)} ms` : "none"}`,
+    ]);
+  }
+}
+
+const perCheckpoint = async (name, verdict) => (await verifyWith(2, name, verdict)).cpu.all / histories[name].n;
+const good = await perCheckpoint("small", "verified");
+for (const name of ["bad-signatures", "unparsable"]) {
+  print([`${name}: verifyHistory, 2 workers`, `${((await perCheckpoint(name, "invalid")) / good).toFixed(2)} times the cost of good checkpoints`]);
 }
 
 // A report with 100,000 problems.
@@ -191,7 +214,17 @@ await page.evaluate(() => Object.defineProperty(document.querySelector("input"),
   value: Array.from({ length: 100_000 }, (_, i) => ({ name: `${i}.ckpt`, bytes: Uint8Array.of(4, i & 0xff, (i >> 8) & 0xff, i >> 16) })),
 }));
 const many = await page.evaluate(timed);
-print(["100,000 files with a problem each", `${Math.round(many.ms)} ms`, `longest task over 50 ms: ${many.longest ? `${Math.round(many.longest)} ms` : "none"}`]);
+print(["100,000 files with a problem each", `longest task over 50 ms: ${many.longest ? `${Math.round(many.longest)} ms` : "none"}`]);
+
+const { stdout } = spawnSync("node", ["--input-type=module", "--eval", `
+  import { verifyHistory } from ${JSON.stringify(pathToFileURL(join(dist, "npm/node.js")).href)};
+  function* items() {
+    for (let i = 0; i < 1e6; i++) yield { name: i + ".ckpt", bytes: Uint8Array.of(4, i & 0xff, (i >> 8) & 0xff, i >> 16) };
+  }
+  const { problems } = await verifyHistory(items());
+  console.log(problems.length + " problems, at most " + Math.round(process.resourceUsage().maxRSS / 1024) + " MiB");
+`], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+print(["1,000,000 files with a problem each, in Node", stdout.trim()]);
 
 const cold = await open(context, server.url + "/empty");
 await cold.locator("input").setInputFiles(join(dir, "hundred.car"));

@@ -78,6 +78,7 @@ export class Core {
 
   static async start(module: WebAssembly.Module): Promise<Core> {
     const go = new Go();
+    go.env = { GOGC: "40" }; // since WASM memory never shrinks, and what it holds is cheap to look through
     return new Core(go, await WebAssembly.instantiate(module, go.importObject));
   }
 

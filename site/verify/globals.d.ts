@@ -11,6 +11,8 @@ declare module "wasm_exec" {
   export class Go {
     readonly importObject: WebAssembly.Imports;
     exit: (code: number) => void;
+    /** The program's environment variables. */
+    env: Record<string, string>;
     readonly _scheduledTimeouts: Map<number, ReturnType<typeof setTimeout>>;
     run(instance: WebAssembly.Instance): Promise<void>;
   }

@@ -124,6 +124,9 @@ const sliceSize = 64 << 10;
 /** So long, in milliseconds, the page's thread parses before it handles the page's events. */
 const longest = 10;
 
+/** So many different texts are known while a report is parsed. */
+const maxCommon = 1000;
+
 /** How a line begins that is an element of a list. */
 const element = "    {";
 
@@ -138,6 +141,7 @@ export async function parseReport(json: Uint8Array, signal?: AbortSignal): Promi
   let frame = ""; // all other lines
   const lists: Record<string, unknown[]> = {};
   let list: unknown[] = [];
+  const common = new Map<string, string>();
   let began = performance.now();
   for (let at = 0, end; at < json.length; at = end) {
     if (performance.now() - began > longest) {
@@ -155,20 +159,29 @@ export async function parseReport(json: Uint8Array, signal?: AbortSignal): Promi
       frame += line;
       const name = /^  "(\w+)": \[$/.exec(line)?.[1];
       if (name === undefined) continue;
-      append(list, elements);
+      append(list, elements, common);
       elements = "";
       list = lists[name] = [];
     }
-    append(list, elements);
+    append(list, elements, common);
   }
   const report = Object.assign(JSON.parse(frame), lists) as Report;
   texts.set(report, json);
   return report;
 }
 
-/** Parses elements, each of which may have a comma after it, and appends them. */
-function append(list: unknown[], elements: string): void {
-  for (const value of JSON.parse(`[${elements.replace(/,$/, "")}]`) as unknown[]) list.push(value);
+/** Parses elements, each of which may have a comma after it, and appends them. Texts that many have in common are kept once. */
+function append(list: unknown[], elements: string, common: Map<string, string>): void {
+  for (const value of JSON.parse(`[${elements.replace(/,$/, "")}]`) as Record<string, unknown>[]) {
+    for (const name of ["message", "expected", "found"]) {
+      const text = value[name];
+      if (typeof text !== "string") continue;
+      const known = common.get(text);
+      if (known !== undefined) value[name] = known;
+      else if (common.size < maxCommon) common.set(text, text);
+    }
+    list.push(value);
+  }
 }
 
 /** The end of a slice, which is that of a line. */
