@@ -1,6 +1,8 @@
 # make demo   runs an agent, moves it, resumes it and verifies its life
 # make test   passes every test, in Go, Python, Node and a real browser
 # make        builds everything into bin/ and dist/
+# make install   puts igor and igor-verify, with man pages and completions, into PREFIX
+# make release   makes the archives of a release in dist/release
 
 GO      ?= go
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -9,8 +11,9 @@ BUILD   := $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 
 MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
+PREFIX   ?= /usr/local
 
-.PHONY: all build agents man site demo test test-go test-languages test-web test-frameworks check fuzz bench clean tools-go tools-languages tools-web
+.PHONY: all build agents man site install release demo test test-go test-languages test-web test-release test-frameworks check fuzz bench clean tools-go tools-languages tools-web
 
 # The site comes first: igor has it inside.
 all: site build agents man
@@ -29,10 +32,25 @@ agents:
 site: node_modules
 	$(GO) run ./site/build
 
+# DESTDIR is a root to install below, as packagers have it.
+install: site build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 bin/igor bin/igor-verify $(DESTDIR)$(PREFIX)/bin
+	bin/igor man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	bin/igor completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/igor
+	bin/igor completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_igor
+	bin/igor completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/igor.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in packaging/systemd/*; do sed 's|/usr/bin/igor|$(PREFIX)/bin/igor|' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$unit) || exit 1; done
+
+release: site
+	$(GO) run -C tools ./release
+
 demo: build agents
 	./demo.sh
 
-test: test-go test-languages test-web
+test: test-go test-languages test-web test-release
 
 test-go: build agents tools-go tools-languages
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
@@ -51,6 +69,10 @@ test-web: site tools-web
 test-frameworks: site tools-web
 	npm run --silent types
 	node --test --test-timeout=3600000 site/frameworks/frameworks.test.mjs
+
+# A release is made twice, compared, unpacked and run.
+test-release: site
+	cd tools && $(GO) test ./release
 
 node_modules: package.json package-lock.json
 	npm ci --no-audit --no-fund
@@ -76,7 +98,7 @@ tools-web:
 # Static checks.
 check: node_modules
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
-	for m in $(MODULES); do (cd $$m && $(GO) vet ./...) || exit 1; done
+	for m in $(MODULES) tools; do (cd $$m && $(GO) vet ./...) || exit 1; done
 	for m in $(MODULES); do (cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...) || exit 1; done
 	npx --no-install tsc --noEmit -p .
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -59,9 +60,13 @@ func pages(root *cobra.Command) map[string]string {
 
 func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
 
-// builtAt returns the time of the commit, so that the same program writes the same
-// pages; where that is not known, now.
+// builtAt returns what SOURCE_DATE_EPOCH says (reproducible-builds.org) or the time of
+// the commit, so that the same program writes the same pages; where neither is known,
+// now.
 func builtAt() time.Time {
+	if unix, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
+		return time.Unix(unix, 0).UTC()
+	}
 	if b, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range b.Settings {
 			if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil {

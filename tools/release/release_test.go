@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+)
+
+var whole = flag.Bool("whole", false, "make the release for every platform, and the second time with nothing compiled before")
+
+// TestRelease makes a release twice, in two folders, and wants the same bytes; then
+// it uses what it made.
+func TestRelease(t *testing.T) {
+	root, err := output(".", "git", "rev-parse", "--show-toplevel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := []string{"linux/amd64", "windows/amd64"}
+	if *whole {
+		targets = platforms
+	}
+	first := build(t, root, targets, nil)
+	elsewhere := filepath.Join(t.TempDir(), "a clone", "elsewhere")
+	clone(t, root, elsewhere)
+	var env []string
+	if *whole {
+		env = []string{"GOCACHE=" + t.TempDir()}
+	}
+	second := build(t, elsewhere, targets, env)
+
+	names := files(t, first)
+	packages := 0
+	for _, target := range targets {
+		if strings.HasPrefix(target, "linux/") {
+			packages++
+		}
+	}
+	if want := 2*len(targets) + packages + 2; len(names) != want { // archives, packages, bill and checksums
+		t.Errorf("%d files, want %d: %q", len(names), want, names)
+	}
+	if again := files(t, second); !slices.Equal(names, again) {
+		t.Fatalf("the first time %q, the second %q", names, again)
+	}
+	for _, name := range names {
+		if a, b := read(t, first, name), read(t, second, name); !bytes.Equal(a, b) {
+			t.Errorf("%s is not the same: %x and %x", name, sha256.Sum256(a), sha256.Sum256(b))
+		}
+	}
+	t.Run("checksums", func(t *testing.T) { checksums(t, first, names) })
+	t.Run("bill", func(t *testing.T) { bill(t, first) })
+	t.Run("archives", func(t *testing.T) { archives(t, root, first, targets) })
+	t.Run("package", func(t *testing.T) { debs(t, root, first, packages) })
+}
+
+// build makes a release from a clone, as make release does.
+func build(t *testing.T, root string, targets, env []string) (out string) {
+	t.Helper()
+	out = filepath.Join(t.TempDir(), "out")
+	cmd := exec.Command("go", "run", "-C", "tools", "./release", "-dirty", "-out", out, "-targets", strings.Join(targets, ","))
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), env...)
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	return out
+}
+
+// clone copies what a release is made from: the commit, what is not committed, and
+// the site that was built before.
+func clone(t *testing.T, root, to string) {
+	t.Helper()
+	list, err := output(root, "git", "ls-files", "--cached", "--others", "--exclude-standard")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := output(root, "git", "clone", "--quiet", "--shared", root, to); err != nil {
+		t.Fatal(err)
+	}
+	names := strings.Split(list, "\n")
+	site, err := filepath.Glob(filepath.Join(root, "site", "embedded", "files", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range site {
+		name, err := filepath.Rel(root, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		b, err := os.ReadFile(filepath.Join(root, name))
+		if os.IsNotExist(err) {
+			os.Remove(filepath.Join(to, name))
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, name), b, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func checksums(t *testing.T, dir string, names []string) {
+	cmd := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if lines := strings.Count(string(out), ": OK\n"); lines != len(names)-1 {
+		t.Errorf("%d files are checked, of %d", lines, len(names))
+	}
+}
+
+// bill wants every module that igor says it is made of in the bill of materials.
+func bill(t *testing.T, dir string) {
+	found, err := filepath.Glob(filepath.Join(dir, "*.cdx.json"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%q, %v", found, err)
+	}
+	var b cdx.BOM
+	if err := json.Unmarshal(read(t, "", found[0]), &b); err != nil {
+		t.Fatal(err)
+	}
+	have := make(map[string]bool)
+	for _, c := range *b.Components {
+		have[c.Name] = true
+	}
+	for _, want := range []string{"std", "github.com/tetratelabs/wazero", "github.com/spf13/cobra", "uplot"} {
+		if !have[want] {
+			t.Errorf("%s is not in it: %q", want, slices.Sorted(maps.Keys(have)))
+		}
+	}
+	for _, name := range notShipped {
+		if have[name] {
+			t.Errorf("%s is in it, and is not shipped", name)
+		}
+	}
+}
+
+// archives unpacks the archives with the tools that people have, and runs what is
+// for this machine.
+func archives(t *testing.T, root, dir string, targets []string) {
+	ran := 0
+	for _, target := range targets {
+		for _, what := range []string{"igor", "igor-verify"} {
+			found, err := filepath.Glob(filepath.Join(dir, what+"_*_"+strings.ReplaceAll(target, "/", "_")+".*"))
+			if err != nil || len(found) != 1 {
+				t.Fatalf("%s for %s: %q, %v", what, target, found, err)
+			}
+			to := t.TempDir()
+			unpack := exec.Command("tar", "-xzf", found[0], "-C", to)
+			if strings.HasSuffix(found[0], ".zip") {
+				unpack = exec.Command("python3", "-m", "zipfile", "-e", found[0], to)
+			}
+			if out, err := unpack.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			folders := files(t, to)
+			if len(folders) != 1 || !strings.HasPrefix(filepath.Base(found[0]), folders[0]+".") {
+				t.Fatalf("%s unpacks to %q", found[0], folders)
+			}
+			folder := filepath.Join(to, folders[0])
+			program := filepath.Join(folder, what+exe(target))
+			if info, err := os.Stat(program); err != nil || info.Size() < 1<<20 {
+				t.Errorf("%s: %v", program, err)
+			}
+			if target == runtime.GOOS+"/"+runtime.GOARCH {
+				ran++
+				use(t, root, filepath.Join(folder, "igor-verify"))
+				if what == "igor" {
+					live(t, root, filepath.Join(folder, "igor"))
+				}
+			}
+		}
+	}
+	if ran != 2 {
+		t.Errorf("%d archives are for this machine", ran)
+	}
+}
+
+// use wants a verdict, and to know the commit.
+func use(t *testing.T, root, verify string) {
+	t.Helper()
+	commit, err := output(root, "git", "rev-parse", "--short=12", "HEAD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := say(t, exec.Command(verify, "--version")); !strings.Contains(said, commit) {
+		t.Errorf("%s says %q, and the commit is %s", verify, said, commit)
+	}
+	if said := say(t, exec.Command(verify, filepath.Join(root, "testdata", "histories", "heartbeat-moved"))); !strings.Contains(said, "\nverified: ") {
+		t.Errorf("%s says %s", verify, said)
+	}
+}
+
+// live lets the smallest agent live.
+func live(t *testing.T, root, igor string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "counter")
+	home := t.TempDir()
+	for _, args := range [][]string{
+		{"run", filepath.Join(root, "cmd", "igor", "testdata", "agents", "counter.wasm"), "--dir", dir, "--ticks", "3", "--tick-interval", "0", "--quiet"},
+		{"resume", dir, "--ticks", "3", "--tick-interval", "0", "--quiet"},
+		{"verify", dir},
+	} {
+		cmd := exec.Command(igor, args...)
+		cmd.Env = []string{"HOME=" + home}
+		say(t, cmd)
+	}
+}
+
+func say(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
+	}
+	return string(out)
+}
+
+// debs unpacks the packages, and runs what is for this machine.
+func debs(t *testing.T, root, dir string, packages int) {
+	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
+	if err != nil || len(found) != packages {
+		t.Fatalf("%q, %v", found, err)
+	}
+	for _, deb := range found {
+		to := t.TempDir()
+		say(t, exec.Command("dpkg-deb", "-x", deb, to))
+		for _, name := range []string{"usr/bin/igor", "usr/bin/igor-verify", "usr/share/man/man1/igor-run.1.gz", "usr/share/bash-completion/completions/igor",
+			"usr/lib/systemd/system/igor.service", "usr/lib/systemd/system/igor@.service", "usr/share/doc/igor/copyright"} {
+			if _, err := os.Stat(filepath.Join(to, name)); err != nil {
+				t.Error(err)
+			}
+		}
+		if strings.HasSuffix(deb, fmt.Sprintf("_%s.deb", runtime.GOARCH)) {
+			use(t, root, filepath.Join(to, "usr/bin/igor-verify"))
+		}
+	}
+}
