@@ -11,6 +11,7 @@ import (
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/runtime/internal/record"
+	"igor.dev/runtime/internal/replay"
 	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/verifier"
 )
@@ -22,9 +23,10 @@ type body struct {
 	wasmHash verifier.Hash
 	manHash  verifier.Hash
 
-	program *sandbox.Program
-	release func() // gives the program back
-	nursery *nursery
+	schedule uint32 // by which it is metered, 0 = it is not
+	program  *sandbox.Program
+	release  func() // gives the program back
+	nursery  *nursery
 }
 
 func embody(wasm, man []byte) (*body, error) {
@@ -39,6 +41,14 @@ func embody(wasm, man []byte) (*body, error) {
 func (b *body) close() {
 	b.nursery.close() // the program must not be closed under its instances
 	b.release()
+}
+
+// again gives a replay this program, if it is the one that it asks for.
+func (b *body) again(_ context.Context, wasm, man verifier.Hash, schedule uint32) (*sandbox.Program, *manifest.Manifest, error) {
+	if wasm != b.wasmHash || man != b.manHash || schedule != b.schedule {
+		return nil, nil, fmt.Errorf("%w: it was lived by another program, or metered otherwise", replay.ErrMissing)
+	}
+	return b.program, b.manifest, nil
 }
 
 // keeps reports whether the agent has a key-value store, which is in its state.

@@ -21,7 +21,6 @@ import (
 	"igor.dev/runtime/internal/progress"
 	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/replay"
-	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
@@ -88,6 +87,10 @@ type ReplayReport struct {
 	Replayed     int             `json:"replayed"`  // of them
 	Ticks        uint64          `json:"ticks,string"`
 	Observations uint64          `json:"observations,string"`
+	Metered      int             `json:"metered,omitempty"`         // intervals whose costs were checked
+	Fuel         uint64          `json:"fuel,string,omitempty"`     // of those, in units
+	Waited       uint64          `json:"waitedNs,string,omitempty"` // of those
+	Failed       uint64          `json:"failedTicks,string,omitempty"`
 	Origin       *ReplayOrigin   `json:"origin,omitempty"`
 	Problems     []ReplayProblem `json:"problems"`
 	Proves       string          `json:"proves"`
@@ -151,19 +154,17 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 		return nil, err
 	}
 	defer closeLog()
-	program, err := sandbox.Compile(ctx, c.WASM, sandbox.Config{Manifest: b.manifest, Log: c.Log, CacheDir: c.CacheDir})
-	if err != nil {
-		return nil, err
-	}
-	defer program.Close()
-	e := &replay.Engine{Program: program, Manifest: b.manifest, ManHash: b.manHash, Log: log}
+	programs := newLibrary(c.WASM, c.Manifest, c.Events, c.Log, c.CacheDir)
+	defer programs.close()
+	e := &replay.Engine{Programs: programs.Program, Log: log}
 	intervals, err := c.intervals(files)
 	if err != nil {
 		return nil, err
 	}
 	r.Intervals = len(intervals)
 	r.FirstTick, r.LastTick = intervals[0].from, intervals[len(intervals)-1].to
-	c.runAll(ctx, e, b.wasmHash, intervals)
+	c.runAll(ctx, e, intervals)
+	checkJoints(intervals)
 	for i := range intervals {
 		in := &intervals[i]
 		if in.err != nil || in.problem != nil {
@@ -178,7 +179,7 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 			r.Problems = append(r.Problems, *in.problem)
 			continue
 		}
-		if o := in.result.Origin; o != nil {
+		if o := in.result.Segment.Origin; o != nil {
 			if c.Until != nil && *c.Until < o.Tick {
 				return nil, fmt.Errorf("the life begins as a fork after tick %d, and not before tick %d", o.Tick, *c.Until)
 			}
@@ -192,6 +193,12 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 			}
 			r.Origin.Checked = c.Origin != nil
 		}
+		if s := &in.result.Segment; s.Header.Version != eventlog.Version1 {
+			r.Metered++
+			r.Fuel += s.Fuel
+			r.Waited += s.Waited
+			r.Failed += s.Failed
+		}
 		r.Replayed++
 		r.Ticks += in.result.Ticks
 		r.Observations += in.result.Observations
@@ -202,6 +209,35 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 	}
 	r.conclude(lineage.Verdict())
 	return r, nil
+}
+
+// checkJoints holds each segment against the one before it: what is owed, and the
+// manifest.
+func checkJoints(intervals []interval) {
+	for i := 1; i < len(intervals); i++ {
+		in := &intervals[i]
+		before, after := &intervals[i-1].result.Segment, &in.result.Segment
+		if before.Header.Version == 0 || after.Header.Version < eventlog.Version2 || in.broken || in.problem != nil || in.err != nil {
+			continue
+		}
+		owed, manifest := uint64(0), after.Header.Manifest
+		if before.Header.Version != eventlog.Version1 {
+			owed = before.Rest
+		}
+		if after.Upgrade != nil {
+			manifest = after.Upgrade.Manifest
+		}
+		wrong := ""
+		switch {
+		case after.Header.Rest != owed:
+			wrong = fmt.Sprintf("it begins with a rest of %d, and the segment before it leaves %d", after.Header.Rest, owed)
+		case manifest != before.Header.Manifest:
+			wrong = fmt.Sprintf("it goes on from the manifest of SHA-256 %s, and the segment before it has %s", manifest, before.Header.Manifest)
+		default:
+			continue
+		}
+		in.problem = &ReplayProblem{Code: codeBadSegment, From: in.from, To: in.to, Message: eventlog.FileName(in.from) + ": " + wrong}
+	}
 }
 
 // checkOrigin holds the state of a fork's genesis against its origin, if that was given.
@@ -256,6 +292,12 @@ func (r *ReplayReport) conclude(lineage verifier.Verdict) {
 	switch r.Verdict {
 	case Replayed:
 		r.Proves = fmt.Sprintf("The program, run again from what the agent's key signed as observed, comes to every recorded state in %s, byte for byte, and the budget of every checkpoint is what was recorded as added, spent and paid.", ticks)
+		switch {
+		case r.Metered == r.Intervals:
+			r.Proves += " Every tick used the fuel that is recorded, and cost what that costs."
+		case r.Metered > 0:
+			r.Proves += fmt.Sprintf(" In the %d intervals that were metered, every tick used the fuel that is recorded, and cost what that costs.", r.Metered)
+		}
 	case NotReplayed:
 		r.Proves = fmt.Sprintf("Of %d intervals between checkpoints, %d were run again and come to the recorded states. The others cannot be re-executed: nothing is known of them.", r.Intervals, r.Replayed)
 	default:
@@ -268,7 +310,14 @@ func (r *ReplayReport) conclude(lineage verifier.Verdict) {
 			r.DoesNotProve = fmt.Sprintf("It does not prove that the state it began with is that of its origin after tick %d: that it says itself, and the origin is needed to check it. ", o.Tick)
 		}
 	}
-	r.DoesNotProve += "It does not prove that the world was as the agent observed it, that its time was measured rightly, who holds its key, or that there was no other life. " +
+	r.DoesNotProve += "It does not prove that the world was as the agent observed it, "
+	if r.Waited > 0 {
+		r.DoesNotProve += "that the node waited for the world as long as it says and charges for, "
+	}
+	if r.Metered < r.Replayed {
+		r.DoesNotProve += "that its time was measured rightly, "
+	}
+	r.DoesNotProve += "who holds its key, or that there was no other life. " +
 		"NaN bits of floating-point numbers may differ between processors: a divergence in them alone need not be a wrong life."
 }
 
@@ -321,7 +370,7 @@ func (c *ReplayConfig) intervals(files []store.CheckpointFile) ([]interval, erro
 }
 
 // runAll runs intervals again, as many at a time as there are processors.
-func (c *ReplayConfig) runAll(ctx context.Context, e *replay.Engine, wasm verifier.Hash, intervals []interval) {
+func (c *ReplayConfig) runAll(ctx context.Context, e *replay.Engine, intervals []interval) {
 	workers := runtime.GOMAXPROCS(0)
 	if c.Observe != nil {
 		workers = 1
@@ -335,8 +384,8 @@ func (c *ReplayConfig) runAll(ctx context.Context, e *replay.Engine, wasm verifi
 	for range workers {
 		wg.Go(func() {
 			for in := range jobs {
-				result, err := c.run(ctx, e, wasm, in)
-				if in != &intervals[len(intervals)-1] && result.Origin == nil {
+				result, err := c.run(ctx, e, in)
+				if in != &intervals[len(intervals)-1] && result.Segment.Origin == nil {
 					result.State = nil // all of them would be too much to hold
 				}
 				if in.result = result; err != nil {
@@ -357,7 +406,7 @@ func (c *ReplayConfig) runAll(ctx context.Context, e *replay.Engine, wasm verifi
 	wg.Wait()
 }
 
-func (c *ReplayConfig) run(ctx context.Context, e *replay.Engine, wasm verifier.Hash, in *interval) (replay.Result, error) {
+func (c *ReplayConfig) run(ctx context.Context, e *replay.Engine, in *interval) (replay.Result, error) {
 	if in.broken {
 		return replay.Result{}, fmt.Errorf("%w: the checkpoint before it is not there", replay.ErrMissing)
 	}
@@ -370,13 +419,6 @@ func (c *ReplayConfig) run(ctx context.Context, e *replay.Engine, wasm verifier.
 		if ri.Prev, err = os.ReadFile(in.prev); err != nil {
 			return replay.Result{}, err
 		}
-	}
-	next, err := verifier.Parse(ri.Next)
-	if err != nil {
-		return replay.Result{}, err
-	}
-	if next.WASMHash != wasm {
-		return replay.Result{}, fmt.Errorf("%w: it was lived by the program with SHA-256 %s, and this one has %s", replay.ErrMissing, next.WASMHash, wasm)
 	}
 	if c.Observe != nil {
 		ri.Observe = func(r *eventlog.Record) { c.Observe(observation(e.Log, r)) }

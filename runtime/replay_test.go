@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/manifest"
 	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/replay"
 	"igor.dev/runtime/internal/sandbox"
@@ -48,20 +50,11 @@ func TestReplayMemory(t *testing.T) {
 	if _, err := Start(t.Context(), dir, b, ticks(6, 1)); err != nil {
 		t.Fatal(err)
 	}
-	body, err := embody(b.WASM, b.Manifest)
-	if err != nil {
-		t.Fatal(err)
-	}
 	log, done, err := openReadOnly(filepath.Join(dir, "events"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer done()
-	program, err := sandbox.Compile(t.Context(), b.WASM, sandbox.Config{Manifest: body.manifest, Log: quiet().Log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer program.Close()
 	_, files, err := store.Checkpoints(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
@@ -71,8 +64,9 @@ func TestReplayMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &replay.Engine{Program: program, Manifest: body.manifest, ManHash: body.manHash, Log: log}
-	c.runAll(t.Context(), e, body.wasmHash, intervals)
+	programs := newLibrary(b.WASM, b.Manifest, c.Events, quiet().Log, "")
+	defer programs.close()
+	c.runAll(t.Context(), &replay.Engine{Programs: programs.Program, Log: log}, intervals)
 	for i, in := range intervals {
 		if last := i == len(intervals)-1; in.problem != nil || (in.result.State != nil) != last || in.result.Ticks == 0 && i > 0 {
 			t.Errorf("interval %d: %+v, %+v", i, in.result, in.problem)
@@ -110,16 +104,12 @@ func TestReplay(t *testing.T) {
 	}
 	defer done()
 	run := func(a wasmtest.Agent) error {
-		body, err := embody(a.Bytes(), b.Manifest)
-		if err != nil {
-			t.Fatal(err)
-		}
-		program, err := sandbox.Compile(t.Context(), a.Bytes(), sandbox.Config{Manifest: body.manifest, Log: quiet().Log})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer program.Close()
-		e := replay.Engine{Program: program, Manifest: body.manifest, ManHash: body.manHash, Log: log}
+		programs := newLibrary(a.Bytes(), b.Manifest, "", quiet().Log, "")
+		defer programs.close()
+		// Whatever it is, it is run as if it were the one that lived.
+		e := replay.Engine{Log: log, Programs: func(ctx context.Context, _, man verifier.Hash, schedule uint32) (*sandbox.Program, *manifest.Manifest, error) {
+			return programs.Program(ctx, programs.wasmHash, man, schedule)
+		}}
 		_, err = e.Run(t.Context(), replay.Interval{Prev: read(3), Next: read(6)})
 		return err
 	}

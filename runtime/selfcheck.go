@@ -67,7 +67,7 @@ func (l *life) checkSaved(ctx context.Context, next []byte) error {
 func (l *life) replay(ctx context.Context, prev, next []byte) error {
 	l.checks.last = time.Now()
 	l.enter(Replaying, time.Time{})
-	e := replay.Engine{Program: l.body.program, Manifest: l.body.manifest, ManHash: l.body.manHash, Log: l.log}
+	e := replay.Engine{Programs: l.body.again, Log: l.log}
 	r, err := e.Run(context.WithoutCancel(ctx), replay.Interval{Prev: prev, Next: next})
 	switch {
 	case err == nil:

@@ -43,6 +43,7 @@ var ErrOpen = errors.New("the segment is not sealed")
 type Verified struct {
 	Header Header
 	Totals
+	Seal Seal
 	Rest uint64 // of a microcent, in 1e-9, that is owed after it
 }
 
@@ -165,6 +166,6 @@ func verify(segment io.Reader, prev, next *verifier.Finding) (v Verified, err er
 		return v, bad("the segment leaves a price of %s, and its checkpoint has %s",
 			verifier.FormatMicrocents(price), verifier.FormatMicrocents(next.PricePerSecond))
 	}
-	v.Totals, v.Rest = t, at.Rest
+	v.Totals, v.Seal, v.Rest = t, seal, at.Rest
 	return v, nil
 }

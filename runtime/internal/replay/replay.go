@@ -21,10 +21,11 @@ import (
 // An Engine runs the ticks of one agent again. Its intervals may be run at the
 // same time.
 type Engine struct {
-	Program  *sandbox.Program
-	Manifest *manifest.Manifest
-	ManHash  verifier.Hash
-	Log      *eventlog.Log
+	Log *eventlog.Log
+
+	// Programs returns the program that a segment names, metered by its schedule (0 =
+	// unmetered), with its manifest. Its error is ErrMissing where they are not there.
+	Programs func(ctx context.Context, wasm, manifest verifier.Hash, schedule uint32) (*sandbox.Program, *manifest.Manifest, error)
 }
 
 // A StateDivergence is a checkpoint whose state is not what its ticks come to.
@@ -59,9 +60,8 @@ type Result struct {
 	Observations uint64
 	State        []byte // after the last tick that was run
 
-	// Origin is the record of where a fork comes from, at its genesis: then nothing
-	// was run, and State is what the genesis says.
-	Origin *eventlog.Record
+	// Segment is what the segment says, once it was verified.
+	Segment eventlog.Verified
 }
 
 // A BadStateError is a state that the manifest does not allow.
@@ -80,132 +80,277 @@ func (e *BadStateError) Unwrap() error { return e.err }
 // [*eventlog.CostError] where running again does or costs something else, and a
 // [*BadStateError] or what [eventlog.Bad] knows where a checkpoint or the segment is
 // wrong. With any other error there is no verdict.
-func (e *Engine) Run(ctx context.Context, in Interval) (Result, error) {
-	var r Result
+func (e *Engine) Run(ctx context.Context, in Interval) (r Result, err error) {
 	next, err := verifier.Parse(in.Next)
 	if err != nil {
 		return r, err
 	}
-	first, state := uint64(0), []byte(nil)
-	var prevFinding *verifier.Finding
+	l := &living{Engine: e, in: in}
+	var prev *verifier.Finding
 	if in.Prev != nil {
-		prev, err := verifier.Parse(in.Prev)
+		c, err := verifier.Parse(in.Prev)
 		if err != nil {
 			return r, err
 		}
 		f := verifier.Examine(in.Prev)
-		prevFinding, first, state = &f, prev.TickNumber+1, prev.State
+		prev, l.first, l.state = &f, c.TickNumber+1, c.State
 	}
 	nextFinding := verifier.Examine(in.Next)
-	totals, err := e.verify(first, prevFinding, &nextFinding)
-	if err != nil {
+	if l.segment, err = e.verify(l.first, prev, &nextFinding); err != nil {
 		return r, err
 	}
-	if totals.Origin != nil {
-		return Result{State: next.State, Origin: totals.Origin}, nil
+	r.Segment = l.segment
+	if l.segment.Origin != nil { // nothing was lived: the state is what the genesis says
+		r.State = next.State
+		return r, nil
 	}
-	feed, err := record.NewFeed(e.Log, first, totals.Records)
-	if err != nil {
+	h := &l.segment.Header
+	if l.program, l.manifest, err = e.Programs(ctx, h.WASM, h.Manifest, h.Schedule); err != nil {
 		return r, err
-	}
-	defer feed.Close()
-
-	store := kv.New(e.Manifest.MaxStorage)
-	_, keeps := e.Manifest.Capabilities["kv"]
-	if keeps && in.Prev != nil {
-		if store, state, err = kv.Parse(state, e.Manifest.MaxStorage); err != nil {
-			return r, &BadStateError{err}
-		}
-	}
-	agent, err := e.Program.Instantiate(ctx)
-	if err != nil {
-		return r, err
-	}
-	defer func() { agent.Close() }()
-	host := record.NewHost(nil, feed, store, first)
-	host.Observe = func(o *eventlog.Record) {
-		r.Observations++
-		if in.Observe != nil {
-			in.Observe(o)
-		}
-	}
-	agent.Attach(host)
-
-	if in.Prev != nil {
-		if err := agent.Resume(ctx, state); err != nil {
-			return r, cause(host, first, err)
-		}
 	}
 	last := next.TickNumber
 	if in.Until > 0 {
 		last = min(last, in.Until)
 	}
-	for tick := first; tick <= last; tick++ {
-		if err := ctx.Err(); err != nil {
-			return r, err
-		}
-		var result int32
-		if tick == 0 {
-			err = agent.Init(ctx)
-		} else {
-			result, err = agent.Tick(ctx)
-			r.Ticks++
-		}
-		if err != nil {
-			return r, cause(host, tick, err)
-		}
-		if _, err = host.End(int64(result), record.Used{}, nil); err != nil {
-			return r, missing(err)
-		}
-		if in.Restart && tick < last {
-			if agent, err = e.restart(ctx, agent, host); err != nil {
-				return r, cause(host, tick+1, err)
-			}
-		}
+	whole := last == next.TickNumber
+	made := uint64(0) // fuel that it took to make the checkpoint
+	r.State, made, err = l.live(ctx, &r, last)
+	if err != nil {
+		return r, err
 	}
-	if r.State, err = agent.Checkpoint(ctx); err != nil {
-		return r, cause(host, last, err)
-	}
-	if keeps {
-		r.State = store.Append(nil, r.State)
-	}
-	if last == next.TickNumber && string(r.State) != string(next.State) {
+	if whole && string(r.State) != string(next.State) {
 		return r, &StateDivergence{last, record.FirstDifference(next.State, r.State), next.State, r.State}
+	}
+	if recorded := l.segment.Seal.Fuel; whole && h.Version != eventlog.Version1 && !in.Restart && made != recorded {
+		return r, &record.Divergence{Tick: last, Recorded: units("a checkpoint", recorded), Got: units("one", made)}
 	}
 	return r, nil
 }
 
+func units(what string, n uint64) string { return fmt.Sprintf("%s after %d units of fuel", what, n) }
+
+// living is one interval that is run.
+type living struct {
+	*Engine
+	in       Interval
+	segment  eventlog.Verified
+	program  *sandbox.Program
+	manifest *manifest.Manifest
+	first    uint64 // tick
+	state    []byte // of the checkpoint before it
+}
+
+// live runs the ticks up to a last one, and returns the state after it, and what fuel
+// it took to ask for that. A tick that failed leaves the state of before.
+func (l *living) live(ctx context.Context, r *Result, last uint64) (state []byte, made uint64, err error) {
+	failed := l.segment.EndsFailed() && last == l.segment.Last
+	run, err := l.begin(ctx, func(o *eventlog.Record) {
+		r.Observations++
+		if l.in.Observe != nil {
+			l.in.Observe(o)
+		}
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	defer run.close()
+	if err := run.ticks(ctx, last, &r.Ticks); err != nil {
+		return nil, 0, err
+	}
+	if !failed {
+		return run.checkpoint(ctx, last)
+	}
+	if last == l.first {
+		return l.state, 0, nil
+	}
+	before, err := l.begin(ctx, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer before.close()
+	if err := before.ticks(ctx, last-1, new(uint64)); err != nil {
+		return nil, 0, err
+	}
+	return before.checkpoint(ctx, last-1)
+}
+
+// A run is an instance with what it is given.
+type run struct {
+	*living
+	feed  *record.Feed
+	host  *record.Host
+	agent *sandbox.Instance
+	store *kv.Map // nil: the agent has none
+	fuel  uint64  // that the next tick used already
+	err   error   // with which the instance began
+}
+
+// begin makes an instance for the first tick of the interval.
+func (l *living) begin(ctx context.Context, observe func(*eventlog.Record)) (r *run, err error) {
+	r = &run{living: l}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if r.feed, err = record.NewFeed(l.Log, l.first, l.segment.Records); err != nil {
+		return r, err
+	}
+	store, state := kv.New(l.manifest.MaxStorage), l.state
+	if _, keeps := l.manifest.Capabilities["kv"]; keeps {
+		if l.in.Prev != nil {
+			if store, state, err = kv.Parse(state, l.manifest.MaxStorage); err != nil {
+				return r, &BadStateError{err}
+			}
+		}
+		r.store = store
+	}
+	r.host = record.NewHost(nil, r.feed, store, l.first)
+	r.host.AnyFuel, r.host.Observe = l.in.Restart, observe
+	if r.agent, r.err = l.program.Instantiate(ctx); r.err != nil {
+		return r, nil // which is its first tick's
+	}
+	r.fuel = r.agent.Fuel()
+	r.agent.Attach(r.host)
+	if l.in.Prev != nil {
+		r.err = r.agent.Resume(ctx, state)
+		r.fuel += r.agent.Fuel()
+	}
+	return r, nil
+}
+
+func (r *run) close() {
+	r.feed.Close()
+	if r.agent != nil {
+		r.agent.Close()
+	}
+}
+
+// ticks runs the ticks up to a last one, and counts them.
+func (r *run) ticks(ctx context.Context, last uint64, count *uint64) error {
+	for tick := r.first; tick <= last; tick++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if tick > 0 {
+			*count++
+		}
+		result, err := r.tick(ctx, tick)
+		used := record.Used{Fuel: r.fuel}
+		r.fuel = 0
+		if err != nil {
+			if err := r.failed(tick, used, err); err != nil {
+				return err
+			}
+			continue // it is the last one
+		}
+		if _, err := r.host.End(int64(result), used, nil); err != nil {
+			return missing(err)
+		}
+		if r.in.Restart && tick < last {
+			if err := r.restart(ctx); err != nil {
+				return r.cause(tick+1, err)
+			}
+		}
+	}
+	return nil
+}
+
+// tick makes the calls of a tick.
+func (r *run) tick(ctx context.Context, tick uint64) (result int32, err error) {
+	switch {
+	case r.err != nil:
+		return 0, r.err
+	case tick == 0:
+		err = r.agent.Init(ctx)
+		r.fuel += r.agent.Fuel()
+		return 0, err
+	}
+	for r.program.Observes() {
+		finding, ok, err := r.host.Finding()
+		if err != nil {
+			return 0, err
+		}
+		if !ok {
+			break
+		}
+		err = r.agent.Observe(ctx, finding)
+		r.fuel += r.agent.Fuel()
+		if err != nil {
+			return 0, err
+		}
+	}
+	result, err = r.agent.Tick(ctx)
+	r.fuel += r.agent.Fuel()
+	return result, err
+}
+
+// failed holds a tick whose call failed against what was recorded: nil if it failed
+// then too.
+func (r *run) failed(tick uint64, used record.Used, err error) error {
+	failure, ok := errors.AsType[*sandbox.AgentError](err)
+	if r.host.Err() != nil || !ok || r.segment.Header.Version == eventlog.Version1 {
+		return r.cause(tick, err)
+	}
+	if r.agent == nil {
+		used.Fuel = failure.Fuel
+	}
+	call, how := Failure(failure)
+	if _, err := r.host.Fail(call, how, used, nil); err != nil {
+		return missing(err)
+	}
+	return nil
+}
+
+// Failure returns how a failure of an agent is recorded.
+func Failure(e *sandbox.AgentError) (eventlog.Call, eventlog.Failure) {
+	call := eventlog.CallOf(e.Call)
+	if e.Call == "instantiation" { // how the sandbox names the call in which a module begins
+		call = eventlog.Initialize
+	}
+	return call, eventlog.Failure(e.Failure)
+}
+
+// checkpoint returns the state after a tick, and what fuel it took to ask for it.
+func (r *run) checkpoint(ctx context.Context, tick uint64) (state []byte, fuel uint64, err error) {
+	if state, err = r.agent.Checkpoint(ctx); err != nil {
+		return nil, 0, r.cause(tick, err)
+	}
+	if r.store != nil {
+		state = r.store.Append(nil, state)
+	}
+	return state, r.agent.Fuel(), nil
+}
+
 // restart goes on in a fresh instance, as after a checkpoint.
-func (e *Engine) restart(ctx context.Context, agent *sandbox.Instance, host *record.Host) (*sandbox.Instance, error) {
-	state, err := agent.Checkpoint(ctx)
+func (r *run) restart(ctx context.Context) error {
+	state, err := r.agent.Checkpoint(ctx)
 	if err != nil {
-		return agent, err
+		return err
 	}
-	fresh, err := e.Program.Instantiate(ctx)
+	fresh, err := r.program.Instantiate(ctx)
 	if err != nil {
-		return agent, err
+		return err
 	}
-	agent.Close()
+	r.agent.Close()
+	r.agent = fresh
 	nothing := record.NewHost(nil, nil, kv.New(0), 0)
 	fresh.Attach(nothing)
 	err = fresh.Resume(ctx, state)
 	if nothing.Err() != nil {
 		err = fmt.Errorf("%w: it observes in agent_resume, so that more fresh instances would be another life", ErrMissing)
 	}
-	fresh.Attach(host)
-	return fresh, err
+	fresh.Attach(r.host)
+	return err
 }
 
 // cause says why a call into the agent ended before it was over.
-func cause(host *record.Host, tick uint64, err error) error {
-	if cause := host.Err(); cause != nil {
+func (r *run) cause(tick uint64, err error) error {
+	if cause := r.host.Err(); cause != nil {
 		return missing(cause)
 	}
-	if errors.Is(err, ErrMissing) {
-		return err
-	}
 	if _, failed := errors.AsType[*sandbox.AgentError](err); !failed {
-		return err
+		return missing(err)
 	}
 	return &record.Divergence{Tick: tick, Recorded: "the end of the tick", Got: err.Error()}
 }
@@ -217,7 +362,7 @@ func missing(err error) error {
 	return err
 }
 
-// verify holds the segment against its checkpoints and the manifest.
+// verify holds the segment against its checkpoints.
 func (e *Engine) verify(first uint64, prev, next *verifier.Finding) (eventlog.Verified, error) {
 	f, err := e.Log.Raw(first)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -227,13 +372,6 @@ func (e *Engine) verify(first uint64, prev, next *verifier.Finding) (eventlog.Ve
 		return eventlog.Verified{}, err
 	}
 	defer f.Close()
-	h, err := eventlog.NewReader(io.NewSectionReader(f, 0, math.MaxInt64)).Header()
-	if err != nil {
-		return eventlog.Verified{}, fmt.Errorf("%s: %w", eventlog.FileName(first), err)
-	}
-	if h.Manifest != e.ManHash {
-		return eventlog.Verified{}, fmt.Errorf("%w: the segment was recorded with the manifest of SHA-256 %s, and this one has %s", ErrMissing, h.Manifest, e.ManHash)
-	}
 	v, err := eventlog.Verify(io.NewSectionReader(f, 0, math.MaxInt64), prev, next)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", eventlog.FileName(first), err)

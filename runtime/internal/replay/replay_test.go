@@ -39,6 +39,7 @@ var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 // A fixture is an engine and the two ticks after a checkpoint of tick 4.
 type fixture struct {
 	*Engine
+	manHash    verifier.Hash
 	segments   *waltest.Folder
 	prev, next []byte
 }
@@ -77,7 +78,13 @@ func newFixture(t testing.TB, agent wasmtest.Agent) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { program.Close() })
-	f := &fixture{Engine: &Engine{Program: program, Manifest: m, ManHash: verifier.Hash{9}}}
+	f := &fixture{manHash: verifier.Hash{9}}
+	f.Engine = &Engine{Programs: func(_ context.Context, wasm, man verifier.Hash, schedule uint32) (*sandbox.Program, *manifest.Manifest, error) {
+		if man != f.manHash || schedule > 0 {
+			return nil, nil, ErrMissing
+		}
+		return program, m, nil
+	}}
 	f.prev = checkpoint(wasm, verifier.Hash{1}, 4, 100, 4, 0, 0)
 	f.record(t, wasm, honest, 98, state...)
 	return f
@@ -88,7 +95,7 @@ func (f *fixture) record(t testing.TB, wasm []byte, records []eventlog.Record, b
 	t.Helper()
 	f.segments = waltest.New()
 	f.Log = eventlog.New(f.segments, waltest.New())
-	h := eventlog.Header{Prev: sha256.Sum256(f.prev), WASM: sha256.Sum256(wasm), Manifest: f.ManHash}
+	h := eventlog.Header{Prev: sha256.Sum256(f.prev), WASM: sha256.Sum256(wasm), Manifest: f.manHash}
 	w, _, err := f.Log.Continue(h, 5)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +119,7 @@ func TestRun(t *testing.T) {
 	f := newFixture(t, watcher)
 	var seen []string
 	r, err := f.Run(t.Context(), Interval{Prev: f.prev, Next: f.next, Observe: func(r *eventlog.Record) { seen = append(seen, r.Kind.String()) }})
-	if err != nil || r.Ticks != 2 || r.Observations != 5 || len(r.State) != 24 || r.Origin != nil {
+	if err != nil || r.Ticks != 2 || r.Observations != 5 || len(r.State) != 24 || r.Segment.Origin != nil {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if got := strings.Join(seen, ", "); got != "clock_now, clock_now, tick end, clock_now, tick end" {
@@ -210,11 +217,11 @@ func TestTraps(t *testing.T) {
 // TestMissing takes away what a replay needs.
 func TestMissing(t *testing.T) {
 	f := newFixture(t, watcher)
-	f.ManHash[0]++
+	f.manHash[0]++
 	if _, err := f.run(t); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "manifest") {
 		t.Errorf("another manifest: got %v", err)
 	}
-	f.ManHash[0]--
+	f.manHash[0]--
 	file := eventlog.FileName(5)
 	b := f.segments.Get(file)
 	if err := f.segments.Remove(file); err != nil {

@@ -81,6 +81,7 @@ const (
 	exportCheckpointPtr = "agent_checkpoint_ptr"
 	exportResume        = "agent_resume"
 	exportMalloc        = "malloc"
+	exportObserve       = "agent_observe"
 )
 
 // ErrNotAgent says that a program is not an agent.
@@ -228,6 +229,7 @@ func (p *Program) checkExports() error {
 		{name: exportResume, params: []api.ValueType{i32, i32}},
 		{name: exportMalloc, params: []api.ValueType{i32}, results: []api.ValueType{i32}},
 		{name: exportInitialize, optional: true},
+		{name: exportObserve, params: []api.ValueType{i32, i32}, optional: true},
 	} {
 		f, ok := exports[want.name]
 		if !ok {
@@ -249,6 +251,13 @@ func (p *Program) checkExports() error {
 		return fmt.Errorf("%w: it does not export its memory", ErrNotAgent)
 	}
 	return nil
+}
+
+// Observes reports whether the agent wants to be told what became of its side
+// effects: see [Instance.Observe].
+func (p *Program) Observes() bool {
+	_, ok := p.compiled.ExportedFunctions()[exportObserve]
+	return ok
 }
 
 // Rest gives back the memory that is kept for new instances.
@@ -284,9 +293,9 @@ type Instance struct {
 	stopped atomic.Bool
 }
 
-// Fuel returns the units that the last of Instantiate, Init, Tick, Checkpoint and
-// Resume used: Instantiate those of the start function and _initialize, Resume
-// those of malloc and agent_resume, Checkpoint those of agent_checkpoint and
+// Fuel returns the units that the last of Instantiate, Init, Tick, Checkpoint, Resume
+// and Observe used: Instantiate those of the start function and _initialize, Resume
+// those of malloc and agent_resume, Observe those of malloc and agent_observe, Checkpoint those of agent_checkpoint and
 // agent_checkpoint_ptr. It is 0 without metering. Of one that failed,
 // [AgentError] has it too.
 func (in *Instance) Fuel() uint64 { return in.fuel }
@@ -397,23 +406,34 @@ func (p *Program) maxState() int {
 
 // Resume hands a state to a fresh instance.
 func (in *Instance) Resume(ctx context.Context, state []byte) error {
+	return in.hand(ctx, exportResume, state, "state")
+}
+
+// Observe tells an agent what became of a side effect, in the form of
+// docs/spec/abi.md. The program has to be one that observes.
+func (in *Instance) Observe(ctx context.Context, finding []byte) error {
+	return in.hand(ctx, exportObserve, finding, "a finding")
+}
+
+// hand calls an export with bytes, for which the agent gives memory.
+func (in *Instance) hand(ctx context.Context, export string, b []byte, what string) error {
 	in.fuel = 0
 	var ptr uint32
-	if len(state) > 0 {
-		result, err := in.call(ctx, exportMalloc, uint64(len(state)))
+	if len(b) > 0 {
+		result, err := in.call(ctx, exportMalloc, uint64(len(b)))
 		if err != nil {
 			return err
 		}
 		ptr = uint32(result)
 		if ptr == 0 {
-			return in.fail(exportMalloc, misfit("it gave no memory for %d bytes of state", len(state)))
+			return in.fail(exportMalloc, misfit("it gave no memory for %d bytes of %s", len(b), what))
 		}
-		if !in.module.Memory().Write(ptr, state) {
+		if !in.module.Memory().Write(ptr, b) {
 			return in.fail(exportMalloc, misfit("the memory that it gave (%d bytes at %d) is outside its memory of %d bytes",
-				len(state), ptr, in.module.Memory().Size()))
+				len(b), ptr, in.module.Memory().Size()))
 		}
 	}
-	_, err := in.call(ctx, exportResume, uint64(ptr), uint64(len(state)))
+	_, err := in.call(ctx, export, uint64(ptr), uint64(len(b)))
 	return err
 }
 
@@ -530,7 +550,7 @@ func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (
 	in.output.first, *in.output.lines = "", 0
 	phase := hostcall.Quiet
 	switch export {
-	case exportResume:
+	case exportResume, exportObserve:
 		phase = hostcall.Resume
 	case exportInit:
 		phase = hostcall.Init
