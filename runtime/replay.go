@@ -18,6 +18,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/module"
 	"igor.dev/runtime/internal/progress"
 	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/replay"
@@ -154,6 +155,9 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 		return nil, err
 	}
 	defer closeLog()
+	if _, err := module.Parse(c.WASM); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotAgent, err)
+	}
 	programs := newLibrary(c.WASM, c.Manifest, c.Events, c.Log, c.CacheDir)
 	defer programs.close()
 	e := &replay.Engine{Programs: programs.Program, Log: log}
@@ -314,7 +318,7 @@ func (r *ReplayReport) conclude(lineage verifier.Verdict) {
 	if r.Waited > 0 {
 		r.DoesNotProve += "that the node waited for the world as long as it says and charges for, "
 	}
-	if r.Metered < r.Replayed {
+	if r.Metered < r.Intervals {
 		r.DoesNotProve += "that its time was measured rightly, "
 	}
 	r.DoesNotProve += "who holds its key, or that there was no other life. " +

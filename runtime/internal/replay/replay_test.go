@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -81,7 +82,7 @@ func newFixture(t testing.TB, agent wasmtest.Agent) *fixture {
 	f := &fixture{manHash: verifier.Hash{9}}
 	f.Engine = &Engine{Programs: func(_ context.Context, wasm, man verifier.Hash, schedule uint32) (*sandbox.Program, *manifest.Manifest, error) {
 		if man != f.manHash || schedule > 0 {
-			return nil, nil, ErrMissing
+			return nil, nil, fmt.Errorf("%w: the segment was recorded with the manifest of SHA-256 %s", ErrMissing, man)
 		}
 		return program, m, nil
 	}}
