@@ -23,6 +23,14 @@ const release = "0.1.0"
 // commit is set at link time: -ldflags "-X igor.dev/verifier.commit=…".
 var commit = "unknown"
 
+// SetCommit names the commit, for a program that knows it otherwise than from its linking.
+// It is to be called before anything else.
+func SetCommit(c string) {
+	if commit == "unknown" && c != "" {
+		commit = c
+	}
+}
+
 // Version names this verifier, its commit and the version of its spec.
 func Version() string { return version(SpecVersion) }
 

@@ -205,7 +205,7 @@ func actionScript(t *testing.T) string {
 
 // action is what a workflow gives to the action.
 type action struct {
-	paths, did, head, format, binary string
+	paths, did, head, format, output, binary string
 }
 
 func (a action) env() []string {
@@ -215,7 +215,7 @@ func (a action) env() []string {
 		}
 		return s
 	}
-	return []string{"PATHS=" + a.paths, "DID=" + or(a.did, "any"), "HEAD=" + or(a.head, "any"), "FORMAT=" + or(a.format, "github"), "BINARY=" + a.binary}
+	return []string{"PATHS=" + a.paths, "DID=" + or(a.did, "any"), "HEAD=" + or(a.head, "any"), "FORMAT=" + or(a.format, "github"), "OUTPUT=" + a.output, "BINARY=" + a.binary}
 }
 
 func TestAction(t *testing.T) {
@@ -245,6 +245,15 @@ func TestAction(t *testing.T) {
 		{"a flag as a path", action{paths: "--version"}, "", nil, 2, "none", "--version: no such file"},
 		{"commands as inputs", action{paths: "$(touch pwned)\n`touch pwned`\"; touch pwned; \"", did: "$(touch pwned)", format: "text; touch pwned"}, "", nil, 2, "none", "not an agent's DID"},
 		{"a flag as a format", action{paths: "agent/history", format: "--help"}, "", nil, 2, "none", "flag --format needs a value"},
+		{"patterns", action{paths: "agent/history/*.ckpt\nagent/*.car"}, "", nil, 0, "verified", "unbroken, but self-asserted, 8 checkpoints"},
+		{"a pattern of any depth", action{paths: "**/*.ckpt"}, "", nil, 0, "verified", "unbroken, but self-asserted, 8 checkpoints"},
+		{"a pattern that nothing fits", action{paths: "agent/*.zip"}, "", nil, 2, "none", "agent/*.zip: no such file"},
+		{"a name that is a pattern", action{paths: "with [space] *"}, "", func() {
+			w.write(t, "with [space] */1.ckpt", testkit.NewAgent("alice").History(1, 0)[0])
+		}, 0, "verified", "self-asserted, 1 checkpoint,"},
+		{"hostile names", action{paths: "hostile/*"}, "", func() {
+			w.write(t, "hostile/$(touch pwned)\n--version\n.ckpt", testkit.NewAgent("alice").History(1, 0)[0])
+		}, 0, "verified", "self-asserted, 1 checkpoint,"},
 		{"text", action{paths: "agent/history", format: "text"}, "", nil, 0, "verified", "Proves: "},
 		{"incomplete", action{paths: "agent/history"}, "", func() { os.Remove(bad) }, 3, "incomplete", "::error file=agent/history/0000000014.ckpt,"},
 		{"invalid", action{paths: "agent/history"}, "", func() { w.write(t, "agent/history/0000000009.ckpt", append(good, 1)) }, 1, "invalid", "::error file=agent/history/0000000009.ckpt,"},
@@ -258,6 +267,19 @@ func TestAction(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s", test.name, code, out)
 		}
 	}
+	for format, want := range map[string]string{"sarif": `"verdict":"invalid"`, "junit": `<property name="verdict" value="invalid"/>`} {
+		os.Remove(filepath.Join(w.temp, "output"))
+		a := action{paths: "agent/history", format: format, output: "out/a b." + format, binary: build(t)}
+		out, code := w.bash(t, script, a.env()...)
+		b, err := os.ReadFile(filepath.Join(w.temp, "output"))
+		if code != 1 || out != "" || err != nil || string(b) != "verdict=none\noutput="+a.output+"\nverdict=invalid\n" || !strings.Contains(w.file(t, a.output), want) {
+			t.Errorf("%s: exit code %d, %s, %s", format, code, out, b)
+		}
+		a.paths = "nowhere"
+		if out, code := w.bash(t, script, a.env()...); code != 2 || !strings.Contains(out, "no such file") || !strings.Contains(w.file(t, a.output), "no such file") {
+			t.Errorf("%s without a verdict: exit code %d, %s", format, code, out)
+		}
+	}
 	if _, err := os.Stat(filepath.Join(w.dir, "pwned")); err == nil {
 		t.Error("an input was run as a command")
 	}
@@ -269,9 +291,22 @@ func TestAction(t *testing.T) {
 // TestActionBuilds builds the program as the action does, with no module but this one to be had.
 func TestActionBuilds(t *testing.T) {
 	w := newWorkspace(t)
+	text, err := os.ReadFile("../../action.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In a container this path is that of the host, where nothing of the action is.
+	if bytes.Contains(text, []byte("${{ github.action_path }}")) {
+		t.Error("action.yml has github.action_path in an expression")
+	}
+	_, version, ok := strings.Cut(string(text), "run: echo ")
+	version, _, _ = strings.Cut(version, "\n")
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, code := w.bash(t, "echo "+version, "GITHUB_ACTION_PATH="+root); !ok || code != 0 || !strings.HasPrefix(w.output(t), "go=1.") {
+		t.Errorf("exit code %d of %s", code, version)
 	}
 	out, code := w.bash(t, actionScript(t), append(action{paths: "agent/history", format: "text"}.env(),
 		"GITHUB_ACTION_PATH="+root, "GOPROXY=off", "GOMODCACHE="+t.TempDir(), "GOFLAGS=-mod=vendor")...)
