@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"igor.dev/runtime/internal/control"
 	"igor.dev/verifier"
 )
 
@@ -16,7 +17,8 @@ type Agent struct {
 	cancel context.CancelFunc
 	orders chan *order
 
-	seen statusBoard
+	seen    statusBoard
+	control *control.Server // nil: there is no socket
 
 	done   chan struct{} // closed when result and err are there
 	result Result

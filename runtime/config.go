@@ -54,6 +54,7 @@ type Config struct {
 	// waits meanwhile.
 	Watch func(Status)
 
+	visit   bool    // only carries out what it is asked
 	machine machine // to live on, nil = this one
 
 	// through has folders written through others, nil = as they are.

@@ -33,6 +33,9 @@ type EngineConfig struct {
 	// every payment fails.
 	PayAt string
 
+	// Control has each agent listen at a Unix socket in its folder: see [Connect].
+	Control bool
+
 	TickLimit time.Duration // for one call into an agent, 0 = 15 s
 	CacheDir  string        // for compiled code, "" = none is kept
 }
@@ -121,6 +124,7 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 		a.err = public(a.err)
 		cancel()
 		close(a.done)
+		a.control.Close()
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		delete(e.agents, a)
@@ -153,6 +157,8 @@ func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Conf
 		return Result{}, err
 	}
 	defer s.Close()
+	a.listen(e, dir)
+	defer func() { a.control.Unlink() }()
 	unborn.logCheckpoint() // now it is durable
 	l := e.newLife(body, c)
 	l.attach(a)
@@ -170,6 +176,8 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (Re
 		return Result{}, err
 	}
 	defer s.Close()
+	a.listen(e, dir)
+	defer func() { a.control.Unlink() }()
 	if _, err := c.machine.keys().Key(s.Path()); err != nil { // the first thing that a bare history lacks
 		return Result{}, err
 	}

@@ -129,7 +129,7 @@ func public(err error) error {
 func Temporary(err error) bool {
 	switch {
 	case err == nil,
-		errors.Is(err, ErrBudgetExhausted), errors.Is(err, ErrNoKey), errors.Is(err, ErrNotFolder),
+		errors.Is(err, ErrBudgetExhausted), errors.Is(err, ErrNoKey), errors.Is(err, ErrNotFolder), errors.Is(err, ErrNotRunning),
 		errors.Is(err, ErrRefused), errors.Is(err, ErrNotAgent), errors.Is(err, ErrConflict),
 		errors.Is(err, errors.ErrUnsupported):
 		return false

@@ -123,6 +123,10 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	}
 	l.Log.Info("alive", "did", l.result.DID, "folder", s.Dir(), "tick", l.tick, "budget", verifier.FormatMicrocents(after.budget))
 	again, err := l.recovery.feed.More()
+	if err == nil && l.visit && (again || !l.recovery.lost.IsZero()) {
+		return hint.Wrap(fmt.Errorf("the agent in %s was killed, and what was recorded of its life since is to be lived again first", s.Dir()),
+			"do this while it lives: igor resume %s, and ask for it again", s.Dir())
+	}
 	if err == nil && !again && !l.paused && after.exhausted() {
 		return hint.Wrap(ErrBudgetExhausted, "to give it more: igor resume %s --top-up AMOUNT", s.Dir())
 	}

@@ -25,30 +25,30 @@ const (
 // A Status is where a run stands. [Config.Watch] gets one at the beginning of
 // every phase.
 type Status struct {
-	Phase Phase
-	Since time.Time // when the phase began
-	Due   time.Time // when it should be over, zero = nobody can say
+	Phase Phase     `json:"phase"`
+	Since time.Time `json:"since"`        // when the phase began
+	Due   time.Time `json:"due,omitzero"` // when it should be over, zero = nobody can say
 
-	DID      string
-	Tick     uint64        // the newest
-	Ticks    uint64        // lived by this run, without those lived again
-	TickTime time.Duration // of the newest of them
-	TickCost int64         // microcents, of all of them
+	DID      string        `json:"did"`
+	Tick     uint64        `json:"tick,string"`               // the newest
+	Ticks    uint64        `json:"ticksOfRun,string"`         // lived by this run, without those lived again
+	TickTime time.Duration `json:"tickNs,string"`             // of the newest of them
+	TickCost int64         `json:"tickCostMicrocents,string"` // microcents, of all of them
 
-	Budget     int64 // microcents
-	Price      int64 // microcents per second
-	Held       int64 // microcents, by unresolved side effects
-	Unresolved int   // side effects whose outcome nobody knows
+	Budget     int64 `json:"budgetMicrocents,string"`         // microcents
+	Price      int64 `json:"priceMicrocentsPerSecond,string"` // microcents per second
+	Held       int64 `json:"heldMicrocents,string"`           // microcents, by unresolved side effects
+	Unresolved int   `json:"effectsUnresolved"`               // side effects whose outcome nobody knows
 
-	Saved         uint64        // the tick of the newest checkpoint
-	SavedAt       time.Time     // when it was made, or the run began
-	SavedBytes    int           // its size, 0 if this run did not make it
-	SaveTime      time.Duration // what making it took
-	CheckpointDue time.Time     // of the next one, zero = none is due
-	Checkpoints   int           // made by this run
+	Saved         uint64        `json:"checkpointTick,string"`  // the tick of the newest checkpoint
+	SavedAt       time.Time     `json:"checkpointAt"`           // when it was made, or the run began
+	SavedBytes    int           `json:"checkpointBytes"`        // its size, 0 if this run did not make it
+	SaveTime      time.Duration `json:"checkpointNs,string"`    // what making it took
+	CheckpointDue time.Time     `json:"checkpointDue,omitzero"` // of the next one, zero = none is due
+	Checkpoints   int           `json:"checkpointsOfRun"`       // made by this run
 
-	Divergences int // found by running ticks again
-	Hostcalls   []Usage
+	Divergences int     `json:"divergences"` // found by running ticks again
+	Hostcalls   []Usage `json:"hostcalls"`
 }
 
 const (

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +21,8 @@ func effectsCommand() *cobra.Command {
 		Short: "List the side effects whose outcome nobody knows",
 		Long: `Effects lists the side effects in an agent's journal that have begun and have no
 outcome: whether they happened, only the outside world knows. Find out there, and
-say so with igor effects confirm or igor effects compensate. The agent must not
-run meanwhile. An HTTP request carried its ID as Idempotency-Key.`,
+say so with igor effects confirm or igor effects compensate; the agent may be
+alive. An HTTP request carried its ID as Idempotency-Key.`,
 		Example: `  igor effects watcher
   igor effects confirm watcher 3f2a91c0 --note "invoice 812 is paid"
   igor effects compensate watcher 77b0`,
@@ -77,7 +78,7 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 		Example: fmt.Sprintf("  igor effects %s watcher 3f2a91c0 --note \"asked the shop\"", name),
 		Args:    operands("FOLDER", "ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := runtime.ResolveEffect(cmd.Context(), args[0], args[1], happened, note)
+			id, err := resolve(cmd.Context(), args[0], args[1], happened, note)
 			if err != nil {
 				return failed(err)
 			}
@@ -95,6 +96,18 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write what it is now as JSON")
 	cmd.Flags().StringVar(&note, "note", "", "a `TEXT` of what is known, for people")
 	return cmd
+}
+
+// resolve tells the process that runs the agent, or if nobody does, its journal.
+func resolve(ctx context.Context, dir, id string, happened bool, note string) (whole string, err error) {
+	r, err := runtime.Connect(dir)
+	if err == nil {
+		return r.ResolveEffect(ctx, id, happened, note)
+	}
+	if !errors.Is(err, runtime.ErrNotRunning) {
+		return "", err
+	}
+	return runtime.ResolveEffect(ctx, dir, id, happened, note)
 }
 
 func writeEffect(w io.Writer, e *runtime.Effect) error {

@@ -56,7 +56,7 @@ func exitStatus(err error) int {
 		return exitRefused
 	case is(fs.ErrPermission, syscall.EROFS):
 		return exitNoAccess
-	case is(runtime.ErrNotFolder, fs.ErrNotExist):
+	case is(runtime.ErrNotFolder, runtime.ErrNotRunning, fs.ErrNotExist):
 		return exitMissing
 	}
 	return exitFailed

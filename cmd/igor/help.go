@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,9 +22,14 @@ var groups = []struct {
 	commands []string
 }{
 	{"Authors", []string{"new", "simulate", "fork"}},
-	{"Operators", []string{"run", "resume", "ls", "logs", "effects", "history"}},
+	{"Operators", []string{"run", "resume", "up", "ls", "logs", "effects", "history"}},
+	{livingAgents, []string{"top-up", "price", "checkpoint", "pause", "continue", "stop"}},
 	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}},
 }
+
+// livingAgents is the group of commands that ask something of an agent that another
+// process runs. Help only names them, for they say what they do.
+const livingAgents = "Living agents"
 
 func noShell(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
@@ -89,6 +95,12 @@ func explainUsage(root *cobra.Command) {
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | paragraphs}}\n{{end}}{{.UsageString}}")
 	cobra.AddTemplateFunc("paragraphs", paragraphs)
 	cobra.AddTemplateFunc("takesOperands", takesOperands)
+	cobra.AddTemplateFunc("named", func(g *cobra.Group) string {
+		if g.ID != livingAgents {
+			return ""
+		}
+		return strings.Join(groups[slices.IndexFunc(root.Groups(), func(o *cobra.Group) bool { return o == g })].commands, ", ")
+	})
 	cobra.AddTemplateFunc("flagsOf", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(columns), "\n") })
 	complete(root)
 }
@@ -113,8 +125,8 @@ func paragraphs(text string) string {
 }
 
 // usageTemplate is for 80 columns, and that of igor itself for 24 rows.
-const usageTemplate = `{{if not .HasParent}}{{$root := .}}{{range $i, $g := .Groups}}{{$g.Title}}:{{range $root.Commands}}{{if and (eq .GroupID $g.ID) .IsAvailableCommand}}
-  {{rpad .Name 11}} {{.Short}}{{end}}{{end}}
+const usageTemplate = `{{if not .HasParent}}{{$root := .}}{{range $i, $g := .Groups}}{{$g.Title}}:{{with named $g}} {{.}}{{else}}{{range $root.Commands}}{{if and (eq .GroupID $g.ID) .IsAvailableCommand}}
+  {{rpad .Name 11}} {{.Short}}{{end}}{{end}}{{end}}
 {{end}}
 More: igor COMMAND --help, igor completion, igor man, igor --version
 {{else}}Usage:

@@ -64,6 +64,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 // serve metrics. The caller has to close f.
 func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config, error) {
 	c, e := f.config, f.engine
+	e.Control = true
 	c.TickInterval = runtime.AgentPace
 	if cmd.Flags().Changed("tick-interval") {
 		if f.tickInterval < 0 {

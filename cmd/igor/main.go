@@ -138,10 +138,9 @@ func (w *worded) Unwrap() error { return w.error }
 // more than whether they could do their work.
 func command(code *int) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "igor",
-		Short: "Run agents whose whole life can be verified",
-		Long: `Igor runs agents: WebAssembly programs that pay for their time, and whose life
-is a chain of signed checkpoints that anybody can verify.`,
+		Use:           "igor",
+		Short:         "Run agents whose whole life can be verified",
+		Long:          "Igor runs agents, whose whole life is a chain of signed checkpoints.",
 		Version:       verifier.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -157,6 +156,12 @@ is a chain of signed checkpoints that anybody can verify.`,
 		simulateCommand(),
 		runCommand(),
 		resumeCommand(),
+		topUpCommand(),
+		priceCommand(),
+		checkpointCommand(),
+		pauseCommand(),
+		continueCommand(),
+		stopCommand(),
 		verifyCommand(code),
 		inspectCommand(code),
 		historyCommand(),
