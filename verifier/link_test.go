@@ -356,3 +356,58 @@ func FuzzLink(f *testing.F) {
 		t.Errorf("verified: %v", script)
 	})
 }
+
+// The report of spec version 1 has the key of the first genesis, and no member that came
+// later. The verdict is the same.
+func TestReport1(t *testing.T) {
+	alice, bob := testkit.NewAgent("alice"), testkit.NewAgent("bob")
+	a := alice.History(4, 0)
+	stranger := bob.Checkpoint(testkit.Fields{Tick: 1})
+	branch := bob.After(a[1], testkit.Fields{Tick: 10})
+	for _, test := range []struct {
+		name       string
+		files      [][]byte
+		did1, did2 string
+		fork1      string // the tick at which it is
+		fork2      string
+	}{
+		{"a stranger's genesis is the first", append(slices.Clone(a), stranger), bob.DID(), alice.DID(), "4", "1"},
+		{"a stranger's branch is the first", append(slices.Clone(a), branch), alice.DID(), alice.DID(), "14", "10"},
+		{"one life", a, alice.DID(), alice.DID(), "", ""},
+	} {
+		var p verifier.Pile
+		for _, b := range test.files {
+			f := verifier.Examine(b)
+			p.Add(&f, "")
+		}
+		p.LeaveOut(verifier.KindText, "notes.txt")
+		one, two := verifier.LinkAs(1, &p, verifier.Pins{}), verifier.Link(&p, verifier.Pins{})
+		if one.Verdict() != two.Verdict() {
+			t.Errorf("%s: %s and %s", test.name, one.Verdict(), two.Verdict())
+		}
+		for _, r := range []struct {
+			report    *verifier.Report
+			did, fork string
+			format    string
+			later     bool
+		}{{one, test.did1, test.fork1, "/1\"", false}, {two, test.did2, test.fork2, "/2\"", true}} {
+			k, _ := r.report.Key()
+			fork := ""
+			for q := range r.report.Problems() {
+				if q.Code == verifier.Fork {
+					fork = q.Tick
+				}
+			}
+			if k.DID() != r.did || fork != r.fork {
+				t.Errorf("%s: version %s has %s, a fork at %q, want %s, %q", test.name, r.format, k.DID(), fork, r.did, r.fork)
+			}
+			var b strings.Builder
+			if err := r.report.WriteJSON(&b); err != nil {
+				t.Fatal(err)
+			}
+			if s := b.String(); !strings.Contains(s, "igor-lineage-report"+r.format) || strings.Contains(s, "notLookedAt") != r.later || strings.Contains(s, "\"lives\"") != (r.later && len(test.files) > 4) {
+				t.Errorf("%s: %s", test.name, s)
+			}
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
@@ -80,9 +81,9 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		options.Level = slog.LevelWarn
 	}
 	f.log.Writer = cmd.ErrOrStderr()
-	e.Log = slog.New(slog.NewTextHandler(&f.log, options))
+	e.Log = slog.New(slog.NewTextHandler(verifycli.SafeLog(&f.log, true), options))
 	if f.logFormat == "json" {
-		e.Log = slog.New(slog.NewJSONHandler(&f.log, options))
+		e.Log = slog.New(slog.NewJSONHandler(verifycli.SafeLog(&f.log, false), options))
 	}
 	if f.nodeKey == "" {
 		if dir, err := os.UserConfigDir(); err == nil {

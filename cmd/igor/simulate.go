@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
@@ -56,7 +57,7 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 			if quiet {
 				options.Level = slog.LevelError
 			}
-			c.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
+			c.Log = slog.New(slog.NewTextHandler(verifycli.SafeLog(cmd.ErrOrStderr(), true), options))
 			if c.CacheDir = cacheDir; !cmd.Flags().Changed("cache-dir") {
 				c.CacheDir = userCache()
 			}

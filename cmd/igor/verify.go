@@ -58,6 +58,7 @@ is missing), 2 no verdict. They and the report are those of igor-verify.`,
   igor verify --did did:key:z6Mk… --head bafkrei… heartbeat.car`,
 	}, code, verifycli.Main)
 	verifierFlags(cmd, verifycli.Formats())
+	cmd.Flags().String("report", "", "version `N` of the report: 2, or 1 for the one of spec version 1")
 	cmd.Flags().String("head", "", "a `CID` that has to be in it: the newest one that you know shows that the history was not cut before it")
 	return cmd
 }

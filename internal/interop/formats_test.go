@@ -117,6 +117,32 @@ func noVerdict(t *testing.T, format string) (outs [][]byte) {
 	return outs
 }
 
+// TestReports holds the report against testdata/schemas/igor-lineage-report-2.json.
+func TestReports(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile("../../testdata/schemas/igor-lineage-report-2.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := make(map[string]bool)
+	eachReport(t, "json", func(t *testing.T, out []byte, _ map[string]int) {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(doc); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		for name := range doc.(map[string]any) {
+			members[name] = true
+		}
+	})
+	for _, name := range []string{"lives", "notLookedAt"} {
+		if !members[name] {
+			t.Errorf("no report has %s", name)
+		}
+	}
+}
+
 // TestSARIF holds the SARIF output against the official schema, and reads it with
 // another implementation.
 func TestSARIF(t *testing.T) {

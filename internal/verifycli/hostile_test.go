@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,5 +174,22 @@ func TestSafeJSON(t *testing.T) {
 			}
 		}
 		honest(t, lie, string(safe), false)
+	}
+}
+
+// TestSafeLog gives a log what an agent may say, as both of slog's handlers write it.
+func TestSafeLog(t *testing.T) {
+	for _, lie := range lies {
+		var text, lines bytes.Buffer
+		slog.New(slog.NewTextHandler(SafeLog(&text, true), nil)).Info(lie, "name", lie)
+		slog.New(slog.NewJSONHandler(SafeLog(&lines, false), nil)).Info(lie, "name", lie)
+		honest(t, lie, lines.String(), false)
+		var got struct{ Msg, Name string }
+		if err := json.Unmarshal(lines.Bytes(), &got); err != nil || got.Name != strings.ToValidUTF8(lie, "\ufffd") && utf8.ValidString(lie) {
+			t.Errorf("%q is %+v: %v", lie, got, err)
+		}
+		if s := text.String(); strings.Contains(s, "##[") || strings.Count(s, "\n") != 1 || !strings.HasPrefix(s, "time=") {
+			t.Errorf("%q is %q", lie, s)
+		}
 	}
 }

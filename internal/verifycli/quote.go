@@ -3,6 +3,7 @@ package verifycli
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -183,4 +184,27 @@ func byteSize(n uint64) string {
 		f /= 1024
 	}
 	return strconv.FormatFloat(f, 'f', 1, 64) + " " + [...]string{"KiB", "MiB", "GiB", "TiB"}[unit]
+}
+
+// SafeLog returns a writer for the lines of a log, which are JSON or, if text is set,
+// those of slog.TextHandler: it writes them to w with all escaped that does harm there.
+func SafeLog(w io.Writer, text bool) io.Writer { return safeLog{w, text} }
+
+type safeLog struct {
+	w    io.Writer
+	text bool
+}
+
+func (l safeLog) Write(line []byte) (int, error) {
+	safe := line
+	if l.text {
+		// The handler has quoted what is not printable, and begins each line itself.
+		safe = bytes.ReplaceAll(line, []byte("##["), []byte(`#\x23[`))
+	} else {
+		safe = SafeJSON(line)
+	}
+	if _, err := l.w.Write(safe); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
