@@ -11,7 +11,7 @@ var (
 // Slice is how many units a call gets at a time. Between two slices the host
 // can let others have their turn. It is not part of the schedule: the fuel of a
 // call does not depend on it.
-const Slice = 2_000_000
+const Slice = 1_000_000
 
 // A Global is where a metered module has its account.
 type Global interface {

@@ -3,6 +3,7 @@ package fuel
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"igor.dev/runtime/internal/module"
 )
@@ -66,8 +67,8 @@ type scan struct {
 	unchecked       uint64 // units since the last check, before the current segment
 	values          int    // locals
 
-	instructions           int
-	calls, vectors, length bool
+	instructions, calls int
+	vectors, length     bool
 }
 
 // body rewrites a function into r.out.
@@ -81,6 +82,9 @@ func (r *rewriter) body(t module.FuncType, body module.Body) error {
 			slots += int(g.Count)
 		}
 	}
+	if locals > maxValues {
+		return fmt.Errorf("it has a function with %d parameters and locals, and at most %d are metered", locals, maxValues)
+	}
 	f := &scan{rewriter: r, s: &module.Reader{B: body.Instructions}, size: len(body.Instructions), values: locals, current: -1}
 	r.control = append(r.control, frame{op: opCall, results: len(t.Results)})
 	f.begin(true)
@@ -93,12 +97,17 @@ func (r *rewriter) body(t module.FuncType, body module.Body) error {
 	if f.s.Err != nil {
 		return f.s.Err
 	}
+	if locals > wideFunction {
+		if r.effort += locals * (len(r.segments) + f.calls); r.effort > maxEffort {
+			return errors.New("it has functions with so many locals and branches that it would take too long to compile")
+		}
+	}
 	weight := frameWeight + slots + f.highest + f.instructions/instructionsPerSlot
 	if f.vectors {
 		weight += f.highest
 	}
 	weight = min(weight, MaxDepth+1)
-	r.write(t, body, locals, int64(weight), f.calls || weight > maxLeaf, f.length)
+	r.write(t, body, locals, int64(weight), f.calls > 0 || weight > maxLeaf, f.length)
 	return nil
 }
 
@@ -224,7 +233,7 @@ func (f *scan) call(t *module.FuncType, price uint64) {
 	f.pay(price + uint64(len(t.Params)+len(t.Results))/passedPerUnit)
 	f.pop(len(t.Params))
 	f.push(len(t.Results))
-	f.calls = true
+	f.calls++
 }
 
 // instruction reads one instruction.

@@ -140,7 +140,7 @@ func tables() (plain [256]instruction, misc [18]instruction, vector [256]instruc
 	p(0xb2, 0xbb, none, 1, 1, priceRound) // convert, demote, promote
 	p(0xd0, 0xd0, refType, 0, 1, 1)
 	p(0xd1, 0xd1, none, 1, 1, 1)
-	p(0xd2, 0xd2, function, 0, 1, priceLoad) // ref.func
+	p(0xd2, 0xd2, function, 0, 1, priceRefFunc) // ref.func
 
 	f := func(from, to int, form, pop, push uint8, price uint16) {
 		set(misc[:], from, to, form, pop, push, price)

@@ -62,6 +62,7 @@ type rewriter struct {
 	slice   uint32 // the index of the function that asks the host for a slice
 	types   []module.FuncType
 	added   map[string]int
+	effort  int // of the compiler, see maxEffort
 
 	sections [module.DataCount + 1][]byte
 

@@ -9,7 +9,7 @@ const Version1 = 1
 // block, loop, else and end, which are free. How they were found, and what else
 // is part of the schedule, is in docs/spec/metering.md.
 const (
-	priceLoad         = 8
+	priceLoad         = 15
 	priceStore        = 3
 	priceDivide       = 4
 	priceRound        = 2
@@ -19,6 +19,7 @@ const (
 	priceBrTable      = 3
 	priceBulk         = 30
 	priceGrow         = 1000
+	priceRefFunc      = 40
 
 	passedPerUnit  = 4   // parameters and results of a call
 	targetsPerUnit = 256 // of a br_table
@@ -41,7 +42,7 @@ const (
 var lengths = [...]lengthPrice{
 	lengthBytes:   {divide: 3},
 	lengthEntries: {},
-	lengthPages:   {times: 13},
+	lengthPages:   {times: 14},
 }
 
 // labelPrice is the price of coming to a label: a compiler may have to move
@@ -50,6 +51,15 @@ func labelPrice(values int) uint64 {
 	const free, perUnit = 64, 8
 	return uint64(max(0, values-free) / perUnit)
 }
+
+// Limits of what is metered, beside those of package module. An engine's compiler
+// needs more than its share of time where many locals live across many labels,
+// calls and looks at the account.
+const (
+	maxValues    = 2_048     // parameters and locals of a function
+	maxEffort    = 2_000_000 // in all functions with more than wideFunction values: values times such places
+	wideFunction = 256
+)
 
 // maxUnchecked is how many units may be spent on any way through a function
 // without a look at the account.

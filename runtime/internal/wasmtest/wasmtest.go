@@ -130,12 +130,13 @@ const DataAt = 1024
 // An Agent is a module to be.
 type Agent struct {
 	Imports []Import
-	Funcs   map[string]Func // instead of, or beside, the counter's; a zero Func leaves one out
-	Pages   int             // of memory, 0 = 1
-	Table   bool            // a table of one entry without a maximum
-	Start   string          // the name of the function that is the start function
-	Private bool            // the memory is not exported
-	Data    string          // what memory begins with at DataAt
+	Funcs   map[string]Func   // instead of, or beside, the counter's; a zero Func leaves one out
+	Pages   int               // of memory, 0 = 1
+	Table   bool              // a table of one entry without a maximum
+	Start   string            // the name of the function that is the start function
+	Private bool              // the memory is not exported
+	Data    string            // what memory begins with at DataAt
+	Locals  map[string]string // the locals of functions, as the binary format has them
 }
 
 var counter = []struct {
@@ -183,7 +184,11 @@ func (a Agent) Bytes() []byte {
 		}
 		functions = append(functions, typeIndex(fn.Type))
 		exports = append(exports, append(append(name(f.name), 0), index...))
-		body := append([]byte{0}, fn.Body+"\x0b"...)
+		locals := a.Locals[f.name]
+		if locals == "" {
+			locals = "\x00"
+		}
+		body := []byte(locals + fn.Body + "\x0b")
 		code = append(code, append(uleb(len(body)), body...))
 	}
 	if !a.Private {
