@@ -3,7 +3,8 @@
 import type { Inspection } from "../verify/inspect.ts";
 import { Pool } from "../verify/pool.ts";
 import { parseReport, type Report } from "../verify/report.ts";
-import { run, type Batch, type Options } from "../verify/verify.ts";
+import type { Options } from "../verify/options.ts";
+import { run, type Batch } from "../verify/verify.ts";
 import type { Item } from "./collect.ts";
 import { files } from "./files.ts";
 import { blobs, Life } from "./life.ts";

@@ -418,9 +418,11 @@ export class IgorLineageElement extends Base {
     this.#find(".rest").textContent = this.#facts(language, strings)
       .map((fact) => `, ${fact}`)
       .join("");
-    const { did, identity } = this.#report ?? {};
-    this.#find(".identity").textContent =
-      did && identity === "self-asserted" ? ", " + fill(strings.by, { did: `${did.slice(8, 13)}…${did.slice(-5)}` }) : "";
+    const { did, identity, lives } = this.#report ?? {};
+    const by = lives
+      ? count(strings.byKeys, lives.reduce((keys, { others = 1 }) => keys + others, 0), language)
+      : did && fill(strings.by, { did: `${did.slice(8, 13)}…${did.slice(-5)}` });
+    this.#find(".identity").textContent = by && identity === "self-asserted" ? `, ${by}` : "";
   }
 
   /** What the badge says after its state. */
@@ -501,8 +503,11 @@ export class IgorLineageElement extends Base {
     const code = (text: string | undefined) => text && element("code", {}, text);
     const line = (text: string) => element("div", {}, text);
     row(rows.verdict, strings.states[report.verdict]);
-    if (report.did) {
+    if (report.did && (report.identity === "pinned" || !report.lives)) {
       row(rows.identity, code(report.did), line(report.identity === "pinned" ? strings.pinned : strings.selfAsserted));
+    }
+    for (const { did, others, checkpoints } of report.lives ?? []) {
+      row(rows.key, did ? code(did) : count(strings.otherKeys, others ?? 0, language), line(count(strings.checkpoints, checkpoints, language)));
     }
     row(rows.checkpoints, number.format(report.checkpoints));
     if (report.duplicates > 0) row(rows.duplicates, number.format(report.duplicates));

@@ -22,6 +22,9 @@ export interface Strings {
   readonly checkpoints: Plural;
   readonly noGaps: string;
   readonly by: string;
+  /** Stands in the place of `by` where checkpoints are by several keys, of which none is the agent's before somebody pins it. */
+  readonly byKeys: Plural;
+  readonly otherKeys: Plural;
   readonly atTick: string;
   readonly problems: Readonly<Record<ProblemCode, string>>;
   readonly more: Plural;
@@ -36,7 +39,7 @@ export interface Strings {
   readonly close: string;
   /** The rows of the details. */
   readonly rows: Readonly<
-    Record<"verdict" | "identity" | "checkpoints" | "ticks" | "size" | "genesis" | "head" | "programs" | "duplicates" | "verifier", string>
+    Record<"verdict" | "identity" | "key" | "checkpoints" | "ticks" | "size" | "genesis" | "head" | "programs" | "duplicates" | "verifier", string>
   >;
   readonly pinned: string;
   readonly selfAsserted: string;
@@ -63,6 +66,8 @@ export const english: Strings = {
   checkpoints: { one: "{n} checkpoint", other: "{n} checkpoints" },
   noGaps: "no gaps",
   by: "by {did}, self-asserted",
+  byKeys: { one: "by {n} key", other: "by {n} keys" },
+  otherKeys: { one: "{n} other key", other: "{n} other keys" },
   atTick: "at tick {tick}",
   problems: {
     empty: "an empty file",
@@ -90,6 +95,7 @@ export const english: Strings = {
   rows: {
     verdict: "Verdict",
     identity: "Identity",
+    key: "Key",
     checkpoints: "Checkpoints",
     ticks: "Ticks",
     size: "Size",

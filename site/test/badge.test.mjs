@@ -62,6 +62,7 @@ test("every state, under a strict policy", async (t) => {
 <igor-lineage src="${vectors("car-gap/history.car")}" did="${goodDID}"></igor-lineage>
 <igor-lineage src="${vectors("car-bad-signature-middle/history.car")}" did="${goodDID}"></igor-lineage>
 <igor-lineage src="${good}" did="${otherDID}"></igor-lineage>
+<igor-lineage src="${vectors("car-two-agents/history.car")}"></igor-lineage>
 <igor-lineage src="${vectors("car-refused-flipped-bit/history.car")}"></igor-lineage>
 <igor-lineage src="${good}" did="nobody"></igor-lineage>
 <igor-lineage></igor-lineage>`,
@@ -75,6 +76,7 @@ test("every state, under a strict policy", async (t) => {
     { state: "incomplete", text: "agent lineage: incomplete, 3 checkpoints, a gap" },
     { state: "invalid", text: "agent lineage: invalid, a bad signature at tick 9" },
     { state: "invalid", text: "agent lineage: invalid, another identity at tick 4" },
+    { state: "invalid", text: "agent lineage: invalid, another identity at tick 5, by 2 keys" },
     { state: "error", text: "agent lineage: could not be checked" },
     { state: "error", text: "agent lineage: could not be checked" },
     { state: "error", text: "agent lineage: could not be checked" },
@@ -232,9 +234,10 @@ test("a framework's binding without a value is an error", async (t) => {
 /** Answers with a history, as long as there is no fault, and counts. */
 async function host({ fault = () => undefined } = {}) {
   const bytes = await readFile(join(root, "testdata/vectors/car-good/history.car"));
-  const seen = { requests: 0, unchanged: 0, etag: '"1"', bytes };
+  const seen = { requests: 0, unchanged: 0, closed: 0, etag: '"1"', bytes };
   const answer = (request, response) => {
     seen.requests++;
+    response.on("close", () => seen.closed++);
     if (fault(seen, response)) return;
     response.setHeader("etag", seen.etag);
     if (request.headers["if-none-match"] === seen.etag) {
@@ -302,6 +305,7 @@ test("a badge gives up when nothing comes", async (t) => {
   for (const { state } of await settled(page)) assert.equal(state, "error");
   const errors = await page.evaluate(() => [...document.querySelectorAll("igor-lineage")].map(({ error }) => [error.code, error.problem]));
   assert.deepEqual(errors[0], ["unreadable", "nothing came for 0.5 seconds"]);
+  while (silent.seen.closed + stuck.seen.closed < 2) await page.waitForTimeout(20); // the requests end too
 });
 
 test("the details lead to another verifier, and pin nothing there", async (t) => {

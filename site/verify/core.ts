@@ -1,5 +1,6 @@
 import { Go, panicked } from "wasm_exec";
 import { VerifyError, type VerifyErrorCode } from "./error.ts";
+import type { Kind } from "./input.ts";
 
 /** The size of a packed finding: verifier.FindingSize. */
 export const findingSize = 184;
@@ -47,17 +48,6 @@ export interface CARBlocks {
   bytes: Bytes;
   /** The CAR is malformed after these. `carClose` says why. */
   malformed: boolean;
-}
-
-/** What an input is: docs/spec/lineage.md, "Inputs". */
-export interface Kind {
-  readonly kind: string;
-  /** Whether it is judged, is no part of the history, or keeps it from a verdict. */
-  readonly use: "read" | "leave-out" | "refuse";
-  /** What it is, for people. */
-  readonly what: string;
-  /** What to do about it. */
-  readonly next: string;
 }
 
 /**

@@ -11,16 +11,16 @@
 
 import { asBytes, type Input } from "./input.ts";
 import type { Inspection } from "./inspect.ts";
-import { Pool, type Configuration } from "./pool.ts";
+import { checkNames, type Configuration, type Options } from "./options.ts";
+import { Pool } from "./pool.ts";
 import type { Report } from "./report.ts";
-import { checkNames, verify, type Options } from "./verify.ts";
+import { verify } from "./verify.ts";
 
 export { VerifyError, type VerifyErrorCode } from "./error.ts";
 export type { Fetch, InFolder, Input, Item, Named } from "./input.ts";
 export type { Field, Inspection } from "./inspect.ts";
-export type { Configuration } from "./pool.ts";
 export { reportJSON, type Problem, type ProblemCode, type Report, type Segment, type Verdict } from "./report.ts";
-export type { Options, Progress } from "./verify.ts";
+export type { Configuration, Options, Progress } from "./options.ts";
 
 let pool = new Pool();
 

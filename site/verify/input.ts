@@ -1,4 +1,3 @@
-import type { Kind } from "./core.ts";
 import { VerifyError } from "./error.ts";
 import { fromPath } from "./platform.ts";
 
@@ -74,6 +73,17 @@ export interface LeftOutSource {
 }
 
 export type Source = CheckpointSource | CARSource | LeftOutSource;
+
+/** What an input is: docs/spec/lineage.md, "Inputs". */
+export interface Kind {
+  readonly kind: string;
+  /** Whether it is judged, is no part of the history, or keeps it from a verdict. */
+  readonly use: "read" | "leave-out" | "refuse";
+  /** What it is, for people. */
+  readonly what: string;
+  /** What to do about it. */
+  readonly next: string;
+}
 
 /** Asks the verifier what an input is. */
 export type KindOf = (name: string, start: Uint8Array) => Promise<Kind>;

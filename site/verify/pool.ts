@@ -1,17 +1,8 @@
 import { VerifyError } from "./error.ts";
 import { loadModule } from "./module.ts";
+import type { Configuration } from "./options.ts";
 import { cores, pause, startWorker, wasmURL, workerURL, type Port } from "./platform.ts";
 import type { Operations, Request, Response } from "./server.ts";
-
-/** Where the verifier's files are, and how many workers it may use. */
-export interface Configuration {
-  /** igor-verify.wasm; by default it is beside this script. */
-  wasm?: URL | string;
-  /** The worker's script; by default it is beside this script. Workers have to be of the page's own origin. */
-  worker?: URL | string;
-  /** At most so many workers; by default as many as there are cores, and at most 8. With 0, all is done on the page's own thread. */
-  workers?: number;
-}
 
 const maxWorkers = 8;
 

@@ -60,7 +60,7 @@ export interface Segment {
 
 /** What one of several keys signed; after a hundred of them, how many others there are. */
 export type Life =
-  | { readonly did: string; readonly checkpoints: number; readonly firstTick: string; readonly lastTick: string }
+  | { readonly did: string; readonly checkpoints: number; readonly firstTick: string; readonly lastTick: string; readonly others?: undefined }
   | { readonly others: number; readonly checkpoints: number; readonly did?: undefined };
 
 /** Files of one kind that were not looked at. */

@@ -1,5 +1,6 @@
-import { Core, type CARBlocks, type Kind } from "./core.ts";
+import { Core, type CARBlocks } from "./core.ts";
 import { VerifyError } from "./error.ts";
+import type { Kind } from "./input.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -1,55 +1,11 @@
 import type { CARBlocks } from "./core.ts";
 import { VerifyError } from "./error.ts";
 import {
-  readAll, sources, type CARSource, type CheckpointSource, type Fetch, type Input, type KindOf, type LeftOutSource, type Source,
+  readAll, sources, type CARSource, type CheckpointSource, type Input, type KindOf, type LeftOutSource, type Source,
 } from "./input.ts";
+import { checkOptions, type Options } from "./options.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
 import { parseReport, type Report } from "./report.ts";
-
-/** How far a verification is. */
-export interface Progress {
-  /** Checkpoints examined so far. */
-  readonly checkpoints: number;
-  /** Bytes of them. */
-  readonly bytes: number;
-}
-
-export interface Options {
-  /** The identity that is expected, `did:key:z6Mk…`. Left out, the report says whose history it is; empty or undefined, it is an error. */
-  did?: string;
-  /** The CID of a checkpoint that has to be there: the newest one known. Left out, a history cut at its end verifies too; empty or undefined, it is an error. */
-  head?: string;
-  /** Aborts the verification, which then rejects with the signal's reason. */
-  signal?: AbortSignal | undefined;
-  /** Called as checkpoints were examined. */
-  onProgress?: ((progress: Progress) => void) | undefined;
-  /** Fetches what is given as a `URL`, in the place of the global `fetch`. */
-  fetch?: Fetch | undefined;
-}
-
-const optionNames: readonly string[] = ["did", "head", "signal", "onProgress", "fetch"] satisfies (keyof Options)[];
-
-/** Refuses what is no option: a pin that is not understood would pin nothing. */
-export function checkNames(options: object, known: readonly string[]): void {
-  if (!(Object(options) === options)) throw new TypeError(`the options are ${String(options)}: want an object`);
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw new TypeError(`there is no option ${JSON.stringify(name)}: the options are ${known.join(", ")}`);
-  }
-}
-
-/** A pin was asked for that cannot be one. */
-export function badPin(what: string, value: unknown): VerifyError {
-  const is = typeof value === "string" ? "is empty" : `is ${value === null || value === undefined ? value : "no string"}`;
-  return new VerifyError("bad-pin", `${what} ${is}`, { hint: "to pin nothing, leave it out" });
-}
-
-function checkOptions(options: Options): void {
-  checkNames(options, optionNames);
-  for (const pin of ["did", "head"] as const) {
-    const value: unknown = options[pin];
-    if (pin in options && (typeof value !== "string" || value.trim() === "")) throw badPin(`the option ${pin}`, value);
-  }
-}
 
 /** Packed findings, and the files or the CAR that they are of. */
 export interface Batch {

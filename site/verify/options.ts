@@ -1,0 +1,60 @@
+// What a caller may say besides the input.
+
+import { VerifyError } from "./error.ts";
+import type { Fetch } from "./input.ts";
+
+/** Where the verifier's files are, and how many workers it may use. */
+export interface Configuration {
+  /** igor-verify.wasm; by default it is beside this script. */
+  wasm?: URL | string;
+  /** The worker's script; by default it is beside this script. Workers have to be of the page's own origin. */
+  worker?: URL | string;
+  /** At most so many workers; by default as many as there are cores, and at most 8. With 0, all is done on the page's own thread. */
+  workers?: number;
+}
+
+/** How far a verification is. */
+export interface Progress {
+  /** Checkpoints examined so far. */
+  readonly checkpoints: number;
+  /** Bytes of them. */
+  readonly bytes: number;
+}
+
+export interface Options {
+  /** The identity that is expected, `did:key:z6Mk…`. Left out, the report says whose history it is; empty or undefined, it is an error. */
+  did?: string;
+  /** The CID of a checkpoint that has to be there: the newest one known. Left out, a history cut at its end verifies too; empty or undefined, it is an error. */
+  head?: string;
+  /** Aborts the verification, which then rejects with the signal's reason. */
+  signal?: AbortSignal | undefined;
+  /** Called as checkpoints were examined. */
+  onProgress?: ((progress: Progress) => void) | undefined;
+  /** Fetches what is given as a `URL`, in the place of the global `fetch`. */
+  fetch?: Fetch | undefined;
+}
+
+const optionNames: readonly string[] = ["did", "head", "signal", "onProgress", "fetch"] satisfies (keyof Options)[];
+
+/** Refuses what is no option: a pin that is not understood would pin nothing. */
+export function checkNames(options: object, known: readonly string[]): void {
+  if (!(Object(options) === options)) throw new TypeError(`the options are ${String(options)}: want an object`);
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new TypeError(`there is no option ${JSON.stringify(name)}: the options are ${known.join(", ")}`);
+  }
+}
+
+/** A pin was asked for that cannot be one. */
+function badPin(what: string, value: unknown): VerifyError {
+  const is = typeof value === "string" ? "is empty" : `is ${value === null || value === undefined ? value : "no string"}`;
+  return new VerifyError("bad-pin", `${what} ${is}`, { hint: "to pin nothing, leave it out" });
+}
+
+/** Refuses options that there are not, and pins without a value. */
+export function checkOptions(options: Options): void {
+  checkNames(options, optionNames);
+  for (const pin of ["did", "head"] as const) {
+    const value: unknown = options[pin];
+    if (pin in options && (typeof value !== "string" || value.trim() === "")) throw badPin(`the option ${pin}`, value);
+  }
+}
