@@ -20,6 +20,7 @@ type Agent struct {
 	seen    statusBoard
 	control *control.Server // nil: there is no socket
 
+	alive  chan struct{} // closed when the life is recovered, and begins to run
 	done   chan struct{} // closed when result and err are there
 	result Result
 	err    error
@@ -33,6 +34,14 @@ func (a *Agent) Dir() string { return a.dir }
 
 // Done returns a channel that is closed when the run has ended.
 func (a *Agent) Done() <-chan struct{} { return a.done }
+
+// awaitAlive returns when the agent lives, or will not.
+func (a *Agent) awaitAlive() {
+	select {
+	case <-a.alive:
+	case <-a.done:
+	}
+}
 
 // Wait waits for the run to end, and returns how it did. If ctx is over before, its
 // error is ctx's, and the agent lives on.

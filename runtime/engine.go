@@ -109,7 +109,7 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 		c.machine = thisMachine{e}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &Agent{dir: dir, config: c, cancel: cancel, done: make(chan struct{}), orders: make(chan *order)}
+	a := &Agent{dir: dir, config: c, cancel: cancel, alive: make(chan struct{}), done: make(chan struct{}), orders: make(chan *order)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {

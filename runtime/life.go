@@ -137,6 +137,7 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 			l.Log.Info("hostcalls", "capability", u.Capability, "calls", u.Calls, "bytes", u.Bytes, "took", u.Time)
 		}
 	}()
+	l.watch.begin()
 	l.savedTime = l.machine.now()
 	l.checks.begin()
 	// Where nothing is to be lived again, money comes in before the agent looks.

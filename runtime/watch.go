@@ -81,6 +81,13 @@ type lookout struct {
 	free   time.Time // since when it can make checkpoints
 }
 
+// begin says that the life is recovered.
+func (w *lookout) begin() {
+	if w.agent != nil {
+		close(w.agent.alive)
+	}
+}
+
 // A statusBoard has the newest status of a run.
 type statusBoard struct {
 	mu     sync.Mutex

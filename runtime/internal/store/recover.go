@@ -47,7 +47,7 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	var r Recovery
 	// What is found here is relied on from now on: a killed process may have given a
 	// file its name, and not lived to sync that.
-	if err := s.through(dirHistory, s.history).Sync(); err != nil {
+	if err := s.through(DirHistory, s.history).Sync(); err != nil {
 		return r, err
 	}
 	ticks, err := s.Ticks()
@@ -64,7 +64,7 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	if err != nil {
 		return r, err
 	}
-	sources := []string{s.path(dirHistory)}
+	sources := []string{s.path(DirHistory)}
 	finding := verifier.Examine(newest)
 	if !finding.Authentic() {
 		if last == 0 {
@@ -128,7 +128,7 @@ func (s *Store) Newest() iter.Seq2[[]byte, error] {
 	}
 }
 
-func (s *Store) historyPath(name string) string { return s.path(filepath.Join(dirHistory, name)) }
+func (s *Store) historyPath(name string) string { return s.path(filepath.Join(DirHistory, name)) }
 
 func (s *Store) checkpoint(tick uint64) ([]byte, error) {
 	b, err := readRegular(s.history, FileName(tick), verifier.MaxCheckpointSize)
@@ -147,11 +147,11 @@ func (s *Store) verify(ctx context.Context, key ed25519.PublicKey, newest verifi
 		return err
 	}
 	if report.Verdict() != verifier.Verified {
-		return hint.Wrap(&DamagedError{s.path(dirHistory), Refusal("the history of "+s.dir, report)},
+		return hint.Wrap(&DamagedError{s.path(DirHistory), Refusal("the history of "+s.dir, report)},
 			"igor verify %s shows all of it; restore the files from a copy, for nothing is changed here", s.dir)
 	}
 	if head, _ := report.Head(); head != newest {
-		return hint.Wrap(damaged(s.path(dirHistory), "the newest checkpoint of %s does not have the name of the newest", s.dir),
+		return hint.Wrap(damaged(s.path(DirHistory), "the newest checkpoint of %s does not have the name of the newest", s.dir),
 			"give each file of the history its name back, %s for tick 1", FileName(1))
 	}
 	return nil
@@ -224,7 +224,7 @@ func (s *Store) setAside(name string) (string, error) {
 	for i := 1; ; i++ {
 		// It does not end in .ckpt, so that the folder as a whole verifies.
 		to := filepath.Join(dirDamaged, fmt.Sprintf("%s.%d", name, i))
-		err := s.root.Link(filepath.Join(dirHistory, name), to)
+		err := s.root.Link(filepath.Join(DirHistory, name), to)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}

@@ -30,7 +30,7 @@ func Export(ctx context.Context, dir, file string) (*verifier.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	sweep(filepath.Dir(file))
+	Sweep(filepath.Dir(file))
 	tmp, err := os.CreateTemp(filepath.Dir(file), newPrefix+"*.car")
 	if err != nil {
 		return nil, cannotMake(file, err)
@@ -152,7 +152,7 @@ func Import(ctx context.Context, file, dir string) (*verifier.Report, error) {
 	}
 	var report *verifier.Report
 	err := Build(dir, func(root *os.Root) error {
-		if err := root.Mkdir(dirHistory, 0o755); err != nil {
+		if err := root.Mkdir(DirHistory, 0o755); err != nil {
 			return err
 		}
 		f, err := os.Open(file)
@@ -163,7 +163,7 @@ func Import(ctx context.Context, file, dir string) (*verifier.Report, error) {
 		if err := history.EachBlock(f, func(b []byte, _ *verifier.Finding) error { return importBlock(root, b) }); err != nil {
 			return err
 		}
-		report, err = check(ctx, filepath.Join(root.Name(), dirHistory))
+		report, err = check(ctx, filepath.Join(root.Name(), DirHistory))
 		return err
 	})
 	return report, err
@@ -174,7 +174,7 @@ func importBlock(root *os.Root, b []byte) error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(dirHistory, FileName(c.TickNumber))
+	name := filepath.Join(DirHistory, FileName(c.TickNumber))
 	err = writeFile(root, name, b, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		if there, readErr := root.ReadFile(name); readErr == nil && bytes.Equal(there, b) {

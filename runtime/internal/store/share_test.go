@@ -28,12 +28,12 @@ func TestExportImport(t *testing.T) {
 	if report.Verdict() != verifier.Verified {
 		t.Errorf("imported %v", report.Verdict())
 	}
-	want, got := tree(t, filepath.Join(dir, dirHistory)), tree(t, to)
+	want, got := tree(t, filepath.Join(dir, DirHistory)), tree(t, to)
 	if len(got) != len(want) {
 		t.Errorf("imported %d files, want %d", len(got), len(want))
 	}
 	for name, b := range want {
-		if got[dirHistory+"/"+name] != b {
+		if got[DirHistory+"/"+name] != b {
 			t.Errorf("%s differs", name)
 		}
 	}

@@ -55,10 +55,10 @@ const (
 	fileManifest = "agent.manifest.json"
 	fileKey      = "key"
 	fileLock     = "lock"
-	dirHistory   = "history"
+	DirHistory   = "history"
 	dirDamaged   = "damaged"
-	dirEvents    = "events"
-	dirPayloads  = "payloads" // in dirEvents
+	DirEvents    = "events"
+	dirPayloads  = "payloads" // in DirEvents
 
 	// extNext ends the name of a checkpoint until it has its name. A file of such a
 	// name is no checkpoint of the history, whatever is in it.
@@ -99,7 +99,7 @@ func Create(dir string, wasm, manifest []byte, begin func(*Store) error) error {
 				return err
 			}
 		}
-		for _, name := range []string{dirHistory, dirEvents, filepath.Join(dirEvents, dirPayloads)} {
+		for _, name := range []string{DirHistory, DirEvents, filepath.Join(DirEvents, dirPayloads)} {
 			if err := root.Mkdir(name, 0o755); err != nil {
 				return err
 			}
@@ -126,7 +126,7 @@ func inUse(dir string) error {
 func Build(dir string, fill func(*os.Root) error) error {
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
-	sweep(parent)
+	Sweep(parent)
 	tmp, err := os.MkdirTemp(parent, newPrefix+"*")
 	if err != nil {
 		return cannotMake(dir, err)
@@ -257,7 +257,7 @@ func Open(dir string) (_ *Store, err error) {
 	if s.root, err = os.OpenRoot(dir); err != nil {
 		return nil, notAgent(dir, err)
 	}
-	if s.history, err = s.root.OpenRoot(dirHistory); err != nil {
+	if s.history, err = s.root.OpenRoot(DirHistory); err != nil {
 		return nil, notAgent(dir, err)
 	}
 	if s.lock, err = Lock(s.root, dir); err != nil {
@@ -371,24 +371,24 @@ func (s *Store) Folder() wal.Folder { return s.through(".", s.root) }
 // was born before there were event logs, it makes them, and made is true.
 func (s *Store) Events() (segments, payloads wal.Folder, made bool, err error) {
 	if s.events == nil {
-		for _, name := range []string{dirEvents, filepath.Join(dirEvents, dirPayloads)} {
+		for _, name := range []string{DirEvents, filepath.Join(DirEvents, dirPayloads)} {
 			err := s.root.Mkdir(name, 0o755)
 			if err == nil {
-				made = made || name == dirEvents
+				made = made || name == DirEvents
 				err = syncDir(s.root, filepath.Dir(name))
 			}
 			if err != nil && !errors.Is(err, fs.ErrExist) {
 				return nil, nil, false, err
 			}
 		}
-		if s.events, err = s.root.OpenRoot(dirEvents); err != nil {
+		if s.events, err = s.root.OpenRoot(DirEvents); err != nil {
 			return nil, nil, false, err
 		}
 		if s.payloads, err = s.events.OpenRoot(dirPayloads); err != nil {
 			return nil, nil, false, err
 		}
 	}
-	return s.through(dirEvents, s.events), s.through(dirPayloads, s.payloads), made, nil
+	return s.through(DirEvents, s.events), s.through(dirPayloads, s.payloads), made, nil
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
@@ -450,7 +450,7 @@ func (s *Store) Ticks() ([]uint64, error) {
 		}
 		tick, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), history.Ext), 10, 64)
 		if err != nil || e.Name() != FileName(tick) {
-			path := s.path(filepath.Join(dirHistory, e.Name()))
+			path := s.path(filepath.Join(DirHistory, e.Name()))
 			return nil, hint.Wrap(damaged(path, "%s does not have a name that igor gives", path),
 				"move it out of the history, or give it its name back, such as %s for tick 1", FileName(1))
 		}
@@ -484,7 +484,7 @@ func (s *Store) Append(prev verifier.Hash, before func() error, next ...[]byte) 
 }
 
 func (s *Store) write(names []string, before func() error, data [][]byte) error {
-	folder := s.through(dirHistory, s.history)
+	folder := s.through(DirHistory, s.history)
 	// A disk commits what is synced at the same time in about the time of one sync.
 	var all sync.WaitGroup
 	errs := make([]error, len(names))

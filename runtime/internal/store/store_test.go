@@ -113,7 +113,7 @@ func appendNext(t *testing.T, s *Store, tick uint64) []byte {
 // nothing has to be durable before a checkpoint.
 func nothing() error { return nil }
 
-func ckpt(dir string, tick uint64) string { return filepath.Join(dir, dirHistory, FileName(tick)) }
+func ckpt(dir string, tick uint64) string { return filepath.Join(dir, DirHistory, FileName(tick)) }
 
 // tree lists the files below dir with their content.
 func tree(t *testing.T, dir string) map[string]string {
@@ -169,7 +169,7 @@ func TestCreateRefuses(t *testing.T) {
 	dir := newAgent(t, 2)
 	before := tree(t, dir)
 	wantError(t, create(dir), "already holds an agent")
-	if err := os.RemoveAll(filepath.Join(dir, dirHistory)); err != nil {
+	if err := os.RemoveAll(filepath.Join(dir, DirHistory)); err != nil {
 		t.Fatal(err)
 	}
 	wantError(t, create(dir), "already holds an agent")
@@ -264,7 +264,7 @@ func TestAppend(t *testing.T) {
 	if err := s.Append(head, nothing, sign(k, head, 8)); err != nil {
 		t.Error(err)
 	}
-	if left, err := filepath.Glob(filepath.Join(dir, dirHistory, "*"+extNext)); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(dir, DirHistory, "*"+extNext)); err != nil || len(left) > 0 {
 		t.Errorf("still there: %q, %v", left, err)
 	}
 }
@@ -354,7 +354,7 @@ func TestFinish(t *testing.T) {
 			if err != nil || r.Tick != newest {
 				t.Errorf("%03b, %s: got tick %d, %v; want %d", set, name, r.Tick, err, newest)
 			}
-			if left, err := filepath.Glob(filepath.Join(dir, dirHistory, "*"+extNext)); err != nil || len(left) > 0 {
+			if left, err := filepath.Glob(filepath.Join(dir, DirHistory, "*"+extNext)); err != nil || len(left) > 0 {
 				t.Errorf("%03b, %s: left is %q, %v", set, name, left, err)
 			}
 			if err == nil {
@@ -436,7 +436,7 @@ func TestRecoverBesideMacOSFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, dirHistory, ".DS_Store"), double, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, DirHistory, ".DS_Store"), double, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if r := recoverStore(t, open(t, dir)); r.Tick != 30 {
@@ -474,7 +474,7 @@ func TestRecoverRefuses(t *testing.T) {
 		{"one is missing", 3, func(dir string) error { return os.Remove(ckpt(dir, 20)) }, "is incomplete"},
 		{"the genesis is missing", 3, func(dir string) error { return os.Remove(ckpt(dir, 10)) }, "is incomplete"},
 		{"one has a foreign name", 3, func(dir string) error {
-			return os.Rename(ckpt(dir, 20), filepath.Join(dir, dirHistory, "20.ckpt"))
+			return os.Rename(ckpt(dir, 20), filepath.Join(dir, DirHistory, "20.ckpt"))
 		}, "does not have a name that igor gives"},
 		{"the newest has another name", 3, func(dir string) error { return os.Rename(ckpt(dir, 30), ckpt(dir, 40)) }, "holds the checkpoint of tick 30"},
 		{"two names are swapped", 3, func(dir string) error {

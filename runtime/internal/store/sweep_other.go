@@ -8,4 +8,4 @@ const newPrefix = ".igor-new-"
 
 func hold(string) (release func()) { return func() {} }
 
-func sweep(string) {}
+func Sweep(string) {}

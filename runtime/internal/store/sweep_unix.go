@@ -30,9 +30,9 @@ func hold(path string) (release func()) {
 	return func() { f.Close() }
 }
 
-// sweep removes what killed processes of this user left in a folder of what they were
+// Sweep removes what killed processes of this user left in a folder of what they were
 // making.
-func sweep(dir string) {
+func Sweep(dir string) {
 	entries, _ := os.ReadDir(dir) // without it, something is left for the next time
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), newPrefix) {
