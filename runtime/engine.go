@@ -1,11 +1,13 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -36,6 +38,10 @@ type EngineConfig struct {
 	// Control has each agent listen at a Unix socket in its folder: see [Connect].
 	Control bool
 
+	// AtOnce is how many agents may be in a call at the same time, 0 = as many as there
+	// are processors. Those that wait for a network or a disk do not count.
+	AtOnce int
+
 	TickLimit time.Duration // for one call into an agent, 0 = 15 s
 	CacheDir  string        // for compiled code, "" = none is kept
 }
@@ -47,6 +53,7 @@ type Engine struct {
 	config   EngineConfig
 	payer    hostcall.Payer // nil: payments fail
 	programs programs
+	turns    *turns
 
 	mu     sync.Mutex
 	closed bool
@@ -56,7 +63,7 @@ type Engine struct {
 
 // NewEngine makes an engine. Whoever made it closes it.
 func NewEngine(c EngineConfig) (*Engine, error) {
-	e := &Engine{config: c, agents: map[*Agent]bool{}}
+	e := &Engine{config: c, agents: map[*Agent]bool{}, turns: newTurns(cmp.Or(c.AtOnce, runtime.GOMAXPROCS(0)))}
 	if c.Log == nil {
 		return nil, errors.New("an engine needs a log")
 	}

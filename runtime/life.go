@@ -10,6 +10,7 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/record"
+	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
@@ -43,6 +44,8 @@ type life struct {
 	recovery recovery   // what is to be lived again
 	checks   selfChecks // its own ticks, run again
 	in       *incarnation
+
+	interrupts interrupter
 
 	orders <-chan *order // what is asked of it meanwhile
 	paused bool
@@ -102,7 +105,7 @@ func (l *life) openWith(s *store.Store) error {
 		Manifest: l.body.manifest,
 		Meter:    &l.meter,
 		Key:      l.key,
-		Sync:     l.sync,
+		Sync:     l.syncInTick,
 		Spend:    func(microcents int64) { l.account.budget -= microcents },
 		Paid:     l.books.paid,
 	}
@@ -154,7 +157,11 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 	if err := l.checkResumed(ctx); err != nil {
 		return l.result, err
 	}
+	defer l.interrupts.watch(ctx)()
 	reason, err := l.live(ctx)
+	if errors.Is(err, sandbox.ErrStopped) && ctx.Err() != nil {
+		reason, err = Stopped, nil
+	}
 	if err != nil {
 		return l.result, err
 	}
@@ -169,6 +176,12 @@ func usages(of []hostcall.Usage) []Usage {
 		all = append(all, Usage(u))
 	}
 	return all
+}
+
+// syncInTick is sync in a tick, without a turn meanwhile.
+func (l *life) syncInTick() (err error) {
+	l.engine.turns.without(func() { err = l.sync() })
+	return err
 }
 
 // sync makes everything durable: to be called before a side effect begins, and before

@@ -56,8 +56,8 @@ func (thisMachine) wait(ctx context.Context, until time.Time, orders <-chan *ord
 }
 
 func (m thisMachine) connect(l *life) {
-	l.world.Live.Web = httpcap.New(l.body.manifest.HTTP)
+	l.world.Live.Web = waitingDoer{httpcap.New(l.body.manifest.HTTP), m.turns}
 	if m.payer != nil {
-		l.world.Live.Payer = m.payer
+		l.world.Live.Payer = waits(m.payer, m.turns)
 	}
 }

@@ -66,12 +66,13 @@ type incarnation struct {
 	over  uint64  // the newest tick that is over
 	born  bool    // the agent has a checkpoint
 	hint  func(*AgentError) string
+	turns *turns
 }
 
 // incarnate makes a fresh instance of the agent, restored from a state that it had
 // after the tick that is over; of an agent that is not born, one without a state.
 func (l *life) incarnate(ctx context.Context, feed *record.Feed, state []byte, restore bool) (*incarnation, error) {
-	in := &incarnation{over: l.tick, born: !l.head.IsZero(), hint: l.machine.hint}
+	in := &incarnation{over: l.tick, born: !l.head.IsZero(), hint: l.machine.hint, turns: l.engine.turns}
 	store := kv.New(l.body.manifest.MaxStorage)
 	if l.body.keeps() {
 		if restore {
@@ -92,6 +93,10 @@ func (l *life) incarnate(ctx context.Context, feed *record.Feed, state []byte, r
 		return nil, in.failed(err)
 	}
 	in.agent.Attach(in.host)
+	in.agent.OnSlice(in.turns.pass)
+	l.interrupts.enter(in.agent)
+	in.turns.take()
+	defer in.turns.give()
 	if restore {
 		if err := in.agent.Resume(ctx, state); err != nil {
 			return nil, in.failed(err)
@@ -101,10 +106,16 @@ func (l *life) incarnate(ctx context.Context, feed *record.Feed, state []byte, r
 }
 
 // init calls agent_init.
-func (in *incarnation) init(ctx context.Context) error { return in.failed(in.agent.Init(ctx)) }
+func (in *incarnation) init(ctx context.Context) error {
+	in.turns.take()
+	defer in.turns.give()
+	return in.failed(in.agent.Init(ctx))
+}
 
 // tick calls agent_tick.
 func (in *incarnation) tick(ctx context.Context) (result int32, err error) {
+	in.turns.take()
+	defer in.turns.give()
 	result, err = in.agent.Tick(ctx)
 	return result, in.failed(err)
 }
@@ -128,6 +139,8 @@ func (in *incarnation) recorded() (bool, error) {
 
 // state returns what a checkpoint has of the agent.
 func (in *incarnation) state(ctx context.Context) ([]byte, error) {
+	in.turns.take()
+	defer in.turns.give()
 	state, err := in.agent.Checkpoint(ctx)
 	if err == nil && in.kv != nil {
 		state = in.kv.Append(nil, state)

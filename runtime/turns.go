@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/record"
 )
 
 // turns are the turns at the processor that the agents of an engine take: so many at a
@@ -57,6 +58,18 @@ type waitingDoer struct {
 func (d waitingDoer) Do(ctx context.Context, r *hostcall.HTTPRequest) (body []byte, code int32) {
 	d.turns.without(func() { body, code = d.Doer.Do(ctx, r) })
 	return body, code
+}
+
+// waits returns a payer that pays without a turn, and can be asked what became of a
+// payment if p can.
+func waits(p hostcall.Payer, t *turns) hostcall.Payer {
+	if s, ok := p.(record.Settler); ok {
+		return struct {
+			waitingPayer
+			record.Settler
+		}{waitingPayer{p, t}, s}
+	}
+	return waitingPayer{p, t}
 }
 
 // A waitingPayer pays without a turn.

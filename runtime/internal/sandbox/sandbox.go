@@ -291,6 +291,7 @@ type Instance struct {
 	account fuel.Account
 	fuel    uint64 // see Fuel
 	stopped atomic.Bool
+	pass    func() // see OnSlice
 }
 
 // Fuel returns the units that the last of Instantiate, Init, Tick, Checkpoint, Resume
@@ -304,6 +305,9 @@ func (in *Instance) Fuel() uint64 { return in.fuel }
 // with ErrStopped: the agent's part in them, not a hostcall that waits. Without
 // metering it does nothing.
 func (in *Instance) Stop() { in.stopped.Store(true) }
+
+// OnSlice has pass called between two slices of fuel.
+func (in *Instance) OnSlice(pass func()) { in.pass = pass }
 
 // Attach gives an instance a host of its own.
 func (in *Instance) Attach(host hostcall.Host) { in.host = host }
@@ -528,6 +532,9 @@ func (p *Program) linkSlices(ctx context.Context) error {
 			panic(err)
 		case in.stopped.Load() || ctx.Err() != nil:
 			panic(ErrStopped)
+		}
+		if in.pass != nil {
+			in.pass()
 		}
 		runtime.Gosched()
 		stack[0] = account
