@@ -32,14 +32,6 @@ func writeText(w *bufio.Writer, r *verifier.Report, pins verifier.Pins, p Palett
 	for _, line := range head {
 		fmt.Fprintln(w, p.Paint(Dim, line[:labelWidth])+line[labelWidth:])
 	}
-	if warning := keyWarning(r); warning != "" {
-		for i, line := range Wrap("warning: "+warning, columns) {
-			if head = append(head, line); i == 0 {
-				line = p.Paint(Yellow, "warning:") + strings.TrimPrefix(line, "warning:")
-			}
-			fmt.Fprintln(w, line)
-		}
-	}
 	fmt.Fprintln(w)
 	if r.NumProblems() > 0 {
 		for _, line := range problemLines(r, rows-len(head)-len(tail)-others, p) {
@@ -189,7 +181,11 @@ func beside(r *verifier.Report) string {
 	files := 0
 	for l := range r.NotLookedAt() {
 		files += l.Files
-		kinds = append(kinds, strconv.Itoa(l.Files)+" "+l.Kind.String())
+		kind := strconv.Itoa(l.Files) + " " + l.Kind.String()
+		if l.Kind == verifier.KindKey {
+			kind += " (a secret: do not share it)"
+		}
+		kinds = append(kinds, kind)
 	}
 	if files == 0 {
 		return ""
@@ -197,7 +193,8 @@ func beside(r *verifier.Report) string {
 	return Plural(files, "file") + " beside it, not looked at: " + strings.Join(kinds, ", ")
 }
 
-// keyWarning says that a private key lies with the history, if one does.
+// keyWarning says that a private key lies with the history, if one does, where others
+// can see that: in its folder it belongs.
 func keyWarning(r *verifier.Report) string {
 	for l := range r.NotLookedAt() {
 		if l.Kind == verifier.KindKey {

@@ -1,0 +1,90 @@
+package verifycli
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestReceiptFolders checks that receipts reads folders as verification does.
+func TestReceiptFolders(t *testing.T) {
+	var vector struct {
+		Receipts    string
+		Checkpoints []string
+	}
+	b, err := os.ReadFile("../../testdata/receipts/whole.json")
+	if err == nil {
+		err = json.Unmarshal(b, &vector)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	bytesOf := func(s string) []byte {
+		b, err := hex.DecodeString(s)
+		must(err)
+		return b
+	}
+	elsewhere, dir := t.TempDir(), t.TempDir()
+	write := func(path string, b []byte) { t.Helper(); must(os.WriteFile(path, b, 0o666)) }
+	must(os.Mkdir(filepath.Join(dir, "history"), 0o777))
+	write(filepath.Join(elsewhere, "r"), bytesOf(vector.Receipts))
+	must(os.Symlink(filepath.Join(elsewhere, "r"), filepath.Join(dir, "receipts")))
+	for i, c := range vector.Checkpoints {
+		name := fmt.Sprintf("%d.ckpt", i)
+		if i == 0 {
+			write(filepath.Join(elsewhere, name), bytesOf(c))
+			must(os.Symlink(filepath.Join(elsewhere, name), filepath.Join(dir, "history", name)))
+			continue
+		}
+		write(filepath.Join(dir, "history", strings.ToUpper(name)), bytesOf(c))
+	}
+	run := func(args ...string) (out string, code int) {
+		var o bytes.Buffer
+		code = Receipts("igor receipts", args, strings.NewReader(""), &o, &o)
+		return o.String(), code
+	}
+	if out, code := run(dir); code != 0 {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	// What macOS adds, and a link to a folder, change nothing.
+	write(filepath.Join(dir, "._receipts"), []byte("\x00\x05\x16\x07"))
+	write(filepath.Join(dir, "history", "._0.ckpt"), []byte("\x00\x05\x16\x07"))
+	must(os.Symlink(elsewhere, filepath.Join(dir, "more")))
+	want, _ := run(dir)
+	if out, code := run(dir); code != 0 || out != want {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	for name, make := range map[string]func(path string) error{
+		"a device":     func(path string) error { return os.Symlink("/dev/zero", path) },
+		"nowhere":      func(path string) error { return os.Symlink(elsewhere+"/nowhere", path) },
+		"cut receipts": func(path string) error { return os.WriteFile(path, bytesOf(vector.Receipts)[:100], 0o666) },
+		"checkpoint named receipts": func(path string) error {
+			return os.WriteFile(path, bytesOf(vector.Checkpoints[0]), 0o666)
+		},
+	} {
+		path := filepath.Join(dir, "history", "receipts")
+		must(make(path))
+		if out, code := run(dir); code != 2 {
+			t.Errorf("%s: exit code %d: %s", name, code, out)
+		}
+		must(os.Remove(path))
+	}
+	for name, b := range map[string]string{"a.zip": "PK\x03\x04", "x": "version https://git-lfs.github.com/spec/v1\n", "._receipts": ""} {
+		path := filepath.Join(t.TempDir(), name)
+		write(path, []byte(b))
+		if out, code := run(dir, path); code != 2 || !strings.Contains(out, "this is ") {
+			t.Errorf("%s: exit code %d: %s", name, code, out)
+		}
+	}
+}
