@@ -114,7 +114,7 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"\nverified: ", ", no gaps; ", "\nbad-signature  ", "\ninvalid: "} {
+	for _, want := range []string{"\nverified: ", "unbroken, but self-asserted, ", "\nbad-signature  ", "\ninvalid: "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the demo does not say %q:\n%s", want, out)
 		}

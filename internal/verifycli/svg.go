@@ -52,8 +52,10 @@ func writeSVG(w *bufio.Writer, r *verifier.Report) {
 		status = "unbroken, self-asserted, " + Plural(n, "checkpoint")
 	}
 	title := "Agent lineage " + verdictLine(r)
-	if key, ok := r.Key(); ok {
-		title += "; " + key.DID()
+	if did, _ := r.Pinned(); did || r.NumLives() < 2 {
+		if key, ok := r.Key(); ok {
+			title += "; " + key.DID()
+		}
 	}
 	writeBadge(w, look, status, title)
 }

@@ -36,12 +36,12 @@ export function badgeSVG(report: Report): string {
   let status = `${verdict}, ${problems}`;
   if (verdict === "verified") status = `${pinned ? "verified, the expected agent" : "unbroken, self-asserted"}, ${checkpoints}`;
   const said: Record<Verdict, string> = {
-    verified: `${checkpoints}, no gaps; identity ${report.identity}, head ${report.completeness === "head-pinned" ? "pinned" : "unpinned"}`,
+    verified: `${pinned ? `the expected agent, ${checkpoints}, no gaps` : `unbroken, but self-asserted, ${checkpoints}`}, head ${report.completeness === "head-pinned" ? "pinned" : "unpinned"}`,
     incomplete: `${problems} in ${checkpoints}; not a whole life`,
     invalid: `${problems} in ${checkpoints}; do not rely on this history`,
   };
   let title = `Agent lineage ${verdict}: ${said[verdict]}`;
-  if (report.did) title += `; ${report.did}`;
+  if (report.did && (pinned || !report.lives)) title += `; ${report.did}`;
   const [subjectWidth, statusWidth] = [textWidth(subject), textWidth(status)];
   const left = padding + subjectWidth + padding;
   const total = left + padding + shapeSize + gap + statusWidth + padding;
