@@ -294,6 +294,21 @@ test("a failure of the network is tried again, and others are not", async (t) =>
   while (gone.seen.requests < 2) await page.waitForTimeout(20);
 });
 
+test("a verifier that did not come is tried again", async (t) => {
+  const gzip = await readFile(join(root, dist, "npm", "igor-verify.wasm.gz"));
+  let requests = 0;
+  const server = await site(t, `<igor-lineage src="${good}"></igor-lineage>`, {
+    "/npm/igor-verify.wasm.gz": (_, response) => {
+      response.setHeader("content-length", gzip.length);
+      if (++requests > 1) return response.end(gzip);
+      response.write(gzip.subarray(0, 1000), () => response.destroy());
+    },
+  });
+  const page = await open(t, server.url + "/page", { expect: [/ERR_CONTENT_LENGTH_MISMATCH/] });
+  assert.equal((await settled(page))[0].state, "verified");
+  assert.equal(requests, 2);
+});
+
 test("a badge gives up when nothing comes", async (t) => {
   const silent = await host({ fault: () => true });
   const stuck = await host({ fault: (_, response) => response.writeHead(200, { "content-length": "100000" }).write("x".repeat(100)) });

@@ -20,6 +20,7 @@ export async function loadModule(url: URL): Promise<WebAssembly.Module> {
       path: url.href,
       hint: "it has to be beside this script, or where configure says",
       cause,
+      temporary: cause instanceof TypeError, // which is what fetch says of a network that fails
     });
   }
   if ((await sha256(bytes)) !== IGOR_WASM_SHA256) {
