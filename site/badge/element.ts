@@ -300,6 +300,7 @@ export class IgorLineageElement extends Base {
     };
     const asked: (() => void)[] = [];
     const get = async (url: URL): Promise<Response> => {
+      attempt.signal.throwIfAborted();
       const { response, done } = ask(url, { credentials: "same-origin" }, since);
       asked.push(done);
       const { body, status, statusText, headers } = await response;
