@@ -40,14 +40,19 @@ interface Exports {
   carblocks(n: number): number;
 }
 
-/** The blocks that some input completed. */
+/** Some blocks of a CAR, one after the other. */
 export interface CARBlocks {
   /** What the CAR claims of each, for `carCheck`. */
-  claims: Bytes;
-  sizes: Uint32Array<ArrayBuffer>;
-  bytes: Bytes;
+  readonly claims: Bytes;
+  readonly sizes: Uint32Array<ArrayBuffer>;
+  readonly bytes: Bytes;
+}
+
+/** What some input completed. */
+export interface CARPiece {
+  readonly batches: CARBlocks[];
   /** The CAR is malformed after these. `carClose` says why. */
-  malformed: boolean;
+  readonly malformed: boolean;
 }
 
 /**
@@ -182,23 +187,30 @@ export class Core {
     this.#run(() => (this.#exports.caropen(), 0), "crashed");
   }
 
-  /** Reads on in the CAR and returns the blocks that are now whole. */
-  carFeed(input: Uint8Array): CARBlocks {
+  /** Reads on in the CAR and returns the blocks that are now whole, at most so many in a batch. */
+  carFeed(input: Uint8Array, batchLength: number): CARPiece {
     const result = this.#result(this.#call(() => this.#exports.carfeed(), "malformed-car", input));
     const count = new DataView(result.buffer).getUint32(0, true);
     const sizesAt = 4 + count * blockClaimSize;
     const addressesAt = sizesAt + 4 * count;
     const end = addressesAt + 4 * count;
-    const sizes = new Uint32Array(result.buffer.slice(sizesAt, addressesAt));
     const addresses = new Uint32Array(result.buffer.slice(addressesAt, end));
     const memory = new Uint8Array(this.#exports.mem.buffer);
-    const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
-    let at = 0;
-    sizes.forEach((size, i) => {
-      bytes.set(memory.subarray(addresses[i]!, addresses[i]! + size), at);
-      at += size;
-    });
-    return { claims: result.slice(4, sizesAt), sizes, bytes, malformed: end < result.length };
+    const batches: CARBlocks[] = [];
+    for (let first = 0; first < count; first += batchLength) {
+      const last = Math.min(first + batchLength, count);
+      const claims = result.slice(4 + first * blockClaimSize, 4 + last * blockClaimSize);
+      const sizes = new Uint32Array(result.buffer.slice(sizesAt + 4 * first, sizesAt + 4 * last));
+      const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
+      let at = 0;
+      sizes.forEach((size, i) => {
+        const address = addresses[first + i]!;
+        bytes.set(memory.subarray(address, address + size), at);
+        at += size;
+      });
+      batches.push({ claims, sizes, bytes });
+    }
+    return { batches, malformed: end < result.length };
   }
 
   /** Checks examined blocks against the CAR's claims and adds them to the history. */

@@ -1,4 +1,4 @@
-import { Core, type CARBlocks } from "./core.ts";
+import { Core, type CARPiece } from "./core.ts";
 import { VerifyError } from "./error.ts";
 import type { Kind } from "./input.ts";
 
@@ -83,8 +83,8 @@ export class Server {
   }
 
   /** Returns the input too, for its memory to be used again. */
-  async carFeed(run: number, input: Bytes): Promise<CARBlocks & { input: Bytes }> {
-    return { ...(await this.#run(run)).carFeed(input), input };
+  async carFeed(run: number, input: Bytes, batchLength: number): Promise<CARPiece & { input: Bytes }> {
+    return { ...(await this.#run(run)).carFeed(input, batchLength), input };
   }
 
   async carCheck(run: number, claims: Uint8Array, findings: Uint8Array): Promise<void> {
@@ -165,7 +165,11 @@ function describe(error: unknown): NonNullable<Response["error"]> {
 
 /** The buffers in a value, for handing over instead of copying. */
 export function transferable(value: unknown): ArrayBuffer[] {
-  const values = value instanceof Object && !ArrayBuffer.isView(value) ? Object.values(value) : [value];
-  const buffers = values.filter((v) => ArrayBuffer.isView(v)).map((view) => view.buffer as ArrayBuffer);
-  return [...new Set(buffers)];
+  const buffers = new Set<ArrayBuffer>();
+  const look = (value: unknown): void => {
+    if (ArrayBuffer.isView(value)) buffers.add(value.buffer as ArrayBuffer);
+    else if (value instanceof Object) Object.values(value).forEach(look);
+  };
+  look(value);
+  return [...buffers];
 }

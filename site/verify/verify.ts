@@ -20,9 +20,6 @@ const batchLength = 256;
 /** On the page's own thread a batch has so many, so that the page stays responsive. */
 const localBatchLength = 32;
 
-/** The size of what a CAR claims of a block: see wasm/car.go. */
-const claimSize = 36;
-
 let lastRun = 0;
 
 /** Verifies what is given as one history. A rejection means that there is no verdict. */
@@ -149,31 +146,25 @@ class History {
     const { linker, run } = this;
     await linker.call("carOpen", [run]);
     for await (const chunk of car.chunks()) {
-      const blocks = await linker.call("carFeed", [run, chunk], [chunk.buffer]);
-      car.reuse?.(blocks.input.buffer);
-      await this.#examineBlocks(car, blocks);
-      if (blocks.malformed) break;
+      const { batches, malformed, input } = await linker.call("carFeed", [run, chunk, this.#batchLength], [chunk.buffer]);
+      car.reuse?.(input.buffer);
+      for (const blocks of batches) await this.#examineBlocks(car, blocks);
+      if (malformed) break;
     }
     await this.#jobs.finish();
     await linker.call("carClose", [run]).catch(ofCAR(car));
   }
 
-  async #examineBlocks(car: CARSource, { claims, sizes, bytes }: CARBlocks): Promise<void> {
-    let at = 0;
-    for (let first = 0; first < sizes.length; first += this.#batchLength) {
-      const some = sizes.slice(first, first + this.#batchLength);
-      const size = some.reduce((sum, size) => sum + size, 0);
-      const part = some.length === sizes.length ? bytes : bytes.slice(at, at + size);
-      const claimed = claims.slice(first * claimSize, (first + some.length) * claimSize);
-      at += size;
-      await this.#jobs.start(this.pool.slot(size), async (slot) => {
-        const findings = await slot.examine(some, part);
-        this.#examined(some.length, size, { findings, from: car });
-        await this.linker
-          .call("carCheck", [this.run, claimed, findings], [claimed.buffer, findings.buffer])
-          .catch(ofCAR(car));
-      });
-    }
+  #examineBlocks(car: CARSource, { claims, sizes, bytes }: CARBlocks): Promise<void> {
+    const count = sizes.length;
+    const size = bytes.length;
+    return this.#jobs.start(this.pool.slot(size), async (slot) => {
+      const findings = await slot.examine(sizes, bytes);
+      this.#examined(count, size, { findings, from: car });
+      await this.linker
+        .call("carCheck", [this.run, claims, findings], [claims.buffer, findings.buffer])
+        .catch(ofCAR(car));
+    });
   }
 
   #examined(checkpoints: number, bytes: number, batch: Batch): void {
