@@ -68,6 +68,22 @@ async function verified(t, url, options) {
   return page;
 }
 
+/** Imports what is installed in the work folder, or was written there. */
+const load = (...path) => import(pathToFileURL(join(work, ...path)));
+
+/** What a guide's project is for Vite. */
+async function project(dir) {
+  const { default: config } = await import(pathToFileURL(join(dir, "vite.config.js")));
+  return { ...config, configFile: false, root: dir, logLevel: "warn", cacheDir: join(dir, ".vite") };
+}
+
+/** Builds with Vite, and returns the folder to serve. */
+async function built(dir) {
+  const { build } = await load("node_modules", "vite", "dist", "node", "index.js");
+  await build(await project(dir));
+  return join(dir, "dist").slice(root.length + 1);
+}
+
 const html = (script) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>test</title><div id="root"></div><script type="module" src="${script}"></script>`;
 
 test("plain HTML", async (t) => {
@@ -81,14 +97,11 @@ for (const [guide, script] of [["React", "/src/main.tsx"], ["Vue", "/src/main.js
   test(`${guide}, built by Vite and by its development server`, async (t) => {
     const dir = await follow(guide);
     await writeFile(join(dir, "index.html"), html(script));
-    const { build, createServer } = await import(pathToFileURL(join(work, "node_modules", "vite", "dist", "node", "index.js")));
-    const config = (await import(pathToFileURL(join(dir, "vite.config.js")))).default;
-    const settings = { ...config, configFile: false, root: dir, logLevel: "warn", cacheDir: join(dir, ".vite") };
-    await build(settings);
-    const server = await serve(t, { "/": join(dir, "dist").slice(root.length + 1) });
+    const server = await serve(t, { "/": await built(dir) });
     const page = await verified(t, server.url + "/");
     if (guide !== "React") assert.equal(await page.textContent("output"), "verified");
-    const development = await createServer({ ...config, configFile: false, root: dir, logLevel: "silent", cacheDir: join(dir, ".vite"), server: { host: "localhost", port: 0 } });
+    const { createServer } = await load("node_modules", "vite", "dist", "node", "index.js");
+    const development = await createServer({ ...(await project(dir)), logLevel: "silent", server: { host: "localhost", port: 0 } });
     await development.listen();
     t.after(() => development.close());
     await verified(t, development.resolvedUrls.local[0]);
@@ -98,27 +111,26 @@ for (const [guide, script] of [["React", "/src/main.tsx"], ["Vue", "/src/main.js
 test("React 18, built by Vite", async (t) => {
   const dir = await follow("React", "react18/app");
   await writeFile(join(dir, "index.html"), html("/src/main.tsx"));
-  const { build } = await import(pathToFileURL(join(work, "node_modules", "vite", "dist", "node", "index.js")));
-  const config = (await import(pathToFileURL(join(dir, "vite.config.js")))).default;
-  await build({ ...config, configFile: false, root: dir, logLevel: "warn" });
   assert.match(await readFile(join(work, "react18", "node_modules", "react", "package.json"), "utf8"), /"version": "18\./);
-  const server = await serve(t, { "/": join(dir, "dist").slice(root.length + 1) });
+  const server = await serve(t, { "/": await built(dir) });
   await verified(t, server.url + "/");
 });
 
-test("React says when a binding comes to nothing", async (t) => {
-  const dir = await follow("React", "react-unbound");
-  const main = await readFile(join(dir, "src", "main.tsx"), "utf8");
-  await writeFile(join(dir, "src", "main.tsx"), main.replace(`did="${did}"`, "did={(globalThis as any).nothing}"));
-  await writeFile(join(dir, "index.html"), html("/src/main.tsx"));
-  const { build } = await import(pathToFileURL(join(work, "node_modules", "vite", "dist", "node", "index.js")));
-  const config = (await import(pathToFileURL(join(dir, "vite.config.js")))).default;
-  await build({ ...config, configFile: false, root: dir, logLevel: "warn" });
-  const server = await serve(t, { "/": join(dir, "dist").slice(root.length + 1) });
-  const page = await open(t, server.url + "/");
-  await page.waitForSelector("igor-lineage[state=error]");
-  assert.equal(await page.evaluate(() => document.querySelector("igor-lineage").error.code), "bad-pin");
-});
+for (const [guide, file, script] of [["React", "main.tsx", "/src/main.tsx"], ["Vue", "App.vue", "/src/main.js"], ["Svelte", "App.svelte", "/src/main.js"]]) {
+  test(`${guide} says when a binding comes to nothing`, async (t) => {
+    const dir = await follow(guide, `${guide.toLowerCase()}-unbound`);
+    const path = join(dir, "src", file);
+    const text = await readFile(path, "utf8");
+    const unbound = text.replace(`did="${did}"`, "did={(globalThis as any).nothing}").replace(`const did = "${did}"`, "const did = globalThis.nothing");
+    assert.notEqual(unbound, text);
+    await writeFile(path, unbound);
+    await writeFile(join(dir, "index.html"), html(script));
+    const server = await serve(t, { "/": await built(dir) });
+    const page = await open(t, server.url + "/");
+    await page.waitForSelector("igor-lineage[state=error]");
+    assert.equal(await page.evaluate(() => document.querySelector("igor-lineage").error.code), "bad-pin");
+  });
+}
 
 test("webpack", async (t) => {
   const dir = await follow("webpack");
