@@ -8,6 +8,7 @@ import { run, type Batch } from "../verify/verify.ts";
 import type { Item } from "./collect.ts";
 import { files } from "./files.ts";
 import { blobs, Life } from "./life.ts";
+import { unpinned, type Pins } from "./pins.ts";
 import { Slices } from "./slices.ts";
 
 /** Findings that are handed to the verifier at once. */
@@ -24,8 +25,8 @@ export function prepare(): void {
 export interface Checked {
   readonly report: Report;
   readonly life: Life;
-  /** What it was verified with. */
-  readonly pins: { did: string; head: string };
+  /** What it was verified with, and who named it. */
+  readonly pins: Pins;
   /** Whether it can be written as a CAR. */
   readonly saveable: boolean;
   /** Writes it as a CAR. */
@@ -36,7 +37,9 @@ export interface Checked {
   relink(row: number, bytes: Uint8Array): Promise<Report>;
 }
 
-export async function check(items: AsyncIterable<Item>, options: Options): Promise<Checked> {
+/** Verifies what is given. What is not pinned is empty. */
+export async function check(items: AsyncIterable<Item>, pins: Pins, more: Pick<Options, "signal" | "onProgress">): Promise<Checked> {
+  const options: Options = { ...more, did: pins.did.value, head: pins.head.value };
   const batches: Batch[] = [];
   blobs.clear();
   const input = async function* () {
@@ -46,7 +49,6 @@ export async function check(items: AsyncIterable<Item>, options: Options): Promi
       yield item;
     }
   };
-  const pins = { did: options.did ?? "", head: options.head ?? "" };
   const { report, path } = await run(
     pool,
     input(),
@@ -68,6 +70,11 @@ export async function check(items: AsyncIterable<Item>, options: Options): Promi
   };
 }
 
+/** Says which pin cannot be one, of pins that were refused. */
+export async function wrongPin(pins: Pins): Promise<"did" | "head"> {
+  return session({ ...pins, head: unpinned.head }, async () => "head" as const).catch(() => "did" as const);
+}
+
 async function inspect(bytes: Uint8Array): Promise<Inspection> {
   const linker = await pool.linker();
   return JSON.parse(await linker.call("inspect", [bytes])) as Inspection;
@@ -77,11 +84,11 @@ async function inspect(bytes: Uint8Array): Promise<Inspection> {
 let lastRun = 0;
 
 /** Opens an instance of the verifier for a history, and closes it in the end. */
-async function session<T>(pins: Checked["pins"], f: (linker: Awaited<ReturnType<Pool["linker"]>>, run: number) => Promise<T>): Promise<T> {
+async function session<T>(pins: Pins, f: (linker: Awaited<ReturnType<Pool["linker"]>>, run: number) => Promise<T>): Promise<T> {
   const linker = await pool.linker();
   const run = --lastRun;
   try {
-    await linker.call("open", [run, pins.did, pins.head]);
+    await linker.call("open", [run, pins.did.value, pins.head.value]);
     return await f(linker, run);
   } finally {
     linker.call("close", [run]).catch(() => {}); // a broken worker holds nothing
@@ -89,7 +96,7 @@ async function session<T>(pins: Checked["pins"], f: (linker: Awaited<ReturnType<
 }
 
 /** Links the life once more, with another finding in the place of one. */
-async function relink(life: Life, row: number, bytes: Uint8Array, pins: Checked["pins"]): Promise<Report> {
+async function relink(life: Life, row: number, bytes: Uint8Array, pins: Pins): Promise<Report> {
   return session(pins, async (linker, run) => {
     const changed = await linker.call("examine", [Uint32Array.of(bytes.length), bytes]);
     for (let from = 0; from < life.length; from += batchLength) {
@@ -99,13 +106,13 @@ async function relink(life: Life, row: number, bytes: Uint8Array, pins: Checked[
       const names = Array.from({ length: to - from }, (_, i) => life.name(from + i));
       await linker.call("add", [run, findings, names], [findings.buffer]);
     }
-    return await parseReport(await linker.call("link", [run, pins.did, pins.head]));
+    return await parseReport(await linker.call("link", [run, pins.did.value, pins.head.value]));
   });
 }
 
 async function save(life: Life, path: Uint8Array<ArrayBuffer>): Promise<Blob> {
   const hashSize = 32;
-  return session({ did: "", head: "" }, async (linker, run) => {
+  return session(unpinned, async (linker, run) => {
     const parts: BlobPart[] = [await linker.call("carStart", [run, path.slice(-hashSize)])];
     for (let from = 0; from < path.length; from += batchLength * hashSize) {
       const hashes = path.subarray(from, from + batchLength * hashSize);

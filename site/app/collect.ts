@@ -65,6 +65,22 @@ export function filesSize(list: Iterable<File>): number | undefined {
   return total;
 }
 
+/** What was dropped or pasted, in a few words. */
+export function transferLabel(transfer: DataTransfer): string {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.());
+  const [first] = entries;
+  return entries.length === 1 && first?.isDirectory ? `the folder ${first.name}` : filesLabel(transfer.files);
+}
+
+/** What was chosen, in a few words. */
+export function filesLabel(files: FileList): string {
+  const [first] = files;
+  if (!first) return "";
+  const folder = first.webkitRelativePath.split("/")[0];
+  if (folder) return `the folder ${folder}`;
+  return files.length === 1 ? first.name : `${files.length.toLocaleString("en")} files`;
+}
+
 /** Takes what was chosen. */
 export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
   const files = [...list];

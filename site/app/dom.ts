@@ -33,7 +33,7 @@ export function byID<Type extends HTMLElement = HTMLElement>(id: string): Type {
   return element as Type;
 }
 
-export type Mark = "verified" | "incomplete" | "invalid" | "error" | "yes" | "open";
+export type Mark = "verified" | "unbroken" | "incomplete" | "invalid" | "error" | "yes" | "open";
 
 /** The shape that stands for a verdict; layout.html has the drawings. */
 export function mark(kind: Mark): SVGSVGElement {
@@ -74,9 +74,9 @@ export function download(name: string, blob: Blob): void {
 }
 
 /** Makes a button copy a text, and say so, to those who see it and to those who hear it. */
-export function copyButton(text: () => string, what = ""): HTMLElement {
+export function copyButton(text: () => string, what = "", label = "Copy"): HTMLElement {
   const said = h("span", { class: "visually-hidden", role: "status" });
-  const seen = h("span", {}, "Copy");
+  const seen = h("span", {}, label);
   const button = h("button", { type: "button", class: "quiet" }, seen, what && h("span", { class: "visually-hidden" }, ` ${what}`));
   const say = (words: string, aloud = words) => {
     seen.textContent = words;
@@ -91,7 +91,33 @@ export function copyButton(text: () => string, what = ""): HTMLElement {
       say("Not allowed", "Copying is not allowed here");
     }
     clearTimeout(timer);
-    timer = setTimeout(() => say("Copy", ""), 2000);
+    timer = setTimeout(() => say(label, ""), 2000);
   });
   return h("span", { class: "copy" }, button, said);
+}
+
+/** Characters that are not seen, or turn what is around them: controls, directions of writing, invisible ones. */
+const unseen = /[\0-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\u{e0000}-\u{e0fff}]/gu;
+
+/** Writes what is not seen in a text as escapes. */
+export function visible(text: string): string {
+  return text.replace(unseen, (c) => (c.codePointAt(0)! > 0xffff ? `\\u{${c.codePointAt(0)!.toString(16)}}` : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`));
+}
+
+/** Shows a text that somebody else wrote, as a name of a file: by itself, whatever its direction, and with what is not seen in it as escapes. */
+export function foreign(text: string, keep = ""): HTMLElement {
+  const element = h("bdi", {});
+  let at = 0;
+  for (const { 0: c, index } of text.matchAll(unseen)) {
+    if (keep.includes(c)) continue;
+    element.append(text.slice(at, index), h("span", { class: "escape" }, visible(c)));
+    at = index + c.length;
+  }
+  element.append(text.slice(at));
+  return element;
+}
+
+/** Writes a whole number for people, of any size. */
+export function whole(n: number | bigint | string): string {
+  return BigInt(n).toLocaleString("en");
 }

@@ -9,6 +9,7 @@ import { byID } from "./dom.ts";
 import { files } from "./files.ts";
 import { askFor } from "./handover.ts";
 import { goTo } from "./link.ts";
+import { unpinned } from "./pins.ts";
 import { receive, type Source } from "./receive.ts";
 import "./text.ts";
 
@@ -100,7 +101,7 @@ async function take(source: Source): Promise<void> {
   const { signal } = (stop = new AbortController());
   say("Verifying");
   try {
-    const checked = await check(items(source(), signal), { signal });
+    const checked = await check(items(source(), signal), unpinned, { signal });
     const car = await checked.bundle();
     if (signal.aborted) return;
     did.value = checked.report.did ?? "";

@@ -153,6 +153,23 @@ export class Life {
     return this.#parents[row]!;
   }
 
+  /** The other checkpoints that name the same predecessor, or are a genesis too. */
+  siblings(row: number): number[] {
+    const found: number[] = [];
+    for (let other = 0; other < this.length; other++) {
+      if (other === row || !this.parsed(other) || !this.authentic(other)) continue;
+      const same = this.isGenesis(row) ? this.isGenesis(other) : !this.isGenesis(other) && this.#key(other, at.prevHash) === this.#key(row, at.prevHash);
+      if (same) found.push(other);
+    }
+    return found;
+  }
+
+  /** The first row with this tick or, if there is none, with the next one. */
+  atTick(tick: bigint): number | undefined {
+    for (let row = 0; row < this.length; row++) if (this.parsed(row) && this.tick(row) >= tick) return row;
+    return undefined;
+  }
+
   cid(row: number): string {
     const start = row * findingSize;
     return cidOf(this.#findings.subarray(start, start + 32));

@@ -2,25 +2,30 @@
 
 import { VerifyError } from "../verify/error.ts";
 import { stream } from "../verify/input.ts";
-import { reportJSON } from "../verify/report.ts";
-import { check, prepare, type Checked } from "./check.ts";
+import { reportJSON, type Problem } from "../verify/report.ts";
+import { check, prepare, wrongPin, type Checked } from "./check.ts";
 import { items, type Found } from "./collect.ts";
-import { byID, count, download, h, mark, size } from "./dom.ts";
+import { byID, count, download, fill, foreign, h, mark, size, whole } from "./dom.ts";
+import { isOutdated } from "./fresh.ts";
 import { handOver } from "./handover.ts";
 import { goToInspector, inspector } from "./inspector.ts";
 import { goTo, historyURL, loadPage } from "./link.ts";
 import { offline } from "./offline.ts";
+import { namedBy, PinField, type Pins } from "./pins.ts";
 import { receive, type Source } from "./receive.ts";
 import { badgeSVG } from "./svg.ts";
 import { Slices } from "./slices.ts";
 import { Model, timeline } from "./timeline.ts";
-import { cause, problemsSection, summary, verdictPanel } from "./verdict.ts";
+import { cause, lookOf, problemsSection, summary, verdictPanel, type Place } from "./verdict.ts";
 
 /** How much is loaded from an address. */
 const maxLoad = 2 ** 30;
 
 /** Progress is shown so often, in milliseconds. */
 const showEvery = 60;
+
+/** From so many seconds that are left on, it is said that one file is faster than many. */
+const longRead = 10;
 
 /** What a CAR has before each checkpoint, about: its CID, and the length of both. */
 const blockOverhead = 38;
@@ -31,60 +36,77 @@ const result = byID("result");
 const drop = byID("drop");
 /** Says on the whole page what the drop zone says, where that is not seen. */
 const letGo = byID("let-go");
-const pinDID = byID<HTMLInputElement>("pin-did");
-const pinHead = byID<HTMLInputElement>("pin-head");
+const didField = new PinField(byID("pin-did"), byID("pin-did-by"));
+const headField = new PinField(byID("pin-head"), byID("pin-head-by"));
 const pinError = byID("pin-error");
 
-let stop: AbortController | undefined;
+/** What the page is about now. */
+const state: {
+  /** Stops the run that is under way. */
+  stop?: AbortController | undefined;
+  /** What had the keyboard when the start page was left. */
+  left?: HTMLElement | undefined;
+  /** The verdict in memory, its heading, and what it is of. Numbers are not given twice, not even by an earlier visit. */
+  kept?: { id: number; heading: HTMLElement; done: Checked | undefined } | undefined;
+  /** The verdict that the entry of the browser's history is of. */
+  entry?: number | undefined;
+  /** Whether the visitor does not want the history that the address names. */
+  declined: boolean;
+} = { declined: false };
 
-/** What had the keyboard when the start page was left. */
-let left: HTMLElement | undefined;
-
-/** Shows one of the page's three states. */
-function show(state: HTMLElement): void {
-  for (const each of [idle, busy, result]) each.hidden = each !== state;
+/** Shows one of the page's three views. */
+function show(view: HTMLElement): void {
+  for (const each of [idle, busy, result]) each.hidden = each !== view;
 }
 
+const typed = (): Pins => ({ did: didField.pin, head: headField.pin });
+
 /** Verifies whatever was given, however it was given. */
-async function verify(source: Source, pins = { did: pinDID.value.trim(), head: pinHead.value.trim() }): Promise<void> {
-  stop?.abort();
+async function verify(source: Source, pins = typed()): Promise<void> {
+  state.stop?.abort();
   const controller = new AbortController();
-  stop = controller;
-  if (!idle.hidden && document.activeElement instanceof HTMLElement && idle.contains(document.activeElement)) left = document.activeElement;
+  state.stop = controller;
+  const { signal } = controller;
+  if (!idle.hidden && document.activeElement instanceof HTMLElement && idle.contains(document.activeElement)) state.left = document.activeElement;
   pinError.textContent = "";
-  for (const field of [pinDID, pinHead]) field.removeAttribute("aria-invalid");
-  const progress = new Progress(source.total, controller.signal);
+  for (const field of [didField, headField]) field.markWrong(false);
+  const progress = new Progress(source.total, signal);
   const began = performance.now();
   try {
-    const done = await check(items(source(), controller.signal), {
-      ...pins,
-      signal: controller.signal,
+    const done = await check(items(source(), signal, (files) => (progress.files = files)), pins, {
+      signal,
       onProgress: (now) => progress.update(now.checkpoints, now.bytes),
     });
     const seconds = (performance.now() - began) / 1000;
-    const model = await Model.from(done.life, done.report, new Slices(controller.signal));
-    if (stop !== controller) return;
+    const model = await Model.from(done.life, done.report, new Slices(signal));
+    if (state.stop !== controller) return;
     showResult(done, model, seconds, source);
   } catch (error) {
-    if (stop !== controller) return;
-    if (controller.signal.aborted) showIdle("Stopped. Nothing was decided.");
-    else if (error instanceof VerifyError && error.code === "bad-pin") showBadPin(error, pins);
+    if (state.stop !== controller) return;
+    if (signal.aborted) showIdle("Stopped. Nothing was decided.");
+    else if (error instanceof VerifyError && error.code === "bad-pin") await showBadPin(error, pins);
     else showError(error, source, error instanceof VerifyError && error.code === "unreadable" ? () => void verify(source, pins) : undefined);
   } finally {
     progress.end();
-    if (stop === controller) stop = undefined;
+    if (state.stop === controller) state.stop = undefined;
   }
 }
 
 /** The progress, which is only shown once it takes long enough to be seen. */
 class Progress {
-  #timer: ReturnType<typeof setInterval>;
+  /** How many checkpoints there are in all, where that is known. */
+  files: number | undefined;
+  readonly #bar = byID<HTMLProgressElement>("bar");
+  readonly #total: number | undefined;
+  readonly #began = performance.now();
+  readonly #timer: ReturnType<typeof setInterval>;
   #checkpoints = 0;
   #bytes = 0;
 
   constructor(total: number | undefined, signal: AbortSignal) {
-    const bar = byID<HTMLProgressElement>("bar");
-    bar.removeAttribute("value");
+    this.#total = total;
+    this.#bar.removeAttribute("value");
+    for (const id of ["busy-left", "busy-hint"]) byID(id).textContent = "";
     let shown = false;
     const focused = document.activeElement;
     this.#timer = setInterval(() => {
@@ -95,15 +117,27 @@ class Progress {
         if (focused instanceof HTMLElement && focused !== document.body) byID("stop").focus();
         shown = true;
       }
-      byID("busy-count").textContent = count(this.#checkpoints, "checkpoint");
-      byID("busy-bytes").textContent = total ? `${size(this.#bytes)} of ${size(total)}` : size(this.#bytes);
-      if (total) bar.value = Math.min((this.#bytes + this.#checkpoints * blockOverhead) / total, 1);
+      this.#show();
     }, showEvery);
   }
 
   update(checkpoints: number, bytes: number): void {
     this.#checkpoints = checkpoints;
     this.#bytes = bytes;
+  }
+
+  #show(): void {
+    const [done, bytes, total] = [this.#checkpoints, this.#bytes, this.#total];
+    byID("busy-count").textContent = this.files ? `${whole(done)} of ${count(this.files, "checkpoint")}` : count(done, "checkpoint");
+    byID("busy-bytes").textContent = total ? `${size(bytes)} of ${size(total)}` : size(bytes);
+    const part = this.files ? done / this.files : total ? Math.min((bytes + done * blockOverhead) / total, 1) : undefined;
+    if (part === undefined) return;
+    this.#bar.value = part;
+    const passed = (performance.now() - this.#began) / 1000;
+    if (passed < 2 || part < 0.01) return; // a guess would be worth nothing
+    const left = (passed / part) * (1 - part);
+    byID("busy-left").textContent = left < 1.5 ? "" : `about ${left < 90 ? count(Math.round(left), "second") : count(Math.round(left / 60), "minute")} left`;
+    if (this.files && left > longRead) byID("busy-hint").textContent = "So many files take their time to read. As one .car, the same history takes seconds: save it as one from the result.";
   }
 
   end(): void {
@@ -124,13 +158,13 @@ function begin(): HTMLElement {
   return byID(byID("ask").hidden ? "pick-files" : "ask-yes");
 }
 
-function showBadPin(error: VerifyError, pins: { did: string; head: string }): void {
+async function showBadPin(error: VerifyError, pins: Pins): Promise<void> {
+  const field = (await wrongPin(pins)) === "did" ? didField : headField;
   showIdle();
   byID<HTMLDetailsElement>("pins").open = true;
-  const field = /\bDID\b|did:key/.test(error.message) || !pins.head ? pinDID : pinHead;
-  field.setAttribute("aria-invalid", "true");
-  pinError.textContent = `${error.problem[0]!.toUpperCase()}${error.problem.slice(1)}.`;
-  field.focus();
+  field.markWrong(true);
+  pinError.replaceChildren(foreign(`${error.problem[0]!.toUpperCase()}${error.problem.slice(1)}.`));
+  field.input.focus();
 }
 
 function again(): HTMLElement {
@@ -150,7 +184,13 @@ function showError(error: unknown, source?: Source, retry?: () => void): void {
       h(
         "div",
         { class: "body" },
-        h("div", {}, path ? h("p", { class: "mono" }, path) : undefined, h("p", { class: "wrong" }, `${problem[0]!.toUpperCase()}${problem.slice(1)}.`), hint ? h("p", { class: "hint" }, `What to do: ${hint}.`) : undefined),
+        h(
+          "div",
+          {},
+          path ? h("p", { class: "mono path" }, foreign(path)) : undefined,
+          h("p", { class: "wrong" }, foreign(`${problem[0]!.toUpperCase()}${problem.slice(1)}.`)),
+          hint ? h("p", { class: "hint" }, "What to do: ", foreign(`${hint}.`)) : undefined,
+        ),
       ),
     ),
     h("div", { class: "actions" }, retry && h("button", { type: "button", click: retry }, "Try again"), again()),
@@ -160,22 +200,53 @@ function showError(error: unknown, source?: Source, retry?: () => void): void {
 }
 
 function present(heading: HTMLElement, source?: Source, done?: Checked): void {
-  kept = { id: performance.timeOrigin + performance.now(), heading, done };
-  enter(kept.id, source);
+  state.kept = { id: performance.timeOrigin + performance.now(), heading, done };
+  enter(state.kept.id, source);
   show(result);
   scrollTo(0, 0);
   heading.focus({ preventScroll: true });
 }
 
 function showResult(done: Checked, model: Model, seconds: number, source: Source): void {
-  const { report, life } = done;
+  const { report, life, pins } = done;
   const failed = (error: unknown) => showError(error, source);
-  const inspect = inspector(life, report, done, (row) => picture.select(row));
+  const inspect = inspector(done, (row) => picture.select(row));
   const open = (row: number) => {
     goToInspector();
     inspect.open(row).catch(failed);
   };
   const picture = timeline(model, open);
+  const panel = verdictPanel(report, pins, seconds, source.label ?? "");
+  const actions = resultActions(done, failed);
+  result.replaceChildren(panel, actions.element, picture.element);
+  if (report.problems.length > 0) result.append(problemsSection(report, (problem) => places(problem, done, open)));
+  result.append(inspect.element);
+  const first = report.problems.find((problem) => problem.name !== undefined);
+  inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(failed);
+  const look = lookOf(report, pins);
+  byID("live").textContent = [`${look === "unbroken" ? "unbroken, self-asserted" : report.verdict}: ${summary(report)}`, cause(report)].filter(Boolean).join(", ");
+  present(panel.querySelector("h1")!, source, done);
+  actions.embed.href = embedPage(done, state.kept!.id, source);
+  const { id } = state.kept!;
+  void isOutdated().then((outdated) => {
+    if (outdated && state.kept?.id === id) result.prepend(outdatedNotice());
+  });
+}
+
+/** Where a problem is. A fork is where its branches part, each by a checkpoint of its own. */
+function places({ name, code }: Problem, { life }: Checked, open: (row: number) => void): Place[] {
+  const row = name === undefined ? undefined : life.find(name);
+  if (row === undefined) return [];
+  const others = code === "fork" ? life.siblings(row) : [];
+  return [
+    { label: others.length > 0 ? "Inspect this side" : "Inspect", open: () => open(row) },
+    ...others.slice(0, 4).map((other, i) => ({ label: i === 0 ? "Inspect the other side" : `Inspect side ${i + 2}`, open: () => open(other) })),
+  ];
+}
+
+/** What can be done with a result. */
+function resultActions(done: Checked, failed: (error: unknown) => void): { element: HTMLElement; embed: HTMLAnchorElement } {
+  const { report } = done;
   const saving = h("button", { type: "button", disabled: !done.saveable }, "Save as one CAR");
   saving.addEventListener("click", async () => {
     saving.disabled = true;
@@ -187,45 +258,41 @@ function showResult(done: Checked, model: Model, seconds: number, source: Source
       saving.disabled = false;
     }
   });
+  const saver = (label: string, extension: string, type: string, text: () => string) =>
+    h("button", { type: "button", click: () => download(`${name(done)}.${extension}`, new Blob([text()], { type })) }, label);
   const embed = h("a", { class: "button", target: "_blank", rel: "opener" }, "Embed the badge", h("span", { class: "visually-hidden" }, ", in a new tab"));
-  const panel = verdictPanel(report, seconds);
-  result.replaceChildren(
-    panel,
-    h(
-      "div",
-      { class: "actions" },
-      again(),
-      saving,
-      h("button", { type: "button", click: () => download(`${name(done)}.report.json`, new Blob([reportJSON(report)], { type: "application/json" })) }, "Save the report"),
-      h("button", { type: "button", click: () => download(`${name(done)}.svg`, new Blob([badgeSVG(report)], { type: "image/svg+xml" })) }, "Save the badge"),
-      embed,
-      !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),
-    ),
+  const element = h(
+    "div",
+    { class: "actions" },
+    again(),
+    saving,
+    saver("Save the report", "report.json", "application/json", () => reportJSON(report)),
+    saver("Save the badge", "svg", "image/svg+xml", () => badgeSVG(report)),
+    embed,
+    !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),
   );
-  if (report.problems.length > 0) {
-    result.append(
-      problemsSection(report, (problem) => {
-        const row = life.find(problem);
-        return row === undefined ? undefined : () => open(row);
-      }),
-    );
-  }
-  result.append(picture.element, inspect.element);
-  const first = report.problems.find((problem) => problem.name !== undefined);
-  inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(failed);
-  byID("live").textContent = [`${report.verdict}: ${summary(report)}`, cause(report)].filter(Boolean).join(", ");
-  present(panel.querySelector("h1")!, source, done);
-  embed.href = embedPage(done, kept!.id, source);
+  return { element, embed };
+}
+
+/** Says that this verdict is by an older build than the server has: what was mended since is not in it. */
+function outdatedNotice(): HTMLElement {
+  return h(
+    "div",
+    { class: "outdated", role: "status" },
+    mark("incomplete"),
+    h("p", {}, h("b", {}, "This verdict is by an older version of this page than the one on its server. "), "What was mended since is not in it. Load the page again, and verify once more."),
+    h("button", { type: "button", click: () => location.reload() }, "Load it again"),
+  );
 }
 
 /** The Embed page's address, with what is known of the history. */
 function embedPage({ report, pins }: Checked, verdict: number, { url }: Source): string {
-  const known = { src: url?.href, did: report.did, head: pins.head || report.head };
+  const known = { src: url?.href, did: report.did, head: pins.head.value || report.head };
   const given = Object.entries(known).filter((pair): pair is [string, string] => Boolean(pair[1]));
   return `embed.html?${new URLSearchParams(given)}#${verdict}`;
 }
 
-handOver((verdict) => (kept?.id === verdict ? kept.done?.bundle() : undefined));
+handOver((verdict) => (state.kept?.id === verdict ? state.kept.done?.bundle() : undefined));
 
 // The start page and a verdict are entries of the browser's history. The newest verdict stays in memory.
 
@@ -234,44 +301,38 @@ interface Entry {
   verdict?: number | undefined;
 }
 
-/** The verdict in memory, its heading, and what it is of. Numbers are not given twice, not even by an earlier visit. */
-let kept: { id: number; heading: HTMLElement; done: Checked | undefined } | undefined;
-
-/** The verdict that the page's entry is of. */
-let entry: number | undefined;
-
 /** Goes on to another entry. A verdict that another one takes the place of is no step to go back to. */
 function enter(verdict: number | undefined, source?: Source): void {
   const url = new URL(location.href);
   const first = history.state === null;
   // The address names a history only where that history is what is shown, or asked about.
-  if (verdict !== entry && !source?.url && !first) url.searchParams.delete("history");
+  if (verdict !== state.entry && !source?.url && !first) url.searchParams.delete("history");
   url.hash = "";
-  const state: Entry = { verdict };
-  if (first || (entry === undefined) === (verdict === undefined)) history.replaceState(state, "", url);
-  else history.pushState(state, "", url);
-  entry = verdict;
+  const entry: Entry = { verdict };
+  if (first || (state.entry === undefined) === (verdict === undefined)) history.replaceState(entry, "", url);
+  else history.pushState(entry, "", url);
+  state.entry = verdict;
   byID("ask").hidden = !asked();
 }
 
-addEventListener("popstate", ({ state }: { state: Entry | null }) => {
+addEventListener("popstate", ({ state: entry }: { state: Entry | null }) => {
   // A link to a place on the page, as to the problems, shows what was shown.
-  if (!state) return history.replaceState({ verdict: entry } satisfies Entry, "");
-  if (state.verdict === entry && result.hidden === (entry === undefined)) return;
-  stop?.abort();
-  stop = undefined; // nobody asked what came of it
-  entry = state.verdict;
+  if (!entry) return history.replaceState({ verdict: state.entry } satisfies Entry, "");
+  if (entry.verdict === state.entry && result.hidden === (state.entry === undefined)) return;
+  state.stop?.abort();
+  state.stop = undefined; // nobody asked what came of it
+  state.entry = entry.verdict;
   byID("live").textContent = "";
-  if (kept && kept.id === entry) {
+  if (state.kept && state.kept.id === state.entry) {
     show(result);
-    kept.heading.focus({ preventScroll: true });
+    state.kept.heading.focus({ preventScroll: true });
     return;
   }
-  entry = undefined;
+  state.entry = undefined;
   history.replaceState({} satisfies Entry, "");
   byID("ask").hidden = !asked();
   show(idle);
-  (left?.checkVisibility() ? left : begin()).focus();
+  (state.left?.checkVisibility() ? state.left : begin()).focus();
 });
 
 /** A name for what is saved: the end of the DID, and the last tick. */
@@ -289,27 +350,27 @@ receive(
     over(held) {
       drop.classList.toggle("over", held);
       letGo.hidden = !held || drop.checkVisibility();
-      byID("drop-title").textContent = held ? "Let go to verify" : "Drop a folder or files here";
+      for (const [id, seen] of [["drop-title", !held], ["drop-held", held]] as const) byID(id).hidden = !seen;
     },
   },
   { "pick-files": "files", "pick-folder": "folder" },
 );
 
-byID("stop").addEventListener("click", () => stop?.abort());
+byID("stop").addEventListener("click", () => state.stop?.abort());
 
 // Samples.
 
 for (const button of document.querySelectorAll<HTMLButtonElement>("[data-sample]")) {
   const { sample, did, head } = button.dataset;
   button.addEventListener("click", () => {
-    const source = () => loaded(new URL(`samples/${sample}`, document.baseURI), sample!);
-    void verify(source, { did: did ?? "", head: head ?? "" });
+    const source = Object.assign(() => loaded(new URL(`samples/${sample}`, document.baseURI), sample!), { label: `the sample ${sample}` });
+    void verify(source, { did: { value: did ?? "", by: "page" }, head: { value: head ?? "", by: "page" } });
   });
 }
 
 /** Loads a history, within a limit. */
 async function* loaded(url: URL, name: string): AsyncGenerator<Found> {
-  const signal = stop?.signal;
+  const signal = state.stop?.signal;
   const fail = (problem: string, hint: string, cause?: unknown) => new VerifyError("unreadable", problem, { path: url.href, hint, cause });
   let response: Response;
   try {
@@ -332,16 +393,14 @@ async function* loaded(url: URL, name: string): AsyncGenerator<Found> {
 // A link with ?history=URL, and pins in a link.
 
 const parameters = new URLSearchParams(location.search);
-pinDID.value = parameters.get("did") ?? "";
-pinHead.value = parameters.get("head") ?? "";
-byID<HTMLDetailsElement>("pins").open = pinDID.value !== "" || pinHead.value !== "";
+for (const [field, name] of [[didField, "did"], [headField, "head"]] as const) field.setFromLink(parameters.get(name) ?? "");
+byID<HTMLDetailsElement>("pins").open = didField.pin.value !== "" || headField.pin.value !== "";
 
 const url = historyURL(parameters.get("history"), location.href);
-let declined = false;
 
 /** Whether the visitor is to be asked for the history that the page's address names. */
 function asked(): boolean {
-  return url !== undefined && !declined && new URLSearchParams(location.search).has("history");
+  return url !== undefined && !state.declined && new URLSearchParams(location.search).has("history");
 }
 
 history.replaceState(null, ""); // what an earlier visit to this entry showed is not in memory
@@ -356,12 +415,18 @@ if (parameters.has("history") && !url) {
 function ask(url: URL): void {
   byID("ask").hidden = false;
   byID("ask-url").textContent = url.href;
+  const pins = Object.entries({ "Identity (DID)": didField.pin, "Head (CID)": headField.pin }).filter(([, { value }]) => value);
+  fill(
+    byID("ask-pins"),
+    ...pins.map(([what, { value, by }]) => h("p", {}, `${what}, ${namedBy[by]}: `, h("code", { class: "mono" }, foreign(value)))),
+    pins.length > 0 && h("p", { class: "hint" }, "It will be held to this; but whoever made the link chose it. Compare it with what the agent’s owner publishes."),
+  );
   byID("ask-yes").addEventListener("click", () => {
     const file = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
-    void verify(Object.assign(() => loaded(url, file || "history"), { url }));
+    void verify(Object.assign(() => loaded(url, file || "history"), { url, label: url.host }));
   });
   byID("ask-no").addEventListener("click", () => {
-    declined = true;
+    state.declined = true;
     byID("ask").hidden = true;
     byID("pick-files").focus();
   });

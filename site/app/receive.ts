@@ -1,12 +1,14 @@
 // Takes what a page is given: by drop on any place of it, by paste, or by a choice of files.
 
-import { filesSize, fromFiles, fromTransfer, transferSize, type Found } from "./collect.ts";
+import { filesLabel, filesSize, fromFiles, fromTransfer, transferLabel, transferSize, type Found } from "./collect.ts";
 import { byID } from "./dom.ts";
 
 /** What is to be verified, and how many bytes that is, where it is known. */
 export interface Source {
   (): AsyncIterable<Found>;
   total?: number | undefined;
+  /** What the visitor calls it. */
+  label?: string;
   /** The address that it is loaded from, if the visitor's link names it. */
   url?: URL;
 }
@@ -24,7 +26,7 @@ export interface Receiver {
 export function receive({ given, pasted, over }: Receiver, choose: Readonly<Record<string, string>>): void {
   let depth = 0; // of elements inside the page that are dragged over
   const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
-  const transferred = (transfer: DataTransfer) => given(Object.assign(fromTransfer(transfer), { total: transferSize(transfer) }));
+  const transferred = (transfer: DataTransfer) => given(Object.assign(fromTransfer(transfer), { total: transferSize(transfer), label: transferLabel(transfer) }));
   const ended = () => {
     depth = 0;
     over(false);
@@ -69,7 +71,7 @@ export function receive({ given, pasted, over }: Receiver, choose: Readonly<Reco
     byID(button).addEventListener("click", () => input.click());
     input.addEventListener("change", () => {
       if (!input.files?.length) return;
-      const source = Object.assign(fromFiles(input.files), { total: filesSize(input.files) });
+      const source = Object.assign(fromFiles(input.files), { total: filesSize(input.files), label: filesLabel(input.files) });
       input.value = ""; // so that the same choice counts again
       given(source);
     });

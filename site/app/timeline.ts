@@ -3,14 +3,14 @@
 
 import uPlot from "uplot";
 import type { Report } from "../verify/report.ts";
-import { h } from "./dom.ts";
+import { copyButton, foreign, h, visible as shown, whole as wholeNumber } from "./dom.ts";
 import { money, short } from "./format.ts";
 import type { Life } from "./life.ts";
 import type { Slices } from "./slices.ts";
 import { isMissing } from "./verdict.ts";
 
 /** The strips above and below the budget, in CSS pixels. */
-const laneHeight = 24;
+const laneHeight = 40;
 const bandHeight = 16;
 
 /** A pointer that moves as far drags, in CSS pixels. */
@@ -54,7 +54,7 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     h(
       "p",
       { class: "hint", id: "timeline-keys" },
-      "The budget over its ticks. ",
+      "What was left to spend at each tick. ",
       h("span", { class: "by-mouse" }, "Drag over a part to see it larger. Keys: arrows move, + and − zoom, Enter inspects."),
       h("span", { class: "by-touch" }, "Tap to see a checkpoint, swipe to move along."),
     ),
@@ -72,13 +72,14 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
     plot.setAttribute("aria-valuenow", String(row + 1));
     plot.setAttribute(
       "aria-valuetext",
-      parsed ? `tick ${life.tick(row)}, budget ${money(life.budget(row))}, ${state}, ${name}` : `${name}, ${state}`,
+      parsed ? `tick ${wholeNumber(life.tick(row))}, budget ${money(life.budget(row))}, ${state}, ${shown(name)}` : `${shown(name)}, ${state}`,
     );
     const fact = (label: string, value: string) => h("span", { class: "num" }, h("b", {}, `${label} `), value);
     readout.replaceChildren(
-      ...(parsed ? [fact("Tick", String(life.tick(row))), fact("Budget", money(life.budget(row)))] : []),
+      ...(parsed ? [fact("Tick", wholeNumber(life.tick(row))), fact("Budget", money(life.budget(row)))] : []),
       h("span", {}, state),
-      h("span", { class: "name mono" }, life.name(row) || short(name)),
+      h("span", { class: "name mono" }, foreign(life.name(row) || short(name))),
+      copyButton(() => name, "its name"),
       h("button", { type: "button", class: "quiet", click: () => open(row) }, "Inspect"),
     );
     if (moveCursor && chart) {
@@ -89,14 +90,23 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
         const half = (max - min) / 2;
         chart.setScale("x", { min: x - half, max: x + half });
       }
-      chart.setCursor({ left: chart.valToPos(x, "x"), top: 0 }, false);
+      mark();
     }
+  };
+
+  /** Puts the mark where the readout's checkpoint is, wherever the axis has it now. */
+  const mark = () => {
+    if (!chart) return;
+    const x = model.x[current]!;
+    const { min, max } = chart.scales["x"]!;
+    const isSeen = min != null && max != null && x >= min && x <= max;
+    chart.setCursor({ left: isSeen ? chart.valToPos(x, "x") : -10, top: isSeen ? 0 : -10 }, false);
   };
 
   const draw = () => {
     const { min, max } = chart?.scales["x"] ?? {};
     chart?.destroy();
-    chart = new uPlot(options(model, plot.clientWidth, () => select(current)), model.data, plot);
+    chart = new uPlot(options(model, plot.clientWidth, () => select(current), () => queueMicrotask(mark)), model.data, plot);
     if (min != null && max != null) chart.setScale("x", { min, max });
     const { over } = chart;
     // The end of a drag comes here as no click.
@@ -375,7 +385,7 @@ function legend(model: Model): HTMLElement {
     holder.append(svg);
     return holder;
   };
-  const list = h("ul", { class: "legend" }, h("li", {}, symbol("line", "M0 12 6 6l4 4 6-8"), "budget"));
+  const list = h("ul", { class: "legend" }, h("li", {}, symbol("line", "M0 12 6 6l4 4 6-8"), "budget left"));
   const programs = model.hashes.length;
   if (programs > 0) list.append(h("li", {}, symbol("line", "M0 8h16"), programs === 1 ? "band: one program" : `band: ${programs} programs, by WASM hash`));
   if (model.problems.some(({ missing }) => missing)) list.append(h("li", {}, symbol("gone", "M8 1l7.5 13.5H.5z"), "something missing"));
@@ -384,7 +394,7 @@ function legend(model: Model): HTMLElement {
   return list;
 }
 
-function options(model: Model, width: number, ready: () => void): uPlot.Options {
+function options(model: Model, width: number, ready: () => void, moved: () => void): uPlot.Options {
   const style = getComputedStyle(document.documentElement);
   const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
   const font = `13px ${style.getPropertyValue("--sans")}`;
@@ -395,7 +405,11 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
     height: heightFor(width),
     padding: [laneHeight, 26, 0, 4],
     legend: { show: false },
-    cursor: { y: false, points: { size: 9, fill: colour("accent") }, drag: { x: true, y: false, dist: dragDistance } },
+    cursor: {
+      // It stands at a checkpoint, the one that the readout is of.
+      move: (chart, left, top) => [left < 0 ? left : chart.valToPos(model.x[model.nearest(chart.posToVal(left, "x"))]!, "x"), top],
+      y: false, points: { size: 9, fill: colour("accent") }, drag: { x: true, y: false, dist: dragDistance },
+    },
     scales: {
       x: { time: false, min: model.left, max: model.right, range: (_, min, max) => model.clamp(min, max) },
       y: {
@@ -413,7 +427,7 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
     axes: [
       {
         ...axis,
-        space: Math.max(52, String(model.base + BigInt(model.last)).length * digitWidth + 20),
+        space: Math.max(52, wholeNumber(model.base + BigInt(model.last)).length * digitWidth + 20),
         incrs: increments(),
         splits: (_, __, min, max, step) => {
           // At round ticks, wherever the life began.
@@ -422,7 +436,7 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
           for (let x = Math.ceil((min + past) / step) * step - past; x <= max; x += step) splits.push(x);
           return splits;
         },
-        values: (_, splits) => splits.map((x) => (String(model.base + BigInt(Math.round(x))))),
+        values: (_, splits) => splits.map((x) => wholeNumber(model.base + BigInt(Math.round(x)))),
       },
       {
         ...axis,
@@ -447,13 +461,14 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
     ],
     hooks: {
       ready: [ready],
+      setScale: [(_, scale) => scale === "x" && moved()],
       drawClear: [(chart) => drawGaps(chart, model, colour)],
       draw: [
         (chart) => {
           drawBand(chart, model, programs, colour("panel"));
           drawBranches(chart, model, colour("invalid"));
           drawProblems(chart, model, colour);
-          // What the numbers of the axis are.
+          // What the numbers of the axes are.
           const { ctx, bbox } = chart;
           ctx.save();
           ctx.font = `${13 * devicePixelRatio}px ${style.getPropertyValue("--sans")}`;
@@ -461,6 +476,7 @@ function options(model: Model, width: number, ready: () => void): uPlot.Options 
           ctx.textAlign = "left";
           ctx.textBaseline = "top";
           ctx.fillText("tick", 4 * devicePixelRatio, bbox.top + bbox.height + 15 * devicePixelRatio);
+          ctx.fillText("budget left, in currency units", 4 * devicePixelRatio, 2 * devicePixelRatio);
           ctx.restore();
         },
       ],
@@ -479,7 +495,7 @@ function increments(): number[] {
 function amount(microcents: number): string {
   const units = microcents / 1e6;
   if (Math.abs(units) >= 1e6) return units.toLocaleString("en", { notation: "compact", maximumFractionDigits: 2 });
-  return units.toLocaleString("en", { maximumFractionDigits: 6, useGrouping: false });
+  return units.toLocaleString("en", { maximumFractionDigits: 6 });
 }
 
 function visible(model: Model, chart: uPlot): number {

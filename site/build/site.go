@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -240,7 +239,6 @@ func (b *bundler) serviceWorker(dir string) error {
 	if err != nil {
 		return err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return name == buildFile }) // only the server's own answer counts
 	for _, name := range names {
 		if folder, ok := strings.CutSuffix(name, "index.html"); ok {
 			names = append(names, "./"+folder) // how it is asked for

@@ -24,6 +24,14 @@ type sample struct {
 	car     []byte
 }
 
+// Look is the mark that the verdict will have: without a pinned identity, a verified history is only unbroken.
+func (s sample) Look() string {
+	if s.Verdict == "verified" && s.DID == "" {
+		return "unbroken"
+	}
+	return s.Verdict
+}
+
 type namedFile struct {
 	name  string
 	bytes []byte

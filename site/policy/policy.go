@@ -3,9 +3,11 @@
 package policy
 
 // What a page is allowed is all that it needs: run the site's own scripts,
-// compile the verifier, and show an image that was made in the page.
+// compile the verifier, and show an image that was made in the page. No text is ever
+// taken for HTML or for a script's address, but by the two policies that start its own workers.
 const common = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; " +
-	"font-src 'self'; img-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+	"font-src 'self'; img-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; " +
+	"require-trusted-types-for 'script'; trusted-types igor-site igor-verify; "
 
 // LoadPage is the only page that may ask other servers. Its script narrows that
 // down to the one address that the visitor's link names, before anything else runs.

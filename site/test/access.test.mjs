@@ -104,7 +104,7 @@ test("the page embed.html", async (t) => {
 });
 
 const states = {
-  "verified": sample("whole.car", "Verified"),
+  "verified": sample("whole.car", "Unbroken"),
   "invalid": sample("tampered.zip", "Invalid"),
   "incomplete": sample("cut.car", "Incomplete"),
   "forked": sample("forked.zip", "Invalid"),
@@ -114,7 +114,7 @@ const states = {
     await page.click(".more");
   },
   "no checkpoint at all": give("letter.ckpt", Buffer.from("hello"), "Invalid"),
-  "one checkpoint, with a state that is text": give("life.car", car(checkpoints(1, () => ({ state: Buffer.from("hello ".repeat(500)) }))), "Verified"),
+  "one checkpoint, with a state that is text": give("life.car", car(checkpoints(1, () => ({ state: Buffer.from("hello ".repeat(500)) }))), "Unbroken"),
   "no verdict": give("history.car", Buffer.from("hello"), "No verdict"),
   "files are dragged over it": async (page) => {
     await page.evaluate(() => {
@@ -131,7 +131,7 @@ const states = {
     await page.waitForSelector('#pin-did[aria-invalid="true"]');
   },
   "a changed byte": async (page) => {
-    await sample("whole.car", "Verified")(page);
+    await sample("whole.car", "Unbroken")(page);
     await page.click('.hex [data-at="3"]');
     await page.keyboard.press("f");
     await page.keyboard.press("f");
@@ -166,7 +166,7 @@ test("the Verify page: a link whose server does not answer can be tried again", 
   await everywhere(page, "not answered");
   up = true;
   await page.click("text=Try again");
-  await verdict(page, "Verified");
+  await verdict(page, "Unbroken");
 });
 
 test("the Verify page: at work", async (t) => {
@@ -184,7 +184,7 @@ test("the Verify page: at work", async (t) => {
   assert.equal(await page.evaluate(() => document.activeElement.id), "stop");
   await everywhere(page, "at work");
   rest();
-  await verdict(page, "Verified");
+  await verdict(page, "Unbroken");
   assert.match(await page.textContent("#live"), /^verified: 3 checkpoints/);
 });
 

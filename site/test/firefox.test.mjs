@@ -8,7 +8,7 @@ import { firefox } from "./firefox.mjs";
 test("the Verify page in Firefox", async (t) => {
   const server = await serve(t, { "/": `${dist}/site` });
   const evaluate = await firefox(t, `${server.url}/`);
-  const verdicts = { "whole.car": "Verified", "tampered.zip": "Invalid", "cut.car": "Incomplete", "forked.zip": "Invalid" };
+  const verdicts = { "whole.car": "Unbroken", "tampered.zip": "Invalid", "cut.car": "Incomplete", "forked.zip": "Invalid" };
   for (const [sample, verdict] of Object.entries(verdicts)) {
     const shown = await evaluate(`(async () => {
       document.getElementById("verdict")?.remove();

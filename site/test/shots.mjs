@@ -47,6 +47,10 @@ const damaged = zip(heartbeatFiles.map(([name, bytes], i) => {
   return [name, changed];
 }));
 
+const watcher = readdirSync(join(histories, "liquidation-02")).filter((name) => name.endsWith(".ckpt"));
+const watcherFiles = await Promise.all(watcher.map(async (name) => [`watcher/${name}`, await readFile(join(histories, "liquidation-02", name))]));
+const mixed = zip([...heartbeatFiles, ...watcherFiles]);
+
 /** A long life: budget spent by and by and topped up, the program upgraded now and then. */
 const long = () => car(checkpoints(100_000, (i) => ({
   tick: BigInt(i * 5 + 4),
@@ -158,6 +162,8 @@ const all = {
     },
     quick: true,
   },
+  "verify-consent-pins": { path: `load.html${pinned}&history=https://agents.example/lives/heartbeat/history.car` },
+  "verify-phone": { touch: true, widths: [390] },
   "verify-consent": { path: "load.html?history=https://agents.example/lives/heartbeat/2026/history-with-a-rather-long-name.car" },
   verified: { act: sample("whole.car") },
   "verified-pinned": {
@@ -168,6 +174,27 @@ const all = {
       await shown(page);
     },
   },
+  "verified-expected": {
+    act: async (page) => {
+      await page.click("#pins summary");
+      await page.fill("#pin-did", pinned.slice("?did=".length));
+      await page.setInputFiles("#folder", join(histories, "heartbeat-01"));
+      await shown(page);
+    },
+  },
+  "verified-agent-folder": { act: async (page) => { await page.setInputFiles("#folder", join(root, "testdata", "vectors", "kind-agent-folder")); await shown(page); } },
+  "invalid-mixed": { act: give("two.zip", mixed) },
+  "hostile-names": { act: give("inv\u202eoice\u200b\x1b[31m.ckpt", heartbeatFiles[0][1].subarray(0, 100)) },
+  "outdated": {
+    act: async (page) => {
+      await page.evaluate(() => (document.querySelector('meta[name="igor-build"]').content = "of another day"));
+      await sample("whole.car")(page);
+      await page.waitForSelector(".outdated");
+    },
+    view: true,
+  },
+  "error-ambiguous": { act: give("history.zip", Buffer.concat([zip(heartbeatFiles), zip(heartbeatFiles)])) },
+  "error-kind": { act: give("download.html", Buffer.from("<!doctype html><title>Sign in</title>")) },
   incomplete: { act: sample("cut.car") },
   "incomplete-gap": { act: async (page) => { await page.setInputFiles("#folder", join(histories, "mut-missing-mid")); await shown(page); } },
   "incomplete-later-part": { act: async (page) => { await page.setInputFiles("#folder", join(histories, "heartbeat-03-B-only")); await shown(page); } },
@@ -285,6 +312,7 @@ for (const [name, state] of Object.entries(all)) {
     const page = await open(context, `${path.startsWith("badges") ? hosts.url : server.url}/${path}`, { viewport, colorScheme: themes[0] });
     if (quick) await page.setViewportSize({ width: widths[0], height: 900 });
     if (quick) await page.emulateMedia({ colorScheme: themes[0] });
+    if (state.touch) await (await page.context().newCDPSession(page)).send("Emulation.setTouchEmulationEnabled", { enabled: true });
     if (forced) await page.emulateMedia({ forcedColors: "active" });
     await page.evaluate(() => document.fonts.ready);
     await act?.(page);

@@ -1,0 +1,60 @@
+// What a history is held to, and whose word that is. A pin that came with a link is checked
+// as any other, but it is not what the visitor expects: whoever made the link chose it.
+
+/** Who named a pin: the visitor, the link that they followed, or the page with its samples. */
+export type Namer = "you" | "link" | "page";
+
+export interface Pin {
+  readonly value: string;
+  readonly by: Namer;
+}
+
+export interface Pins {
+  readonly did: Pin;
+  readonly head: Pin;
+}
+
+export const unpinned: Pins = { did: { value: "", by: "you" }, head: { value: "", by: "you" } };
+
+/** How it is said who named a pin. */
+export const namedBy: Readonly<Record<Namer, string>> = {
+  you: "named by you",
+  link: "named by the link, not by you",
+  page: "named by this page, with its sample",
+};
+
+/** A field that a pin is typed into. What a link put there is the link's, until somebody writes there. */
+export class PinField {
+  readonly input: HTMLInputElement;
+  readonly #note: HTMLElement;
+  #fromLink = "";
+
+  constructor(input: HTMLInputElement, note: HTMLElement) {
+    this.input = input;
+    this.#note = note;
+    input.addEventListener("input", () => {
+      this.#fromLink = "";
+      this.#show();
+    });
+  }
+
+  /** Puts in what a link says. */
+  setFromLink(value: string): void {
+    this.input.value = this.#fromLink = value.trim();
+    this.#show();
+  }
+
+  get pin(): Pin {
+    const value = this.input.value.trim();
+    return { value, by: value !== "" && value === this.#fromLink ? "link" : "you" };
+  }
+
+  markWrong(wrong: boolean): void {
+    if (wrong) this.input.setAttribute("aria-invalid", "true");
+    else this.input.removeAttribute("aria-invalid");
+  }
+
+  #show(): void {
+    this.#note.textContent = this.#fromLink ? "Named by the link, not by you." : "";
+  }
+}
