@@ -37,9 +37,11 @@ async function verdict(page) {
 }
 
 test("badge and pages have the same shapes", async (t) => {
-  const server = await serve(t, { ...site, "/npm/": `${dist}/npm`, "/vectors/": "testdata/vectors" });
-  const page = await visit(t, server.url);
+  const blank = '<!doctype html><html lang="en"><title>badges</title>';
+  const server = await serve(t, { ...site, "/npm/": `${dist}/npm`, "/vectors/": "testdata/vectors", "/blank": blank });
+  const page = await open(t, `${server.url}/blank`);
   const shapes = await page.evaluate(async () => {
+    const layout = new DOMParser().parseFromString(await (await fetch("/index.html")).text(), "text/html");
     const { IgorLineageElement } = await import("/npm/element.js");
     customElements.define("igor-lineage", IgorLineageElement);
     const histories = { verified: "car-good", unbroken: "car-good", incomplete: "car-gap", invalid: "car-bad-signature-middle", error: "car-refused-flipped-bit" };
@@ -51,7 +53,7 @@ test("badge and pages have the same shapes", async (t) => {
       document.body.append(badge);
       while (badge.state === "loading") await new Promise((resolve) => setTimeout(resolve, 10));
       if (badge.state !== (state === "unbroken" ? "verified" : state)) throw new Error(`${vector}: ${badge.state}`);
-      shapes[state] = [badge.shadowRoot.querySelector("svg").innerHTML, document.getElementById(`mark-${state}`).innerHTML];
+      shapes[state] = [badge.shadowRoot.querySelector("svg").innerHTML, layout.getElementById(`mark-${state}`).innerHTML];
     }
     return shapes;
   });
@@ -358,7 +360,7 @@ test("a problem leads to its checkpoint", async (t) => {
   await page.waitForFunction(() => document.getElementById("problems").getBoundingClientRect().top < 100);
   const problem = page.locator(".problem").first();
   assert.match(await problem.textContent(), /bad-signature.*0000000039\.ckpt, tick 39.*Most likely/s);
-  await page.locator(".problem button").nth(1).click();
+  await page.locator(".problem .places button").nth(1).click();
   await page.waitForFunction(() => document.querySelector(".which .title p").textContent === "0000000044.ckpt");
   // On paper there is nothing to press.
   await page.emulateMedia({ media: "print" });

@@ -188,7 +188,7 @@ test("a newer build reaches the visitor at once, and an older one's verdict says
   await edit("sw.js", (script) => script.replace(/igor-site-/, "igor-site-newer-"));
   const routes = { ...site };
   const server = await serve(t, routes);
-  const page = await open(t, server.url);
+  const page = await open(t, server.url, { init: () => navigator.serviceWorker.addEventListener("controllerchange", () => (window.controllerChanged = true)) });
   await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
   const runs = () => page.getAttribute('meta[name="igor-build"]', "content");
   const check = async () => {
@@ -197,7 +197,7 @@ test("a newer build reaches the visitor at once, and an older one's verdict says
   };
   assert.equal(await runs(), build);
   await check();
-  await page.waitForResponse((response) => response.url().endsWith("/build.json")).catch(() => {});
+  while (!server.requests.includes("/build.json")) await page.waitForTimeout(20);
   assert.equal(await page.locator(".outdated").count(), 0);
 
   routes["/"] = folder.slice(root.length + 1);
@@ -213,10 +213,7 @@ test("a newer build reaches the visitor at once, and an older one's verdict says
   assert.equal(await page.locator(".outdated").count(), 0);
 
   // Without a network, what was kept last.
-  await page.waitForFunction(async () => {
-    const { installing, waiting, active } = await navigator.serviceWorker.getRegistration();
-    return (await caches.keys()).some((name) => name.includes("newer")) && !installing && !waiting && active?.state === "activated";
-  });
+  await page.waitForFunction(() => window.controllerChanged);
   await page.context().setOffline(true);
   t.after(() => page.context().setOffline(false));
   await page.reload();
