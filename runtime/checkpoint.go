@@ -9,6 +9,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
+	"igor.dev/runtime/internal/fuel"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/verifier"
 )
@@ -37,34 +38,56 @@ func (l *life) checkpoint(ctx context.Context) error {
 	if born {
 		l.enter(Saving, time.Now().Add(saveLimit))
 	}
-	state, err := l.in.state(ctx)
+	if l.in.still != nil {
+		return l.in.failed(l.in.still)
+	}
+	state, fuel, err := l.in.state(ctx)
 	if err != nil {
 		return err
 	}
-	return l.save(ctx, state)
+	return l.save(ctx, state, fuel, false)
 }
 
-// save makes a checkpoint of a state.
-func (l *life) save(ctx context.Context, state []byte) error {
+// save makes a checkpoint of a state, which it took fuel to ask for, and which was
+// restored before or not.
+func (l *life) save(ctx context.Context, state []byte, fuel uint64, restored bool) error {
 	failpoint.Reach(failpoint.StateTaken)
 	born := !l.head.IsZero()
+	w := l.world.Writer
+	var took eventlog.Metered
+	if l.metered() {
+		took = l.account.meter(fuel, 0)
+	} else {
+		l.account.rest = 0 // which version 1 does not write down
+	}
 	// A state that cannot be restored would end the life for good, so that is
 	// tried before the state becomes part of the history.
+	if err := l.prepareNext(ctx); err != nil {
+		return err
+	}
 	fresh, err := l.incarnate(ctx, nil, state, true)
 	if err != nil {
 		return err
 	}
+	if fresh.still != nil && !restored {
+		defer fresh.close()
+		return fresh.failed(fresh.still)
+	}
 	l.in.close()
 	l.in = fresh
+	l.closeRetired()
 	c := verifier.Checkpoint{
 		Version:        verifier.Version4,
 		Budget:         l.account.budget,
 		PricePerSecond: l.account.price,
 		TickNumber:     l.tick,
-		WASMHash:       l.body.wasmHash,
+		WASMHash:       w.Header().WASM,
 		PrevHash:       l.head,
 		AgentPubKey:    l.public,
 		State:          state,
+
+		MajorVersion:    w.Header().MajorVersion,
+		LeaseGeneration: w.Header().LeaseGeneration,
 	}
 	message := c.AppendMessage(make([]byte, 0, verifier.HeaderSize+len(state)))
 	signature, err := l.key.Sign(nil, message, crypto.Hash(0))
@@ -77,8 +100,7 @@ func (l *life) save(ctx context.Context, state []byte) error {
 	if err := l.madeAgain(hash); err != nil {
 		return err
 	}
-	w := l.world.Writer
-	if err := w.Seal(hash, eventlog.Metered{}, l.key); err != nil {
+	if err := w.Seal(hash, took, l.key); err != nil {
 		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
 	}
 	failpoint.Reach(failpoint.SegmentSealed)
@@ -107,7 +129,11 @@ func (l *life) save(ctx context.Context, state []byte) error {
 
 // header is that of the segment after the newest checkpoint.
 func (l *life) header() eventlog.Header {
-	return eventlog.Header{Prev: l.head, WASM: l.body.wasmHash, Manifest: l.body.manHash}
+	h := eventlog.Header{Version: eventlog.Version2, Prev: l.head, WASM: l.body.wasmHash, Manifest: l.body.manHash, Schedule: fuel.Version1, Rest: l.account.rest}
+	if l.head.IsZero() {
+		h.First = l.tick // of a fork
+	}
+	return h
 }
 
 // makeDurable makes a group of checkpoints durable. It runs beside the life, and

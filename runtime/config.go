@@ -45,6 +45,10 @@ type Config struct {
 	UntilIdle bool   // stop when the agent has nothing to do
 	Paused    bool   // begin as [Agent.Pause] leaves it
 
+	// MaxFailedTicks is how many ticks in a row may fail before the run ends, with the
+	// error of the last of them; 0 = DefaultMaxFailedTicks, less = no limit.
+	MaxFailedTicks int
+
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 
@@ -60,6 +64,9 @@ type Config struct {
 	// through has folders written through others, nil = as they are.
 	through func(name string, folder wal.Folder) wal.Folder
 }
+
+// DefaultMaxFailedTicks is how many ticks in a row may fail.
+const DefaultMaxFailedTicks = 3
 
 // Every says when a checkpoint is due: after so many ticks or so much time
 // since the last one, whichever is first. Zero is never.

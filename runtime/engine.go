@@ -11,11 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"igor.dev/runtime/internal/fuel"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/pay"
 	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/runtime/internal/store"
-	"igor.dev/verifier"
 )
 
 // An EngineConfig says what the agents of an engine share.
@@ -147,7 +147,13 @@ func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Conf
 	if err != nil {
 		return Result{}, err
 	}
-	defer body.close()
+	var l *life
+	defer func() {
+		if l != nil {
+			body = l.body
+		}
+		body.close()
+	}()
 	unborn := e.newLife(body, c)
 	err = store.Create(dir, b.WASM, b.Manifest, func(s *store.Store) error {
 		err := unborn.genesis(context.WithoutCancel(ctx), s, b)
@@ -167,7 +173,7 @@ func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Conf
 	a.listen(e, dir)
 	defer func() { a.control.Unlink() }()
 	unborn.logCheckpoint() // now it is durable
-	l := e.newLife(body, c)
+	l = e.newLife(body, c)
 	l.attach(a)
 	l.result.Checkpoints = unborn.result.Checkpoints
 	defer l.close()
@@ -206,10 +212,10 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (Re
 	if err := l.recover(ctx, s); err != nil { // before the slow part
 		return Result{}, err
 	}
-	if err := e.compile(ctx, body, wasm, c); err != nil {
+	if err := e.compile(ctx, l.body, c); err != nil {
 		return Result{}, err
 	}
-	defer body.close()
+	defer func() { l.body.close() }()
 	return l.run(ctx)
 }
 
@@ -219,14 +225,16 @@ func (e *Engine) embody(ctx context.Context, wasm, man []byte, c Config) (*body,
 	if err != nil {
 		return nil, err
 	}
-	return b, e.compile(ctx, b, wasm, c)
+	b.schedule = fuel.Version1
+	return b, e.compile(ctx, b, c)
 }
 
 // compile makes a body ready to run. It has to be closed.
-func (e *Engine) compile(ctx context.Context, b *body, wasm []byte, c Config) error {
-	program, release, err := e.programs.get(programKey{b.wasmHash, b.manHash}, func() (*sandbox.Program, error) {
-		return sandbox.Compile(context.WithoutCancel(ctx), wasm, sandbox.Config{
+func (e *Engine) compile(ctx context.Context, b *body, c Config) error {
+	program, release, err := e.programs.get(metered{b.wasmHash, b.manHash, b.schedule}, func() (*sandbox.Program, error) {
+		return sandbox.Compile(context.WithoutCancel(ctx), b.wasm, sandbox.Config{
 			Manifest:  b.manifest,
+			Metering:  b.schedule,
 			Log:       e.config.Log,
 			CallLimit: e.config.TickLimit,
 			CacheDir:  e.config.CacheDir,
@@ -243,11 +251,8 @@ func (e *Engine) compile(ctx context.Context, b *body, wasm []byte, c Config) er
 // programs are those that run, each of them compiled once.
 type programs struct {
 	mu  sync.Mutex
-	all map[programKey]*sharedProgram
+	all map[metered]*sharedProgram
 }
-
-// A programKey says what code does: what it is, and what it may.
-type programKey struct{ wasm, manifest verifier.Hash }
 
 type sharedProgram struct {
 	users    int
@@ -256,13 +261,13 @@ type sharedProgram struct {
 
 // get returns a program that is compiled if nobody has it yet, and kept until all who
 // have it released it.
-func (p *programs) get(k programKey, compile func() (*sandbox.Program, error)) (_ *sandbox.Program, release func(), err error) {
+func (p *programs) get(k metered, compile func() (*sandbox.Program, error)) (_ *sandbox.Program, release func(), err error) {
 	p.mu.Lock()
 	shared := p.all[k]
 	if shared == nil {
 		shared = &sharedProgram{compiled: sync.OnceValues(compile)}
 		if p.all == nil {
-			p.all = map[programKey]*sharedProgram{}
+			p.all = map[metered]*sharedProgram{}
 		}
 		p.all[k] = shared
 	}

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -10,13 +11,14 @@ import (
 	"testing"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/fuel"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wasmtest"
 )
 
-// TestFailedTick has an agent that traps in every second tick, by a random byte.
-// A tick that failed has observed nothing: lived again, it may go well, and what
-// was over before it stays.
+// TestFailedTick has an agent that traps in every second tick, by a random byte. Its
+// life goes on past those: each uses up its number, costs what it used, and leaves
+// the state before it.
 func TestFailedTick(t *testing.T) {
 	agent := wasmtest.Agent{
 		Imports: []wasmtest.Import{wasmtest.RandBytes},
@@ -29,30 +31,60 @@ func TestFailedTick(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
 	b := birth(agent)
 	b.Manifest = []byte(`{"capabilities": {"rand": {"version": 1}}}`)
-	const most = 12
-	c := ticks(most, 5)
-	result, err := Start(t.Context(), dir, b, c)
-	failures := 0
-	for ; err != nil && failures < 1000; failures++ {
-		if !strings.Contains(err.Error(), "agent_tick failed: unreachable") {
-			t.Fatal(err)
-		}
-		result, err = Resume(t.Context(), dir, ticks(1, 5)) // one more tick goes well
+	b.Price = 1_000_000_000 // a unit costs a microcent
+	const most = 40
+	c := ticks(most/2, 5)
+	c.MaxFailedTicks = -1
+	if _, err := Start(t.Context(), dir, b, c); err != nil {
+		t.Fatal(err)
 	}
-	if err != nil || failures == 0 {
-		t.Fatalf("%d failures, then %+v, %v", failures, result, err)
+	result, err := Resume(t.Context(), dir, c)
+	if err != nil || result.Tick != most {
+		t.Fatalf("got %+v, %v", result, err)
 	}
-	for result.Tick < most {
-		if next, err := Resume(t.Context(), dir, ticks(1, 5)); err == nil {
-			if next.Tick != result.Tick+1 {
-				t.Fatalf("at tick %d after %d", next.Tick, result.Tick)
-			}
-			result = next
+	r, err := Replay(t.Context(), dir, replayConfig(dir, b))
+	if err != nil || r.Verdict != Replayed || r.Ticks != most {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	if r.Failed < most/8 || r.Failed > most*7/8 {
+		t.Errorf("%d of %d ticks failed", r.Failed, most)
+	}
+	if got := newest(t, dir, most); binary.LittleEndian.Uint64(got.State) != most-r.Failed {
+		t.Errorf("after %d ticks, of which %d failed, it counted to %d", most, r.Failed, got.State)
+	}
+	if spent := b.Budget - result.Budget; uint64(spent) != r.Fuel || spent == 0 {
+		t.Errorf("it spent %d, and used %d units", spent, r.Fuel)
+	}
+}
+
+// TestFailedTicksEnd has an agent that traps in every tick: the run ends after as many
+// as there may be in a row, and each was paid once.
+func TestFailedTicksEnd(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(wasmtest.Agent{Funcs: map[string]wasmtest.Func{
+		"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + wasmtest.After(4, wasmtest.Unreachable) + wasmtest.I32(1)},
+	}})
+	b.Price = 1_000_000_000
+	c := ticks(100, 3)
+	c.MaxFailedTicks = 0 // the default
+	_, err := Start(t.Context(), dir, b, c)
+	if failed, ok := errors.AsType[*AgentError](err); !ok || failed.Call != "agent_tick" || failed.Tick != 6 {
+		t.Fatalf("got %v", err)
+	}
+	if got := fmt.Sprint(counts(t, dir)); got != "[0 3 5 6 7]" {
+		t.Errorf("checkpoints at %s", got)
+	}
+	for range 2 {
+		if _, err := Resume(t.Context(), dir, c); err == nil {
+			t.Error("it goes on")
 		}
 	}
 	r, err := Replay(t.Context(), dir, replayConfig(dir, b))
-	if err != nil || r.Verdict != Replayed {
+	if err != nil || r.Verdict != Replayed || r.Ticks != 13 || r.Failed != 9 {
 		t.Errorf("got %+v, %v", r, err)
+	}
+	if got := newest(t, dir, 13); uint64(b.Budget-got.Budget) != r.Fuel {
+		t.Errorf("%d was paid for %d units", b.Budget-got.Budget, r.Fuel)
 	}
 }
 
@@ -61,7 +93,7 @@ func TestFailedTick(t *testing.T) {
 func TestLivedAgainDiffers(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
 	b := birth(watcher(""))
-	b.Manifest = []byte(watching)
+	b.Manifest, b.Price = []byte(watching), 0
 	if _, err := Start(t.Context(), dir, b, ticks(2, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +117,7 @@ func TestLivedAgainDiffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := eventlog.Header{Prev: sha256.Sum256(head), WASM: body.wasmHash, Manifest: body.manHash}
+	h := eventlog.Header{Version: eventlog.Version2, Schedule: fuel.Version1, Prev: sha256.Sum256(head), WASM: body.wasmHash, Manifest: body.manHash}
 	w, _, err := eventlog.New(segments, payloads).Continue(h, 3)
 	if err != nil {
 		t.Fatal(err)

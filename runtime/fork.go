@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/fuel"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/request"
@@ -101,7 +102,8 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	}
 	defer engine.Close()
 	config := Config{Log: c.Log, machine: thisMachine{engine}, through: c.through}
-	if err := engine.compile(ctx, b, c.Origin.WASM, config); err != nil {
+	b.schedule = fuel.Version1
+	if err := engine.compile(ctx, b, config); err != nil {
 		return nil, public(err)
 	}
 	defer b.close()
@@ -128,7 +130,7 @@ func (l *life) fork(ctx context.Context, s *store.Store, origin *eventlog.Record
 	if err := l.world.Writer.Append(origin); err != nil {
 		return err
 	}
-	if err := l.save(ctx, state); err != nil {
+	if err := l.save(ctx, state, 0, false); err != nil {
 		return err
 	}
 	return l.commits.waitDurable()

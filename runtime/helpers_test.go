@@ -41,7 +41,10 @@ func alone(c settings, begin func(*Engine) *Agent) (Result, error) {
 	return r, errors.Join(err, e.Close())
 }
 
-func quiet() settings { return settings{Log: slog.New(slog.DiscardHandler)} }
+// quiet has a run end with the first tick that fails.
+func quiet() settings {
+	return settings{Log: slog.New(slog.DiscardHandler), Config: Config{MaxFailedTicks: 1}}
+}
 
 func ticks(n uint64, every uint64) settings {
 	c := quiet()
@@ -74,11 +77,12 @@ func recovered(t *testing.T, dir string, program []byte, c settings) (l *life, d
 		t.Fatal(err)
 	}
 	c.Config.machine = thisMachine{e}
-	if err := e.compile(t.Context(), b, program, c.Config); err != nil {
-		t.Fatal(err)
-	}
 	l = e.newLife(b, c.Config)
 	if err := l.recover(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	b.wasm = program
+	if err := e.compile(t.Context(), b, c.Config); err != nil {
 		t.Fatal(err)
 	}
 	return l, func() {

@@ -15,6 +15,7 @@ import (
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/runtime/internal/replay"
 	"igor.dev/runtime/internal/sandbox"
+	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 )
 
@@ -47,15 +48,12 @@ type volume struct {
 	err      error
 }
 
-// programsDir is the folder of older programs in that of the event log.
-const programsDir = "programs"
-
 // The names of files in it.
 func programName(wasm verifier.Hash) string { return wasm.String() + ".wasm" }
 func manifestName(man verifier.Hash) string { return man.String() + ".manifest.json" }
 
 func newLibrary(wasm, man []byte, events string, log *slog.Logger, cacheDir string) *library {
-	return &library{log: log, cacheDir: cacheDir, older: filepath.Join(events, programsDir), wasm: wasm, manifest: man,
+	return &library{log: log, cacheDir: cacheDir, older: filepath.Join(events, store.DirPrograms), wasm: wasm, manifest: man,
 		wasmHash: sha256.Sum256(wasm), manHash: sha256.Sum256(man), compiled: map[metered]*volume{}}
 }
 

@@ -22,11 +22,14 @@ type life struct {
 	Config
 	engine *Engine
 	body   *body
-	watch  lookout
+
+	retired []*body // programs of before, of which there may be an instance
+	watch   lookout
 
 	// The folder, once it is open.
 	folder  wal.Folder
 	history store.Appender
+	store   *store.Store
 	key     crypto.Signer
 	public  verifier.PublicKey
 	closers []io.Closer
@@ -44,6 +47,8 @@ type life struct {
 	recovery recovery   // what is to be lived again
 	checks   selfChecks // its own ticks, run again
 	in       *incarnation
+	failed   int   // ticks in a row
+	took     int64 // microcents, of the last tick
 
 	interrupts interrupter
 
@@ -82,7 +87,7 @@ func (l *life) openWith(s *store.Store) error {
 	}
 	copy(l.public[:], public)
 	s.Through = l.through
-	l.history, l.folder = s, s.Folder()
+	l.history, l.store, l.folder = s, s, s.Folder()
 	// What is found here is relied on from now on: a killed process may have given a
 	// file its name, and not lived to sync that.
 	if err := l.folder.Sync(); err != nil {
@@ -116,6 +121,7 @@ func (l *life) openWith(s *store.Store) error {
 // close gives the folder's files free. To do it again does nothing.
 func (l *life) close() error {
 	l.in.close()
+	l.closeRetired()
 	l.commits.close()
 	errs := []error{l.books.close()}
 	for _, c := range l.closers {

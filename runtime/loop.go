@@ -5,9 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
-	"igor.dev/runtime/internal/record"
 )
 
 // live lives tick after tick, until there is a reason to stop. Between two ticks it
@@ -48,20 +46,25 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 		failpoint.Reach(failpoint.TickBegins)
 		result, err := l.in.tick(ctx)
 		if err != nil {
-			return "", err
-		}
-		failpoint.Reach(failpoint.TickLived)
-		elapsed, cost := l.machine.since(began), int64(0)
-		if again, err = l.in.end(int64(result), record.Used{Elapsed: elapsed}, func(record.Used) eventlog.Metered {
-			cost = l.account.charge(elapsed)
-			return eventlog.Metered{Cost: cost}
-		}); err != nil {
-			return "", err
-		}
-		l.tick++
-		if again {
-			failpoint.Reach(failpoint.TickAgain)
-			continue
+			result = 0
+			if again, err = l.tickFailed(ctx, err); err != nil {
+				return "", err
+			}
+			if again {
+				continue
+			}
+		} else {
+			failpoint.Reach(failpoint.TickLived)
+			if again, err = l.in.end(int64(result), l.machine.since(began), l.charge); err != nil {
+				return "", err
+			}
+			l.tick++
+			if again {
+				failpoint.Reach(failpoint.TickAgain)
+				continue
+			}
+			l.failed = 0
+			l.tellFindings()
 		}
 		failpoint.Reach(failpoint.TickEnds)
 		if !l.recovery.over { // in the middle of the tick, of which the beginning was recorded
@@ -70,7 +73,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			}
 		}
 		ticks++
-		l.watch.lived(elapsed, cost)
+		l.watch.lived(l.machine.since(began), l.took)
 		if err := l.machine.ended(l.tick); err != nil {
 			return "", err
 		}

@@ -3,10 +3,12 @@ package runtime
 import (
 	"errors"
 	"math"
-	"math/bits"
 	"strconv"
 	"strings"
 	"time"
+
+	money "igor.dev/runtime/internal/account"
+	"igor.dev/runtime/internal/eventlog"
 )
 
 // ParseAmount reads an amount of currency units, such as "0.001", as
@@ -28,35 +30,33 @@ func ParseAmount(s string) (int64, error) {
 	return v, nil
 }
 
-// An account is what an agent has, and what its time costs.
-//
-// A tick costs its time times the price; what is less than a microcent is
-// carried over to the next tick, so that short ticks are not free. What is
-// carried when the process ends, less than one microcent, is not charged.
+// An account is what an agent has, and what its time costs: see package money, where
+// that is computed.
 type account struct {
 	budget int64  // microcents, >= 0
 	price  int64  // microcents per second, >= 0
-	rest   uint64 // of a microcent, in 1/1e9, < 1e9
+	rest   uint64 // of a microcent, in 1/1e9, that is owed
 }
 
-// charge takes the cost of a tick, and returns it. At zero the budget is exhausted.
-func (a *account) charge(elapsed time.Duration) int64 {
-	hi, lo := bits.Mul64(uint64(max(0, elapsed)), uint64(a.price))
-	lo, carry := bits.Add64(lo, a.rest, 0)
-	hi += carry
-	cost := uint64(math.MaxUint64) // where the quotient does not fit
-	if hi < uint64(time.Second) {
-		cost, a.rest = bits.Div64(hi, lo, uint64(time.Second))
-	}
-	if cost >= uint64(a.budget) && a.price > 0 {
-		if cost > uint64(a.budget) {
-			a.rest = 0
-		}
-		cost = uint64(a.budget)
-	}
-	a.budget -= int64(cost)
-	return int64(cost)
+// meter takes what fuel and waiting cost. At zero the budget is exhausted.
+func (a *account) meter(fuel, waited uint64) eventlog.Metered {
+	sum := a.sum()
+	took := sum.Meter(fuel, waited)
+	a.set(sum)
+	return took
 }
+
+// charge takes the cost of a tick that is not metered.
+func (a *account) charge(elapsed time.Duration) int64 {
+	return a.meter(uint64(max(0, elapsed)), 0).Cost
+}
+
+// sum is the account as it is computed with.
+func (a *account) sum() money.Account {
+	return money.Account{Budget: a.budget, Price: a.price, Rest: a.rest}
+}
+
+func (a *account) set(sum money.Account) { *a = account{sum.Budget, sum.Price, sum.Rest} }
 
 // exhausted reports whether the agent cannot pay another tick.
 func (a *account) exhausted() bool { return a.budget == 0 && a.price > 0 }

@@ -5,8 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"time"
 
-	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
@@ -19,6 +19,8 @@ import (
 // A body is an agent's program with its manifest, ready to run once an engine has
 // compiled it.
 type body struct {
+	wasm     []byte
+	man      []byte
 	manifest *manifest.Manifest
 	wasmHash verifier.Hash
 	manHash  verifier.Hash
@@ -34,13 +36,15 @@ func embody(wasm, man []byte) (*body, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &body{manifest: m, wasmHash: sha256.Sum256(wasm), manHash: sha256.Sum256(man)}, nil
+	return &body{wasm: wasm, man: man, manifest: m, wasmHash: sha256.Sum256(wasm), manHash: sha256.Sum256(man)}, nil
 }
 
 // close is for a body that was compiled.
 func (b *body) close() {
-	b.nursery.close() // the program must not be closed under its instances
-	b.release()
+	if b.nursery != nil {
+		b.nursery.close() // the program must not be closed under its instances
+		b.release()
+	}
 }
 
 // again gives a replay this program, if it is the one that it asks for.
@@ -64,9 +68,13 @@ type incarnation struct {
 	host  *record.Host
 	kv    *kv.Map // nil: the agent has no store
 	over  uint64  // the newest tick that is over
+	fuel  uint64  // that the tick to come has used already
+	still error   // the agent's, with which it began: that is its first tick's
 	born  bool    // the agent has a checkpoint
-	hint  func(*AgentError) string
-	turns *turns
+
+	observes bool // the agent is told what became of its side effects
+	hint     func(*AgentError) string
+	turns    *turns
 }
 
 // incarnate makes a fresh instance of the agent, restored from a state that it had
@@ -88,43 +96,82 @@ func (l *life) incarnate(ctx context.Context, feed *record.Feed, state []byte, r
 		first = 0 // agent_init
 	}
 	in.host = record.NewHost(&l.world, feed, store, first)
+	in.observes = l.body.program.Observes()
 	var err error
-	if in.agent, err = l.body.nursery.take(); err != nil {
-		return nil, in.failed(err)
-	}
-	in.agent.Attach(in.host)
-	in.agent.OnSlice(in.turns.pass)
-	l.interrupts.enter(in.agent)
-	in.turns.take()
-	defer in.turns.give()
-	if restore {
-		if err := in.agent.Resume(ctx, state); err != nil {
-			return nil, in.failed(err)
+	if in.agent, err = l.body.nursery.take(); err == nil {
+		in.fuel = in.agent.Fuel()
+		in.agent.Attach(in.host)
+		in.agent.OnSlice(in.turns.pass)
+		l.interrupts.enter(in.agent)
+		if restore {
+			in.turns.take()
+			err = in.agent.Resume(ctx, state)
+			in.turns.give()
+			in.fuel += in.agent.Fuel()
 		}
 	}
-	return in, nil
+	if err == nil {
+		return in, nil
+	}
+	if failure, ok := in.agents(err); ok && l.body.schedule > 0 && restore {
+		if in.agent == nil {
+			in.fuel = failure.Fuel
+		}
+		in.still = err
+		return in, nil
+	}
+	return nil, in.failed(err)
+}
+
+// agents returns the failure of a call if it is the agent's own.
+func (in *incarnation) agents(err error) (*sandbox.AgentError, bool) {
+	failure, ok := errors.AsType[*sandbox.AgentError](err)
+	return failure, ok && in.host.Err() == nil
 }
 
 // init calls agent_init.
 func (in *incarnation) init(ctx context.Context) error {
 	in.turns.take()
 	defer in.turns.give()
-	return in.failed(in.agent.Init(ctx))
+	err := in.agent.Init(ctx)
+	in.fuel += in.agent.Fuel()
+	return in.failed(err)
 }
 
-// tick calls agent_tick.
+// tick makes the calls of a tick: agent_observe for what there is to tell, and
+// agent_tick. Its error is not explained yet: see [incarnation.failed].
 func (in *incarnation) tick(ctx context.Context) (result int32, err error) {
+	if in.still != nil {
+		return 0, in.still
+	}
 	in.turns.take()
 	defer in.turns.give()
+	for in.observes {
+		finding, ok, err := in.host.Finding()
+		if err != nil {
+			return 0, err
+		}
+		if !ok {
+			break
+		}
+		err = in.agent.Observe(ctx, finding)
+		in.fuel += in.agent.Fuel()
+		if err != nil {
+			return 0, err
+		}
+	}
 	result, err = in.agent.Tick(ctx)
-	return result, in.failed(err)
+	in.fuel += in.agent.Fuel()
+	return result, err
 }
 
 // end ends the tick that ran, or agent_init, as [record.Host.End] does.
-func (in *incarnation) end(result int64, used record.Used, charge func(record.Used) eventlog.Metered) (again bool, err error) {
+func (in *incarnation) end(result int64, elapsed time.Duration, charge record.Charge) (again bool, err error) {
+	used := record.Used{Elapsed: elapsed, Fuel: in.fuel}
 	if again, err = in.host.End(result, used, charge); err != nil {
 		return false, in.failed(err)
 	}
+	in.fuel = 0
 	if in.born {
 		in.over++
 	}
@@ -137,15 +184,15 @@ func (in *incarnation) recorded() (bool, error) {
 	return again, in.failed(err)
 }
 
-// state returns what a checkpoint has of the agent.
-func (in *incarnation) state(ctx context.Context) ([]byte, error) {
+// state returns what a checkpoint has of the agent, and what fuel it took to ask.
+func (in *incarnation) state(ctx context.Context) (state []byte, fuel uint64, err error) {
 	in.turns.take()
 	defer in.turns.give()
-	state, err := in.agent.Checkpoint(ctx)
+	state, err = in.agent.Checkpoint(ctx)
 	if err == nil && in.kv != nil {
 		state = in.kv.Append(nil, state)
 	}
-	return state, in.failed(err)
+	return state, in.agent.Fuel(), in.failed(err)
 }
 
 func (in *incarnation) close() {

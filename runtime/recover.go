@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
 
+	money "igor.dev/runtime/internal/account"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
@@ -44,7 +46,7 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 		return err
 	}
 	failpoint.Reach(failpoint.Initialized)
-	if _, err := l.in.end(0, record.Used{Elapsed: l.machine.since(began)}, func(record.Used) eventlog.Metered { return eventlog.Metered{} }); err != nil {
+	if _, err := l.in.end(0, l.machine.since(began), l.charge); err != nil {
 		return err
 	}
 	if err := l.checkpoint(ctx); err != nil {
@@ -74,6 +76,7 @@ func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 	if l.world.Writer, _, err = l.log.Continue(l.header(), 0); err != nil {
 		return err
 	}
+	l.world.Version = l.world.Writer.Header().Version
 	if err := l.authorise(l.account.budget); err != nil {
 		return err
 	}
@@ -101,9 +104,8 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	if err != nil {
 		return err
 	}
-	if c.WASMHash != l.body.wasmHash {
-		return hint.Wrap(&DamagedError{File: "agent.wasm", err: errors.New("the agent's program is not the one of its newest checkpoint")},
-			"put the program with SHA-256 %s back as agent.wasm", c.WASMHash)
+	if err := l.findProgram(s, c, found.Hash); err != nil {
+		return err
 	}
 	l.account = account{budget: c.Budget, price: c.PricePerSecond}
 	l.position = position{tick: c.TickNumber, saved: c.TickNumber, head: found.Hash}
@@ -157,9 +159,13 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	if err := l.findReleases(s); err != nil {
 		return err
 	}
+	if l.account.rest, err = l.owed(found.Before); err != nil {
+		return err
+	}
 	if err := l.openSegment(); err != nil {
 		return err
 	}
+	l.body.schedule = l.world.Writer.Header().Schedule
 	return l.books.catchUp(s, l.log)
 }
 
@@ -171,7 +177,7 @@ func (l *life) openSegment() error {
 	if err != nil {
 		return err
 	}
-	l.world.Writer = w
+	l.world.Writer, l.world.Version = w, w.Header().Version
 	if l.recovery.over || l.world.Journal == nil {
 		return nil // it is new
 	}
@@ -195,13 +201,74 @@ func (l *life) openSegment() error {
 	if err := l.dropReleased(l.saved+1, totals.Records); err != nil {
 		return err
 	}
-	if l.account.budget, err = totals.Budget(l.account.budget); err != nil {
-		return fmt.Errorf("event log: %w", err)
+	if !l.metered() {
+		if l.account.budget, err = totals.Budget(l.account.budget); err != nil {
+			return fmt.Errorf("event log: %w", err)
+		}
+		if totals.Priced {
+			l.account.price = totals.Price
+		}
+		return nil
 	}
-	if totals.Priced {
-		l.account.price = totals.Price
+	l.account.rest = w.Header().Rest
+	sum := l.account.sum()
+	if err := apply(l.log, l.saved+1, totals.Records, &sum); err != nil {
+		file := eventlog.FileName(l.saved + 1)
+		return hint.Wrap(&DamagedError{File: file, err: fmt.Errorf("event log: %s: %w", file, err)}, "restore the folder events from a copy")
+	}
+	l.account.set(sum)
+	return nil
+}
+
+// apply does to an account what the first records of a segment say.
+func apply(log *eventlog.Log, first, records uint64, sum *money.Account) error {
+	s, err := log.Segment(first)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for range records {
+		r, err := s.Next()
+		if err == nil {
+			err = r.Apply(sum)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// owed returns the rest of a microcent that is owed after the newest checkpoint, which
+// the segment before it says.
+func (l *life) owed(before []byte) (rest uint64, err error) {
+	first := uint64(0)
+	if before != nil {
+		c, err := verifier.Parse(before)
+		if err != nil {
+			return 0, err
+		}
+		first = c.TickNumber + 1
+	}
+	s, err := l.log.Segment(first)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	for err == nil {
+		_, err = s.Next()
+	}
+	seal, sealed := s.Seal()
+	switch {
+	case err != io.EOF && !eventlog.Bad(err):
+		return 0, err
+	case !sealed:
+		l.Log.Warn("what is owed of a microcent is not known: the event log before the newest checkpoint is damaged", "file", eventlog.FileName(first))
+	}
+	return seal.Rest, nil
 }
 
 // equip makes the journal of a life that has none yet. A folder that has an event
@@ -228,25 +295,36 @@ func (l *life) equip(segments func() ([]string, error), identity journal.Life) e
 // segment that is lived again. If there is one after it, that is lived again too;
 // else the life is live, and what comes in does so now.
 func (l *life) endRecovery(ctx context.Context) error {
-	if l.recovery.over {
-		return l.admitFunds()
+	if !l.recovery.over {
+		if !l.recovery.lost.IsZero() {
+			if err := l.checkpoint(ctx); err != nil {
+				return err
+			}
+			if again, err := l.nextRecorded(ctx); err != nil || again {
+				return err
+			}
+		}
+		if err := l.startLive(); err != nil {
+			return err
+		}
 	}
-	if !l.recovery.lost.IsZero() {
+	if !l.metered() && l.tick > l.saved {
+		// A segment of version 1 goes no further than where it was found.
 		if err := l.checkpoint(ctx); err != nil {
 			return err
 		}
-		if again, err := l.recovery.feed.More(); err != nil || again {
-			if err == nil { // what agent_resume observed was recorded as well
-				l.in.close()
-				l.in, err = l.incarnate(ctx, l.recovery.feed, l.recovery.state, true)
-			}
-			return err
-		}
-	}
-	if err := l.startLive(); err != nil {
-		return err
 	}
 	return l.admitFunds()
+}
+
+// nextRecorded goes on with the segment after a checkpoint that was made again, if
+// there is something in it.
+func (l *life) nextRecorded(ctx context.Context) (again bool, err error) {
+	if again, err = l.recovery.feed.More(); err == nil && again { // what agent_resume observed was recorded as well
+		l.in.close()
+		l.in, err = l.incarnate(ctx, l.recovery.feed, l.recovery.state, true)
+	}
+	return again, err
 }
 
 // startLive is called where nothing is recorded any more: between two ticks, or after

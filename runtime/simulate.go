@@ -102,7 +102,7 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 		return r, err
 	}
 	defer engine.Close()
-	live := Config{TickInterval: AgentPace, CheckpointEvery: c.CheckpointEvery, MaxTicks: c.Ticks, machine: s}
+	live := Config{TickInterval: AgentPace, CheckpointEvery: c.CheckpointEvery, MaxTicks: c.Ticks, MaxFailedTicks: 1, machine: s}
 	r.Result, err = engine.Start(ctx, dir, b, live).Wait(context.WithoutCancel(ctx))
 	for errors.Is(err, errCrash) {
 		s.restart()
@@ -238,7 +238,7 @@ func (s *simulation) connect(l *life) {
 	s.web.Options = l.body.manifest.HTTP
 	l.world.Live.Now, l.world.Live.Random = s.now, s.random
 	l.world.Live.Web, l.world.Live.Payer = &s.web, &s.payments
-	l.world.Meter = nil
+	l.world.Meter, l.world.Clock = nil, s.now
 }
 
 // simulatedLog logs in simulated time.

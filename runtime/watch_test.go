@@ -79,10 +79,10 @@ func TestWatch(t *testing.T) {
 	if err == nil {
 		t.Fatal("it did not fail")
 	}
-	if got, want := say(second), "recovering 3/3 ticking 4/3!"; got != want {
+	if got, want := say(second), "ticking 5/5"; got != want {
 		t.Errorf("told %s, want %s", got, want)
 	}
-	if s := second[len(second)-1]; s.Ticks != 0 || s.Checkpoints != 0 || s.Health(time.Now()) != nil {
+	if s := second[len(second)-1]; s.Ticks != 0 || s.Saved != 5 || s.Health(time.Now()) != nil {
 		t.Errorf("told %+v at last", s)
 	}
 }

@@ -30,6 +30,9 @@ const (
 	PaymentKept                    // so is the receipt of a payment
 	TickLived                      // and not yet written
 	TickEnds                       // its end is in the event log
+	TickFailed                     // its failure is, and no checkpoint follows yet
+	ProgramKept                    // an upgrade's program is in the folder
+	Upgraded                       // and in the event log, and not yet the agent's own file
 	StateTaken                     // for a checkpoint
 	SegmentSealed                  //
 	SegmentMade                    // for the ticks after the checkpoint
@@ -65,6 +68,9 @@ var names = [points]string{
 	PaymentKept:       "payment-kept",
 	TickLived:         "tick-lived",
 	TickEnds:          "tick-ends",
+	TickFailed:        "tick-failed",
+	ProgramKept:       "program-kept",
+	Upgraded:          "upgraded",
 	StateTaken:        "state-taken",
 	SegmentSealed:     "segment-sealed",
 	SegmentMade:       "segment-made",

@@ -174,6 +174,42 @@ func (l *living) live(ctx context.Context, r *Result, last uint64) (state []byte
 	return before.checkpoint(ctx, last-1)
 }
 
+// Before returns the state before a tick of the segment after a checkpoint, which may
+// be open, and what fuel it took to ask for it.
+func (e *Engine) Before(ctx context.Context, checkpoint []byte, tick uint64) (state []byte, fuel uint64, err error) {
+	c, err := verifier.Parse(checkpoint)
+	if err != nil {
+		return nil, 0, err
+	}
+	l := &living{Engine: e, in: Interval{Prev: checkpoint}, first: c.TickNumber + 1, state: c.State}
+	s, err := e.Log.Segment(l.first)
+	if err != nil {
+		return nil, 0, err
+	}
+	for err == nil {
+		_, err = s.Next()
+	}
+	s.Close()
+	if err != io.EOF && !eventlog.Torn(err) {
+		return nil, 0, err
+	}
+	l.segment.Header, _ = s.Header()
+	l.segment.Totals = s.Totals()
+	h := &l.segment.Header
+	if l.program, l.manifest, err = e.Programs(ctx, h.WASM, h.Manifest, h.Schedule); err != nil {
+		return nil, 0, err
+	}
+	r, err := l.begin(ctx, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer r.close()
+	if err := r.ticks(ctx, tick-1, new(uint64)); err != nil {
+		return nil, 0, err
+	}
+	return r.checkpoint(ctx, tick-1)
+}
+
 // A run is an instance with what it is given.
 type run struct {
 	*living

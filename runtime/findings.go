@@ -1,0 +1,4 @@
+package runtime
+
+// tellFindings takes notice of what the tick that ended was told.
+func (l *life) tellFindings() {}
