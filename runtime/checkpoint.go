@@ -57,6 +57,7 @@ func (l *life) save(ctx context.Context, state []byte, fuel uint64, restored boo
 	var took eventlog.Metered
 	if l.metered() {
 		took = l.account.meter(fuel, 0)
+		l.watch.status.TickCost += took.Cost
 	} else {
 		l.account.rest = 0 // which version 1 does not write down
 	}

@@ -156,7 +156,7 @@ func TestStaleSocket(t *testing.T) {
 func TestVisit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
 	b := birth(wasmtest.Agent{})
-	b.Budget, b.Price = 5, 1<<40
+	b.Budget, b.Price = 5, 1<<23
 	if r, err := Start(t.Context(), dir, b, ticks(0, 0)); err != nil || r.Reason != BudgetExhausted {
 		t.Fatal(r, err)
 	}

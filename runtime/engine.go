@@ -176,6 +176,7 @@ func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Conf
 	l = e.newLife(body, c)
 	l.attach(a)
 	l.result.Checkpoints = unborn.result.Checkpoints
+	l.watch.status.TickCost = unborn.watch.status.TickCost
 	defer l.close()
 	if err := l.recover(context.WithoutCancel(ctx), s); err != nil { // one checkpoint is soon verified
 		return Result{}, err

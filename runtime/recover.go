@@ -49,6 +49,7 @@ func (l *life) genesis(ctx context.Context, s *store.Store, b Birth) error {
 	if _, err := l.in.end(0, l.machine.since(began), l.charge); err != nil {
 		return err
 	}
+	l.watch.status.TickCost += l.took
 	if err := l.checkpoint(ctx); err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type Totals struct {
 	failed  bool   // the last one did
 	tick    uint64 // of the last record
 	waited  uint64 // by the calls of the tick that runs
+	begun   bool   // of a tick that has no end, something but money is recorded
 	repeat  repeat
 }
 
@@ -85,6 +86,7 @@ func (t *Totals) add(r *Record) error {
 		return errors.New("the sums are too large")
 	}
 	sum.Records, sum.tick = t.Records+1, r.Tick
+	sum.begun = !end && r.Kind != Origin && (t.begun || r.Kind != Account)
 	if sum.waited += r.Waited; end {
 		sum.waited = 0
 	}

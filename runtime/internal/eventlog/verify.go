@@ -137,7 +137,7 @@ func verify(segment io.Reader, prev, next *verifier.Finding) (v Verified, err er
 		return v, bad("the segment was sealed for checkpoint %s, not %s", seal.Next, next.ContentHash)
 	case !ed25519.Verify(next.AgentPubKey[:], seal.message(&h), seal.Signature[:]):
 		return v, bad("the agent's key did not sign the segment")
-	case !t.ended || t.Last != next.TickNumber || t.tick != t.Last:
+	case !t.ended || t.Last != next.TickNumber || t.begun, h.Version == Version1 && t.tick != t.Last:
 		return v, bad("the segment does not end with tick %d", next.TickNumber)
 	case prev == nil && t.Upgrade != nil:
 		return v, bad("a life that begins with an upgrade")
