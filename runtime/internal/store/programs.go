@@ -41,7 +41,7 @@ func (s *Store) Kept(name string, limit int64) ([]byte, error) {
 	defer root.Close()
 	b, err := readRegular(root, name, limit)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.path(filepath.Join(dirEvents, DirPrograms, name)), err)
+		return nil, fmt.Errorf("%s: %w", s.path(filepath.Join(DirEvents, DirPrograms, name)), err)
 	}
 	return b, nil
 }
@@ -53,7 +53,7 @@ func (s *Store) Keep(files map[string][]byte) error {
 		return err
 	}
 	defer root.Close()
-	folder := s.through(filepath.Join(dirEvents, DirPrograms), root)
+	folder := s.through(filepath.Join(DirEvents, DirPrograms), root)
 	for name, content := range files {
 		if err := wal.WriteFile(folder, ".next", name, bytes.NewReader(content), true); err != nil {
 			return err
