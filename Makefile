@@ -112,7 +112,7 @@ fuzz:
 # What things cost, as ratios in one run: verification against crypto/ed25519, and
 # a life against the machine that it is lived on.
 bench: agents
-	$(GO) test -run '^$$' -bench Verify -benchtime 1x ./verifier/history
+	$(GO) test -run '^$$' -bench Verify -benchtime 5x ./verifier/history
 	$(GO) test -run '^$$' -bench . -benchtime 3x ./runtime
 
 clean:

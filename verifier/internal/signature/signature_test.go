@@ -113,7 +113,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add([]byte("seed"), bytes.Repeat([]byte{0}, 40))
 	f.Add([]byte("seed"), bytes.Repeat([]byte{0, 1, 0, 0, 2, 3, 4}, 20))
 	f.Fuzz(func(t *testing.T, seed, program []byte) {
-		if len(program) > 300 {
+		if len(program) > 100 {
 			return
 		}
 		private := ed25519.NewKeyFromSeed(slices.Concat(seed, make([]byte, 32))[:32])
