@@ -534,7 +534,7 @@ export class IgorLineageElement extends Base {
           "li",
           {},
           element("span", { class: "code" }, element("code", {}, code)),
-          element("div", inEnglish, message),
+          element("div", inEnglish, ...identified(message)),
           where && element("span", {}, ...identified(where)),
           expected && element("span", {}, `${strings.expected}: `, ...identified(expected)),
           found && element("span", {}, `${strings.found}: `, ...identified(found)),
@@ -558,9 +558,10 @@ async function unchanged(urls: readonly URL[], etags: readonly (string | null)[]
   return true;
 }
 
-/** A text with its DIDs and CIDs as code. */
+/** A text with its DIDs and CIDs as code, and with what would not be seen in it, or would turn it round, as its number. */
 function identified(text: string): (Node | string)[] {
-  return text.split(/(did:key:\w+|bafkrei\w+)/).map((part, i) => (i % 2 ? element("code", {}, part) : part));
+  const visible = text.replace(/[\p{C}\u2028\u2029]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
+  return visible.split(/(did:key:\w+|bafkrei\w+)/).map((part, i) => (i % 2 ? element("code", {}, part) : part));
 }
 
 /** Makes an element. What is undefined or empty is left out. */

@@ -372,6 +372,17 @@ for (const [what, directive, workers] of [
   });
 }
 
+test("names that hide or turn text are shown as they are", async (t) => {
+  const short = (_, response) => response.end("\x04short");
+  const name = "a\u202egpj\u200b<b>.ckpt";
+  const server = await site(t, `<igor-lineage src="/${encodeURIComponent(name)}"></igor-lineage>`, { [`/${name}`]: short });
+  const page = await open(t, server.url + "/page");
+  assert.equal((await settled(page))[0].state, "invalid");
+  await page.locator("igor-lineage").click();
+  const text = await page.getByRole("dialog").innerText();
+  assert.ok(text.includes("a\\u{202e}gpj\\u{200b}<b>.ckpt"), text);
+});
+
 test("another language", async (t) => {
   const server = await site(t, `<div lang="de-AT"><igor-lineage src="${good}"></igor-lineage></div>`);
   const page = await open(t, server.url + "/page");

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -92,6 +93,15 @@ test("large files, and many small ones, in Node", async (t) => {
   for (let i = 0; i < 300; i++) await writeFile(join(dir, `${i}.ckpt`), Buffer.concat([checkpoint, Buffer.from(String(i))]));
   for (let i = 0; i < 4; i++) await writeFile(join(dir, `large-${i}.ckpt`), Buffer.concat([checkpoint, Buffer.alloc(3 << 20, i)]));
   assert.equal((await same(t, dir)).exit, 1);
+});
+
+const short = "/proc/kallsyms"; // each read of it gives less than was asked for, and not its end
+
+test("a read that gives less than was asked for is no end", { skip: !existsSync(short) }, async (t) => {
+  const dir = await folder(t);
+  await symlink(short, join(dir, "short.ckpt"));
+  const { bytes } = JSON.parse((await same(t, dir)).stdout);
+  assert.equal(bytes, (await readFile(short)).length);
 });
 
 test("the same history in every form", async () => {

@@ -71,6 +71,7 @@ const states = [
   badge(vector("car-good")),
   badge(vector("car-gap")),
   badge(vector("car-bad-signature-middle")),
+  badge(vector("car-two-agents")),
   badge(`src="/nowhere.car"`),
   badge(`src="/slow.car"`),
 ];
@@ -270,7 +271,8 @@ const all = {
   "badge-details-unbroken": { path: "badges", act: details(1), view: true },
   "badge-details-incomplete": { path: "badges", act: details(2), view: true },
   "badge-details-invalid": { path: "badges", act: details(3), view: true },
-  "badge-details-error": { path: "badges", act: details(4), view: true },
+  "badge-details-two-keys": { path: "badges", act: details(4), view: true },
+  "badge-details-error": { path: "badges", act: details(5), view: true },
   "focus-skip": { act: (page) => press(page, "Tab"), view: true },
   "focus-sample": { act: async (page) => { await page.focus("[data-sample]"); await press(page, "Shift+Tab", "Tab"); }, view: true },
   "focus-plot": { act: async (page) => { await sample("whole.car")(page); await page.focus(".zoom button:last-child"); await press(page, "Tab", "ArrowRight"); }, element: "section:has(.timeline)" },
