@@ -20,6 +20,7 @@ var changing = []struct {
 	{regexp.MustCompile(`bafkrei\w+`), "CID"},
 	{regexp.MustCompile(`budget  (0\.999\d{3}|1\.000000)`), "BUDGET"},
 	{regexp.MustCompile(`demo\s+(\(cached\)|\d+\.\d+s)`), "demo TIME"},
+	{regexp.MustCompile(`finished in \d+\.\d+s`), "finished in TIME"},
 }
 
 func settled(s string) string {
@@ -66,7 +67,13 @@ func (d *desk) follow(page string, skip func(line string) bool) (ran int) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	for _, shown := range testkit.Console(string(text)) {
+	return d.followText(page, string(text), skip)
+}
+
+// followText is the same of a part of a page.
+func (d *desk) followText(page, text string, skip func(line string) bool) (ran int) {
+	d.t.Helper()
+	for _, shown := range testkit.Console(text) {
 		if skip(shown.Line) {
 			continue
 		}
@@ -121,10 +128,12 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestAgentsPage follows docs/agents.md.
+// TestAgentsPage follows docs/agents.md, as far as it is about Go; TestLanguages
+// follows the rest.
 func TestAgentsPage(t *testing.T) {
 	d := newDesk(t)
-	ran := d.follow("../../docs/agents.md", func(string) bool { return false })
+	before, _ := section(t, "Rust")
+	ran := d.followText(agentsPage, before, func(string) bool { return false })
 	if ran != 8 {
 		t.Errorf("the page has %d commands, want 8", ran)
 	}

@@ -826,6 +826,7 @@ IGOR_API void igor_take_effects(struct igor_decoder *d, struct igor_effects *log
  */
 
 #define IGOR_STATE(NAME, VERSION, FIELDS)                                                                                      \
+	FIELDS(IGOR_KNOW)                                                                                                      \
 	struct NAME {                                                                                                          \
 		FIELDS(IGOR_DECLARE)                                                                                           \
 	};                                                                                                                     \
@@ -845,32 +846,43 @@ IGOR_API void igor_take_effects(struct igor_decoder *d, struct igor_effects *log
 		return d->error;                                                                                               \
 	}
 
-/* The names below are what a compiler shows for a field of an unknown kind. */
-#define IGOR_DECLARE(KIND, ...) IGOR_there_is_no_field_of_kind_##KIND(__VA_ARGS__)
+/* Of a field of another kind, a compiler says first that one of these is not declared. */
+enum {
+	there_is_no_field_of_kind_u64 = 1,
+	there_is_no_field_of_kind_i64,
+	there_is_no_field_of_kind_boolean,
+	there_is_no_field_of_kind_time,
+	there_is_no_field_of_kind_text,
+	there_is_no_field_of_kind_bytes,
+	there_is_no_field_of_kind_effects,
+};
+#define IGOR_KNOW(KIND, ...) _Static_assert(there_is_no_field_of_kind_##KIND, "");
+
+#define IGOR_DECLARE(KIND, ...) IGOR_DECLARE_##KIND(__VA_ARGS__)
 #define IGOR_SAVE(KIND, ...) IGOR_SAVE_##KIND(__VA_ARGS__)
 #define IGOR_LOAD(KIND, ...) IGOR_LOAD_##KIND(__VA_ARGS__)
 
-#define IGOR_there_is_no_field_of_kind_u64(NAME) uint64_t NAME;
+#define IGOR_DECLARE_u64(NAME) uint64_t NAME;
 #define IGOR_SAVE_u64(NAME) igor_put_u64(e, s->NAME);
 #define IGOR_LOAD_u64(NAME) s->NAME = igor_take_u64(d);
 
-#define IGOR_there_is_no_field_of_kind_i64(NAME) int64_t NAME;
+#define IGOR_DECLARE_i64(NAME) int64_t NAME;
 #define IGOR_SAVE_i64(NAME) igor_put_u64(e, (uint64_t)s->NAME);
 #define IGOR_LOAD_i64(NAME) s->NAME = (int64_t)igor_take_u64(d);
 
-#define IGOR_there_is_no_field_of_kind_boolean(NAME) bool NAME;
+#define IGOR_DECLARE_boolean(NAME) bool NAME;
 #define IGOR_SAVE_boolean(NAME) igor_put_u8(e, s->NAME);
 #define IGOR_LOAD_boolean(NAME) s->NAME = igor_take_bool(d);
 
-#define IGOR_there_is_no_field_of_kind_time(NAME) igor_time NAME;
+#define IGOR_DECLARE_time(NAME) igor_time NAME;
 #define IGOR_SAVE_time(NAME) IGOR_SAVE_i64(NAME)
 #define IGOR_LOAD_time(NAME) IGOR_LOAD_i64(NAME)
 
-#define IGOR_there_is_no_field_of_kind_text(NAME, SIZE) char NAME[SIZE];
+#define IGOR_DECLARE_text(NAME, SIZE) char NAME[SIZE];
 #define IGOR_SAVE_text(NAME, SIZE) igor_put_bytes(e, s->NAME, strlen(s->NAME));
 #define IGOR_LOAD_text(NAME, SIZE) igor_take_text(d, s->NAME, SIZE);
 
-#define IGOR_there_is_no_field_of_kind_bytes(NAME, SIZE)                                                                       \
+#define IGOR_DECLARE_bytes(NAME, SIZE)                                                                       \
 	struct {                                                                                                               \
 		uint32_t size;                                                                                                 \
 		uint8_t data[SIZE];                                                                                            \
@@ -878,7 +890,7 @@ IGOR_API void igor_take_effects(struct igor_decoder *d, struct igor_effects *log
 #define IGOR_SAVE_bytes(NAME, SIZE) igor_put_bytes(e, s->NAME.data, s->NAME.size);
 #define IGOR_LOAD_bytes(NAME, SIZE) s->NAME.size = igor_take_into(d, s->NAME.data, SIZE);
 
-#define IGOR_there_is_no_field_of_kind_effects(NAME) struct igor_effects NAME;
+#define IGOR_DECLARE_effects(NAME) struct igor_effects NAME;
 #define IGOR_SAVE_effects(NAME) igor_put_effects(e, &s->NAME);
 #define IGOR_LOAD_effects(NAME) igor_take_effects(d, &s->NAME);
 
@@ -887,6 +899,7 @@ IGOR_API void igor_take_effects(struct igor_decoder *d, struct igor_effects *log
 
 #ifdef __wasm__
 #define IGOR_AGENT(NAME, INIT, TICK)                                                                                           \
+	_Static_assert(sizeof(struct NAME) > 0, "IGOR_AGENT: an empty state");                                                 \
 	static struct NAME igor_agent;                                                                                         \
 	IGOR_EXPORT(agent_init) void igor_export_init(void)                                                                    \
 	{                                                                                                                      \

@@ -63,3 +63,8 @@ test("what an agent ends with is shown, with its place", () => {
   const world = new World();
   assert.throws(() => world.load(program).restart(), /agent_resume: \S*world\.ts:\d+:\d+: I will not/);
 });
+
+test("a program without the exports is told of the line that makes them", () => {
+  const world = new World();
+  assert.throws(() => world.load(join(process.env.PROGRAMS, "vectors.wasm")).init(), /does not export agent_init: .*@igor-dev\/sdk\/exports/);
+});
