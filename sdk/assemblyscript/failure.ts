@@ -52,9 +52,14 @@ export class Failure {
     return false;
   }
 
+  /** The kind, in words. */
+  get reason(): string {
+    return text(this.kind);
+  }
+
   toString(): string {
     const status = this.code > 0 ? `: status ${this.code}` : "";
-    return this.call + status + ": " + text(this.kind);
+    return this.call + status + ": " + this.reason;
   }
 }
 

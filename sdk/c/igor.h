@@ -82,7 +82,8 @@ enum igor_error {
 IGOR_API const char *igor_error_text(int error)
 {
 	switch (error) {
-	case IGOR_FAILED: return "failed";
+	case IGOR_FAILED:
+	case IGOR_NETWORK: return "failed";
 	case IGOR_TOO_LONG: return "input too long";
 	case IGOR_NOT_ALLOWED: return "not allowed";
 	case IGOR_TIMEOUT: return "timeout";
@@ -90,7 +91,6 @@ IGOR_API const char *igor_error_text(int error)
 	case IGOR_PROCESSING: return "refused or malformed";
 	case IGOR_UNRESOLVED: return "unresolved: it may have happened";
 	case IGOR_NOT_DELIVERED: return "paid, not delivered";
-	case IGOR_NETWORK: return "no answer";
 	case IGOR_OVER_CAP: return "amount over the cap";
 	case IGOR_NO_ROOM: return "buffer too small";
 	case IGOR_NOT_FOUND: return "not found";

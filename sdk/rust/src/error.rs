@@ -113,19 +113,25 @@ impl fmt::Display for Error {
         if self.code > 0 {
             write!(f, ": status {}", self.code)?;
         }
-        f.write_str(match self.kind {
-            ErrorKind::Failed => ": failed",
-            ErrorKind::TooLong => ": input too long",
-            ErrorKind::NotAllowed => ": not allowed",
-            ErrorKind::Timeout => ": timeout",
-            ErrorKind::OverCap => ": amount over the cap",
-            ErrorKind::TooLarge => ": what came back is too large",
-            ErrorKind::NotFound => ": not found",
-            ErrorKind::Full => ": the store is full",
-            ErrorKind::Processing => ": refused or malformed",
-            ErrorKind::Unresolved => ": unresolved: it may have happened",
-            ErrorKind::NotDelivered => ": paid, not delivered",
-            ErrorKind::NotOnNode => ": not on a node",
+        write!(f, ": {}", self.kind)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ErrorKind::Failed => "failed",
+            ErrorKind::TooLong => "input too long",
+            ErrorKind::NotAllowed => "not allowed",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::OverCap => "amount over the cap",
+            ErrorKind::TooLarge => "what came back is too large",
+            ErrorKind::NotFound => "not found",
+            ErrorKind::Full => "the store is full",
+            ErrorKind::Processing => "refused or malformed",
+            ErrorKind::Unresolved => "unresolved: it may have happened",
+            ErrorKind::NotDelivered => "paid, not delivered",
+            ErrorKind::NotOnNode => "not on a node",
         })
     }
 }
