@@ -1,7 +1,7 @@
 // Probe is what ../README.md describes, on the SDK for AssemblyScript.
 
 import {
-  Agent, Decoder, EffectLog, Encoder, Failure, Request, clock, http, kv, log, node, pricing, rand, run, wallet, x402,
+  Agent, Decoder, EffectLog, Encoder, Failure, Request, clock, http, kv, log, pricing, rand, run, wallet, x402,
 } from "@igor-dev/sdk";
 export * from "@igor-dev/sdk/exports";
 
@@ -85,13 +85,6 @@ class Probe extends Agent {
     this.act("refused");
     this.act("broken");
     this.act("lost");
-
-    this.came("node", node.id().error);
-    this.came("node", node.peers().error);
-    this.came("node", node.offer(0).error);
-    this.came("node", node.migrate("did:key:z6Mk"));
-    this.came("node", node.migration().error);
-    this.came("node", node.drainDeadline().error);
     return this.ticks % 2 == 0;
   }
 

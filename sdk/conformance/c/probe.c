@@ -135,14 +135,6 @@ static int tick(struct probe *p)
 		igor_effect_end(&p->effects, id, error);
 		came(p, "act", error);
 	}
-
-	igor_time deadline;
-	came(p, "node", igor_node_id(text, sizeof text));
-	came(p, "node", igor_peers());
-	came(p, "node", igor_offer(0, text, sizeof text));
-	came(p, "node", igor_migrate("did:key:z6Mk"));
-	came(p, "node", igor_migration());
-	came(p, "node", igor_drain_deadline(&deadline));
 	return p->ticks % 2 == 0 ? IGOR_MORE : IGOR_IDLE;
 }
 

@@ -108,17 +108,6 @@ func (p *probe) Tick() bool {
 		p.say("act", "ok", err)
 	}
 
-	_, err = sdk.NodeID()
-	p.say("node", "ok", err)
-	_, err = sdk.Peers()
-	p.say("node", "ok", err)
-	_, err = sdk.PeerOffer(0)
-	p.say("node", "ok", err)
-	p.say("node", "ok", sdk.Migrate("did:key:z6Mk"))
-	_, err = sdk.MigrateStatus()
-	p.say("node", "ok", err)
-	_, err = sdk.DrainDeadline()
-	p.say("node", "ok", err)
 	return p.ticks%2 == 0
 }
 

@@ -1,7 +1,7 @@
 //! Probe is what ../README.md describes, on the SDK for Rust.
 
 use igor_sdk::effects::{ActError, EffectLog};
-use igor_sdk::{agent, clock, http, kv, log, node, pricing, rand, state, wallet, x402, Agent, Error, Next};
+use igor_sdk::{agent, clock, http, kv, log, pricing, rand, state, wallet, x402, Agent, Error, Next};
 
 const WEB: &str = "https://probe.example";
 
@@ -88,12 +88,6 @@ impl Agent for Probe {
             }
         }
 
-        self.ok("node", node::id());
-        self.ok("node", node::peers());
-        self.ok("node", node::offer(0));
-        self.ok("node", node::migrate("did:key:z6Mk"));
-        self.ok("node", node::migration());
-        self.ok("node", node::drain_deadline());
         if self.ticks % 2 == 0 {
             Next::More
         } else {

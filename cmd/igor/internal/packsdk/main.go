@@ -49,7 +49,7 @@ var trees = []tree{
 // goSource keeps a module without its tests, and without the program that the
 // runtime's tests are made with.
 func goSource(name string) bool {
-	return !strings.HasPrefix(name, "internal/probe/") && !strings.HasSuffix(name, "_test.go") &&
+	return !strings.HasPrefix(name, "internal/probe/") && !strings.HasPrefix(name, "conformance/") && !strings.HasSuffix(name, "_test.go") &&
 		(path.Ext(name) == ".go" || path.Base(name) == "go.mod")
 }
 
