@@ -105,6 +105,10 @@ func Parse(wasm []byte) (*Module, error) {
 	if len(wasm) > MaxSize {
 		return nil, fmt.Errorf("it has %d bytes, and at most %d are read", len(wasm), MaxSize)
 	}
+	const component = "\x00asm\x0d\x00\x01\x00"
+	if len(wasm) >= len(component) && string(wasm[:len(component)]) == component {
+		return nil, errors.New("it is a WebAssembly component, and an agent is a core module: build it for wasm32-unknown-unknown, or for WASI preview 1")
+	}
 	if len(wasm) < len(Preamble) || string(wasm[:len(Preamble)]) != Preamble {
 		return nil, errors.New("it is not a WebAssembly module (version 1)")
 	}
