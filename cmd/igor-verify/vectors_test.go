@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"igor.dev/internal/testkit"
 	"igor.dev/internal/verifycli"
@@ -146,6 +147,17 @@ func testVector(t *testing.T, v testkit.Vector) {
 		}
 		if !strings.Contains(out.String(), v.Expect.Verdict) {
 			t.Errorf("%s: no verdict in\n%s", format, &out)
+		}
+		if format == "text" {
+			lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+			for _, line := range lines {
+				if utf8.RuneCountInString(line) > 80 {
+					t.Errorf("a line of over 80 columns: %q", line)
+				}
+			}
+			if len(lines) > 23 {
+				t.Errorf("%d lines, which are no screen:\n%s", len(lines), &out)
+			}
 		}
 		if format == "svg" {
 			if err := xml.Unmarshal([]byte(out.String()), new(struct{})); err != nil {

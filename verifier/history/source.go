@@ -267,7 +267,7 @@ func (c *carSource) feed(r *run) error {
 	if c.closer != nil {
 		defer c.closer.Close()
 	}
-	for {
+	for first := true; ; {
 		var chunk []byte
 		select {
 		case chunk = <-r.chunks:
@@ -275,6 +275,14 @@ func (c *carSource) feed(r *run) error {
 			chunk = make([]byte, chunkSize)
 		}
 		n, err := io.ReadFull(c.input, chunk)
+		if first {
+			first = false
+			if kind := verifier.KindOfBytes(chunk[:min(n, verifier.KindStart)]); kind == verifier.KindCheckpoint {
+				return &Error{Path: c.name, Problem: "this is a checkpoint, and no CAR", Hint: "give it as a file whose name ends in " + Ext}
+			} else if kind.Use() == verifier.Refuse {
+				return refused(c.name, kind)
+			}
+		}
 		c.reader.Feed(chunk[:n])
 		j := job{car: c, chunk: chunk}
 		malformed := c.blocks(&j)

@@ -199,8 +199,8 @@ def kind_of(name, start=b""):  # lineage.md, Inputs
     if base.startswith(b"._") or base == b".DS_Store" or b"__MACOSX" in name.split(b"/"):
         return "macos"
     named = EXTENSIONS.get(extension[2]) if extension[1] else None
-    if named == "checkpoint" or named != "car" and start[:1] in (b"\2", b"\3", b"\4"):
-        return "checkpoint"
+    if named == "checkpoint" or start[:1] in (b"\2", b"\3", b"\4"):
+        return "car" if named == "car" else "checkpoint"
     for at, magic, kind in START:
         if start[at:].startswith(magic):
             return kind
@@ -221,7 +221,7 @@ def is_text(start):
         text = codecs.getincrementaldecoder("utf-8")().decode(start)  # the end may be cut
     except UnicodeDecodeError:
         return False
-    return bool(text) and not re.search("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]", text)
+    return bool(text) and not start.endswith(tuple(b"\xed%c" % i for i in range(0xa0, 0xc0))) and not re.search("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]", text)
 
 def read(path, left_out):  # the name (lineage.md, Names) and the bytes of each checkpoint
     if path == "-":
