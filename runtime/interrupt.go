@@ -11,7 +11,7 @@ import (
 // stopGrace is how long a call into an agent may go on when the agent is to be stopped.
 // What is cut off then never was: no tick, nothing to pay, and no checkpoint. What
 // was recorded before is lived again when the life goes on.
-const stopGrace = time.Second
+const stopGrace = 500 * time.Millisecond
 
 // An interrupter ends the call into an agent that goes on when it is to be stopped. A
 // hostcall that is under way, such as a payment, it waits for.

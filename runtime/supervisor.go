@@ -158,7 +158,7 @@ func (a *supervised) keep(ctx context.Context) {
 		now.State = ""
 		tell()
 	}()
-	path, log := filepath.Join(a.dir, a.name), a.engine.config.Log.With("folder", a.name)
+	path, log := filepath.Join(a.dir, a.name), a.engine.config.Log.With("agent", a.name)
 	pause := firstRetry
 	for {
 		select {
@@ -180,6 +180,9 @@ func (a *supervised) keep(ctx context.Context) {
 			return
 		}
 		touched := a.touched(path)
+		if errors.Is(err, ErrBudgetExhausted) {
+			r.Reason, err = BudgetExhausted, nil
+		}
 		now.Err, now.Reason = err, r.Reason
 		switch {
 		case err == nil && r.Reason == Stopped:
@@ -190,7 +193,7 @@ func (a *supervised) keep(ctx context.Context) {
 			return
 		case err == nil:
 			now.State = SupervisedEnded
-			log.Info("the agent ended", "reason", string(r.Reason), "tick", r.Tick)
+			log.Warn("the agent ended", "reason", string(r.Reason))
 		case Temporary(err):
 			if time.Since(began) > forgiven {
 				pause = firstRetry

@@ -33,17 +33,26 @@ type liveFlags struct {
 	quiet        bool
 	asJSON       bool
 	metrics      string
+	monitor      *monitor // nil = nobody looks
 	log          logWriter
 	closers      []func() // of what finish began
 }
 
+// add declares the flags of a command that runs one agent.
 func (f *liveFlags) add(cmd *cobra.Command) {
+	f.addShared(cmd)
+	flags := cmd.Flags()
+	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after `N` ticks (default: no limit)")
+	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
+	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
+}
+
+// addShared declares the flags that say how agents are run, one or many.
+func (f *liveFlags) addShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.config.CheckpointEvery = runtime.Every{Time: 5 * time.Second}
 	flags.DurationVar(&f.tickInterval, "tick-interval", 0, "`TIME` between ticks, such as 0 or 500ms (default: the agent's own pace, 10ms while it has more to do and 1s when idle)")
 	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
-	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after `N` ticks (default: no limit)")
-	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
 	flags.StringVar(&f.engine.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
 	f.config.Replay = runtime.ReplayPolicy{Mode: runtime.ReplayOff, Interval: runtime.DefaultReplayInterval, OnDivergence: runtime.DivergenceLog}
 	flags.Var(&choice[runtime.ReplayMode]{&f.config.Replay.Mode, []runtime.ReplayMode{runtime.ReplayOff, runtime.ReplayPeriodic, runtime.ReplayOnResume, runtime.ReplayFull}},
@@ -57,7 +66,6 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.metrics, "metrics", "", "`ADDRESS` at which to serve /metrics, /healthz and /readyz, such as 9464 (this machine only) or 0.0.0.0:9464 (default: nowhere)")
 	f.logFormat = "text"
 	flags.Var(&choice[string]{&f.logFormat, []string{"text", "json"}}, "log-format", "`FORMAT` of the log on standard error: text or json")
-	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")
 }
 
@@ -118,15 +126,27 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		if err != nil {
 			return nil, c, failed(err)
 		}
-		c.Watch, f.closers = m.watch, append(f.closers, stop)
+		f.monitor, f.closers = m, append(f.closers, stop)
 		e.Log.Info("metrics", "url", "http://"+at.String()+"/metrics")
 	}
+	f.engine.Log = e.Log
 	engine, err := runtime.NewEngine(e)
 	if err != nil {
 		return nil, c, failed(err)
 	}
 	f.closers = append(f.closers, func() { engine.Close() })
 	return engine, c, nil
+}
+
+// of returns the config of the agent in a folder.
+func (f *liveFlags) of(dir string, c runtime.Config) runtime.Config {
+	if f.monitor != nil {
+		if abs, err := filepath.Abs(dir); err == nil {
+			dir = abs
+		}
+		c.Watch = f.monitor.watch(filepath.Base(dir))
+	}
+	return c
 }
 
 func (f *liveFlags) close() {
@@ -253,7 +273,7 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 					dir += ".agent" // AGENT had no .wasm to take off
 				}
 			}
-			result, err := engine.Start(cmd.Context(), dir, b, c).Wait(context.Background())
+			result, err := engine.Start(cmd.Context(), dir, b, live.of(dir, c)).Wait(context.Background())
 			if err != nil {
 				return failed(named(args[0], manifest, err))
 			}
@@ -291,7 +311,7 @@ with the same identity from its newest checkpoint.`,
 			}
 			ctx, stop := withProgress(cmd)
 			live.log.stop = stop
-			result, err := engine.Resume(ctx, args[0], c).Wait(context.Background())
+			result, err := engine.Resume(ctx, args[0], live.of(args[0], c)).Wait(context.Background())
 			stop()
 			if err != nil {
 				return failed(err)

@@ -156,6 +156,7 @@ func command(code *int) *cobra.Command {
 		simulateCommand(),
 		runCommand(),
 		resumeCommand(),
+		upCommand(),
 		topUpCommand(),
 		priceCommand(),
 		checkpointCommand(),

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,24 +17,34 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
 
-// A monitor says over HTTP how a run is. docs/operating.md describes what it says.
+// A monitor says over HTTP how the agents of this process are. docs/operating.md
+// describes what it says.
 type monitor struct {
 	registry *prometheus.Registry
 	ticks    prometheus.Histogram
 	saves    prometheus.Histogram
 
 	mu     sync.Mutex
-	status runtime.Status // its Phase is "" until the agent lives
+	agents map[string]*monitored // by the name of its folder
 }
 
-// newMonitor makes the monitor of a run that has not begun.
+// A monitored is an agent as it was last seen.
+type monitored struct {
+	status   runtime.Status      // its Phase is "" until the agent lives
+	state    runtime.Supervision // "" = nobody supervises it
+	restarts int
+}
+
+// newMonitor makes the monitor of a process in which nothing has begun.
 func newMonitor() *monitor {
 	m := &monitor{
 		registry: prometheus.NewRegistry(),
+		agents:   map[string]*monitored{},
 		ticks: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "igor_tick_duration_seconds", Help: "Time that ticks took.",
 			Buckets: []float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 5, 15},
@@ -47,23 +59,52 @@ func newMonitor() *monitor {
 	return m
 }
 
-// watch takes a status of the run.
-func (m *monitor) watch(s runtime.Status) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if s.Ticks > m.status.Ticks {
-		m.ticks.Observe(s.TickTime.Seconds())
+// watch returns what takes the statuses of an agent's run.
+func (m *monitor) watch(name string) func(runtime.Status) {
+	return func(s runtime.Status) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		a := m.agent(name)
+		if s.Ticks > a.status.Ticks {
+			m.ticks.Observe(s.TickTime.Seconds())
+		}
+		if a.status.Phase == runtime.Saving {
+			m.saves.Observe(s.SaveTime.Seconds())
+		}
+		a.status = s
 	}
-	if m.status.Phase == runtime.Saving {
-		m.saves.Observe(s.SaveTime.Seconds())
-	}
-	m.status = s
 }
 
-func (m *monitor) now() runtime.Status {
+// changed takes how an agent is that is supervised.
+func (m *monitor) changed(s runtime.Supervised) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.status
+	if s.State == "" {
+		delete(m.agents, s.Name)
+		return
+	}
+	a := m.agent(s.Name)
+	a.state, a.restarts, a.status = s.State, s.Restarts, runtime.Status{}
+}
+
+func (m *monitor) agent(name string) *monitored {
+	a := m.agents[name]
+	if a == nil {
+		a = &monitored{}
+		m.agents[name] = a
+	}
+	return a
+}
+
+// now returns the agents as they were last seen, by their names in order.
+func (m *monitor) now() (names []string, agents []monitored) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	names = slices.Sorted(maps.Keys(m.agents))
+	for _, name := range names {
+		agents = append(agents, *m.agents[name])
+	}
+	return names, agents
 }
 
 // What is collected at a scrape, from the newest status.
@@ -72,29 +113,29 @@ var samples = []struct {
 	kind  prometheus.ValueType
 	value func(*runtime.Status) float64
 }{
-	{describe("igor_ticks_total", "Ticks lived by this process, without those lived again after a crash."), prometheus.CounterValue,
+	{describe("igor_ticks_total", "Ticks lived by this process, without those lived again after a crash.", "agent"), prometheus.CounterValue,
 		func(s *runtime.Status) float64 { return float64(s.Ticks) }},
-	{describe("igor_tick", "Number of the newest tick."), prometheus.GaugeValue,
+	{describe("igor_tick", "Number of the newest tick.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.Tick) }},
-	{describe("igor_tick_cost_microcents_total", "What the time of the ticks took from the budget."), prometheus.CounterValue,
+	{describe("igor_tick_cost_microcents_total", "What the time of the ticks took from the budget.", "agent"), prometheus.CounterValue,
 		func(s *runtime.Status) float64 { return float64(s.TickCost) }},
-	{describe("igor_budget_microcents", "What the agent has left."), prometheus.GaugeValue,
+	{describe("igor_budget_microcents", "What the agent has left.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.Budget) }},
-	{describe("igor_price_microcents_per_second", "What a second of tick time costs."), prometheus.GaugeValue,
+	{describe("igor_price_microcents_per_second", "What a second of tick time costs.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.Price) }},
-	{describe("igor_held_microcents", "What unresolved side effects hold; it is not in the budget."), prometheus.GaugeValue,
+	{describe("igor_held_microcents", "What unresolved side effects hold; it is not in the budget.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.Held) }},
-	{describe("igor_effects_unresolved", "Side effects of which nobody knows whether they happened."), prometheus.GaugeValue,
+	{describe("igor_effects_unresolved", "Side effects of which nobody knows whether they happened.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.Unresolved) }},
-	{describe("igor_checkpoints_total", "Checkpoints made by this process."), prometheus.CounterValue,
+	{describe("igor_checkpoints_total", "Checkpoints made by this process.", "agent"), prometheus.CounterValue,
 		func(s *runtime.Status) float64 { return float64(s.Checkpoints) }},
-	{describe("igor_checkpoint_tick", "Tick of the newest checkpoint."), prometheus.GaugeValue,
+	{describe("igor_checkpoint_tick", "Tick of the newest checkpoint.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.Saved) }},
-	{describe("igor_checkpoint_timestamp_seconds", "Unix time at which the newest checkpoint was made, or the run began if that was later."), prometheus.GaugeValue,
+	{describe("igor_checkpoint_timestamp_seconds", "Unix time at which the newest checkpoint was made, or the run began if that was later.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.SavedAt.UnixMicro()) / 1e6 }},
-	{describe("igor_replay_divergences_total", "Times that this process ran ticks again and came to something else."), prometheus.CounterValue,
+	{describe("igor_replay_divergences_total", "Times that this process ran ticks again and came to something else.", "agent"), prometheus.CounterValue,
 		func(s *runtime.Status) float64 { return float64(s.Divergences) }},
-	{describe("igor_healthy", "1 if /healthz says ok, else 0."), prometheus.GaugeValue,
+	{describe("igor_healthy", "1 if /healthz says ok, else 0.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 {
 			if s.Health(time.Now()) != nil {
 				return 0
@@ -105,10 +146,12 @@ var samples = []struct {
 
 var (
 	buildInfo     = describe("igor_build_info", "This program; always 1.", "version", "goversion")
-	agentInfo     = describe("igor_agent_info", "The agent that lives in this process; always 1.", "did")
-	hostcalls     = describe("igor_hostcalls_total", "Hostcalls that the agent made.", "capability")
-	hostcallBytes = describe("igor_hostcall_bytes_total", "Bytes that hostcalls moved in and out of the agent's memory.", "capability")
-	hostcallTime  = describe("igor_hostcall_seconds_total", "Time that hostcalls took.", "capability")
+	agentCount    = describe("igor_agents", "Agents that igor up knows: alive, waiting to be tried again, ended, or failed for good.", "state")
+	agentRestarts = describe("igor_agent_restarts_total", "Times that igor up began to run an agent again.", "agent")
+	agentInfo     = describe("igor_agent_info", "An agent that lives in this process; always 1.", "agent", "did")
+	hostcalls     = describe("igor_hostcalls_total", "Hostcalls that an agent made.", "agent", "capability")
+	hostcallBytes = describe("igor_hostcall_bytes_total", "Bytes that hostcalls moved in and out of an agent's memory.", "agent", "capability")
+	hostcallTime  = describe("igor_hostcall_seconds_total", "Time that hostcalls took.", "agent", "capability")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -117,7 +160,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements [prometheus.Collector].
 func (m *monitor) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, agentInfo, hostcalls, hostcallBytes, hostcallTime} {
+	for _, d := range []*prometheus.Desc{buildInfo, agentCount, agentRestarts, agentInfo, hostcalls, hostcallBytes, hostcallTime} {
 		c <- d
 	}
 	for _, s := range samples {
@@ -135,42 +178,94 @@ func (m *monitor) Collect(c chan<- prometheus.Metric) {
 		goVersion = b.GoVersion
 	}
 	send(buildInfo, prometheus.GaugeValue, 1, verifier.Version(), goVersion)
-	now := m.now()
-	if now.Phase == "" {
-		return
+	names, agents := m.now()
+	states := map[runtime.Supervision]int{}
+	for i, name := range names {
+		a := &agents[i]
+		if a.state != "" {
+			states[a.state]++
+			send(agentRestarts, prometheus.CounterValue, float64(a.restarts), name)
+		}
+		if a.status.Phase == "" {
+			continue
+		}
+		send(agentInfo, prometheus.GaugeValue, 1, name, a.status.DID)
+		for _, s := range samples {
+			send(s.desc, s.kind, s.value(&a.status), name)
+		}
+		for _, u := range a.status.Hostcalls {
+			send(hostcalls, prometheus.CounterValue, float64(u.Calls), name, u.Capability)
+			send(hostcallBytes, prometheus.CounterValue, float64(u.Bytes), name, u.Capability)
+			send(hostcallTime, prometheus.CounterValue, u.Time.Seconds(), name, u.Capability)
+		}
 	}
-	send(agentInfo, prometheus.GaugeValue, 1, now.DID)
-	for _, s := range samples {
-		send(s.desc, s.kind, s.value(&now))
-	}
-	for _, u := range now.Hostcalls {
-		send(hostcalls, prometheus.CounterValue, float64(u.Calls), u.Capability)
-		send(hostcallBytes, prometheus.CounterValue, float64(u.Bytes), u.Capability)
-		send(hostcallTime, prometheus.CounterValue, u.Time.Seconds(), u.Capability)
+	if len(states) > 0 {
+		for _, s := range []runtime.Supervision{runtime.SupervisedAlive, runtime.SupervisedWaiting, runtime.SupervisedEnded, runtime.SupervisedFailed} {
+			send(agentCount, prometheus.GaugeValue, float64(states[s]), string(s))
+		}
 	}
 }
 
 // health answers /healthz: whether a restart could help. What has not begun is
 // not unhealthy, however long its history takes to verify.
-func (m *monitor) health(w http.ResponseWriter, _ *http.Request) {
-	s := m.now()
-	if s.Phase == "" {
-		answer(w, "starting", nil)
-		return
+func (m *monitor) health(w http.ResponseWriter, _ *http.Request) { m.answer(w, false) }
+
+// ready answers /readyz: whether the agents live, and not again.
+func (m *monitor) ready(w http.ResponseWriter, _ *http.Request) { m.answer(w, true) }
+
+// answer says how the agents are: all of them, or what is wrong with some.
+func (m *monitor) answer(w http.ResponseWriter, ready bool) {
+	names, agents := m.now()
+	ok := ""
+	var wrong []string
+	alive := 0
+	for i := range agents {
+		a := &agents[i]
+		if a.state != "" && a.state != runtime.SupervisedAlive {
+			continue // to restart this process would not help it
+		}
+		alive++
+		err := a.health(ready)
+		ok = fmt.Sprintf("ok: %s after tick %d", a.status.Phase, a.status.Tick)
+		if a.status.Phase == "" {
+			ok = "starting"
+		}
+		if err != nil {
+			wrong = append(wrong, prefix(names[i], a.state)+err.Error())
+		}
 	}
-	answer(w, fmt.Sprintf("ok: %s after tick %d", s.Phase, s.Tick), s.Health(time.Now()))
+	switch {
+	case len(agents) == 0 && ready:
+		answer(w, "", errors.New("not ready: starting"))
+	case len(agents) == 0:
+		answer(w, "starting", nil)
+	case len(wrong) > 0:
+		answer(w, "", errors.New(strings.Join(wrong, "\n")))
+	case alive != 1 || agents[0].state != "":
+		answer(w, fmt.Sprintf("ok: %d of %s", alive, verifycli.Plural(len(agents), "agent")), nil)
+	default:
+		answer(w, ok, nil)
+	}
 }
 
-// ready answers /readyz: whether the agent lives, and not again.
-func (m *monitor) ready(w http.ResponseWriter, r *http.Request) {
-	switch m.now().Phase {
-	case "":
-		answer(w, "", errors.New("not ready: starting"))
-	case runtime.Recovering:
-		answer(w, "", errors.New("not ready: living again what was recorded after the newest checkpoint"))
-	default:
-		m.health(w, r)
+// prefix names an agent where there may be several.
+func prefix(name string, state runtime.Supervision) string {
+	if state == "" {
+		return ""
 	}
+	return name + ": "
+}
+
+func (a *monitored) health(ready bool) error {
+	switch {
+	case a.status.Phase == "" && ready:
+		return errors.New("not ready: starting")
+	case a.status.Phase == "":
+		return nil
+	case a.status.Phase == runtime.Recovering && ready:
+		return errors.New("not ready: living again what was recorded after the newest checkpoint")
+	}
+	return a.status.Health(time.Now())
 }
 
 func answer(w http.ResponseWriter, ok string, err error) {

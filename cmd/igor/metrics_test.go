@@ -26,7 +26,7 @@ import (
 )
 
 // monitored is a running agent that says how it is.
-type monitored struct {
+type scraped struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stdout bytes.Buffer
@@ -36,9 +36,9 @@ type monitored struct {
 
 // startMonitored starts an agent and returns when it has lived its first tick, after
 // which it waits.
-func startMonitored(t *testing.T, args ...string) *monitored {
+func startMonitored(t *testing.T, args ...string) *scraped {
 	t.Helper()
-	m := &monitored{t: t, cmd: igor(t, append(args, "--metrics", "0", "--log-format=json", "--json", "--tick-interval=1h", "--checkpoint-every=1")...)}
+	m := &scraped{t: t, cmd: igor(t, append(args, "--metrics", "0", "--log-format=json", "--json", "--tick-interval=1h", "--checkpoint-every=1")...)}
 	m.cmd.Stdout = &m.stdout
 	stderr, err := m.cmd.StderrPipe()
 	if err != nil {
@@ -67,7 +67,7 @@ func startMonitored(t *testing.T, args ...string) *monitored {
 	return m
 }
 
-func (m *monitored) get(path string) string {
+func (m *scraped) get(path string) string {
 	m.t.Helper()
 	r, err := http.Get(m.url + path)
 	if err != nil {
@@ -82,7 +82,7 @@ func (m *monitored) get(path string) string {
 }
 
 // scrape returns the values of /metrics: of a histogram, its count.
-func (m *monitored) scrape() map[string]float64 {
+func (m *scraped) scrape() map[string]float64 {
 	m.t.Helper()
 	text, ok := strings.CutPrefix(m.get("/metrics"), "200 ")
 	if !ok {
@@ -125,7 +125,7 @@ type ended struct {
 }
 
 // stop ends the agent and returns the run's result.
-func (m *monitored) stop() (r ended) {
+func (m *scraped) stop() (r ended) {
 	m.t.Helper()
 	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		m.t.Fatal(err)
@@ -143,7 +143,7 @@ func (m *monitored) stop() (r ended) {
 
 func TestMetrics(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
-	agree := func(m *monitored, checkpoints int) {
+	agree := func(m *scraped, checkpoints int) {
 		t.Helper()
 		if got := m.get("/healthz"); !strings.HasPrefix(got, "200 ok: waiting after tick ") {
 			t.Errorf("/healthz: %s", got)
@@ -151,19 +151,19 @@ func TestMetrics(t *testing.T) {
 		got := m.scrape()
 		r := m.stop()
 		want := map[string]float64{
-			"igor_agent_info{" + r.DID + "}":   1,
-			"igor_tick":                        float64(r.Tick),
-			"igor_ticks_total":                 1,
-			"igor_tick_duration_seconds":       1,
-			"igor_checkpoints_total":           float64(r.Checkpoints),
-			"igor_checkpoint_tick":             float64(r.Tick),
-			"igor_checkpoint_duration_seconds": 1,
-			"igor_budget_microcents":           float64(r.Budget),
-			"igor_price_microcents_per_second": 1e9,
-			"igor_effects_unresolved":          0,
-			"igor_held_microcents":             0,
-			"igor_replay_divergences_total":    0,
-			"igor_healthy":                     1,
+			"igor_agent_info{agent}{" + r.DID + "}": 1,
+			"igor_tick":                             float64(r.Tick),
+			"igor_ticks_total":                      1,
+			"igor_tick_duration_seconds":            1,
+			"igor_checkpoints_total":                float64(r.Checkpoints),
+			"igor_checkpoint_tick":                  float64(r.Tick),
+			"igor_checkpoint_duration_seconds":      1,
+			"igor_budget_microcents":                float64(r.Budget),
+			"igor_price_microcents_per_second":      1e9,
+			"igor_effects_unresolved":               0,
+			"igor_held_microcents":                  0,
+			"igor_replay_divergences_total":         0,
+			"igor_healthy":                          1,
 			// Of 9,000 that it had, or has now.
 			"igor_tick_cost_microcents_total": float64(9_000_000_000*int64(r.Tick) - r.Budget),
 		}
@@ -171,16 +171,19 @@ func TestMetrics(t *testing.T) {
 			delete(want, "igor_tick_cost_microcents_total")
 		}
 		for _, u := range r.Hostcalls {
-			want["igor_hostcalls_total{"+u.Capability+"}"] = float64(u.Calls)
-			want["igor_hostcall_bytes_total{"+u.Capability+"}"] = float64(u.Bytes)
-			want["igor_hostcall_seconds_total{"+u.Capability+"}"] = u.Time.Seconds()
+			want["igor_hostcalls_total{agent}{"+u.Capability+"}"] = float64(u.Calls)
+			want["igor_hostcall_bytes_total{agent}{"+u.Capability+"}"] = float64(u.Bytes)
+			want["igor_hostcall_seconds_total{agent}{"+u.Capability+"}"] = u.Time.Seconds()
 		}
 		for name, v := range want {
+			if !strings.Contains(name, "duration") && !strings.Contains(name, "{") {
+				name += "{agent}"
+			}
 			if have, ok := got[name]; !ok || have != v {
 				t.Errorf("%s is %v, want %v", name, have, v)
 			}
 		}
-		if len(r.Hostcalls) != 3 || r.Checkpoints != checkpoints || got["igor_checkpoint_timestamp_seconds"] < 1e9 || got["go_goroutines"] == 0 {
+		if len(r.Hostcalls) != 3 || r.Checkpoints != checkpoints || got["igor_checkpoint_timestamp_seconds{agent}"] < 1e9 || got["go_goroutines"] == 0 {
 			t.Errorf("the run came to %+v, and its metrics were %v", r, got)
 		}
 	}
@@ -233,7 +236,7 @@ func TestUnhealthy(t *testing.T) {
 			"503 the checkpoint is overdue by 1h0m0s: the newest is of tick 3, and tick 9 is over\n"},
 	} {
 		m := newMonitor()
-		m.watch(c.status)
+		m.watch("agent")(c.status)
 		w := httptest.NewRecorder()
 		map[string]http.HandlerFunc{"/healthz": m.health, "/readyz": m.ready}[c.path](w, nil)
 		if got := strconv.Itoa(w.Code) + " " + w.Body.String(); got != c.want {
