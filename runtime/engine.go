@@ -178,7 +178,12 @@ func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Conf
 	l.result.Checkpoints = unborn.result.Checkpoints
 	l.watch.status.TickCost = unborn.watch.status.TickCost
 	defer l.close()
-	if err := l.recover(context.WithoutCancel(ctx), s); err != nil { // one checkpoint is soon verified
+	err = l.recover(context.WithoutCancel(ctx), s) // one checkpoint is soon verified
+	if errors.Is(err, ErrBudgetExhausted) {
+		l.result.Reason = BudgetExhausted // by its birth
+		return l.result, nil
+	}
+	if err != nil {
 		return Result{}, err
 	}
 	return l.run(ctx)

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -122,7 +123,7 @@ func TestSupervise(t *testing.T) {
 		dir := filepath.Join(folder, name)
 		b := birth(agent)
 		b.Budget, b.Price = budget, price
-		if _, err := Start(t.Context(), dir, b, ticks(1, 0)); err != nil {
+		if _, err := Start(t.Context(), dir, b, ticks(1, 0)); err != nil && !errors.Is(err, ErrBudgetExhausted) {
 			t.Fatal(err)
 		}
 		return dir
