@@ -3,9 +3,9 @@ package verifycli
 import (
 	"os"
 	"path/filepath"
-	"strings"
 
 	"igor.dev/verifier"
+	"igor.dev/verifier/history"
 )
 
 // A locator finds the file that a problem is about, for systems that show a
@@ -36,7 +36,7 @@ func newLocator(paths []string) *locator {
 		case err != nil:
 		case info.IsDir():
 			l.folders = append(l.folders, p)
-		case strings.HasSuffix(p, ".car"):
+		case isCAR(p):
 			if l.car == "" {
 				l.car = p
 			}
@@ -47,6 +47,16 @@ func newLocator(paths []string) *locator {
 		}
 	}
 	return l
+}
+
+func isCAR(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	kind, err := history.KindOf(filepath.Base(path), f)
+	return err == nil && (kind == verifier.KindCAR || kind == verifier.KindCARv2)
 }
 
 // locate returns the path of what a problem is about: with / between its parts,

@@ -140,14 +140,15 @@ func TestSources(t *testing.T) {
 		paths []string
 		want  string
 	}{
-		"nothing":            {nil, "nothing to verify"},
-		"no such path":       {[]string{filepath.Join(dir, "nowhere")}, "no such file or folder"},
-		"empty folder":       {[]string{filepath.Join(dir, "life"), filepath.Dir(empty)}, "no .ckpt file"},
-		"a CAR that is none": {[]string{write("none.car", history[0])}, "malformed CAR"},
-		"cut CAR":            {[]string{write("cut.car", testkit.CAR(history[299], history...)[:5000])}, "malformed CAR: block 2"},
-		"too large":          {[]string{tooLarge(t, filepath.Join(dir, "large.ckpt"))}, "64 MiB"},
-		"device":             {[]string{"/dev/null"}, "not a regular file"},
-		"dangling link":      {[]string{dangling(t, filepath.Join(dir, "dangling"))}, "no such file"},
+		"nothing":                    {nil, "nothing to verify"},
+		"no such path":               {[]string{filepath.Join(dir, "nowhere")}, "no such file or folder"},
+		"empty folder":               {[]string{filepath.Join(dir, "life"), filepath.Dir(empty)}, "no .ckpt file"},
+		"a CAR that is a checkpoint": {[]string{write("none.car", history[0])}, "this is a checkpoint, and no CAR"},
+		"a CAR that is none":         {[]string{write("text.car", []byte("text"))}, "malformed CAR"},
+		"cut CAR":                    {[]string{write("cut.car", testkit.CAR(history[299], history...)[:5000])}, "malformed CAR: block 2"},
+		"too large":                  {[]string{tooLarge(t, filepath.Join(dir, "large.ckpt"))}, "64 MiB"},
+		"device":                     {[]string{"/dev/null"}, "not a regular file"},
+		"dangling link":              {[]string{dangling(t, filepath.Join(dir, "dangling"))}, "no such file"},
 	} {
 		r, err := verify(t, test.paths...)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
