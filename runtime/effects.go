@@ -96,6 +96,9 @@ func (l *life) resolveEffect(dir, id string, happened bool, note string) (whole 
 	if err := j.Resolve(e.ID, outcome, l.saved, note); err != nil {
 		return "", fatal(err)
 	}
+	if resolved, ok := j.Effect(e.ID); ok {
+		l.find([]journal.Effect{resolved}, func(uint64) bool { return false })
+	}
 	if outcome == journal.Compensated && e.Held > 0 {
 		e.State = journal.ResolvedCompensated
 		l.funds.due = append(l.funds.due, e)

@@ -50,6 +50,7 @@ func (l *life) tickFailed(ctx context.Context, err error) (again bool, _ error) 
 	}
 	failpoint.Reach(failpoint.TickFailed)
 	l.tick++
+	l.failedNow()
 	if !again {
 		if !l.recovery.over {
 			if err := l.startLive(); err != nil {

@@ -42,6 +42,7 @@ type life struct {
 	position            // where it stands
 	account  account    // what it has
 	funds    funds      // what is to come in
+	findings findings   // what it is to be told
 	books    books      // who owes whom
 	commits  committer  // what is on its way to the disk
 	recovery recovery   // what is to be lived again

@@ -44,6 +44,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 		l.enterTick(again)
 		began := l.machine.now()
 		failpoint.Reach(failpoint.TickBegins)
+		if err := l.prepareFindings(); err != nil {
+			return "", err
+		}
 		result, err := l.in.tick(ctx)
 		if err != nil {
 			result = 0
@@ -61,6 +64,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			l.tick++
 			if again {
 				failpoint.Reach(failpoint.TickAgain)
+				l.tellFindings()
 				continue
 			}
 			l.failed = 0

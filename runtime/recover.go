@@ -167,6 +167,9 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 		return err
 	}
 	l.body.schedule = l.world.Writer.Header().Schedule
+	if err := l.findFindings(s); err != nil {
+		return err
+	}
 	return l.books.catchUp(s, l.log)
 }
 

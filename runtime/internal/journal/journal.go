@@ -76,6 +76,11 @@ type Effect struct {
 	// known. It is not in the file: see [Journal.Released].
 	released uint64
 
+	// untold says that the agent is to be told what became of it, and told is the tick
+	// in which it was. They are not in the file: see [Journal.Untold].
+	untold bool
+	told   uint64
+
 	begin, outcome place
 }
 
@@ -429,10 +434,26 @@ func (j *Journal) Released(id ID, tick uint64) {
 	}
 }
 
+// Untold says that the agent is still to be told what became of an effect: until it
+// was ([Journal.Told]), the journal keeps it.
+func (j *Journal) Untold(id ID) {
+	if e := j.effects[id]; e != nil {
+		e.untold = true
+	}
+}
+
+// Told says in which tick the agent was told. Until a checkpoint of that tick or a
+// later one is the base, the journal keeps the effect.
+func (j *Journal) Told(id ID, tick uint64) {
+	if e := j.effects[id]; e != nil {
+		e.untold, e.told = false, tick
+	}
+}
+
 // over reports whether a life that goes on from base or later never asks for e.
 func (e *Effect) over(base Base) bool {
 	switch {
-	case e.Tick > base.Tick:
+	case e.Tick > base.Tick, e.untold, e.told > base.Tick:
 		return false
 	case e.State == Ended:
 		return true
@@ -564,7 +585,8 @@ func (j *Journal) Compact(base Base) error {
 		return err
 	}
 	for _, e := range keep {
-		compacted.Released(e.ID, e.released)
+		kept := compacted.effects[e.ID]
+		kept.released, kept.untold, kept.told = e.released, e.untold, e.told
 	}
 	j.file.w.Close()
 	*j = *compacted

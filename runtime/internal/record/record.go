@@ -39,8 +39,10 @@ type Host struct {
 	calls   int    // of this tick
 	ordinal uint32 // of this tick's next side effect
 	random  *stream
-	waited  uint64 // ns, by this tick's calls
-	told    int    // of the world's findings, in this tick
+	waited  uint64   // ns, by this tick's calls
+	asked   int      // how many of the world's findings this tick was told
+	telling [][]byte // what it was told, wherever that came from
+	told    [][]byte // that of the last tick that ended
 	pending []eventlog.Record
 	err     error
 
@@ -195,13 +197,14 @@ func (h *Host) Finding() (finding []byte, ok bool, err error) {
 		}
 		finding = slices.Clone(finding)
 		h.feed.take()
-		h.told++
+		h.telling = append(h.telling, finding)
 		return finding, true, nil
-	case h.world == nil || h.told >= len(h.world.Findings):
+	case h.world == nil || h.asked >= len(h.world.Findings):
 		return nil, false, nil
 	}
-	finding = h.world.Findings[h.told]
-	h.told++
+	finding = h.world.Findings[h.asked]
+	h.asked++
+	h.telling = append(h.telling, finding)
 	r = &eventlog.Record{Kind: eventlog.Finding, Tick: h.tick, Request: eventlog.Bytes(finding)}
 	if h.Observe != nil {
 		h.Observe(r)
@@ -229,8 +232,12 @@ func (h *Host) nothingLeft() error {
 const restoreEvents = "restore the folder events from a copy: without it the agent does not know what led to its side effects; igor effects shows them"
 
 func (h *Host) next() {
-	h.tick, h.calls, h.ordinal, h.random, h.waited, h.told = h.tick+1, 0, 0, nil, 0, 0
+	h.told = h.telling
+	h.tick, h.calls, h.ordinal, h.random, h.waited, h.asked, h.telling = h.tick+1, 0, 0, nil, 0, 0, nil
 }
+
+// Told returns what the last tick that ended was told.
+func (h *Host) Told() [][]byte { return h.told }
 
 // write hands over what is pending to the event log.
 func (h *Host) write() error {
