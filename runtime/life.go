@@ -94,6 +94,9 @@ func (l *life) openWith(s *store.Store) error {
 	if err := l.folder.Sync(); err != nil {
 		return err
 	}
+	if syncs, err := s.SyncsDirs(); err == nil && !syncs {
+		l.Log.Warn("this file system cannot make names durable: a machine that loses power may lose the newest checkpoints", "folder", s.Dir())
+	}
 	l.result.DID = l.public.DID()
 	l.books = books{agent: l.public, log: l.Log, node: l.engine.config.NodeKey, adapter: l.engine.config.Budgets}
 	if err := l.books.open(l.folder); err != nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,18 +42,42 @@ func Export(ctx context.Context, dir, file string) (*verifier.Report, error) {
 	if err := writeCAR(tmp, files); err != nil {
 		return nil, err
 	}
-	if err := tmp.Chmod(0o644); err != nil { // CreateTemp is for secrets, this is to be shared
+	// CreateTemp is for secrets, this is to be shared. Where modes cannot be set, they
+	// are those of the mount.
+	if err := tmp.Chmod(0o644); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) {
 		return nil, err
 	}
 	report, err := check(ctx, tmp.Name()) // the folder may have gone on meanwhile
 	if err != nil {
 		return nil, err
 	}
-	err = os.Link(tmp.Name(), file)
+	err = name(tmp, file)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, hint.Wrap(fmt.Errorf("%s is there already", file), "name another file with -o")
 	}
 	return report, err
+}
+
+// name gives a whole file its name, at once and without replacing anything. Sticks
+// and shares that have no hard links get a copy, which a killed process may leave cut
+// short: a CAR that is cut is never taken for a whole one.
+func name(tmp *os.File, file string) (err error) {
+	if err = os.Link(tmp.Name(), file); !isNoLinks(err) {
+		return err
+	}
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err = errors.Join(err, out.Close()); err != nil {
+			os.Remove(file)
+		}
+	}()
+	if _, err = io.Copy(out, io.NewSectionReader(tmp, 0, math.MaxInt64)); err != nil {
+		return err
+	}
+	return out.Sync()
 }
 
 // ErrInvalid says that something is wrong in a history.

@@ -118,7 +118,16 @@ func inUse(dir string) error {
 		return hint.Wrap(fmt.Errorf("%s already holds an agent", dir),
 			"to go on with its life: igor resume %s; to start another one, name another folder with --dir", dir)
 	}
+	if isMountPoint(dir) {
+		return mountPoint(dir)
+	}
 	return hint.Wrap(fmt.Errorf("%s is not empty", dir), "name another folder with --dir")
+}
+
+// mountPoint refuses a volume's own folder: an agent's folder gets its name when it
+// is whole, and this one has its name already.
+func mountPoint(dir string) error {
+	return hint.Wrap(fmt.Errorf("%s is a mount point", dir), "name a folder in it, such as --dir %s", filepath.Join(dir, "agent"))
 }
 
 // Build fills a new folder beside dir, makes it durable, and gives it its name.
@@ -126,6 +135,9 @@ func inUse(dir string) error {
 func Build(dir string, fill func(*os.Root) error) error {
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
+	if isMountPoint(dir) {
+		return mountPoint(dir)
+	}
 	Sweep(parent)
 	tmp, err := os.MkdirTemp(parent, newPrefix+"*")
 	if err != nil {
@@ -138,7 +150,7 @@ func Build(dir string, fill func(*os.Root) error) error {
 		return err
 	}
 	defer root.Close()
-	if err := probe(root, dir); err != nil {
+	if err := probe(root, parent); err != nil {
 		return err
 	}
 	if err := fill(root); err != nil {
@@ -155,7 +167,10 @@ func Build(dir string, fill func(*os.Root) error) error {
 		return err
 	}
 	// os.Rename replaces no folder, and this removes no other than an empty one.
-	if err := syscall.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch err := syscall.Rmdir(dir); {
+	case errors.Is(err, syscall.EBUSY): // mounted from the same file system
+		return mountPoint(dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return inUse(dir)
 	}
 	failpoint.Reach(failpoint.FolderSynced)
@@ -163,26 +178,44 @@ func Build(dir string, fill func(*os.Root) error) error {
 		return err
 	}
 	failpoint.Reach(failpoint.FolderNamed)
-	p, err := os.Open(parent)
+	p, err := os.OpenRoot(parent)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	return p.Sync()
+	return syncDir(p, ".")
 }
 
 // probe finds out before anything is made whether a file system has what a history
 // needs: names that are given at once, and once.
 func probe(root *os.Root, dir string) error {
 	const a, b = ".probe", ".probe.link"
-	if err := writeFile(root, a, nil, 0o600); err != nil {
+	for _, left := range []string{a, b} { // by a process that was killed
+		if err := root.Remove(left); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := root.OpenFile(a, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
 		return err
 	}
-	err := root.Link(a, b)
-	if err != nil {
-		return errors.Join(unsupported(filepath.Dir(dir), "no hard links"), root.Remove(a))
+	if err := f.Close(); err != nil {
+		return err
+	}
+	err = root.Link(a, b)
+	switch {
+	case isNoLinks(err):
+		return errors.Join(unsupported(dir, "no hard links"), root.Remove(a))
+	case err != nil:
+		return errors.Join(err, root.Remove(a))
 	}
 	return errors.Join(root.Remove(a), root.Remove(b))
+}
+
+// isNoLinks tells a file system that has no hard links from one that is full, or
+// fails.
+func isNoLinks(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EMLINK)
 }
 
 // cannotMake names what was to be made: the error has a name that was made up for it
@@ -212,13 +245,12 @@ func writeFile(root *os.Root, name string, data []byte, mode fs.FileMode) error 
 	return errors.Join(err, f.Close())
 }
 
-func syncDir(root *os.Root, name string) error {
-	f, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
+func syncDir(root *os.Root, name string) error { return wal.SyncDir(root, name) }
+
+// SyncsDirs reports whether the folder's file system makes names durable when it is
+// asked to. Where it does not, a machine that loses power may lose what was said to
+// be durable.
+func (s *Store) SyncsDirs() (bool, error) { return wal.SyncsDirs(s.history, ".") }
 
 // A Store is an agent's folder, locked. It is not safe for concurrent use.
 type Store struct {
@@ -261,6 +293,9 @@ func Open(dir string) (_ *Store, err error) {
 		return nil, notAgent(dir, err)
 	}
 	if s.lock, err = Lock(s.root, dir); err != nil {
+		return nil, err
+	}
+	if err := probe(s.root, dir); err != nil { // before anything is lived that cannot be kept
 		return nil, err
 	}
 	if err := s.finish(); err != nil {

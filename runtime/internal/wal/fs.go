@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"igor.dev/runtime/internal/failpoint"
 )
@@ -81,12 +82,37 @@ func (d dir) Names() ([]string, error) {
 	return names, err
 }
 
-func (d dir) Sync() error {
-	f, err := d.root.Open(".")
+func (d dir) Sync() error { return SyncDir(d.root, ".") }
+
+// SyncDir makes the names in a folder durable, where its file system has such a call:
+// SMB shares, WSL 1's drives and some FUSE ones do not, and say so in one of several
+// ways. [SyncsDirs] tells.
+func SyncDir(root *os.Root, name string) error {
+	_, err := syncDir(root, name)
+	return err
+}
+
+// SyncsDirs reports whether a folder's file system makes names durable when it is
+// asked to.
+func SyncsDirs(root *os.Root, name string) (bool, error) { return syncDir(root, name) }
+
+func syncDir(root *os.Root, name string) (does bool, err error) {
+	f, err := root.Open(name)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	err = f.Sync()
+	closed := f.Close()
+	if isNoSuchCall(err) {
+		return false, closed
+	}
+	return true, errors.Join(err, closed)
+}
+
+// isNoSuchCall tells a call that a file system does not have from one that failed:
+// EIO, for one, is never that.
+func isNoSuchCall(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
 type file struct{ *os.File }

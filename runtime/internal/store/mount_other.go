@@ -1,0 +1,5 @@
+//go:build !unix
+
+package store
+
+func isMountPoint(string) bool { return false }
