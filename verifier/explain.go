@@ -83,7 +83,7 @@ func (r *Report) explain(q problem) Problem {
 		}
 		e.Message = "this checkpoint is by another key than the rest of the history"
 		if r.spec > 1 && r.pins.DID == nil {
-			e.Message = "this checkpoint is by another key than most of them; no DID was pinned that says which it has to be"
+			e.Message = "this checkpoint is by another key than others here, and no DID was pinned that says which it has to be"
 		}
 		e.Expected = r.keyOf(r.pile.at(q.other)).DID()
 		e.Found = r.keyOf(c).DID()

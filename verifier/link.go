@@ -197,7 +197,7 @@ func (l *linker) findKey() {
 // countKeys lists the keys of the authentic checkpoints, those with most of them first.
 func (l *linker) countKeys() {
 	numbers := make([]uint32, len(l.pile.keys.values)) // of key numbers, their place in l.keys + 1
-	var places map[PublicKey]uint32                    // of keys, once there are several
+	places := make(map[PublicKey]uint32)               // of keys, the same
 	for _, i := range l.order {
 		r := l.pile.at(i)
 		if !r.authentic() {
@@ -205,9 +205,6 @@ func (l *linker) countKeys() {
 		}
 		at := numbers[r.key]
 		if at == 0 {
-			if places == nil {
-				places = make(map[PublicKey]uint32)
-			}
 			key := l.keyOf(r)
 			if at = places[key]; at == 0 {
 				l.keys = append(l.keys, keyCount{first: i})
