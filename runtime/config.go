@@ -49,6 +49,10 @@ type Config struct {
 	// error of the last of them; 0 = DefaultMaxFailedTicks, less = no limit.
 	MaxFailedTicks int
 
+	// MaxDisk is how many bytes the agent's folder may have, 0 = as many as its manifest
+	// asks for. When it has them, the agent is stopped, after a last checkpoint.
+	MaxDisk int64
+
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 
@@ -116,6 +120,7 @@ const (
 	TickLimit       Reason = "tick limit reached"
 	Idle            Reason = "idle"
 	BudgetExhausted Reason = "budget exhausted"
+	DiskFull        Reason = "disk quota reached"
 )
 
 // A Result is how a run ended.

@@ -16,6 +16,9 @@ var (
 	// ErrBudgetExhausted says that an agent cannot pay a tick.
 	ErrBudgetExhausted = errors.New("the agent's budget is exhausted")
 
+	// ErrQuota says that an agent's folder has as many bytes as it may.
+	ErrQuota = errors.New("the agent's disk quota is reached")
+
 	// ErrNoKey says that an agent's private key is not there, or cannot be used.
 	ErrNoKey = store.ErrNoKey
 

@@ -2,54 +2,37 @@ package runtime
 
 import (
 	"context"
-	"sync"
-	"time"
+	"sync/atomic"
 
 	"igor.dev/runtime/internal/sandbox"
 )
 
-// stopGrace is how long a call into an agent may go on when the agent is to be stopped.
-// What is cut off then never was: no tick, nothing to pay, and no checkpoint. What
-// was recorded before is lived again when the life goes on.
-const stopGrace = 500 * time.Millisecond
+// stopGrace is how many slices of fuel the agent of a life that is to be stopped may
+// still use, in calls that are under way or come for its last checkpoint: each takes
+// about a millisecond of a processor, however busy the machine is. A call that goes on
+// is cut off, at no moment but between two slices, so that a hostcall that is under way,
+// such as a payment, is waited for. What is cut off then never was: no tick, nothing to
+// pay, and no checkpoint. What was recorded before is lived again when the life goes on.
+const stopGrace = 300
 
-// An interrupter ends the call into an agent that goes on when it is to be stopped. A
-// hostcall that is under way, such as a payment, it waits for.
+// An interrupter ends the calls into an agent that is to be stopped.
 type interrupter struct {
-	mu      sync.Mutex
-	current *sandbox.Instance
-	over    bool
+	over atomic.Bool
+	used int // slices, since it is over
 }
 
-// watch interrupts calls, a moment after ctx is over, until done.
+// watch interrupts calls when ctx is over, until done.
 func (i *interrupter) watch(ctx context.Context) (done func()) {
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		t := time.NewTimer(stopGrace)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			i.interrupt()
-		case <-ended:
-		}
-	})
-	return func() { stop(); close(ended) }
+	stop := context.AfterFunc(ctx, func() { i.over.Store(true) })
+	return func() { stop() }
 }
 
-func (i *interrupter) interrupt() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.over = true
-	if i.current != nil {
-		i.current.Stop()
+// slice is called between two slices of fuel of an instance.
+func (i *interrupter) slice(in *sandbox.Instance) {
+	if !i.over.Load() {
+		return
 	}
-}
-
-// enter says that an instance is the one that is called.
-func (i *interrupter) enter(in *sandbox.Instance) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.current = in; i.over {
+	if i.used++; i.used >= stopGrace {
 		in.Stop()
 	}
 }

@@ -52,6 +52,7 @@ type life struct {
 	took     int64 // microcents, of the last tick
 
 	interrupts interrupter
+	disk       diskUsage
 
 	orders <-chan *order // what is asked of it meanwhile
 	paused bool
@@ -87,7 +88,14 @@ func (l *life) openWith(s *store.Store) error {
 		return errors.New("the agent's key is not an Ed25519 key")
 	}
 	copy(l.public[:], public)
-	s.Through = l.through
+	l.disk = diskUsage{dir: s.Path(), quota: quotaOf(l.body.manifest.MaxDisk, l.MaxDisk)}
+	l.disk.measure()
+	s.Through = func(name string, folder wal.Folder) wal.Folder {
+		if l.through != nil {
+			folder = l.through(name, folder)
+		}
+		return l.disk.through(folder)
+	}
 	l.history, l.store, l.folder = s, s, s.Folder()
 	// What is found here is relied on from now on: a killed process may have given a
 	// file its name, and not lived to sync that.

@@ -38,6 +38,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if l.account.exhausted() {
 				return BudgetExhausted, l.checkpoint(ctx)
 			}
+			if l.disk.full() {
+				return DiskFull, l.checkpoint(ctx)
+			}
 		} else if ctx.Err() != nil {
 			return Stopped, nil // what is recorded can be lived again as well
 		}

@@ -101,8 +101,10 @@ func (l *life) incarnate(ctx context.Context, feed *record.Feed, state []byte, r
 	if in.agent, err = l.body.nursery.take(); err == nil {
 		in.fuel = in.agent.Fuel()
 		in.agent.Attach(in.host)
-		in.agent.OnSlice(in.turns.pass)
-		l.interrupts.enter(in.agent)
+		in.agent.OnSlice(func() {
+			l.interrupts.slice(in.agent)
+			in.turns.pass()
+		})
 		if restore {
 			in.turns.take()
 			err = in.agent.Resume(ctx, state)

@@ -130,6 +130,9 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 		return hint.Wrap(fmt.Errorf("the agent in %s was killed, and what was recorded of its life since is to be lived again first", s.Dir()),
 			"do this while it lives: igor resume %s, and ask for it again", s.Dir())
 	}
+	if err == nil && !again && !l.paused && l.disk.full() {
+		return hint.Wrap(fmt.Errorf("%w: %s has %d bytes, and may have %d", ErrQuota, s.Dir(), l.disk.bytes(), l.disk.quota), "to give it more: igor resume %s --max-disk BYTES", s.Dir())
+	}
 	if err == nil && !again && !l.paused && after.exhausted() {
 		return hint.Wrap(ErrBudgetExhausted, "to give it more: igor resume %s --top-up AMOUNT", s.Dir())
 	}

@@ -180,8 +180,11 @@ func (a *supervised) keep(ctx context.Context) {
 			return
 		}
 		touched := a.touched(path)
-		if errors.Is(err, ErrBudgetExhausted) {
+		switch {
+		case errors.Is(err, ErrBudgetExhausted):
 			r.Reason, err = BudgetExhausted, nil
+		case errors.Is(err, ErrQuota):
+			r.Reason, err = DiskFull, nil
 		}
 		now.Err, now.Reason = err, r.Reason
 		switch {

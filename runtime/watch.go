@@ -47,6 +47,9 @@ type Status struct {
 	CheckpointDue time.Time     `json:"checkpointDue,omitzero"` // of the next one, zero = none is due
 	Checkpoints   int           `json:"checkpointsOfRun"`       // made by this run
 
+	Disk      int64 `json:"diskBytes,string"`      // of its folder, at most
+	DiskQuota int64 `json:"diskQuotaBytes,string"` // 0 = it has none
+
 	Divergences int     `json:"divergences"` // found by running ticks again
 	Hostcalls   []Usage `json:"hostcalls"`
 }
@@ -136,6 +139,7 @@ func (l *life) enter(p Phase, due time.Time) {
 // describe says what the life has and where it stands.
 func (l *life) describe(s *Status) {
 	s.DID, s.Tick = l.result.DID, l.tick
+	s.Disk, s.DiskQuota = l.disk.bytes(), l.disk.quota
 	s.Budget, s.Price = l.account.budget, l.account.price
 	s.Held, s.Unresolved = l.world.Journal.Held(), l.world.Journal.Pending()
 	s.Saved, s.SavedAt, s.SavedBytes, s.Checkpoints = l.result.Tick, l.savedTime, l.size, l.result.Checkpoints

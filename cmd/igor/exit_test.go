@@ -45,6 +45,7 @@ func TestExitStatus(t *testing.T) {
 		{&runtime.DamagedError{File: "journal"}, 65},
 		{runtime.ErrNotFolder, 66},
 		{&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOSPC}, 73},
+		{runtime.ErrQuota, 73},
 		{&runtime.LockedError{}, 75},
 		{runtime.ErrConflict, 76},
 		{runtime.ErrNoKey, 77},

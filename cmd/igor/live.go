@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,6 +61,7 @@ func (f *liveFlags) addShared(cmd *cobra.Command) {
 	flags.DurationVar(&f.config.Replay.Interval, "verify-interval", f.config.Replay.Interval, "`TIME` after which --replay-mode periodic does so again")
 	flags.Var(&choice[runtime.OnDivergence]{&f.config.Replay.OnDivergence, []runtime.OnDivergence{runtime.DivergenceLog, runtime.DivergencePause, runtime.DivergenceIntensify}},
 		"on-divergence", "`WHAT` to do if they differ: log, pause or intensify")
+	flags.Var((*bytesFlag)(&f.config.MaxDisk), "max-disk", "`BYTES` that an agent's folder may have, such as 500M or 2G; then it is stopped (default: what its manifest asks for)")
 	flags.StringVar(&f.nodeKey, "node-key", "", "`FILE` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
 	flags.StringVar(&f.ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives, by agent (default: only the agent has them)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
@@ -191,6 +193,31 @@ func (e *everyFlag) Set(s string) error {
 		return nil
 	}
 	return errors.New("want a number of ticks, such as 10, or a time, such as 5s")
+}
+
+// A bytesFlag reads a size, such as 500M.
+type bytesFlag int64
+
+func (b *bytesFlag) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*b), 10)
+}
+
+func (*bytesFlag) Type() string { return "BYTES" }
+
+func (b *bytesFlag) Set(s string) error {
+	number, shift := s, 0
+	if i := strings.IndexAny("KMGT", s[max(0, len(s)-1):]); s != "" && i >= 0 {
+		number, shift = s[:len(s)-1], 10*(i+1)
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n <= 0 || n > math.MaxInt64>>shift {
+		return errors.New("want a number of bytes, such as 500M or 2G")
+	}
+	*b = bytesFlag(n << shift)
+	return nil
 }
 
 // A choice reads one of several words.

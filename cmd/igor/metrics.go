@@ -135,6 +135,10 @@ var samples = []struct {
 		func(s *runtime.Status) float64 { return float64(s.SavedAt.UnixMicro()) / 1e6 }},
 	{describe("igor_replay_divergences_total", "Times that this process ran ticks again and came to something else.", "agent"), prometheus.CounterValue,
 		func(s *runtime.Status) float64 { return float64(s.Divergences) }},
+	{describe("igor_disk_bytes", "Bytes of the agent's folder, at most.", "agent"), prometheus.GaugeValue,
+		func(s *runtime.Status) float64 { return float64(s.Disk) }},
+	{describe("igor_disk_quota_bytes", "Bytes that it may have, 0 if there is no quota.", "agent"), prometheus.GaugeValue,
+		func(s *runtime.Status) float64 { return float64(s.DiskQuota) }},
 	{describe("igor_healthy", "1 if /healthz says ok, else 0.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 {
 			if s.Health(time.Now()) != nil {

@@ -44,6 +44,10 @@ const (
 	// gets when the manifest states nothing.
 	MaxTick = 15 * time.Second
 
+	// MinDisk and MaxDisk bound what a folder may be allowed.
+	MinDisk = 1 << 20
+	MaxDisk = 1 << 50
+
 	maxRegions    = 64
 	maxRegionSize = 64
 )
@@ -68,6 +72,7 @@ type Manifest struct {
 	MaxMemory  uint32        // of linear memory, in bytes
 	MaxState   int           // of the agent's own state, in bytes; 0 = what a checkpoint holds
 	MaxStorage int           // of the key-value store, in bytes
+	MaxDisk    int64         // of the agent's folder, in bytes; 0 = it asks for no quota
 	MaxTick    time.Duration // for one call into the agent
 
 	Migration Migration
@@ -178,6 +183,10 @@ func (p *parser) limits(m *Manifest) error {
 		"max_storage_bytes": func() error {
 			n, err := p.between("max_storage_bytes", 0, kv.MaxTotal)
 			m.MaxStorage = int(n)
+			return err
+		},
+		"max_disk_bytes": func() (err error) {
+			m.MaxDisk, err = p.between("max_disk_bytes", MinDisk, MaxDisk)
 			return err
 		},
 		"max_tick_ms": func() error {
