@@ -149,7 +149,12 @@ func (f *scan) join(unchecked uint64, label int) {
 	f.pay(labelPrice(f.values + label))
 }
 
-func (f *scan) pay(units uint64) { f.segments[f.current].units += units }
+// pay adds to the current segment, unless nothing leads here.
+func (f *scan) pay(units uint64) {
+	if !f.unreached {
+		f.segments[f.current].units += units
+	}
+}
 
 // due is what was paid since the last check.
 func (f *scan) due() uint64 {
@@ -468,6 +473,10 @@ func (r *rewriter) write(t module.FuncType, body module.Body, locals int, weight
 // chargeLength takes the price of a length, which is on top of the stack, from
 // the account, and leaves it there.
 func (r *rewriter) chargeLength(out []byte, p lengthPrice, local int) []byte {
+	if p.times > 0 {
+		// What is owed already and such a price could be less than an i64 holds.
+		out = r.check(out, false)
+	}
 	out = binary.AppendUvarint(append(out, opLocalTee), uint64(local))
 	out = r.getAccount(out)
 	out = binary.AppendUvarint(append(out, opLocalGet), uint64(local))
