@@ -356,7 +356,7 @@ func metered(t testing.TB, rc wazero.RuntimeConfig, wasm []byte, export string, 
 	if err == nil {
 		err = over
 	}
-	if in.Memory() != nil {
+	if len(in.ExportedMemoryDefinitions()) > 0 {
 		memory, _ = in.Memory().Read(0, in.Memory().Size())
 		memory = slices.Clone(memory)
 	}
