@@ -114,6 +114,7 @@ fuzz:
 bench: agents
 	$(GO) test -run '^$$' -bench Verify -benchtime 5x ./verifier/history
 	$(GO) test -run '^$$' -bench . -benchtime 3x ./runtime
+	cd agents && $(GO) test -run '^$$' -bench Languages -benchtime 1x ./heartbeat
 
 clean:
 	rm -rf bin dist node_modules

@@ -62,6 +62,9 @@ func TestLanguages(t *testing.T) {
 		}
 		t.Run(l.name, func(t *testing.T) {
 			d := newDesk(t)
+			if home, err := os.UserHomeDir(); err == nil && os.Getenv("RUSTUP_HOME") == "" {
+				d.env = append(d.env, "RUSTUP_HOME="+filepath.Join(home, ".rustup"))
+			}
 			d.env = append(d.env, "HOME="+t.TempDir())
 			d.useLanguage(l.name)
 			_, text := section(t, l.title)

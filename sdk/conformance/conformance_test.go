@@ -21,8 +21,10 @@ func TestProbes(t *testing.T) {
 	}
 	t.Setenv("PATH", tmp+":"+os.Getenv("PATH"))
 	t.Setenv("XDG_CACHE_HOME", tmp)
-	for _, language := range []string{"go", "rust", "c", "assemblyscript"} {
+	for _, language := range []string{"go", "rust", "rust without std", "c", "assemblyscript"} {
 		t.Run(language, func(t *testing.T) {
+			language, std := strings.CutSuffix(language, " without std")
+			std = !std
 			wasm := filepath.Join(tmp, language+".wasm")
 			build := exec.Command("go", "build", "-buildmode=c-shared", "-o", wasm, "./probe")
 			build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
@@ -34,7 +36,13 @@ func TestProbes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if !std {
+					from = withoutStd(t)
+				}
 				build = exec.Command("make", "-s", "-C", "..", "program-"+language, "FROM="+from, "NAME=probe", "TO="+wasm)
+				if !std {
+					build.Env = append(os.Environ(), "RUSTC_BOOTSTRAP=1") // for Rust before 1.68
+				}
 			}
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
@@ -54,6 +62,40 @@ func TestProbes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutStd makes the Rust probe one that is no_std, with the SDK's own allocator.
+func withoutStd(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	sdk, err := filepath.Abs("../rust")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string][2]string{
+		"Cargo.toml": {`{ path = "../../rust" }`, `{ path = "` + sdk + `", default-features = false }`},
+		"probe.rs": {"\nuse igor_sdk", `
+#![cfg_attr(target_arch = "wasm32", no_std)]
+#![feature(default_alloc_error_handler)]
+
+extern crate alloc;
+use alloc::{format, vec, string::{String, ToString}};
+
+use igor_sdk`},
+	} {
+		b, err := os.ReadFile(filepath.Join("rust", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.Replace(string(b), change[0], change[1], 1)
+		if changed == string(b) {
+			t.Fatalf("%s has no %q", name, change[0])
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(changed), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // TestDiffer changes the state of a probe, and is told where.

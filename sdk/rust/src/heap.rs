@@ -43,14 +43,14 @@ unsafe impl GlobalAlloc for Heap {
         let size = 1usize << c;
         if h.end - h.next < size {
             let pages = (size + PAGE - 1) / PAGE;
-            let grown = memory_grow::<0>(0, pages);
+            let grown = memory_grow(0, pages);
             if grown == usize::MAX {
                 return null_mut();
             }
             if grown * PAGE != h.end {
                 h.next = grown * PAGE;
             }
-            h.end = memory_size::<0>(0) * PAGE;
+            h.end = memory_size(0) * PAGE;
         }
         // A block lies at a multiple of its alignment, which may leave a gap.
         let at = (h.next + l.align() - 1) & !(l.align() - 1);

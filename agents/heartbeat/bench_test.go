@@ -1,0 +1,73 @@
+//go:build !wasip1
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"igor.dev/agents/internal/life"
+)
+
+// BenchmarkLanguages lives the heartbeat of each language in the simulator, which has
+// the real sandbox, hostcalls, event log and checkpoints, and no disk: its size, what a
+// start costs with and without compiled code that was kept, a tick, and a checkpoint
+// with the fresh instance after it. Times are the processor's, and each is a median.
+func BenchmarkLanguages(b *testing.B) {
+	tmp := b.TempDir()
+	run := func(name string, args ...string) {
+		b.Helper()
+		cmd := exec.Command(name, args...)
+		cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	run("go", "build", "-C", "../..", "-o", tmp, "./cmd/igor")
+	run("make", "-s", "-C", "..", "heartbeat", "OUT="+tmp)
+
+	const ticks, checkpoints = 200_000, 400
+	cost := func(wasm, cache string, args ...string) time.Duration {
+		b.Helper()
+		cmd := exec.Command(filepath.Join(tmp, "igor"), append([]string{"simulate", wasm, "--quiet", "--cache-dir", cache}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("%v\n%s", err, out)
+		}
+		return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	fmt.Printf("%-15s %10s %12s %12s %10s %14s\n", "", "bytes", "cold start", "warm start", "ticks/s", "checkpoints/s")
+	for _, language := range append([]string{"go"}, life.Languages...) {
+		wasm := filepath.Join(tmp, "heartbeat.wasm")
+		if language != "go" {
+			life.Installed(b, language)
+			run("make", "-s", "-C", "..", "heartbeat-"+language, "OUT="+tmp)
+			wasm = filepath.Join(tmp, "heartbeat-"+language+".wasm")
+		}
+		info, err := os.Stat(wasm)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var cold, warm, many, fresh []time.Duration
+		for round := range 5 {
+			cache := filepath.Join(tmp, fmt.Sprint("cache-", language, round))
+			cold = append(cold, cost(wasm, cache, "--ticks=1"))
+			start := cost(wasm, cache, "--ticks=1")
+			warm = append(warm, start)
+			many = append(many, cost(wasm, cache, "--checkpoint-every=1000000", fmt.Sprint("--ticks=", ticks))-start)
+			fresh = append(fresh, cost(wasm, cache, "--checkpoint-every=1", fmt.Sprint("--ticks=", checkpoints))-start)
+		}
+		rate := func(n int, d time.Duration) int { return int(float64(n) / d.Seconds()) }
+		fmt.Printf("%-15s %10d %12v %12v %10d %14d\n", language, info.Size(), median(cold), median(warm), rate(ticks, median(many)), rate(checkpoints, median(fresh)))
+	}
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2].Round(time.Millisecond)
+}
