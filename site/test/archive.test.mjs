@@ -146,6 +146,13 @@ const ambiguous = /ambiguous archive/;
 const unsupported = (what) => new RegExp(`${what}.*unpack`);
 const agree = undefined;
 
+/** An extra field with a name in UTF-8, which belongs to another name. */
+function unicodePath(of, name) {
+  const field = Buffer.concat([Buffer.from([0x75, 0x70, 5 + name.length, 0, 1]), Buffer.alloc(4), Buffer.from(name)]);
+  field.writeUInt32LE(crcOf(Buffer.from(of)), 5);
+  return field;
+}
+
 /** An entry that hides in the data of another one, whose descriptor says that it ends before. */
 function hidden(method) {
   const inner = zipOf([ckpt(other)]).subarray(0, 30 + 6 + 400); // without its directory
@@ -242,13 +249,21 @@ with zipfile.ZipFile(Pipe(), "w") as z:
   "a name that leads out": [byHand(".zip", () => zipOf([ckpt(), { name: "../2.ckpt", data: other }])), ambiguous],
   "a name from the root": [byHand(".zip", () => zipOf([ckpt(), { name: "/tmp/2.ckpt", data: other }])), ambiguous],
   "a name with a drive": [byHand(".zip", () => zipOf([ckpt(), { name: "C:2.ckpt", data: other }])), ambiguous],
+  "a name with a backslash": [byHand(".zip", () => zipOf([ckpt(), { name: "d\\2.ckpt", data: other }])), ambiguous],
   "a name with a zero byte": [byHand(".zip", () => zipOf([ckpt(), { name: "2.ckpt\0.txt", data: other }])), ambiguous],
   "a name with a point behind": [byHand(".zip", () => zipOf([ckpt(), { name: "2.ckpt.", data: other }])), ambiguous],
   "a name with a space behind": [byHand(".zip", () => zipOf([ckpt(), { name: "2.ckpt ", data: other }])), ambiguous],
+  "another name in an extra field of its header alone": [byHand(".zip", () => zipOf([{ name: "1.txt1", data: good, localExtra: unicodePath("1.txt1", "2.ckpt") }])), ambiguous],
+  "another name in an extra field that does not belong to it": [byHand(".zip", () => zipOf([{ name: "1.txt1", data: good, extra: unicodePath("other", "2.ckpt") }])), ambiguous],
+  "its own name in an extra field": [byHand(".zip", () => { const field = unicodePath("1.ckpt", "1.ckpt"); return zipOf([ckpt(good, { extra: field, localExtra: field })]); }), agree],
+  "two sizes in extra fields": [byHand(".zip", () => {
+    const size = (n) => { const field = Buffer.alloc(12); field.writeUInt16LE(1, 0); field.writeUInt16LE(8, 2); field.writeUInt32LE(n, 4); return field; };
+    return zipOf([ckpt(good, { central: { size: 0xffffffff }, extra: Buffer.concat([size(300), size(400)]) })]);
+  }), ambiguous],
+  "extra fields that are cut": [byHand(".zip", () => zipOf([ckpt(good, { extra: Buffer.from([0x55, 0x54, 9, 0, 1]) })])), ambiguous],
+  "AES without encryption": [byHand(".zip", () => zipOf([ckpt(good, { method: 99, raw: good, extra: Buffer.from([1, 0x99, 7, 0, 2, 0, 0x41, 0x45, 3, 0, 0]), localExtra: Buffer.from([1, 0x99, 7, 0, 2, 0, 0x41, 0x45, 3, 0, 0]) })])), /encrypted|AES|ambiguous/],
   "another name in an extra field": [byHand(".zip", () => {
-    const name = Buffer.from("2.ckpt");
-    const field = Buffer.concat([Buffer.from([0x75, 0x70, 5 + name.length, 0, 1]), Buffer.alloc(4), name]);
-    field.writeUInt32LE(crcOf(Buffer.from("1.txt1")), 5);
+    const field = unicodePath("1.txt1", "2.ckpt");
     return zipOf([{ name: "1.txt1", data: good, extra: field, localExtra: field }]);
   }), ambiguous],
   "a link by its attributes, from a system that has none": [byHand(".zip", () => zipOf([ckpt(Buffer.from("receipts"), { attributes: 0xa1ff0000, made: 20 })])), ambiguous],
@@ -303,6 +318,9 @@ const tars = {
   "a pax path for all": [byHand(".tar", () => Buffer.concat([paxHeader({ path: "2.ckpt" }, "g"), tarOf([ckpt()])])), ambiguous],
   "two pax paths": [byHand(".tar", () => Buffer.concat([paxHeader({ path: "2.ckpt" }), tarOf([ckpt(good, { pax: { path: "3.txt" } })])])), ambiguous],
   "a pax path and a long name": [byHand(".tar", () => Buffer.concat([entryOf({ name: "././@LongLink", type: "L", data: Buffer.from("2.ckpt\0") }), tarOf([ckpt(good, { pax: { path: "3.txt" } })])])), ambiguous],
+  "a pax size by the name of star": [byHand(".tar", () => tarOf([ckpt(good, { pax: { "SCHILY.realsize": "7" } })])), unsupported("metadata.*SCHILY.realsize")],
+  "pax metadata of an unknown kind": [byHand(".tar", () => tarOf([ckpt(good, { pax: { "SUN.holesdata": " 0 100 " } })])), unsupported("metadata.*SUN.holesdata")],
+  "a label named as a checkpoint": [byHand(".tar", () => tarOf([ckpt(), { name: "2.ckpt", type: "V" }])), ambiguous],
   "a pax path that is empty": [byHand(".tar", () => tarOf([ckpt(good, { pax: { path: "" } })])), ambiguous],
   "a pax path with a zero byte": [byHand(".tar", () => tarOf([ckpt(good, { pax: { path: "1.ckpt\0.txt" } })])), ambiguous],
   "pax records that are none": [byHand(".tar", () => Buffer.concat([entryOf({ name: "x", type: "x", data: Buffer.from("99 path=2.ckpt\n") }), tarOf([ckpt()])])), /damaged/],

@@ -58,6 +58,7 @@ export class Names {
     if (/(^|[/\\])\.\.([/\\]|$)/.test(name) || /^([/\\]|[A-Za-z]:)/.test(name)) {
       throw this.#limits.ambiguous(`the name ${shown(name)} leads out of its folder`);
     }
+    if (path.includes("\\") && isWanted(path)) throw this.#limits.ambiguous(`${shown(path)} is in a folder to some programs`);
     const firm = path.replace(shaky, "");
     if (firm !== path && /\.(ckpt|car)$/i.test(firm)) throw this.#limits.ambiguous(`the name ${shown(path)} is not the same on every system`);
   }

@@ -31,7 +31,7 @@ interface Meta {
 }
 
 export async function* untar(input: AsyncIterable<Uint8Array>, limits: Limits): AsyncGenerator<Entry> {
-  const names = new Names(limits);
+  const entryNames = new Names(limits);
   const source = new Source(input);
   let meta: Meta = { kinds: [] };
   for (let first = true; ; first = false) {
@@ -63,13 +63,16 @@ export async function* untar(input: AsyncIterable<Uint8Array>, limits: Limits): 
     const slashes = name.length < 100 || type === "\0" ? name.endsWith("/") : path.endsWith("/");
     if (slashes !== path.endsWith("/") && files.includes(type)) throw limits.ambiguous(`${path} is a folder to some programs`);
     meta = { kinds: [] };
-    if (type === volume && size === 0) continue;
+    if (type === volume && size === 0) {
+      entryNames.add(path, "link"); // to some programs it is an empty file
+      continue;
+    }
     if (!files.includes(type) && !links.includes(type) && type !== folder) {
       throw limits.unsupported(`${path} in it is of the kind ${JSON.stringify(type)}, which this page does not know`);
     }
     if (!files.includes(type) && size > 0) throw limits.ambiguous(`${path} is no file, but has a content`);
     const isFolder = type === folder || path.endsWith("/");
-    const file = names.add(path.replace(/\/+$/, ""), isFolder ? "folder" : links.includes(type) ? "link" : "file");
+    const file = entryNames.add(path.replace(/\/+$/, ""), isFolder ? "folder" : links.includes(type) ? "link" : "file");
     if (isFolder && size > 0) throw limits.ambiguous(`the folder ${path} has a content`);
     const collector = !isFolder && isWanted(file) ? new Collector(file, limits) : undefined;
     limits.checkpoint(file, size);
@@ -136,6 +139,10 @@ function readSize(field: Uint8Array): number | undefined {
   return Number.isSafeInteger(size) ? size : undefined;
 }
 
+/** What of pax metadata has no part in what is unpacked, and under which name; any other could have. */
+const harmless = /^(comment|[acm]time|[ug]id|[ug]name|charset|hdrcharset|(LIBARCHIVE|SCHILY)\.(xattr|acl|fflags|dev|ino|nlink|creationtime)\b.*|(RHT|APPLE|com\.apple|security|user)\..*)$/;
+const decisive = new Set(["path", "size", "linkpath"]);
+
 /** Reads what is about the next entry, or about all of them. */
 function readMeta(type: string, bytes: Uint8Array, meta: Meta, limits: Limits): void {
   const setPath = (path: Uint8Array) => {
@@ -152,8 +159,8 @@ function readMeta(type: string, bytes: Uint8Array, meta: Meta, limits: Limits): 
   }
   const seen = new Set<string>();
   for (const { key, value } of paxRecords(bytes, limits)) {
-    const matters = key === "path" || key === "size" || key === "linkpath" || key === "hdrcharset" || key.startsWith("GNU.sparse");
-    if (!matters) continue;
+    if (harmless.test(key)) continue;
+    if (!decisive.has(key) && !key.startsWith("GNU.sparse")) throw limits.unsupported(`it has metadata that this page does not know (${key})`);
     if (seen.has(key)) throw limits.ambiguous(`an entry has two values of ${key}`);
     seen.add(key);
     if (type === globalPax) throw limits.ambiguous(`it sets ${key} for all of its files`);

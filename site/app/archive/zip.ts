@@ -23,8 +23,16 @@ const zip64LocatorSize = 20;
 const all16 = 0xffff;
 const all32 = 0xffffffff;
 
+/** A name in an extra field: valid if it belongs to the one in the record. */
+interface UnicodePath {
+  filename?: string;
+  valid: boolean;
+}
+
 /** What zip.js says of an entry's own header, which its types do not have. */
 interface LocalHeader {
+  rawExtraField: Uint8Array;
+  extraFieldUnicodePath?: UnicodePath;
   dataOffset: number;
   compressedSize: number;
   uncompressedSize: number;
@@ -54,7 +62,7 @@ export async function* unzip(blob: Blob, limits: Limits, signal: AbortSignal): A
     if (!wanted) yield { name };
     // What a descriptor describes has its end where a program finds it that does not know the directory.
     if (!wanted && !described) continue;
-    if (entry.encrypted) {
+    if (entry.encrypted || (entry as { extraFieldAES?: object }).extraFieldAES) {
       if (wanted) throw limits.unsupported("it is encrypted", "unpack it with its password, and give the folder");
       continue;
     }
@@ -100,9 +108,10 @@ async function structure(reader: ZipReader<unknown>, source: Window, blob: Blob,
   return places.filter(({ entry }) => !entry.filename.endsWith("/"));
 }
 
-function kindOf({ filename, externalFileAttributes, uncompressedSize, rawBitFlag }: ZipEntry, limits: Limits): "file" | "folder" | "link" {
+function kindOf({ filename, externalFileAttributes, uncompressedSize, rawBitFlag, diskNumberStart }: ZipEntry, limits: Limits): "file" | "folder" | "link" {
   const patched = 0x20;
   if ((rawBitFlag ?? 0) & patched) throw limits.unsupported("it has patches in the place of files");
+  if (diskNumberStart !== 0) throw limits.ambiguous(`${filename} is said to be in another file`);
   const type = (externalFileAttributes >>> 16) & 0xf000;
   const [folder, regular, dosFolder, dosLink] = [0x4000, 0x8000, 0x10, 0x400];
   const slash = /\/$/.test(filename);
@@ -120,7 +129,11 @@ function kindOf({ filename, externalFileAttributes, uncompressedSize, rawBitFlag
 /** Finds an entry's bytes, and holds what stands before and behind them against the directory. */
 async function locate(entry: FileEntry, name: string, limits: Limits): Promise<Place> {
   await entry.getData(undefined as never, { checkOverlappingEntryOnly: true, passThrough: true });
-  const local = (entry as unknown as { localDirectory: LocalHeader }).localDirectory;
+  const { localDirectory: local, extraFieldUnicodePath: path } = entry as unknown as { localDirectory: LocalHeader; extraFieldUnicodePath?: UnicodePath };
+  for (const extra of [entry.rawExtraField, local.rawExtraField]) checkExtra(extra, name, limits);
+  for (const { valid, filename } of [path, local.extraFieldUnicodePath].filter((path) => path !== undefined)) {
+    if (filename !== (valid ? entry.filename : decodeName(entry.rawFilename))) throw limits.ambiguous(`${name} has another name too`);
+  }
   const differs = (of: { compressedSize: number; uncompressedSize: number; crc32?: number }) =>
     of.compressedSize !== entry.compressedSize || of.uncompressedSize !== entry.uncompressedSize || (entry.crc32 !== undefined && of.crc32 !== entry.crc32);
   const described = local.bitFlag.dataDescriptor;
@@ -136,6 +149,19 @@ async function locate(entry: FileEntry, name: string, limits: Limits): Promise<P
     to += (descriptor.zip64 ? 20 : 12) + (descriptor.signature ? 4 : 0);
   } else if (differs(local)) throw wrong();
   return { entry, name, from: entry.offset, to, data: local.dataOffset, described };
+}
+
+/** Refuses extra fields of which programs could take one or another: for sizes and names there is one each at most. */
+function checkExtra(extra: Uint8Array, name: string, limits: Limits): void {
+  const decisive = [0x0001, 0x7075];
+  const view = new DataView(extra.buffer, extra.byteOffset, extra.length);
+  const seen = new Set<number>();
+  for (let at = 0; at + 4 <= extra.length; at += 4 + view.getUint16(at + 2, true)) {
+    const id = view.getUint16(at, true);
+    const isCut = at + 4 + view.getUint16(at + 2, true) > extra.length;
+    if (isCut || (decisive.includes(id) && seen.has(id))) throw limits.ambiguous(`${name} has extra fields that contradict each other, or are cut`);
+    seen.add(id);
+  }
 }
 
 /** Reads an entry's content. Of one that is not wanted, nothing is kept. */
