@@ -328,6 +328,7 @@ const tars = {
   "a link with a content": [byHand(".tar", () => tarOf([ckpt(), { name: "a", data: tarOf([{ name: "2.ckpt", data: other }], Buffer.alloc(0)), type: "1", link: "1.ckpt" }])), ambiguous],
   "a folder with a content": [byHand(".tar", () => tarOf([ckpt(), { name: "d", data: tarOf([{ name: "2.ckpt", data: other }], Buffer.alloc(0)), type: "5" }])), ambiguous],
   "a folder in the old form with a content": [byHand(".tar", () => tarOf([ckpt(), { name: "d/", data: other }])), ambiguous],
+  "a file whose name ends as a folder's": [byHand(".tar", () => tarOf([ckpt(), { name: "2.ckpt/" }])), ambiguous],
   "a device named as a checkpoint": [byHand(".tar", () => tarOf([ckpt(), { name: "2.ckpt", type: "6" }])), ambiguous],
   "a front of a name that only some read": [byHand(".tar", () => tarOf([ckpt(good, { magic: "ustar  \0", prefix: "x" })])), ambiguous],
   "a front of a name": [byHand(".tar", () => tarOf([ckpt(good, { prefix: "x" })])), agree],

@@ -73,6 +73,7 @@ export async function* untar(input: AsyncIterable<Uint8Array>, limits: Limits): 
     if (!files.includes(type) && size > 0) throw limits.ambiguous(`${path} is no file, but has a content`);
     const isFolder = type === folder || path.endsWith("/");
     const file = entryNames.add(path.replace(/\/+$/, ""), isFolder ? "folder" : links.includes(type) ? "link" : "file");
+    if (isFolder && type !== folder && isWanted(file)) throw limits.ambiguous(`${file} is a folder to some programs`);
     if (isFolder && size > 0) throw limits.ambiguous(`the folder ${path} has a content`);
     const collector = !isFolder && isWanted(file) ? new Collector(file, limits) : undefined;
     limits.checkpoint(file, size);
