@@ -122,7 +122,9 @@ func (r *CARReader) unwrap() {
 		switch {
 		case at < start:
 			r.err = &CARError{Block: -1, Reason: "it is a CARv2, and says that its data begins inside its header"}
-		case at+size < at || index != 0 && index < at+size:
+		case at+size < at:
+			r.err = &CARError{Block: -1, Reason: "it is a CARv2, and says that its data is larger than a file can be"}
+		case index != 0 && index < at+size:
 			r.err = &CARError{Block: -1, Reason: "it is a CARv2, and says that its index begins inside its data"}
 		}
 		if r.err != nil {

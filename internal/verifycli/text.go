@@ -182,8 +182,11 @@ func beside(r *verifier.Report) string {
 	for l := range r.NotLookedAt() {
 		files += l.Files
 		kind := strconv.Itoa(l.Files) + " " + l.Kind.String()
-		if l.Kind == verifier.KindKey {
+		switch l.Kind {
+		case verifier.KindKey:
 			kind += " (a secret: do not share it)"
+		case verifier.KindFolderLink, verifier.KindText, verifier.KindOther: // what else it is, its name says
+			kind += " (" + Clip(quote(l.Name), maxNameColumns) + choose(l.Files > 1, " …", "") + ")"
 		}
 		kinds = append(kinds, kind)
 	}
