@@ -82,6 +82,7 @@ node_modules: package.json package-lock.json
 tools-go:
 	@command -v xmllint >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends libxml2-utils; }
 	@command -v mandoc >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends mandoc; }
+	@command -v promtool >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends prometheus; }
 	@command -v wat2wasm >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends wabt; }
 
 # Toolchains for agents that are not in Go.

@@ -166,30 +166,73 @@ func TestOperating(t *testing.T) {
 		}
 	})
 
-	t.Run("unit", func(t *testing.T) {
-		analyze, err := exec.LookPath("systemd-analyze")
-		if err != nil {
-			t.Skip("needs systemd-analyze")
+	t.Run("units", func(t *testing.T) {
+		files, err := filepath.Glob("../../packaging/systemd/*.service")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no units: %v", err)
 		}
-		_, unit, ok := strings.Cut(page, "```ini\n[Unit]\n")
-		unit, _, end := strings.Cut(unit, "```\n")
-		if !ok || !end {
-			t.Fatal("there is no unit")
+		var stays []string // down, of the table of exit codes
+		for _, row := range regexp.MustCompile(`(?m)^\| (\d+) \|.*\| does not \|$`).FindAllStringSubmatch(page, -1) {
+			stays = append(stays, row[1])
 		}
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir := t.TempDir()
-		file := filepath.Join(dir, "igor@watcher.service")
-		unit = "[Unit]\n" + strings.ReplaceAll(unit, "/usr/local/bin/igor", self)
-		if err := os.WriteFile(file, []byte(unit), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		// What it says of other units is no concern of ours.
-		out, err := exec.Command(analyze, "verify", "--man=no", "--recursive-errors=no", file).CombinedOutput()
-		if about := bytes.Contains(out, []byte("igor@watcher.service")); err != nil || about {
-			t.Errorf("%v\n%s", err, out)
+		for _, file := range files {
+			unit, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := "RestartPreventExitStatus=" + strings.Join(stays, " ") + "\n"; len(stays) < 5 || !strings.Contains(string(unit), want) {
+				t.Errorf("%s has not %q", file, want)
+			}
+			checkUnit(t, filepath.Base(file), string(unit))
 		}
 	})
+}
+
+// TestRules has Prometheus read the alert rules, and wants every metric of theirs to
+// be one of igor's.
+func TestRules(t *testing.T) {
+	const file = "../../packaging/prometheus/igor.rules.yml"
+	if out, err := exec.Command("promtool", "check", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	rules, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics := regexp.MustCompile(`\bigor_\w+`).FindAll(rules, -1)
+	if len(metrics) == 0 {
+		t.Fatal("the rules are about nothing")
+	}
+	for _, m := range metrics { // TestOperating holds the page against the program
+		if !bytes.Contains(page, []byte("| `"+string(m))) {
+			t.Errorf("there is no metric %s", m)
+		}
+	}
+}
+
+// checkUnit has systemd read a unit, where there is one.
+func checkUnit(t *testing.T, name, unit string) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Log("no systemd-analyze here: the unit is not checked by it")
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = strings.Replace(name, "@", "@watcher", 1)
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(unit, "/usr/bin/igor", self)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// What it says of other units is no concern of ours.
+	out, err := exec.Command(analyze, "verify", "--man=no", "--recursive-errors=no", file).CombinedOutput()
+	if about := bytes.Contains(out, []byte(name)); err != nil || about {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
