@@ -233,6 +233,17 @@ func TestOwnNames(t *testing.T) {
 	}
 }
 
+// TestEnginePanics checks that a module on which the engine's validator panics is
+// refused as any other that is invalid.
+func TestEnginePanics(t *testing.T) {
+	wasm := []byte("\x00asm\x01\x00\x00\x00\x01\x06\x01`\x01\x7f\x01\x7f\x03\x04\x03\x00\x000\x05\x03\x01\x00\x01\a\t\x02\x010\x00\x00\x011\x02\x00\n[\x03\t\x010\x7f\x02@\vA0\v\x0f\x010\x7fA0A0\x10\x0200000\v?\x010\x7f00000000000000000000000000000000000000000000000000000000000\v")
+	for _, s := range []setup{{}, metered} {
+		if _, err := s.compile(t, wasm); !errors.Is(err, ErrNotAgent) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 // TestDamagedCache checks that whatever happens to compiled code, the program is
 // compiled anew, and that it is said.
 func TestDamagedCache(t *testing.T) {

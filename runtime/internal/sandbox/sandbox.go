@@ -180,13 +180,24 @@ func (p *Program) compile(ctx context.Context, wasm []byte) error {
 		return err
 	}
 	var err error
-	if p.compiled, err = p.runtime.CompileModule(ctx, wasm); err != nil {
+	if p.compiled, err = compileModule(ctx, p.runtime, wasm); err != nil {
 		return fmt.Errorf("%w: %s", ErrNotAgent, firstLine(err))
 	}
 	if err := p.checkImports(); err != nil {
 		return err
 	}
 	return p.checkExports()
+}
+
+// compileModule compiles a module. The engine's validator panics on some invalid
+// ones, which must not end the process.
+func compileModule(ctx context.Context, r wazero.Runtime, wasm []byte) (m wazero.CompiledModule, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the engine cannot read it: %v", p)
+		}
+	}()
+	return r.CompileModule(ctx, wasm)
 }
 
 func (p *Program) checkImports() error {
