@@ -80,7 +80,9 @@ impl Sentinel {
                 self.moved += order.cents;
                 log!("moved {} with {}", decimal(order.cents, 2), order.id);
             }
-            Err(e) if e.may_have_happened() => log!("nobody knows yet whether {} happened: {}", order.id, e),
+            Err(e) if e.may_have_happened() => {
+                log!("nobody knows yet whether {} happened: {}", order.id, e)
+            }
             Err(e) => {
                 self.void += 1;
                 log!("nothing moved with {}: {}", order.id, e);
@@ -103,7 +105,10 @@ impl Sentinel {
             Ok(answer) if answer.status == 404 && now > order.deadline + MARGIN => {
                 self.log.compensate(&order.id).expect("it is open");
                 self.void += 1;
-                log!("reconciled {}: it did not happen, and cannot any more", order.id);
+                log!(
+                    "reconciled {}: it did not happen, and cannot any more",
+                    order.id
+                );
             }
             Ok(_) => {}
         }
@@ -136,7 +141,13 @@ impl Order {
 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.id, self.cents, self.deadline.unix_nanos())
+        write!(
+            f,
+            "{} {} {}",
+            self.id,
+            self.cents,
+            self.deadline.unix_nanos()
+        )
     }
 }
 

@@ -13,7 +13,11 @@ struct Bank {
 
 impl Bank {
     fn new(world: &World) -> Rc<RefCell<Bank>> {
-        let bank = Rc::new(RefCell::new(Bank { balance: 900_00, taken: BTreeMap::new(), status: 0 }));
+        let bank = Rc::new(RefCell::new(Bank {
+            balance: 900_00,
+            taken: BTreeMap::new(),
+            status: 0,
+        }));
         let served = bank.clone();
         world.web(move |r| served.borrow_mut().serve(r));
         bank
@@ -24,7 +28,14 @@ impl Bank {
             ("GET", "/balance") => Answer::new(200, format!("{}\n", self.balance)),
             ("GET", path) => {
                 let id = path.strip_prefix("/transfers/").expect("a transfer");
-                Answer::new(if self.taken.contains_key(id) { 200 } else { 404 }, "")
+                Answer::new(
+                    if self.taken.contains_key(id) {
+                        200
+                    } else {
+                        404
+                    },
+                    "",
+                )
             }
             ("POST", "/transfers") => {
                 let status = std::mem::take(&mut self.status);
@@ -56,12 +67,18 @@ fn tops_up() {
         s.tick();
         s = world.restart(s);
     }
-    assert_eq!((bank.borrow().balance, s.moved, s.count), (1400_00, TRANSFER, 1));
+    assert_eq!(
+        (bank.borrow().balance, s.moved, s.count),
+        (1400_00, TRANSFER, 1)
+    );
     bank.borrow_mut().balance -= 1000_00;
     for _ in 0..5 {
         s.tick();
     }
-    assert_eq!((bank.borrow().balance, s.moved, bank.borrow().taken.len()), (1400_00, 3 * TRANSFER, 3));
+    assert_eq!(
+        (bank.borrow().balance, s.moved, bank.borrow().taken.len()),
+        (1400_00, 3 * TRANSFER, 3)
+    );
 }
 
 /// Loses the answer to a transfer that happened: the sentinel asks, and does not act again.
@@ -79,7 +96,12 @@ fn lost() {
         assert_eq!((s.log.open().len(), s.count), (1, 1), "{}", code);
         world.recover();
         s.tick();
-        assert_eq!((bank.borrow().taken.len(), bank.borrow().balance, s.moved), (1, 1400_00, TRANSFER), "{}", code);
+        assert_eq!(
+            (bank.borrow().taken.len(), bank.borrow().balance, s.moved),
+            (1, 1400_00, TRANSFER),
+            "{}",
+            code
+        );
         assert!(s.log.open().is_empty());
     }
 }
@@ -99,7 +121,10 @@ fn never() {
     assert_eq!((s.count, s.void, s.log.open().len()), (1, 0, 1));
     world.pass(2 * MARGIN);
     s.tick();
-    assert_eq!((s.count, s.void, s.moved, bank.borrow().balance), (2, 1, TRANSFER, 1400_00));
+    assert_eq!(
+        (s.count, s.void, s.moved, bank.borrow().balance),
+        (2, 1, TRANSFER, 1400_00)
+    );
 }
 
 #[test]

@@ -49,8 +49,9 @@ func (p *probe) Init() {
 func (p *probe) Tick() bool {
 	p.ticks++
 	p.said = ""
-	for range 16 {
+	for i := range 16 {
 		kept = make([]byte, 64<<10)
+		kept[i] = 1
 	}
 
 	p.say("now", number(sdk.Now().Unix()), nil)

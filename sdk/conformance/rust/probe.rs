@@ -1,7 +1,9 @@
 //! Probe is what ../README.md describes, on the SDK for Rust.
 
 use igor_sdk::effects::{ActError, EffectLog};
-use igor_sdk::{agent, clock, http, kv, log, pricing, rand, state, wallet, x402, Agent, Error, Next};
+use igor_sdk::{
+    agent, clock, http, kv, log, pricing, rand, state, wallet, x402, Agent, Error, Next,
+};
 
 const WEB: &str = "https://probe.example";
 
@@ -62,7 +64,9 @@ impl Agent for Probe {
         }
 
         for path in ["/long", "/503", "/late", "/missing"] {
-            self.came("get", http::get(&format!("{}{}", WEB, path)), |r| format!("{} {}", r.status, r.body.len()));
+            self.came("get", http::get(&format!("{}{}", WEB, path)), |r| {
+                format!("{} {}", r.status, r.body.len())
+            });
         }
         self.ok("get", http::get("https://other.example/"));
         self.ok("get", http::get("probe"));
@@ -83,7 +87,10 @@ impl Agent for Probe {
         for what in ["done", "refused", "broken", "lost"] {
             let id = format!("{}-{}", what, self.ticks);
             let done = self.effects.act(&id, format!("data of {}", what), || {
-                http::Request::post(&format!("{}/{}", WEB, what), id.as_str()).header("X-Probe", what).send()?.ok()
+                http::Request::post(&format!("{}/{}", WEB, what), id.as_str())
+                    .header("X-Probe", what)
+                    .send()?
+                    .ok()
             });
             match done {
                 Ok(_) => self.say("act", "ok"),

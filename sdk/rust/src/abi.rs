@@ -72,7 +72,13 @@ mod calls {
     pub fn node_price() -> i64 {
         unsafe { host::node_price() }
     }
-    pub fn http_request(method: &[u8], url: &[u8], headers: &[u8], body: &[u8], b: &mut [u8]) -> i32 {
+    pub fn http_request(
+        method: &[u8],
+        url: &[u8],
+        headers: &[u8],
+        body: &[u8],
+        b: &mut [u8],
+    ) -> i32 {
         unsafe {
             host::http_request(
                 method.as_ptr(),

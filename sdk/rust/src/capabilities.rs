@@ -66,7 +66,9 @@ pub mod kv {
     /// Returns a value, or [`NotFound`](crate::ErrorKind::NotFound).
     pub fn get(key: impl AsRef<[u8]>) -> Result<Vec<u8>, Error> {
         let key = key.as_ref();
-        abi::fetch("kv_get", Of::Kv, 16 << 10, MAX_VALUE, |b| abi::kv_get(key, b))
+        abi::fetch("kv_get", Of::Kv, 16 << 10, MAX_VALUE, |b| {
+            abi::kv_get(key, b)
+        })
     }
 
     /// Sets a value.
@@ -107,7 +109,13 @@ pub mod wallet {
 
     /// One of them, from 0 on, as docs/spec/receipts.md has it.
     pub fn receipt(index: u32) -> Result<Vec<u8>, Error> {
-        abi::fetch("wallet_receipt", Of::Wallet, MAX_RECEIPT, MAX_RECEIPT, |b| abi::wallet_receipt(index, b))
+        abi::fetch(
+            "wallet_receipt",
+            Of::Wallet,
+            MAX_RECEIPT,
+            MAX_RECEIPT,
+            |b| abi::wallet_receipt(index, b),
+        )
     }
 }
 
@@ -179,7 +187,9 @@ pub mod node {
 
     /// The signed offer of one of them, from 0 on.
     pub fn offer(index: u32) -> Result<Vec<u8>, Error> {
-        abi::fetch("peer_offer", Of::Node, 1 << 10, MAX_OFFER, |b| abi::peer_offer(index, b))
+        abi::fetch("peer_offer", Of::Node, 1 << 10, MAX_OFFER, |b| {
+            abi::peer_offer(index, b)
+        })
     }
 
     /// Asks to be moved to a node, after this tick's checkpoint.

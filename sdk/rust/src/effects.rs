@@ -103,19 +103,29 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LogError::Unknown => f.write_str("effects: the log does not hold it; record it first"),
-            LogError::Duplicate(s) => write!(f, "effects: the log holds it already, {}; a new act needs a new id", s),
+            LogError::Duplicate(s) => write!(
+                f,
+                "effects: the log holds it already, {}; a new act needs a new id",
+                s
+            ),
             LogError::Transition(s) => {
                 let next = match s {
                     Stage::Recorded => "begin it first",
                     Stage::InFlight | Stage::Unresolved => {
                         "find out whether the act happened, then confirm or compensate it"
                     }
-                    Stage::Confirmed | Stage::Compensated => "that is final, a new act needs a new intent",
+                    Stage::Confirmed | Stage::Compensated => {
+                        "that is final, a new act needs a new intent"
+                    }
                 };
                 write!(f, "effects: it is {}; {}", s, next)
             }
             LogError::Id => write!(f, "effects: an id has 1 to {} bytes", MAX_ID),
-            LogError::Data => write!(f, "effects: data has at most {} bytes; record a reference to it", MAX_DATA),
+            LogError::Data => write!(
+                f,
+                "effects: data has at most {} bytes; record a reference to it",
+                MAX_DATA
+            ),
             LogError::Full => f.write_str("effects: the log is full; prune the finished intents"),
         }
     }
@@ -132,7 +142,11 @@ pub struct Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "effects: malformed effect log: at byte {}: {}", self.at, self.problem)
+        write!(
+            f,
+            "effects: malformed effect log: at byte {}: {}",
+            self.at, self.problem
+        )
     }
 }
 
@@ -218,7 +232,11 @@ impl EffectLog {
                 if e.may_have_happened() {
                     // Loaded, they would be unresolved. It has to be so at once: the state must
                     // not depend on where in the life the agent was restored.
-                    for i in self.intents.iter_mut().filter(|i| i.stage == Stage::InFlight) {
+                    for i in self
+                        .intents
+                        .iter_mut()
+                        .filter(|i| i.stage == Stage::InFlight)
+                    {
                         i.stage = Stage::Unresolved;
                     }
                 } else {
@@ -232,7 +250,11 @@ impl EffectLog {
     /// The intents whose acts may have happened. Ask the outside world about each at the start of
     /// a tick, then [`confirm`](EffectLog::confirm) or [`compensate`](EffectLog::compensate) it.
     pub fn open(&self) -> Vec<Intent> {
-        self.intents.iter().filter(|i| matches!(i.stage, Stage::InFlight | Stage::Unresolved)).cloned().collect()
+        self.intents
+            .iter()
+            .filter(|i| matches!(i.stage, Stage::InFlight | Stage::Unresolved))
+            .cloned()
+            .collect()
     }
 
     /// Adds an intent under a new id.
@@ -247,7 +269,11 @@ impl EffectLog {
         if data.len() > MAX_DATA {
             return Err(LogError::Data);
         }
-        let intent = Intent { id: id.to_vec(), data: data.to_vec(), stage: Stage::Recorded };
+        let intent = Intent {
+            id: id.to_vec(),
+            data: data.to_vec(),
+            stage: Stage::Recorded,
+        };
         if self.intents.len() >= MAX_INTENTS || COUNT + self.size + intent.size() > MAX_SIZE {
             return Err(LogError::Full);
         }
@@ -358,7 +384,12 @@ impl EffectLog {
                 2 | 4 => Stage::Unresolved, // the one rule
                 3 => Stage::Confirmed,
                 5 => Stage::Compensated,
-                _ => return Err(Malformed { at, problem: "unknown state, want 1 to 5" }),
+                _ => {
+                    return Err(Malformed {
+                        at,
+                        problem: "unknown state, want 1 to 5",
+                    })
+                }
             };
             let id = r.part(MAX_ID)?;
             let data = r.part(MAX_DATA)?;
@@ -366,7 +397,11 @@ impl EffectLog {
                 _ if id.is_empty() => "an empty id",
                 _ if log.index.contains_key(id) => "an id that stands twice",
                 _ => {
-                    log.add(Intent { id: id.to_vec(), data: data.to_vec(), stage });
+                    log.add(Intent {
+                        id: id.to_vec(),
+                        data: data.to_vec(),
+                        stage,
+                    });
                     continue;
                 }
             };
@@ -386,7 +421,10 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn fail<T>(&self, problem: &'static str) -> Result<T, Malformed> {
-        Err(Malformed { at: self.at, problem })
+        Err(Malformed {
+            at: self.at,
+            problem,
+        })
     }
 
     fn take(&mut self, n: usize) -> Result<&'a [u8], Malformed> {

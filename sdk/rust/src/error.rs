@@ -82,7 +82,11 @@ impl Error {
     }
 
     pub(crate) fn status(status: u16, kind: ErrorKind) -> Error {
-        Error { call: "http_request", code: status.into(), kind }
+        Error {
+            call: "http_request",
+            code: status.into(),
+            kind,
+        }
     }
 
     /// What went wrong.

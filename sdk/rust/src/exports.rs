@@ -19,7 +19,9 @@ impl<A: Agent> Cell<A> {
     #[allow(clippy::mut_from_ref)]
     fn agent(&self) -> &mut A {
         crate::panic::report();
-        unsafe { &mut *self.0.get() }.0.get_or_insert_with(A::default)
+        unsafe { &mut *self.0.get() }
+            .0
+            .get_or_insert_with(A::default)
     }
 
     pub fn init(&self) {

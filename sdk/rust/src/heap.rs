@@ -22,7 +22,11 @@ struct Blocks {
 unsafe impl Sync for Heap {}
 
 #[global_allocator]
-static HEAP: Heap = Heap(UnsafeCell::new(Blocks { free: [null_mut(); 32], next: 0, end: 0 }));
+static HEAP: Heap = Heap(UnsafeCell::new(Blocks {
+    free: [null_mut(); 32],
+    next: 0,
+    end: 0,
+}));
 
 fn class(l: Layout) -> usize {
     let size = l.size().max(l.align()).max(1 << SMALLEST);

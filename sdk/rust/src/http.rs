@@ -33,7 +33,13 @@ impl Request {
     /// A request of any method. One that is neither `GET` nor `HEAD` is a side effect: see
     /// [`EffectLog`](crate::effects::EffectLog).
     pub fn new(method: &str, url: &str) -> Request {
-        Request { method: method.to_string(), url: url.to_string(), headers: String::new(), body: Vec::new(), room: None }
+        Request {
+            method: method.to_string(),
+            url: url.to_string(),
+            headers: String::new(),
+            body: Vec::new(),
+            room: None,
+        }
     }
 
     /// A `GET`.
@@ -83,7 +89,11 @@ impl Request {
             );
             if status >= 0 {
                 let body = abi::sized(b).ok_or_else(|| Error::of(CALL, -6, Of::Http))?;
-                return Ok(Response { status: status as u16, body, effect });
+                return Ok(Response {
+                    status: status as u16,
+                    body,
+                    effect,
+                });
             }
             let needed = abi::number(&b).saturating_sub(abi::SIZE);
             if !grow || status != -5 || needed <= room || needed > MAX_BODY {
@@ -113,7 +123,9 @@ impl Response {
         match self.status {
             200..=299 => Ok(self),
             // 408 is what a proxy sends after the fact, too.
-            400..=499 if self.status != 408 => Err(Error::status(self.status, ErrorKind::Processing)),
+            400..=499 if self.status != 408 => {
+                Err(Error::status(self.status, ErrorKind::Processing))
+            }
             _ if self.effect => Err(Error::status(self.status, ErrorKind::Unresolved)),
             _ => Err(Error::status(self.status, ErrorKind::Failed)),
         }

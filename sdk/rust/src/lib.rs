@@ -29,7 +29,7 @@
 //! ```
 //!
 //! The crate is a `cdylib`, built for `wasm32-unknown-unknown`. The manifest beside the program
-//! has to declare the capability of each module that it uses: [`clock`], [`rand`], [`log`],
+//! has to declare the capability of each module that it uses: [`clock`], [`rand`], [`mod@log`],
 //! [`kv`], [`wallet`], [`pricing`], [`http`], [`x402`], [`node`].
 //!
 //! What [`State::save`](state::State::save) returns is all that lives on. After every checkpoint

@@ -17,7 +17,10 @@ struct Stderr;
 
 impl Write for Stderr {
     fn write_str(&mut self, s: &str) -> fmt::Result {
-        let part = Part { ptr: s.as_ptr(), len: s.len() };
+        let part = Part {
+            ptr: s.as_ptr(),
+            len: s.len(),
+        };
         let mut written = 0;
         unsafe { fd_write(2, &part, 1, &mut written) };
         Ok(())

@@ -57,7 +57,11 @@ impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StateError::Version { found, newest } => {
-                write!(f, "a state of version {}, and the program knows 1 to {}", found, newest)
+                write!(
+                    f,
+                    "a state of version {}, and the program knows 1 to {}",
+                    found, newest
+                )
             }
             StateError::CutShort => f.write_str("a state that is cut short"),
             StateError::Bool => f.write_str("a state with a boolean that is neither 0 nor 1"),
@@ -115,10 +119,16 @@ pub struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     /// Reads a state of one of the versions from 1 to `newest`.
     pub fn new(b: &'a [u8], newest: u8) -> Result<Decoder<'a>, StateError> {
-        let mut d = Decoder { rest: b, version: 0 };
+        let mut d = Decoder {
+            rest: b,
+            version: 0,
+        };
         d.version = d.take(1)?[0];
         if d.version == 0 || d.version > newest {
-            return Err(StateError::Version { found: d.version, newest });
+            return Err(StateError::Version {
+                found: d.version,
+                newest,
+            });
         }
         Ok(d)
     }
@@ -174,7 +184,9 @@ impl Field for u64 {
     }
     fn read(d: &mut Decoder<'_>) -> Result<u64, StateError> {
         let b = d.take(8)?;
-        Ok(u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
+        Ok(u64::from_le_bytes([
+            b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7],
+        ]))
     }
 }
 

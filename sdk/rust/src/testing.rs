@@ -64,7 +64,10 @@ pub struct Answer {
 impl Answer {
     /// An answer of this status.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-        Answer { status, body: body.into() }
+        Answer {
+            status,
+            body: body.into(),
+        }
     }
 }
 
@@ -266,7 +269,11 @@ pub(crate) mod calls {
 
     pub fn log_emit(line: &[u8]) {
         let line = &line[..line.len().min(crate::log::MAX)];
-        current().0.borrow_mut().lines.push(String::from_utf8_lossy(line).into_owned());
+        current()
+            .0
+            .borrow_mut()
+            .lines
+            .push(String::from_utf8_lossy(line).into_owned());
     }
 
     pub fn wallet_balance() -> i64 {
@@ -292,16 +299,47 @@ pub(crate) mod calls {
         current().0.borrow().price
     }
 
-    pub fn http_request(method: &[u8], url: &[u8], headers: &[u8], body: &[u8], b: &mut [u8]) -> i32 {
-        if method.len() > 32 || url.len() > 8 << 10 || headers.len() > 32 << 10 || body.len() > 1 << 20 {
+    pub fn http_request(
+        method: &[u8],
+        url: &[u8],
+        headers: &[u8],
+        body: &[u8],
+        b: &mut [u8],
+    ) -> i32 {
+        if method.len() > 32
+            || url.len() > 8 << 10
+            || headers.len() > 32 << 10
+            || body.len() > 1 << 20
+        {
             return TOO_LONG;
         }
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-        let r = Request { method: text(method), url: text(url), headers: text(headers), body: body.to_vec() };
-        let host = r.url.strip_prefix("http://").or_else(|| r.url.strip_prefix("https://")).unwrap_or("");
-        let token = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-        let well_formed = r.headers.lines().all(|l| l.is_empty() || l.split_once(':').map_or(false, |(name, _)| token(name)));
-        if host.is_empty() || host.starts_with('/') || !r.url.is_ascii() || !token(&r.method) || !well_formed {
+        let r = Request {
+            method: text(method),
+            url: text(url),
+            headers: text(headers),
+            body: body.to_vec(),
+        };
+        let host = r
+            .url
+            .strip_prefix("http://")
+            .or_else(|| r.url.strip_prefix("https://"))
+            .unwrap_or("");
+        let token = |s: &str| {
+            !s.is_empty()
+                && s.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        };
+        let well_formed = r
+            .headers
+            .lines()
+            .all(|l| l.is_empty() || l.split_once(':').map_or(false, |(name, _)| token(name)));
+        if host.is_empty()
+            || host.starts_with('/')
+            || !r.url.is_ascii()
+            || !token(&r.method)
+            || !well_formed
+        {
             return PROCESSING;
         }
         let w = current();
@@ -351,7 +389,11 @@ pub(crate) mod calls {
             return FAILED;
         }
         inner.budget -= amount;
-        inner.paid.push(Payment { amount, recipient, memo: String::from_utf8_lossy(memo).into_owned() });
+        inner.paid.push(Payment {
+            amount,
+            recipient,
+            memo: String::from_utf8_lossy(memo).into_owned(),
+        });
         if let Some((When::After, code)) = failure {
             return code;
         }

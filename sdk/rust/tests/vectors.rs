@@ -23,8 +23,12 @@ state! {
 fn vectors(file: &str) -> Vec<Vec<String>> {
     let path = format!("{}/../../testdata/sdk/{}", env!("CARGO_MANIFEST_DIR"), file);
     let text = std::fs::read_to_string(&path).expect(&path);
-    let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
-    let lines: Vec<Vec<String>> = lines.map(|l| l.split_whitespace().map(String::from).collect()).collect();
+    let lines = text
+        .lines()
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let lines: Vec<Vec<String>> = lines
+        .map(|l| l.split_whitespace().map(String::from).collect())
+        .collect();
     assert!(lines.len() >= 10, "{} has {} vectors", file, lines.len());
     lines
 }
@@ -39,7 +43,10 @@ fn hex(b: &[u8]) -> String {
 
 fn unhex(s: &str) -> Vec<u8> {
     let s = s.trim_matches('-');
-    (0..s.len()).step_by(2).map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap()).collect()
+    (0..s.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap())
+        .collect()
 }
 
 #[test]
@@ -51,9 +58,23 @@ fn states() {
             Ok(s) => {
                 assert_eq!(s.save(), bytes, "{}", v[0]);
                 let list: Vec<String> = s.g.iter().map(u64::to_string).collect();
-                let list = if list.is_empty() { "-".to_string() } else { list.join(",") };
+                let list = if list.is_empty() {
+                    "-".to_string()
+                } else {
+                    list.join(",")
+                };
                 let (text, log) = (hex(s.e.as_bytes()), hex(&s.h.to_bytes()));
-                format!("{} {} {} {} {} {} {} {}", s.a, s.b, s.c as u8, s.d.unix_nanos(), text, hex(&s.f), list, log)
+                format!(
+                    "{} {} {} {} {} {} {} {}",
+                    s.a,
+                    s.b,
+                    s.c as u8,
+                    s.d.unix_nanos(),
+                    text,
+                    hex(&s.f),
+                    list,
+                    log
+                )
             }
         };
         assert_eq!(got, v[2..].join(" "), "{}", v[0]);
@@ -63,7 +84,8 @@ fn states() {
 #[test]
 fn effects() {
     for v in vectors("effects.txt") {
-        let got = EffectLog::from_bytes(&unhex(&v[1])).map_or("-".into(), |log| hex(&log.to_bytes()));
+        let got =
+            EffectLog::from_bytes(&unhex(&v[1])).map_or("-".into(), |log| hex(&log.to_bytes()));
         assert_eq!(got, v[2], "{}", v[0]);
     }
 }
@@ -92,7 +114,12 @@ fn transitions() {
                 _ => panic!("unknown {}", op),
             };
             assert_eq!(done.is_err(), refused, "{}: {}: {:?}", v[0], op, done);
-            assert!(!refused || log.to_bytes() == before, "{}: {} changed the log", v[0], op);
+            assert!(
+                !refused || log.to_bytes() == before,
+                "{}: {} changed the log",
+                v[0],
+                op
+            );
         }
         assert_eq!(hex(&log.to_bytes()), v[v.len() - 1], "{}", v[0]);
     }

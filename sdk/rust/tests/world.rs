@@ -17,7 +17,10 @@ fn the_same_at_every_run() {
     assert_eq!(second.since(first), Duration::from_millis(1));
     assert_eq!(first.unix_nanos(), 1_640_995_200_000_000_000);
     assert_ne!(random, [0; 32]);
-    assert_eq!(rand::fill(&mut vec![0; rand::MAX + 1]).unwrap_err().kind(), ErrorKind::TooLong);
+    assert_eq!(
+        rand::fill(&mut vec![0; rand::MAX + 1]).unwrap_err().kind(),
+        ErrorKind::TooLong
+    );
 }
 
 #[test]
@@ -35,7 +38,10 @@ fn log_and_money() {
 fn requests() {
     let world = World::new();
     let failed = http::get("https://a.example/").unwrap_err();
-    assert_eq!((failed.kind(), failed.to_string().as_str()), (ErrorKind::Failed, "http_request: failed"));
+    assert_eq!(
+        (failed.kind(), failed.to_string().as_str()),
+        (ErrorKind::Failed, "http_request: failed")
+    );
     world.web(|r| match r.path() {
         "/long" => Answer::new(200, vec![b'x'; 100_000]),
         "/huge" => Answer::new(200, vec![b'x'; http::MAX_BODY + 1]),
@@ -43,19 +49,47 @@ fn requests() {
         "/404" => Answer::new(404, ""),
         _ => Answer::new(200, format!("{} {} {}", r.method, r.headers, r.text())),
     });
-    let answer = Request::post("https://a.example/", "body").header("X-A", "b").header("X-C", "d").send().unwrap();
+    let answer = Request::post("https://a.example/", "body")
+        .header("X-A", "b")
+        .header("X-C", "d")
+        .send()
+        .unwrap();
     assert_eq!(answer.text(), "POST X-A: b\nX-C: d body");
-    assert_eq!(http::get("https://a.example/long").unwrap().body.len(), 100_000);
-    assert_eq!(http::get("https://a.example/huge").unwrap_err().kind(), ErrorKind::TooLarge);
-    let small = Request::get("https://a.example/long").room(10).send().unwrap_err();
+    assert_eq!(
+        http::get("https://a.example/long").unwrap().body.len(),
+        100_000
+    );
+    assert_eq!(
+        http::get("https://a.example/huge").unwrap_err().kind(),
+        ErrorKind::TooLarge
+    );
+    let small = Request::get("https://a.example/long")
+        .room(10)
+        .send()
+        .unwrap_err();
     assert_eq!(small.kind(), ErrorKind::TooLarge);
     for url in ["", "a.example", "ftp://a.example/", "https:///x"] {
-        assert_eq!(http::get(url).unwrap_err().kind(), ErrorKind::Processing, "{}", url);
+        assert_eq!(
+            http::get(url).unwrap_err().kind(),
+            ErrorKind::Processing,
+            "{}",
+            url
+        );
     }
-    let missing = http::get("https://a.example/404").unwrap().ok().unwrap_err();
-    assert_eq!(missing.to_string(), "http_request: status 404: refused or malformed");
+    let missing = http::get("https://a.example/404")
+        .unwrap()
+        .ok()
+        .unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "http_request: status 404: refused or malformed"
+    );
     assert!(!missing.may_have_happened());
-    assert!(http::post("https://a.example/500", "").unwrap().ok().unwrap_err().may_have_happened());
+    assert!(http::post("https://a.example/500", "")
+        .unwrap()
+        .ok()
+        .unwrap_err()
+        .may_have_happened());
     assert_eq!(world.requests().len(), 7);
 }
 
@@ -77,9 +111,16 @@ fn results_have_names() {
     for (code, kind, may) in http_names {
         world.fail(move |_, _| Some((When::Before, code)));
         let e = http::get("https://a.example/").unwrap_err();
-        assert_eq!((e.kind(), e.code(), e.may_have_happened()), (kind, code, may));
+        assert_eq!(
+            (e.kind(), e.code(), e.may_have_happened()),
+            (kind, code, may)
+        );
     }
-    for (code, kind, may) in [(-1, ErrorKind::Failed, false), (-4, ErrorKind::OverCap, false), (-7, ErrorKind::Unresolved, true)] {
+    for (code, kind, may) in [
+        (-1, ErrorKind::Failed, false),
+        (-4, ErrorKind::OverCap, false),
+        (-7, ErrorKind::Unresolved, true),
+    ] {
         world.fail(move |_, _| Some((When::Before, code)));
         let e = x402::pay(1, "bob", "").unwrap_err();
         assert_eq!((e.kind(), e.may_have_happened()), (kind, may));
@@ -93,9 +134,18 @@ fn payments() {
     assert_eq!(wallet::receipts(), 1);
     assert_eq!(wallet::receipt(0).unwrap(), b"payment 0");
     assert_eq!(wallet::receipt(1).unwrap_err().kind(), ErrorKind::Failed);
-    assert_eq!(x402::pay(600_001, "bob", "").unwrap_err().kind(), ErrorKind::Failed);
-    assert_eq!(x402::pay(0, "bob", "").unwrap_err().kind(), ErrorKind::Processing);
-    assert_eq!((world.budget(), world.payments()[0].memo.as_str()), (600_000, "tea"));
+    assert_eq!(
+        x402::pay(600_001, "bob", "").unwrap_err().kind(),
+        ErrorKind::Failed
+    );
+    assert_eq!(
+        x402::pay(0, "bob", "").unwrap_err().kind(),
+        ErrorKind::Processing
+    );
+    assert_eq!(
+        (world.budget(), world.payments()[0].memo.as_str()),
+        (600_000, "tea")
+    );
 }
 
 #[test]
@@ -111,7 +161,10 @@ fn store() {
     for i in 0..15u8 {
         kv::put([i], vec![0; kv::MAX_VALUE]).unwrap();
     }
-    assert_eq!(kv::put("last", vec![0; kv::MAX_VALUE]).unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(
+        kv::put("last", vec![0; kv::MAX_VALUE]).unwrap_err().kind(),
+        ErrorKind::Full
+    );
 }
 
 #[test]
@@ -135,11 +188,24 @@ fn act() {
     let world = World::new();
     let mut log = EffectLog::default();
     world.web(|_| Answer::new(200, "yes"));
-    assert_eq!(log.act("a", "", || http::post("https://a.example/", "")?.ok()).unwrap().text(), "yes");
-    assert_eq!(log.act("a", "", || Ok(())).unwrap_err(), ActError::Log(LogError::Duplicate(Stage::Confirmed)));
-    for (id, code, stage) in [("lost", -1, Stage::Unresolved), ("refused", -3, Stage::Compensated)] {
+    assert_eq!(
+        log.act("a", "", || http::post("https://a.example/", "")?.ok())
+            .unwrap()
+            .text(),
+        "yes"
+    );
+    assert_eq!(
+        log.act("a", "", || Ok(())).unwrap_err(),
+        ActError::Log(LogError::Duplicate(Stage::Confirmed))
+    );
+    for (id, code, stage) in [
+        ("lost", -1, Stage::Unresolved),
+        ("refused", -3, Stage::Compensated),
+    ] {
         world.fail(move |_, _| Some((When::After, code)));
-        let e = log.act(id, "", || http::post("https://a.example/", "")).unwrap_err();
+        let e = log
+            .act(id, "", || http::post("https://a.example/", ""))
+            .unwrap_err();
         assert_eq!(e.may_have_happened(), stage == Stage::Unresolved);
         assert_eq!(log.get(id).unwrap().stage, stage);
     }
@@ -148,7 +214,24 @@ fn act() {
 
 #[test]
 fn decimals() {
-    let all = [(6412345, 2), (0, 2), (-5, 2), (5, 0), (i64::MIN, 6), (1_000_000, 6)];
+    let all = [
+        (6412345, 2),
+        (0, 2),
+        (-5, 2),
+        (5, 0),
+        (i64::MIN, 6),
+        (1_000_000, 6),
+    ];
     let written: Vec<String> = all.iter().map(|&(n, places)| decimal(n, places)).collect();
-    assert_eq!(written, ["64123.45", "0.00", "-0.05", "5", "-9223372036854.775808", "1.000000"]);
+    assert_eq!(
+        written,
+        [
+            "64123.45",
+            "0.00",
+            "-0.05",
+            "5",
+            "-9223372036854.775808",
+            "1.000000"
+        ]
+    );
 }
