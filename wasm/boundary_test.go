@@ -32,7 +32,7 @@ func TestDependencies(t *testing.T) {
 	}
 	direct := list(`{{if eq .ImportPath "igor.dev/wasm"}}{{join .Imports "\n"}}{{end}}`)
 	for _, p := range direct {
-		if !slices.Contains([]string{"igor.dev/verifier", "math", "strconv", "unsafe"}, p) {
+		if !slices.Contains([]string{"igor.dev/verifier", "math", "strconv", "strings", "unsafe"}, p) {
 			t.Errorf("imports %s", p)
 		}
 	}
