@@ -46,6 +46,11 @@ type (
 		ID         string `json:"id,omitempty"`
 		Happened   bool   `json:"happened,omitempty"`
 		Note       string `json:"note,omitempty"`
+
+		// Of an upgrade: the absolute paths of files.
+		WASM       string `json:"wasm,omitempty"`
+		Manifest   string `json:"manifest,omitempty"`
+		MoreRights bool   `json:"moreRights,omitempty"`
 	}
 	controlReply struct {
 		Status *Status     `json:"status,omitempty"`
@@ -53,9 +58,12 @@ type (
 		Tick   uint64      `json:"tick,string,omitempty"`
 		ID     string      `json:"id,omitempty"`
 		Result *wireResult `json:"result,omitempty"`
-		Error  string      `json:"error,omitempty"`
-		Hint   string      `json:"hint,omitempty"`
-		Kind   string      `json:"kind,omitempty"` // of the error, by controlKinds
+
+		Upgraded *wireUpgraded `json:"upgraded,omitempty"`
+
+		Error string `json:"error,omitempty"`
+		Hint  string `json:"hint,omitempty"`
+		Kind  string `json:"kind,omitempty"` // of the error, by controlKinds
 	}
 )
 
@@ -81,6 +89,14 @@ func (h *wireHash) UnmarshalText(b []byte) error {
 	}
 	_, err := hex.Decode(h[:], b)
 	return err
+}
+
+// A wireUpgraded is an [Upgraded] as it goes over the socket.
+type wireUpgraded struct {
+	Tick   uint64   `json:"tick,string"`
+	WASM   wireHash `json:"wasmHash"`
+	Before wireHash `json:"wasmHashBefore"`
+	More   []string `json:"moreRights"`
 }
 
 // controlKinds are the errors that are the same on the other side.
@@ -117,6 +133,16 @@ var controlled = map[string]func(context.Context, *Agent, *controlRequest, *cont
 	"POST /v1/stop": func(ctx context.Context, a *Agent, _ *controlRequest, r *controlReply) error {
 		result, err := a.Stop(ctx)
 		r.Result = &wireResult{result.Reason, result.DID, result.Tick, wireHash(result.Head), result.Budget, result.Checkpoints, result.Hostcalls}
+		return err
+	},
+	"POST /v1/upgrade": func(ctx context.Context, a *Agent, q *controlRequest, r *controlReply) error {
+		u, err := ReadUpgrade(q.WASM, q.Manifest)
+		if err != nil {
+			return err
+		}
+		u.MoreRights = q.MoreRights
+		done, err := a.Upgrade(ctx, u)
+		r.Upgraded = &wireUpgraded{done.Tick, wireHash(done.WASM), wireHash(done.Before), done.More}
 		return err
 	},
 	"POST /v1/effects": func(ctx context.Context, a *Agent, q *controlRequest, r *controlReply) (err error) {
@@ -271,6 +297,16 @@ func (r *Remote) Continue(ctx context.Context) error {
 func (r *Remote) ResolveEffect(ctx context.Context, id string, happened bool, note string) (whole string, err error) {
 	reply, err := r.ask(ctx, http.MethodPost, "effects", controlRequest{ID: id, Happened: happened, Note: note})
 	return reply.ID, err
+}
+
+// Upgrade is [Agent.Upgrade] with the files of [ReadUpgrade], which the process reads
+// that runs the agent: their paths have to be absolute.
+func (r *Remote) Upgrade(ctx context.Context, wasm, manifest string, moreRights bool) (Upgraded, error) {
+	reply, err := r.ask(ctx, http.MethodPost, "upgrade", controlRequest{WASM: wasm, Manifest: manifest, MoreRights: moreRights})
+	if w := reply.Upgraded; w != nil {
+		return Upgraded{w.Tick, verifier.Hash(w.WASM), verifier.Hash(w.Before), w.More}, err
+	}
+	return Upgraded{}, err
 }
 
 // Stop is [Agent.Stop].

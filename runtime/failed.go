@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
@@ -87,24 +86,14 @@ func (l *life) before(ctx context.Context) (state []byte, fuel uint64, restored 
 	if err := l.commits.waitDurable(); err != nil {
 		return nil, 0, false, err
 	}
-	var newest []byte
-	for newest, err = range l.store.Newest() {
-		break
-	}
+	c, err := l.newestCheckpoint()
 	if err != nil {
 		return nil, 0, false, err
-	}
-	c, err := verifier.Parse(newest)
-	if err != nil {
-		return nil, 0, false, err
-	}
-	if c.TickNumber != l.saved {
-		return nil, 0, false, fmt.Errorf("the newest checkpoint is of tick %d, not %d", c.TickNumber, l.saved)
 	}
 	if l.tick == l.saved+1 {
 		return c.State, 0, true, nil
 	}
 	e := replay.Engine{Programs: l.body.again, Log: l.log}
-	state, fuel, err = e.Before(context.WithoutCancel(ctx), newest, l.tick)
+	state, fuel, err = e.Before(context.WithoutCancel(ctx), c.Append(nil), l.tick)
 	return state, fuel, false, err
 }

@@ -32,6 +32,7 @@ type ForkConfig struct {
 	Origin Past
 	At     uint64 // the tick after which it begins
 
+	WASM     []byte // instead of the origin's program, nil = the same
 	Manifest []byte // instead of the origin's, nil = the same
 	Budget   int64  // microcents; nothing comes from the origin's
 	Price    *int64 // microcents per second, nil = the origin's
@@ -41,6 +42,8 @@ type ForkConfig struct {
 
 	Log      *slog.Logger // for what the agent writes
 	CacheDir string
+
+	machine machine // whose keys it gets, nil = this one
 
 	// through has folders written through others, nil = as they are.
 	through func(name string, folder wal.Folder) wal.Folder
@@ -80,14 +83,18 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from.WASMHash != old.wasmHash {
+	if from.WASMHash != old.wasmHash && c.WASM == nil {
 		return nil, fmt.Errorf("the checkpoint of tick %d is of another program, with SHA-256 %s", from.TickNumber, from.WASMHash)
 	}
 	man := c.Manifest
 	if man == nil {
 		man = c.Origin.Manifest
 	}
-	b, err := embody(c.Origin.WASM, man)
+	wasm := c.WASM
+	if wasm == nil {
+		wasm = c.Origin.WASM
+	}
+	b, err := embody(wasm, man)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +108,10 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 		return nil, err
 	}
 	defer engine.Close()
-	config := Config{Log: c.Log, machine: thisMachine{engine}, through: c.through}
+	config := Config{Log: c.Log, machine: c.machine, through: c.through}
+	if c.machine == nil {
+		config.machine = thisMachine{engine}
+	}
 	b.schedule = fuel.Version1
 	if err := engine.compile(ctx, b, config); err != nil {
 		return nil, public(err)
@@ -114,7 +124,7 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 		l.account.price = *c.Price
 	}
 	origin := eventlog.Record{Kind: eventlog.Origin, Tick: c.At, Agent: from.AgentPubKey, Checkpoint: from.hash}
-	err = store.Create(dir, c.Origin.WASM, man, func(s *store.Store) error {
+	err = store.Create(dir, wasm, man, func(s *store.Store) error {
 		err := l.fork(context.WithoutCancel(ctx), s, &origin, state)
 		return errors.Join(err, l.close())
 	})

@@ -125,9 +125,7 @@ func (l *life) prepareNext(ctx context.Context) error {
 // is: see [life.closeRetired].
 func (l *life) retire(b *body) {
 	l.retired = append(l.retired, l.body)
-	l.body = b
-	l.world.Manifest = b.manifest
-	l.machine.connect(l)
+	l.become(b)
 }
 
 func (l *life) closeRetired() {

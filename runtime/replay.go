@@ -566,9 +566,36 @@ func ExportEvents(dir, to string) (segments int, err error) {
 				return err
 			}
 		}
+		if err := copyPrograms(root, filepath.Join(from, store.DirPrograms)); err != nil {
+			return err
+		}
 		return copyFile(root, "agent.manifest.json", filepath.Join(dir, "agent.manifest.json"))
 	})
 	return segments, err
+}
+
+// copyPrograms copies the programs and manifests of before an agent's upgrades, if it
+// had some.
+func copyPrograms(root *os.Root, from string) error {
+	programs, err := os.ReadDir(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = root.Mkdir(store.DirPrograms, 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	for _, p := range programs {
+		if strings.HasPrefix(p.Name(), ".") {
+			continue
+		}
+		if err := copyFile(root, filepath.Join(store.DirPrograms, p.Name()), filepath.Join(from, p.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func isSealed(name string) (bool, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -48,6 +49,13 @@ and x402, or with other hosts and recipients (--manifest), keeps it from that.`,
 			if cmd.Flags().Changed("price") {
 				c.Price = (*int64)(&price)
 			}
+			if info, err := os.Stat(args[0]); err == nil && info.IsDir() && past.wasm != "" {
+				// The origin's own program is there: this one is the fork's.
+				c.WASM = origin.WASM
+				if c.Origin.WASM, err = readLimited(filepath.Join(args[0], "agent.wasm"), runtime.MaxWASM); err != nil {
+					return failed(err)
+				}
+			}
 			if manifest != "" {
 				if c.Manifest, err = readLimited(manifest, runtime.MaxManifest); err != nil {
 					return failed(err)
@@ -75,7 +83,7 @@ and x402, or with other hosts and recipients (--manifest), keeps it from that.`,
 	flags := cmd.Flags()
 	flags.Uint64Var(&at, "at", 0, "the `TICK` after which it begins")
 	flags.StringVar(&dir, "dir", "", "the fork's new `FOLDER` (default: FOLDER-at-TICK, here)")
-	flags.StringVar(&past.wasm, "wasm", "", "`FILE` of the agent's program (default: agent.wasm in FOLDER)")
+	flags.StringVar(&past.wasm, "wasm", "", "`FILE` of the fork's program, such as a mended one (default: agent.wasm in FOLDER)")
 	flags.StringVar(&past.events, "events", "", "`FOLDER` of the origin's event log")
 	flags.Var(&budget, "budget", "what the fork has to live on, in currency units")
 	flags.Var(&price, "price", "what a second of its ticks costs, in currency units (default: as at that tick)")

@@ -23,7 +23,7 @@ var groups = []struct {
 }{
 	{"Authors", []string{"new", "simulate", "fork"}},
 	{"Operators", []string{"run", "resume", "up", "ls", "logs", "effects", "history"}},
-	{livingAgents, []string{"top-up", "price", "checkpoint", "pause", "continue", "stop"}},
+	{livingAgents, []string{"upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop"}},
 	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}},
 }
 

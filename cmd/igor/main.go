@@ -168,6 +168,7 @@ func command(code *int) *cobra.Command {
 		historyCommand(),
 		replayCommand(code),
 		forkCommand(),
+		upgradeCommand(),
 		effectsCommand(),
 		lsCommand(),
 		logsCommand(),

@@ -311,6 +311,53 @@ func (l *Log) begin(f wal.File, h Header) (w *Writer, err error) {
 	return w, w.w.Flush()
 }
 
+// Upgrade begins the open segment anew, for another program or manifest: with a header
+// of its own, and u as its first record. What money came in since the checkpoint stays;
+// there must be nothing else. It is durable then, all at once. w is closed.
+func (l *Log) Upgrade(w *Writer, h Header, u *Record) (*Writer, error) {
+	if err := w.Sync(); err != nil {
+		return nil, err
+	}
+	first := w.header.First
+	h.First = first
+	u.Kind, u.Tick = Upgrade, first
+	if w.header.Version == Version1 || w.totals.ended || w.totals.begun {
+		return nil, errors.New("event log: an upgrade where something else is recorded")
+	}
+	records := []Record{*u}
+	s, err := l.Segment(first)
+	if err != nil {
+		return nil, fmt.Errorf("event log: %w", err)
+	}
+	for {
+		r, err := s.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			s.Close()
+			return nil, fmt.Errorf("event log: %w", err)
+		}
+		if r.Kind == Account {
+			records = append(records, r)
+		}
+	}
+	s.Close()
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	content := wal.AppendRecord(nil, h.append(nil))
+	for i := range records {
+		content = wal.AppendRecord(content, records[i].append(nil, h.Version))
+	}
+	w.Close()
+	if err := wal.WriteFile(l.segments, nextName, FileName(first), bytes.NewReader(content), true); err != nil {
+		return nil, fmt.Errorf("event log: %w", err)
+	}
+	next, _, err := l.Continue(h, first)
+	return next, err
+}
+
 // SetAsideAfter sets aside the segments whose first tick is after the given one,
 // and returns their new names. Where nothing leads to a segment any more, what it
 // has was never relied on, and its name may be needed.

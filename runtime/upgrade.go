@@ -1,0 +1,231 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
+	"igor.dev/runtime/internal/fuel"
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/verifier"
+)
+
+// An Upgrade is another program for an agent, or another manifest. The agent goes on
+// from the state that it has.
+type Upgrade struct {
+	WASM     []byte // nil = as before
+	Manifest []byte // nil = as before
+
+	// MoreRights allows a manifest that grants more than the one before.
+	MoreRights bool
+}
+
+// ReadUpgrade reads the files of an upgrade; "" is none.
+func ReadUpgrade(wasm, man string) (u Upgrade, err error) {
+	read := func(path string, most int64) ([]byte, error) {
+		if path == "" {
+			return nil, nil
+		}
+		info, err := os.Stat(path) // before it is opened: opening a pipe would wait
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() || info.Size() > most {
+			return nil, fmt.Errorf("%s is not a file of at most %d bytes", path, most)
+		}
+		return os.ReadFile(path)
+	}
+	if u.WASM, err = read(wasm, MaxWASM); err == nil {
+		u.Manifest, err = read(man, MaxManifest)
+	}
+	return u, err
+}
+
+// An Upgraded says what an upgrade came to.
+type Upgraded struct {
+	Tick         uint64 // after which the new program goes on
+	WASM, Before verifier.Hash
+	More         []string // that the agent may now, and could not before
+}
+
+// Upgrade gives the agent another program or manifest, between two ticks. The state is
+// restored with it before anything is changed. The programs of before stay in the
+// agent's folder: to check its life takes them.
+func (a *Agent) Upgrade(ctx context.Context, u Upgrade) (r Upgraded, err error) {
+	err = a.order(ctx, func(ctx context.Context, l *life) (err error) {
+		r, err = l.upgrade(ctx, u)
+		return err
+	})
+	return r, err
+}
+
+// MoreRightsError says what an upgrade would grant.
+type MoreRightsError struct{ More []string }
+
+func (e *MoreRightsError) Error() string {
+	return "the new manifest grants more than the one before: " + strings.Join(e.More, "; ")
+}
+
+// Hint says what to do.
+func (e *MoreRightsError) Hint() string { return "if that is meant, igor upgrade --more-rights" }
+
+// prepare returns what an upgrade makes of a body.
+func (u *Upgrade) prepare(old *body) (b *body, more []string, err error) {
+	wasm, man := u.WASM, u.Manifest
+	if wasm == nil {
+		wasm = old.wasm
+	}
+	if man == nil {
+		man = old.man
+	}
+	if b, err = embody(wasm, man); err != nil {
+		return nil, nil, err
+	}
+	b.schedule = fuel.Version1
+	more = manifest.More(old.manifest, b.manifest)
+	switch {
+	case b.wasmHash == old.wasmHash && b.manHash == old.manHash:
+		return nil, nil, errors.New("the agent has that program and that manifest already")
+	case old.keeps() != b.keeps():
+		return nil, nil, errors.New("the manifests before and after have to agree about the capability kv: it is part of the state")
+	case len(more) > 0 && !u.MoreRights:
+		return nil, nil, &MoreRightsError{more}
+	}
+	return b, more, nil
+}
+
+func (l *life) upgrade(ctx context.Context, u Upgrade) (r Upgraded, err error) {
+	b, more, err := u.prepare(l.body)
+	if err != nil {
+		return r, err
+	}
+	if !l.metered() {
+		return r, errors.New("the agent has to live a tick first, which ends the event log that an earlier igor began")
+	}
+	if err := l.checkpoint(ctx); err != nil {
+		return r, fatal(err)
+	}
+	if err := l.commits.waitDurable(); err != nil {
+		return r, fatal(err)
+	}
+	newest, err := l.newestCheckpoint()
+	if err != nil {
+		return r, err
+	}
+	if err := l.engine.compile(ctx, b, l.Config); err != nil {
+		return r, err
+	}
+	old := l.body
+	l.become(b)
+	back := func(err error) (Upgraded, error) {
+		l.become(old)
+		b.close()
+		return r, err
+	}
+	fresh, err := l.incarnate(ctx, nil, newest.State, true)
+	if err == nil && fresh.still != nil {
+		err = fresh.failed(fresh.still)
+		fresh.close()
+	}
+	if err != nil {
+		return back(fmt.Errorf("the new program cannot go on from the agent's state: %w", err))
+	}
+	if err := l.store.Keep(map[string][]byte{
+		programName(old.wasmHash): old.wasm, manifestName(old.manHash): old.man,
+		programName(b.wasmHash): b.wasm, manifestName(b.manHash): b.man,
+	}); err != nil {
+		fresh.close()
+		return back(err)
+	}
+	failpoint.Reach(failpoint.ProgramKept)
+	// From here on the new program is the agent's, whatever happens.
+	w, err := l.log.Upgrade(l.world.Writer, l.header(), &eventlog.Record{WASM: old.wasmHash, Manifest: old.manHash})
+	if err != nil {
+		fresh.close()
+		return r, fatal(err)
+	}
+	l.world.Writer = w
+	failpoint.Reach(failpoint.Upgraded)
+	l.in.close()
+	l.in = fresh
+	l.retired = append(l.retired, old)
+	l.closeRetired()
+	if err := l.store.SetProgram(b.wasm, b.man); err != nil {
+		return r, fatal(err)
+	}
+	l.failed = 0
+	l.Log.Info("upgraded", "tick", l.tick, "program", b.wasmHash.String(), "before", old.wasmHash.String())
+	return Upgraded{Tick: l.tick, WASM: b.wasmHash, Before: old.wasmHash, More: more}, nil
+}
+
+// become has the life go on with a program that is compiled.
+func (l *life) become(b *body) {
+	l.body = b
+	l.world.Manifest = b.manifest
+	l.machine.connect(l)
+}
+
+// newestCheckpoint reads the newest checkpoint, which is durable.
+func (l *life) newestCheckpoint() (c verifier.Checkpoint, err error) {
+	var newest []byte
+	for newest, err = range l.store.Newest() {
+		break
+	}
+	if err == nil {
+		c, err = verifier.Parse(newest)
+	}
+	if err == nil && c.TickNumber != l.saved {
+		err = fmt.Errorf("the newest checkpoint is of tick %d, not %d", c.TickNumber, l.saved)
+	}
+	return c, err
+}
+
+// TryUpgrade has another program go on from an agent's newest checkpoint on a
+// simulated machine, for some ticks, and changes nothing of the agent. Requests and
+// payments of the simulation reach nobody.
+func TryUpgrade(ctx context.Context, of Past, u Upgrade, c SimulationConfig) (r SimulationResult, err error) {
+	old, err := embody(of.WASM, of.Manifest)
+	if err != nil {
+		return r, err
+	}
+	b, _, err := u.prepare(old)
+	if err != nil {
+		return r, err
+	}
+	_, files, err := store.Checkpoints(ctx, of.Dir)
+	if err != nil {
+		return r, err
+	}
+	tick := files[len(files)-1].Tick
+	tmp, err := os.MkdirTemp("", "igor-upgrade-*")
+	if err != nil {
+		return r, err
+	}
+	defer os.RemoveAll(tmp)
+	dir := filepath.Join(tmp, "agent")
+	s := newSimulation(c)
+	s.log = c.Log
+	fork := ForkConfig{Origin: of, At: tick, WASM: b.wasm, Manifest: b.man, Budget: 1 << 50, Log: c.Log, CacheDir: c.CacheDir, machine: s}
+	if _, err := Fork(ctx, dir, fork); err != nil {
+		return r, err
+	}
+	engine, err := NewEngine(EngineConfig{Log: c.Log, CacheDir: c.CacheDir})
+	if err != nil {
+		return r, err
+	}
+	defer engine.Close()
+	live := Config{TickInterval: AgentPace, CheckpointEvery: Every{Ticks: 1}, MaxTicks: c.Ticks, MaxFailedTicks: 1, machine: s}
+	r.Result, err = engine.Resume(ctx, dir, live).Wait(context.WithoutCancel(ctx))
+	if err != nil {
+		return r, hint.Wrap(fmt.Errorf("on a simulated machine: %w", err), "nothing was changed")
+	}
+	r.Hostcalls = nil
+	return r, nil
+}

@@ -1,0 +1,190 @@
+package runtime
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/request"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wasmtest"
+)
+
+// upgradeTo gives an agent that does not run another program.
+func upgradeTo(t *testing.T, dir string, u Upgrade) (Upgraded, error) {
+	t.Helper()
+	c := quiet()
+	e, err := c.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var r Upgraded
+	_, err = e.Visit(t.Context(), dir, func(ctx context.Context, a *Agent) (err error) {
+		r, err = a.Upgrade(ctx, u)
+		return err
+	})
+	return r, err
+}
+
+// TestPoison has an agent that posts and then traps, always. Its life goes on past the
+// ticks that fail, each is paid once, and nothing is sent twice; upgraded to a mended
+// program, it is told what those ticks did, and its whole life verifies and replays.
+func TestPoison(t *testing.T) {
+	var got atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { got.Add(1) }))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	b := birth(poster(server.URL+"/", wasmtest.Unreachable))
+	b.Manifest = []byte(`{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": ["` + host + `"]}}}}`)
+	b.Price = 1_000_000 // so that a billion units of fuel cost that
+	dir := filepath.Join(t.TempDir(), "agent")
+	c := ticks(100, 5)
+	c.MaxFailedTicks = 3
+	_, err := Start(t.Context(), dir, b, c)
+	if failed, ok := errors.AsType[*AgentError](err); !ok || failed.Call != "agent_tick" {
+		t.Fatalf("got %v", err)
+	}
+	if n := got.Load(); n != 3 {
+		t.Errorf("%d requests in 3 ticks", n)
+	}
+	mended := poster(server.URL+"/", "").Bytes()
+	if _, err := upgradeTo(t, dir, Upgrade{WASM: b.WASM}); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("to the same program: %v", err)
+	}
+	wider := strings.Replace(string(b.Manifest), `{"http"`, `{"clock": {"version": 1}, "http"`, 1)
+	if _, err := upgradeTo(t, dir, Upgrade{WASM: mended, Manifest: []byte(wider)}); err == nil || !strings.Contains(err.Error(), "the capability clock") {
+		t.Errorf("with more rights: %v", err)
+	}
+	broken := poster(server.URL+"/", "")
+	broken.Funcs["agent_resume"] = wasmtest.Func{Type: wasmtest.I32I32, Body: wasmtest.Unreachable}
+	if _, err := upgradeTo(t, dir, Upgrade{WASM: broken.Bytes()}); err == nil || !strings.Contains(err.Error(), "cannot go on from the agent's state") {
+		t.Errorf("to a program that cannot restore the state: %v", err)
+	}
+	r, err := upgradeTo(t, dir, Upgrade{WASM: mended, Manifest: []byte(wider), MoreRights: true})
+	if err != nil || r.Tick != 3 || len(r.More) != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	c = ticks(2, 5)
+	result, err := Resume(t.Context(), dir, c)
+	if err != nil || result.Tick != 5 {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	if n := got.Load(); n != 5 {
+		t.Errorf("%d requests in 5 ticks", n)
+	}
+	told := map[uint64][]uint64{}
+	after := Birth{WASM: mended, Manifest: []byte(wider)}
+	rc := replayConfig(dir, after)
+	rc.Observe = func(o Observation) {
+		if o.kind == eventlog.Finding {
+			f, _ := request.ParseFinding(o.request)
+			told[o.Tick] = append(told[o.Tick], f.Tick)
+		}
+	}
+	report, err := Replay(t.Context(), dir, rc)
+	if err != nil || report.Verdict != Replayed || report.Failed != 3 || report.Ticks != 5 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if len(told[4]) != 3 || told[4][0] != 1 || told[4][2] != 3 {
+		t.Errorf("told %v", told)
+	}
+	if state := newest(t, dir, 5).State; binary.LittleEndian.Uint64(state) != 2 {
+		t.Errorf("the state is %x", state)
+	}
+	// The old program alone does not do, and neither does the life without it.
+	if err := os.RemoveAll(filepath.Join(dir, "events", store.DirPrograms)); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := Replay(t.Context(), dir, replayConfig(dir, after)); err != nil || report.Verdict != NotReplayed || report.Replayed != 1 {
+		t.Errorf("without the old program: %+v, %v", report, err)
+	}
+}
+
+// TestUpgradeKeepsMoney upgrades an agent that got money since its checkpoint, after
+// which it went on to no tick; and again, to what it was.
+func TestUpgradeKeepsMoney(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(wasmtest.Agent{})
+	b.Price = 0
+	if _, err := Start(t.Context(), dir, b, ticks(3, 2)); err != nil {
+		t.Fatal(err)
+	}
+	c := quiet()
+	e, err := c.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + wasmtest.Count + wasmtest.I32(1)}}}.Bytes()
+	if _, err := e.Visit(t.Context(), dir, func(ctx context.Context, a *Agent) error {
+		if _, err := a.TopUp(ctx, 77); err != nil {
+			return err
+		}
+		if _, err := a.Upgrade(ctx, Upgrade{WASM: other}); err != nil {
+			return err
+		}
+		_, err := a.TopUp(ctx, 5)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+	// As if the process ended before the agent's own file was replaced.
+	if err := os.WriteFile(filepath.Join(dir, "agent.wasm"), b.WASM, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Resume(t.Context(), dir, ticks(2, 0))
+	if err != nil || r.Budget != b.Budget+82 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if state := newest(t, dir, 5).State; binary.LittleEndian.Uint64(state) != 3+2*2 {
+		t.Errorf("it counts to %x", state)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "agent.wasm")); err != nil || string(got) != string(other) {
+		t.Errorf("agent.wasm is not the new program: %v", err)
+	}
+	if _, err := upgradeTo(t, dir, Upgrade{WASM: b.WASM}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Resume(t.Context(), dir, ticks(2, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := Replay(t.Context(), dir, replayConfig(dir, b)); err != nil || report.Verdict != Replayed || report.Ticks != 7 {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// TestTryUpgrade simulates other programs, and changes nothing.
+func TestTryUpgrade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(wasmtest.Agent{})
+	if _, err := Start(t.Context(), dir, b, ticks(3, 2)); err != nil {
+		t.Fatal(err)
+	}
+	past := Past{Dir: filepath.Join(dir, "history"), WASM: b.WASM, Manifest: b.Manifest, Events: filepath.Join(dir, "events")}
+	before, err := Look(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ body, want string }{
+		"good": {wasmtest.Count + wasmtest.Count + wasmtest.I32(1), ""},
+		"bad":  {wasmtest.Count + wasmtest.After(5, wasmtest.Unreachable) + wasmtest.I32(1), "agent_tick failed: unreachable"},
+	} {
+		other := wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: tt.body}}}.Bytes()
+		r, err := TryUpgrade(t.Context(), past, Upgrade{WASM: other}, SimulationConfig{Log: quiet().Log, Ticks: 7})
+		if tt.want == "" && (err != nil || r.Tick != 10) || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+	if after, err := Look(dir); err != nil || len(after) != len(before) {
+		t.Errorf("it has %d checkpoints, and had %d", len(after), len(before))
+	}
+}
