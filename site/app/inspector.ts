@@ -21,14 +21,16 @@ export interface Inspector {
   open(row: number): Promise<void>;
 }
 
-export function inspector(done: Checked, onOpen: (row: number) => void): Inspector {
-  return new View(done, onOpen);
+/** OnOpen is told what is opened, and failed what kept it from being opened. */
+export function inspector(done: Checked, onOpen: (row: number) => void, failed: (error: unknown) => void): Inspector {
+  return new View(done, onOpen, failed);
 }
 
 class View implements Inspector {
   readonly element: HTMLElement;
   readonly #done: Checked;
   readonly #onOpen: (row: number) => void;
+  readonly #failed: (error: unknown) => void;
   readonly #chooser: Chooser;
   readonly #verdict = h("div", { class: "verdict-line", role: "status" });
   readonly #table: FieldsTable;
@@ -40,13 +42,14 @@ class View implements Inspector {
   #inspection: Inspection | undefined;
   #turn = 0; // of the question to the verifier; answers to older ones are dropped
 
-  constructor(done: Checked, onOpen: (row: number) => void) {
+  constructor(done: Checked, onOpen: (row: number) => void, failed: (error: unknown) => void) {
     this.#done = done;
     this.#onOpen = onOpen;
+    this.#failed = failed;
     this.#chooser = new Chooser(done.life, (row) => void this.open(row));
     const owner = {
       fields: () => this.#inspection?.fields ?? [],
-      changed: () => void this.#examine(),
+      changed: () => void this.#examine().catch(failed),
       light: (field: Field | undefined) => this.#light(field),
     };
     this.#hex = new HexView(owner, this.#state);
@@ -68,6 +71,10 @@ class View implements Inspector {
   }
 
   async open(row: number): Promise<void> {
+    await this.#open(row).catch(this.#failed);
+  }
+
+  async #open(row: number): Promise<void> {
     const asked = ++this.#turn;
     const read = await this.#done.life.bytes(row);
     if (asked !== this.#turn) return;

@@ -157,9 +157,9 @@ export class Life {
   siblings(row: number): number[] {
     const found: number[] = [];
     for (let other = 0; other < this.length; other++) {
-      if (other === row || !this.parsed(other) || !this.authentic(other)) continue;
-      const same = this.isGenesis(row) ? this.isGenesis(other) : !this.isGenesis(other) && this.#key(other, at.prevHash) === this.#key(row, at.prevHash);
-      if (same) found.push(other);
+      if (other === row || !this.authentic(other)) continue;
+      // A genesis names no predecessor, as all of them.
+      if (sameHash(this.#view, other * findingSize + at.prevHash, row * findingSize + at.prevHash)) found.push(other);
     }
     return found;
   }

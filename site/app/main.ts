@@ -210,10 +210,10 @@ function present(heading: HTMLElement, source?: Source, done?: Checked): void {
 function showResult(done: Checked, model: Model, seconds: number, source: Source): void {
   const { report, life, pins } = done;
   const failed = (error: unknown) => showError(error, source);
-  const inspect = inspector(done, (row) => picture.select(row));
+  const inspect = inspector(done, (row) => picture.select(row), failed);
   const open = (row: number) => {
     goToInspector();
-    inspect.open(row).catch(failed);
+    void inspect.open(row);
   };
   const picture = timeline(model, open);
   const panel = verdictPanel(report, pins, seconds, source.label ?? "");
@@ -222,7 +222,7 @@ function showResult(done: Checked, model: Model, seconds: number, source: Source
   if (report.problems.length > 0) result.append(problemsSection(report, (problem) => places(problem, done, open)));
   result.append(inspect.element);
   const first = report.problems.find((problem) => problem.name !== undefined);
-  inspect.open((first && life.find(first.name!)) ?? life.length - 1).catch(failed);
+  void inspect.open((first && life.find(first.name!)) ?? life.length - 1);
   const look = lookOf(report, pins);
   byID("live").textContent = [`${look === "unbroken" ? "unbroken, self-asserted" : report.verdict}: ${summary(report)}`, cause(report)].filter(Boolean).join(", ");
   present(panel.querySelector("h1")!, source, done);
@@ -246,7 +246,7 @@ function places({ name, code }: Problem, { life }: Checked, open: (row: number) 
 
 /** What can be done with a result. */
 function resultActions(done: Checked, failed: (error: unknown) => void): { element: HTMLElement; embed: HTMLAnchorElement } {
-  const { report } = done;
+  const { report, pins } = done;
   const saving = h("button", { type: "button", disabled: !done.saveable }, "Save as one CAR");
   saving.addEventListener("click", async () => {
     saving.disabled = true;
@@ -267,7 +267,7 @@ function resultActions(done: Checked, failed: (error: unknown) => void): { eleme
     again(),
     saving,
     saver("Save the report", "report.json", "application/json", () => reportJSON(report)),
-    saver("Save the badge", "svg", "image/svg+xml", () => badgeSVG(report)),
+    saver("Save the badge", "svg", "image/svg+xml", () => badgeSVG(lookOf(report, pins) === "unbroken" ? { ...report, identity: "self-asserted" } : report)),
     embed,
     !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),
   );

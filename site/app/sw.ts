@@ -55,7 +55,7 @@ worker.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== "GET" || !url.href.startsWith(worker.registration.scope)) return;
-  // What stands after the question mark is the page's own business.
+  // What stands after the question mark is the page's own business, and not even its server's.
   url.search = "";
   event.respondWith(named.test(url.pathname) ? kept(url).then((found) => found ?? fetch(request)) : fromServer(request, url));
 });
@@ -64,7 +64,7 @@ async function fromServer(request: Request, url: URL): Promise<Response> {
   let response: Response | undefined;
   let failure: unknown;
   try {
-    response = await fetch(request, { cache: "no-cache" });
+    response = await fetch(url, { cache: "no-cache", redirect: request.mode === "navigate" ? "manual" : "follow" });
     // A server that fails is as good as none.
     if (response.status < 500) return response;
   } catch (error) {

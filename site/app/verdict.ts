@@ -101,7 +101,7 @@ export function verdictPanel(report: Report, pins: Pins, seconds: number, given:
         "div",
         { class: "claims" },
         h("div", {}, h("h2", {}, "What this proves"), h("p", {}, ...sentence(report.proves, short))),
-        h("div", {}, h("h2", {}, "What it does not prove"), h("p", {}, ...sentence(report.doesNotProve, short))),
+        h("div", {}, h("h2", {}, "What it does not prove"), h("p", {}, ...sentence(report.doesNotProve, short), report.identity === "pinned" && pins.did.by !== "you" ? ` Nor whose key it is: the DID was ${namedBy[pins.did.by]}.` : "")),
       ),
       names(report, mixed !== undefined, pins),
     ),

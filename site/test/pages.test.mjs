@@ -378,6 +378,9 @@ test("pins are held, and a wrong one is explained", async (t) => {
   assert.equal(await verdict(page), "Unbroken");
   assert.match(await page.textContent(".questions"), /Is it who you expect\?You did not say.*named by the link, not by you/);
   assert.match(await page.textContent(".verdict .who"), /the link names/);
+  assert.match(await page.textContent(".claims"), /Nor whose key it is: the DID was named by the link, not by you/);
+  const [badge] = await Promise.all([page.waitForEvent("download"), page.click("text=Save the badge")]);
+  assert.match(await readFile(await badge.path(), "utf8"), /unbroken, self-asserted/);
   await page.click("text=Verify another");
   assert.equal(await page.textContent("#pin-did-by"), "Named by the link, not by you.");
   await page.fill("#pin-did", await page.inputValue("#pin-did"));
