@@ -138,6 +138,8 @@ type report struct {
 	Replayed     int       `json:"replayed"`
 	Ticks        uint64    `json:"ticks,string"`
 	Observations uint64    `json:"observations,string"`
+	Metered      int       `json:"metered,omitempty"`
+	Fuel         uint64    `json:"fuel,string,omitempty"`
 	Origin       *ancestry `json:"origin,omitempty"`
 	Problems     []problem `json:"problems"`
 }

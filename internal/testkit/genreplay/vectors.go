@@ -261,6 +261,7 @@ func vectors(wasm []byte) []*vector {
 	s.segments()
 	s.gaps()
 	s.forks()
+	s.metered()
 	return s.all
 }
 
