@@ -105,7 +105,7 @@ function fileOf(entry: FileSystemEntry): Promise<File> {
 }
 
 function cannotRead({ fullPath }: FileSystemEntry, cause: unknown): VerifyError {
-  return new VerifyError("unreadable", "cannot be read", { path: fullPath, hint: "choose it again", cause });
+  return new VerifyError("unreadable", "cannot be read", { path: fullPath, hint: "choose it again", cause, temporary: true });
 }
 
 /** Lists a folder, then opens its checkpoints, and none of its other files. */

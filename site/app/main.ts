@@ -85,7 +85,7 @@ async function verify(source: Source, pins = typed()): Promise<void> {
     if (state.stop !== controller) return;
     if (signal.aborted) showIdle("Stopped. Nothing was decided.");
     else if (error instanceof VerifyError && error.code === "bad-pin") await showBadPin(error, pins);
-    else showError(error, source, error instanceof VerifyError && error.code === "unreadable" ? () => void verify(source, pins) : undefined);
+    else showError(error, source, error instanceof VerifyError && error.temporary ? () => void verify(source, pins) : undefined);
   } finally {
     progress.end();
     if (state.stop === controller) state.stop = undefined;
@@ -371,7 +371,7 @@ for (const button of document.querySelectorAll<HTMLButtonElement>("[data-sample]
 /** Loads a history, within a limit. */
 async function* loaded(url: URL, name: string): AsyncGenerator<Found> {
   const signal = state.stop?.signal;
-  const fail = (problem: string, hint: string, cause?: unknown) => new VerifyError("unreadable", problem, { path: url.href, hint, cause });
+  const fail = (problem: string, hint: string, cause?: unknown) => new VerifyError("unreadable", problem, { path: url.href, hint, cause, temporary: true });
   let response: Response;
   try {
     response = await fetch(url, { ...(signal && { signal }), credentials: "omit", referrerPolicy: "no-referrer" });
