@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/store"
 )
 
@@ -66,7 +67,7 @@ const (
 // somebody has done something with its folder.
 func (e *Engine) Supervise(ctx context.Context, dir string, c SupervisorConfig) error {
 	if _, err := os.Stat(filepath.Join(dir, store.DirHistory)); err == nil {
-		return fmt.Errorf("%s is one agent's folder, and not a folder of agents", dir)
+		return hint.Wrap(fmt.Errorf("%s is one agent's folder, and not a folder of agents", dir), "igor resume %s runs it", dir)
 	}
 	if _, err := os.ReadDir(dir); err != nil {
 		return err

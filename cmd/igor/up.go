@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -41,6 +43,11 @@ that igor stop stopped stays so until up is started again.`,
 			engine, c, err := live.finish(cmd)
 			if err != nil {
 				return err
+			}
+			if os.Getenv("GOGC") == "" {
+				// Nearly all of the heap is agents' memory, which has no pointers: to collect it
+				// more often costs little, and a hundred Go agents take 8.5 MB each, not 11.
+				debug.SetGCPercent(25)
 			}
 			seen := lastSeen{all: map[string]runtime.Supervised{}}
 			err = engine.Supervise(cmd.Context(), dir, runtime.SupervisorConfig{
