@@ -11,16 +11,74 @@ import (
 	"testing"
 )
 
-// TestProbes runs the suite on the probe of each SDK.
-func TestProbes(t *testing.T) {
-	tmp := t.TempDir()
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", tmp, "./cmd/igor")
+// withIgor builds igor into a folder of the test that comes first in the PATH.
+func withIgor(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir, "./cmd/igor")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	t.Setenv("PATH", tmp+":"+os.Getenv("PATH"))
-	t.Setenv("XDG_CACHE_HOME", tmp)
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("XDG_CACHE_HOME", dir)
+	return dir
+}
+
+// TestPanics ends the probes in their third tick, and wants the operator to be told
+// why and where.
+func TestPanics(t *testing.T) {
+	tmp := withIgor(t)
+	for _, tt := range []struct{ language, file, after, panics, want string }{
+		{"rust", "probe.rs", "self.ticks += 1;", `assert!(self.ticks < 3, "three is too many");`, "three is too many"},
+		{"c", "probe.c", "p->ticks++;", `if (p->ticks == 3) igor_panic("three is too many");`, "probe.c:67: three is too many"},
+		{"assemblyscript", "probe.ts", "this.ticks++;", `assert(this.ticks < 3, "three is too many");`, ": three is too many"},
+	} {
+		t.Run(tt.language, func(t *testing.T) {
+			if out, err := exec.Command("make", "-s", "-C", "..", "has-"+tt.language).CombinedOutput(); err != nil {
+				t.Skipf("%s is not here: make tools-languages\n%s", tt.language, out)
+			}
+			from, wasm := t.TempDir(), filepath.Join(tmp, tt.language+".wasm")
+			if err := os.CopyFS(from, os.DirFS(tt.language)); err != nil {
+				t.Fatal(err)
+			}
+			for file, change := range map[string][2]string{
+				tt.file:      {tt.after, tt.after + " " + tt.panics},
+				"Cargo.toml": {`"../../rust"`, `"` + strings.TrimSuffix(mustAbs(t, "."), "conformance") + `rust"`},
+			} {
+				b, err := os.ReadFile(filepath.Join(from, file))
+				if os.IsNotExist(err) && file == "Cargo.toml" {
+					continue
+				}
+				if err != nil || !strings.Contains(string(b), change[0]) {
+					t.Fatalf("%s has no %q: %v", file, change[0], err)
+				}
+				if err := os.WriteFile(filepath.Join(from, file), []byte(strings.Replace(string(b), change[0], change[1], 1)), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out, err := exec.Command("make", "-s", "-C", "..", "program-"+tt.language, "FROM="+from, "NAME=probe", "TO="+wasm).CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if err := live(wasm); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), tt.file) {
+				t.Errorf("got error %v, want %q and %s", err, tt.want, tt.file)
+			}
+		})
+	}
+}
+
+func mustAbs(t *testing.T, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
+}
+
+// TestProbes runs the suite on the probe of each SDK.
+func TestProbes(t *testing.T) {
+	tmp := withIgor(t)
 	for _, language := range []string{"go", "rust", "rust without std", "c", "assemblyscript"} {
 		t.Run(language, func(t *testing.T) {
 			language, std := strings.CutSuffix(language, " without std")
