@@ -13,7 +13,7 @@ MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 PREFIX   ?= /usr/local
 
-.PHONY: all build agents man site install release demo test test-go test-languages test-web test-release test-frameworks check fuzz bench clean tools-go tools-languages tools-web
+.PHONY: all build agents man site install release demo test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean tools-go tools-languages tools-web
 
 # The site comes first: igor has it inside.
 all: site build agents man
@@ -102,6 +102,15 @@ check: node_modules
 	for m in $(MODULES) tools; do (cd $$m && $(GO) vet ./...) || exit 1; done
 	for m in $(MODULES); do (cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...) || exit 1; done
 	npx --no-install tsc --noEmit -p .
+
+# What CI does a part of, whole: hours. The figures are in what it prints.
+soak: build agents site tools-go tools-languages
+	$(GO) test -timeout 0 -v -run '^TestUpKill$$' ./cmd/igor -up-kills 1000
+	$(GO) test -timeout 0 -v -run '^TestKill' ./cmd/igor -kill-rounds 200
+	$(GO) test -timeout 0 -v -run 'Disk|PowerCut' ./runtime -every-step
+	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
+	cd agents && $(GO) test -timeout 0 -v -run TestCrash ./sentinel ./x402buyer ./deployer -crashes 300 -failpoints
+	cd tools && $(GO) test -timeout 0 -v ./release -whole
 
 # Every fuzz target, one after the other.
 fuzz:

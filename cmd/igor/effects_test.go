@@ -91,7 +91,22 @@ func (c *counter) take(r *http.Request, body []byte) {
 // actor writes the agent of testdata/agents/actor.wat that acts on the server.
 func actor(t *testing.T, u *url.URL, class string) (wasm string) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(agents(t), "actor.wasm"))
+	return acting(t, "actor", u, fmt.Sprintf(`{"capabilities": {"clock": {"version": 1},
+		"http": {"version": 1, "options": {"allowed_hosts": ["%s"], "class": "%s"}},
+		"x402": {"version": 1, "options": {"allowed_recipients": ["shop"], "max_payment_microcents": 5, "class": "%[2]s"}}}}`, u.Host, class))
+}
+
+// stumbler writes the agent of testdata/agents/stumbler.wat.
+func stumbler(t *testing.T, u *url.URL) (wasm string) {
+	t.Helper()
+	return acting(t, "stumbler", u, fmt.Sprintf(`{"capabilities": {"rand": {"version": 1},
+		"http": {"version": 1, "options": {"allowed_hosts": ["%s"]}}}}`, u.Host))
+}
+
+// acting writes an agent of testdata, with its manifest, that acts on the server.
+func acting(t *testing.T, name string, u *url.URL, manifest string) (wasm string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(agents(t), name+".wasm"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,14 +114,11 @@ func actor(t *testing.T, u *url.URL, class string) (wasm string) {
 	if b = bytes.Replace(b, []byte("127.0.0.1:00000"), []byte(port), 1); !bytes.Contains(b, []byte(port)) {
 		t.Fatal("the agent names no port")
 	}
-	wasm = filepath.Join(t.TempDir(), "actor.wasm")
-	manifest := fmt.Sprintf(`{"capabilities": {"clock": {"version": 1},
-		"http": {"version": 1, "options": {"allowed_hosts": ["%s"], "class": "%s"}},
-		"x402": {"version": 1, "options": {"allowed_recipients": ["shop"], "max_payment_microcents": 5, "class": "%[2]s"}}}}`, u.Host, class)
+	wasm = filepath.Join(t.TempDir(), name+".wasm")
 	if err := os.WriteFile(wasm, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(filepath.Dir(wasm), "actor.manifest.json"), []byte(manifest), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(wasm), name+".manifest.json"), []byte(manifest), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return wasm

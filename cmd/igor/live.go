@@ -27,6 +27,7 @@ type liveFlags struct {
 	engine       runtime.EngineConfig
 	config       runtime.Config
 	tickInterval time.Duration
+	maxFailed    uint
 	cacheDir     string
 	nodeKey      string
 	ledger       string
@@ -55,6 +56,7 @@ func (f *liveFlags) addShared(cmd *cobra.Command) {
 	f.config.CheckpointEvery = runtime.Every{Time: 5 * time.Second}
 	flags.DurationVar(&f.tickInterval, "tick-interval", 0, "`TIME` between ticks, such as 0 or 500ms (default: the agent's own pace, 10ms while it has more to do and 1s when idle)")
 	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
+	flags.UintVar(&f.maxFailed, "max-failed-ticks", runtime.DefaultMaxFailedTicks, "`N`: end with an error when so many ticks in a row fail by the agent's own doing, 0 for never")
 	flags.StringVar(&f.engine.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
 	f.config.Replay = runtime.ReplayPolicy{Mode: runtime.ReplayOff, Interval: runtime.DefaultReplayInterval, OnDivergence: runtime.DivergenceLog}
 	flags.Var(&choice[runtime.ReplayMode]{&f.config.Replay.Mode, []runtime.ReplayMode{runtime.ReplayOff, runtime.ReplayPeriodic, runtime.ReplayOnResume, runtime.ReplayFull}},
@@ -83,6 +85,9 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 			return nil, c, errors.New("--tick-interval is negative")
 		}
 		c.TickInterval = f.tickInterval
+	}
+	if c.MaxFailedTicks = int(min(f.maxFailed, math.MaxInt32)); c.MaxFailedTicks == 0 {
+		c.MaxFailedTicks = -1
 	}
 	if f.config.Replay.Interval <= 0 {
 		return nil, c, errors.New("--verify-interval has to be more than 0")

@@ -23,8 +23,12 @@ type lacking struct {
 }
 
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	lacks *lacking
+}
+
+func (n *node) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{child.(*fs.LoopbackNode), n.lacks}
 }
 
 func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
@@ -102,10 +106,7 @@ func mount(t *testing.T, lacks *lacking) string {
 		t.Fatal(err)
 	}
 	root := &fs.LoopbackRoot{Path: back, Dev: st.Dev}
-	root.NewNode = func(r *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{fs.LoopbackNode{RootData: r}, lacks}
-	}
-	top := root.NewNode(root, nil, "", &st)
+	top := &node{&fs.LoopbackNode{RootData: root}, lacks}
 	root.RootNode = top
 	server, err := fs.Mount(at, top, &fs.Options{NullPermissions: true, MountOptions: fuse.MountOptions{DirectMountStrict: true, EnableLocks: true}})
 	if err != nil {
