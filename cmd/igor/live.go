@@ -45,7 +45,6 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	f.addShared(cmd)
 	flags := cmd.Flags()
 	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after `N` ticks (default: no limit)")
-	flags.IntVar(&f.config.MaxFailedTicks, "max-failed-ticks", runtime.DefaultMaxFailedTicks, "stop after `N` ticks in a row that failed, -1 = never")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
 	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
 }
