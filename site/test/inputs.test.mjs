@@ -155,6 +155,20 @@ test("pins fail closed, and there are no other options", async () => {
   for (const workers of [-1, 1.5, NaN, "2"]) assert.throws(() => configure({ workers }), { name: "TypeError" });
 });
 
+test("pins are those of the call, whatever becomes of the options later", async () => {
+  const nobody = "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd";
+  const options = { did: nobody, head: "bafkreigo5iv55rk5n75ry7ehuz5ijr4xsxti526o4yubffjwglzr3xsam4" };
+  const run = verifyHistory(carFile, options);
+  delete options.did;
+  options.head = undefined;
+  const { verdict, identity, completeness } = await run;
+  assert.deepEqual({ verdict, identity, completeness }, { verdict: "invalid", identity: "pinned", completeness: "head-pinned" });
+  let reads = 0;
+  const once = { get did() { return reads++ === 0 ? nobody : did; } };
+  assert.equal((await verifyHistory(carFile, once)).verdict, "invalid");
+  assert.equal((await verifyHistory(carFile, Object.create({ did: nobody }))).identity, "pinned");
+});
+
 test("what a host answers is decided by how it begins, and read no further", async (t) => {
   const endless = (start) => (_, response) => {
     const write = () => void (!response.destroyed && response.write(start) && setImmediate(write));

@@ -50,11 +50,19 @@ function badPin(what: string, value: unknown): VerifyError {
   return new VerifyError("bad-pin", `${what} ${is}`, { hint: "to pin nothing, leave it out" });
 }
 
-/** Refuses options that there are not, and pins without a value. */
-export function checkOptions(options: Options): void {
+/**
+ * Takes the options as they are now, each read once: what becomes of the caller's object later must not
+ * turn a pin off. Refuses options that there are not, and pins without a value.
+ */
+export function takeOptions(options: Options): Options {
   checkNames(options, optionNames);
-  for (const pin of ["did", "head"] as const) {
-    const value: unknown = options[pin];
-    if (pin in options && (typeof value !== "string" || value.trim() === "")) throw badPin(`the option ${pin}`, value);
+  const taken: Record<string, unknown> = {};
+  for (const name of optionNames) {
+    if (name in options) taken[name] = options[name as keyof Options];
   }
+  for (const pin of ["did", "head"]) {
+    const value = taken[pin];
+    if (pin in taken && (typeof value !== "string" || value.trim() === "")) throw badPin(`the option ${pin}`, value);
+  }
+  return taken;
 }

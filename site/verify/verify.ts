@@ -3,7 +3,7 @@ import { VerifyError } from "./error.ts";
 import {
   readAll, sources, type CARSource, type CheckpointSource, type Input, type KindOf, type LeftOutSource, type Source,
 } from "./input.ts";
-import { checkOptions, type Options } from "./options.ts";
+import { takeOptions, type Options } from "./options.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
 import { parseReport, type Report } from "./report.ts";
 
@@ -24,8 +24,7 @@ let lastRun = 0;
 
 /** Verifies what is given as one history. A rejection means that there is no verdict. */
 export async function verify(pool: Pool, input: Input, options: Options): Promise<Report> {
-  checkOptions(options);
-  return run(pool, input, options, async (linked) => linked.report);
+  return run(pool, input, takeOptions(options), async (linked) => linked.report);
 }
 
 /** A history that was linked, and where it is. */
