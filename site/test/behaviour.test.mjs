@@ -89,7 +89,8 @@ test("no verdict", async (t) => {
     nothing: await refused(verifyHistory([])),
     unreadable: await refused(verifyHistory(new URL("/nowhere.car", location.href))),
     large: await refused(verifyHistory({ name: "large.ckpt", bytes: new Blob([new Uint8Array((64 << 20) + 1)]) })),
-    endless: await refused(verifyHistory({ name: "endless", bytes: (async function* () { for (;;) yield new Uint8Array(1 << 20); })() })),
+    endless: await refused(verifyHistory({ name: "endless.ckpt", bytes: (async function* () { for (;;) yield new Uint8Array(1 << 20); })() })),
+    endlessOther: await refused(verifyHistory({ name: "endless", bytes: (async function* () { for (;;) yield new Uint8Array(1 << 20); })() })),
     did: await refused(verifyHistory([], { did: "did:web:example.org" })),
     throws: await refused(verifyHistory((async function* () { throw new TypeError("the caller's own"); })())),
   }));
@@ -98,6 +99,7 @@ test("no verdict", async (t) => {
     unreadable: "unreadable",
     large: "too-large",
     endless: "too-large",
+    endlessOther: "nothing-to-verify",
     did: "bad-pin",
     throws: undefined,
   });

@@ -7,7 +7,7 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VerifyError } from "./error.ts";
 import {
-  chunkSize, isCheckpointName, maxCheckpointSize, noCheckpoint, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Source,
+  chunkSize, isCheckpointName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Source,
 } from "./input.ts";
 
 /** So many files are opened, and the small ones among them read, at the same time. */
@@ -45,7 +45,10 @@ async function file(path: string, size: number, kindOf: KindOf): Promise<Source>
   const start = await beginning(path);
   const about = await kindOf(name, start);
   if (about.use !== "read") return unread(name, path, start, about);
-  if (about.kind !== "checkpoint") return carFile(path, size);
+  if (about.kind !== "checkpoint") {
+    await noCheckpointIn(path, start, kindOf);
+    return carFile(path, size);
+  }
   return checkpoint(await openFile({ path: Buffer.from(path), name: Buffer.from(name) }));
 }
 

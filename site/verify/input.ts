@@ -155,6 +155,7 @@ async function judged(name: string, path: string, part: Blob | Uint8Array<ArrayB
   const about = await kindOf(name, start);
   if (about.use !== "read") return unread(name, path, start, about);
   if (about.kind === "checkpoint") return checkpoint(name, path, part);
+  await noCheckpointIn(path, start, kindOf);
   return blobCAR(path, isBlob(part) ? part : new Blob([part]));
 }
 
@@ -172,7 +173,10 @@ async function streamed(name: string, path: string, bytes: AsyncIterable<Uint8Ar
     const start = concatenate(parts, size).subarray(0, startSize);
     const about = await kindOf(type === carType && !isCARName(name) ? `${name}.car` : name, start);
     if (about.use === "read") {
-      if (about.kind !== "checkpoint") return { kind: "car", path, size: undefined, chunks: whole };
+      if (about.kind !== "checkpoint") {
+        await noCheckpointIn(path, start, kindOf);
+        return { kind: "car", path, size: undefined, chunks: whole };
+      }
       return checkpoint(name, path, await collect(path, whole()));
     }
     await all.return(undefined);
@@ -181,6 +185,12 @@ async function streamed(name: string, path: string, bytes: AsyncIterable<Uint8Ar
     await all.return(undefined);
     throw error;
   }
+}
+
+/** Refuses a checkpoint that is named as a CAR. */
+export async function noCheckpointIn(path: string, start: Uint8Array, kindOf: KindOf): Promise<void> {
+  if ((await kindOf("", start)).kind !== "checkpoint") return;
+  throw new VerifyError("malformed-car", "this is a checkpoint, and no CAR", { path, hint: "give it as a file whose name ends in .ckpt" });
 }
 
 /** What is no part of a history, or an error for what may have one in it. */
