@@ -337,10 +337,34 @@ const tars = {
   "one block of zeros as its end": [byHand(".tar", () => tarOf([ckpt()], Buffer.alloc(512))), agree],
   "a name that leads out": [byHand(".tar", () => tarOf([ckpt(), { name: "../2.ckpt", data: other }])), ambiguous],
   "a name from the root": [byHand(".tar", () => tarOf([ckpt(), { name: "/tmp/2.ckpt", data: other }])), ambiguous],
+  "a time that is no number": [byHand(".tar", () => { const tar = tarOf([{ name: "2.ckpt", data: other }, ckpt()]); tar.write("0.", 1024 + 136); return Buffer.concat([tar.subarray(0, 1024), fixSum(tar.subarray(1024))]); }), ambiguous],
+  "an owner that is no number": [byHand(".tar", () => { const tar = tarOf([ckpt()]); tar.write("9", 110); return fixSum(tar); }), ambiguous],
+  "a device that is no number": [byHand(".tar", () => { const tar = tarOf([ckpt()]); tar.write("x", 330); return fixSum(tar); }), ambiguous],
+  "numbers that are blank, or negative": [byHand(".tar", () => { const tar = tarOf([ckpt()]); tar.fill(" ", 108, 116); tar.fill(0xff, 136, 148); return fixSum(tar); }), agree],
+  "a name too long for file systems": [byHand(".tar", () => tarOf([ckpt(), { name: "x", data: other, pax: { path: `${"x".repeat(251)}.ckpt` } }])), ambiguous],
+  "two names that are one on Windows": [byHand(".tar", () => tarOf([{ name: "1_.ckpt", data: good }, { name: "1?.ckpt", data: other }])), ambiguous],
   "a size that is no number": [byHand(".tar", () => { const tar = tarOf([ckpt()]); tar.write("12x", 124); return fixSum(tar); }), /damaged/],
   "a wrong checksum": [byHand(".tar", () => { const tar = tarOf([ckpt()]); tar[1] ^= 1; return tar; }), /damaged/],
   "an empty archive": [byHand(".tar", () => tarOf([])), /empty/],
 };
+
+test("gzip: what is named as a checkpoint is one, as gunzip has it", async () => {
+  const ofGzip = async (name, bytes) => {
+    const entries = {};
+    for await (const { name: inner, bytes: content } of unpack("gzip", name, new Blob([bytes]), new AbortController().signal)) {
+      entries[inner] = Buffer.from(content instanceof Blob ? await content.arrayBuffer() : content);
+    }
+    return entries;
+  };
+  const tar = tarOf([ckpt()]);
+  const marked = Buffer.alloc(600, 4);
+  marked.write("ustar", 257, "latin1");
+  for (const content of [tar, marked, good]) assert.deepEqual(await ofGzip("life.ckpt.gz", gzipSync(content)), { "life.ckpt": content });
+  await assert.rejects(ofGzip("life.car.gz", gzipSync(tar)), ambiguous);
+  // However small the pieces are in which it comes.
+  const members = Buffer.concat(Array.from(tar, (_, i) => (i < 300 ? gzipSync(tar.subarray(i, i + 1)) : Buffer.alloc(0))).concat(gzipSync(tar.subarray(300))));
+  assert.deepEqual(await ofGzip("life.gz", members), { "1.ckpt": good });
+});
 
 /** A gzip stream, of members, that unpacks to a tar of over 1 GiB that has no checkpoint. */
 function bomb() {

@@ -58,19 +58,35 @@ async function* counted(input: AsyncIterable<Uint8Array>, limits: Limits): Async
   }
 }
 
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
 /** A tar archive, or one file. */
 async function* ungzip(path: string, blob: Blob, limits: Limits, signal: AbortSignal): AsyncGenerator<Entry> {
   const input = gunzip(blob, limits, signal);
-  const { value: first, done } = await input.next();
-  if (done) throw limits.unsupported("it is empty", "ask for the file again");
+  let first = new Uint8Array();
+  while (first.length < startSize) {
+    const { value, done } = await input.next();
+    if (done) break;
+    first = joined(first, value);
+  }
+  if (first.length === 0) throw limits.unsupported("it is empty", "ask for the file again");
   const all = (async function* () {
     yield first;
     yield* input;
   })();
   const start = String.fromCharCode(...first.subarray(0, startSize));
   const inner = path.slice(path.lastIndexOf("/") + 1).replace(/\.gz$/i, "");
-  if (start.slice(257, 262) === "ustar" || /\.(tgz|tar\.gz|tar)$/i.test(path)) return yield* untar(all, limits);
-  const single = /\.ckpt$/i.test(inner) ? inner : start.startsWith("\x3a\xa2\x65") ? (/\.car$/i.test(inner) ? inner : `${inner}.car`) : undefined;
+  // What is named as a checkpoint is one to gunzip, whatever is in it, and so it is here.
+  const isCheckpoint = /\.ckpt$/i.test(inner);
+  const isTar = start.slice(257, 262) === "ustar" || /\.(tgz|tar\.gz|tar)$/i.test(path);
+  if (isTar && /\.car$/i.test(inner)) throw limits.ambiguous("it is a tar archive, and named as a history");
+  if (isTar && !isCheckpoint) return yield* untar(all, limits);
+  const single = isCheckpoint ? inner : start.startsWith("\x3a\xa2\x65") ? (/\.car$/i.test(inner) ? inner : `${inner}.car`) : undefined;
   if (!single) throw limits.unsupported("what is packed in it is no tar archive and no history");
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;

@@ -5,6 +5,9 @@ import type { Limits } from "./limits.ts";
 
 const maxName = 4096;
 
+/** What file systems take of one part of a name, in bytes. */
+const maxPart = 255;
+
 /** What macOS leaves beside files that it packs or copies: no part of what was packed. */
 export function isLeftover(path: string): boolean {
   const parts = path.split("/");
@@ -54,6 +57,7 @@ export class Names {
 
   #check(name: string, path: string): void {
     if (name.length > maxName) throw this.#limits.damaged("a name in it is too long");
+    if (path.split("/").some((part) => new TextEncoder().encode(part).length > maxPart)) throw this.#limits.ambiguous("a name in it is too long for some systems");
     if (name.includes("\0")) throw this.#limits.ambiguous("a name in it has a zero byte");
     if (/(^|[/\\])\.\.([/\\]|$)/.test(name) || /^([/\\]|[A-Za-z]:)/.test(name)) {
       throw this.#limits.ambiguous(`the name ${shown(name)} leads out of its folder`);
@@ -83,7 +87,7 @@ function key(path: string): string {
     .replaceAll("\\", "/")
     .split("/")
     .filter((part) => part !== "" && part !== ".")
-    .map((part) => part.replace(/[ .]+$/, ""))
+    .map((part) => part.replace(/[ .]+$/, "").replace(/[\x01-\x1f:*?"<>|]/g, "_")) // as unpackers do on Windows
     .join("/")
     .normalize("NFKC")
     .toLowerCase();

@@ -17,6 +17,9 @@ const folder = "5";
 const volume = "V";
 const [longName, longLink, pax, globalPax] = ["L", "K", "x", "g"];
 
+/** Where numbers are in a header, besides the size: mode, owner, group, time, and a device's two. */
+const numbers: readonly [from: number, to: number][] = [[100, 108], [108, 116], [116, 124], [136, 148], [329, 337], [337, 345]];
+
 interface Header {
   name: string;
   size: number;
@@ -121,6 +124,11 @@ function parseHeader(header: Uint8Array, limits: Limits): Header {
   if (!isPosix && !isGNU && magic !== "\0".repeat(8)) throw limits.unsupported("it is a tar archive of a form that this page does not know");
   // Only POSIX has the front part of long names there, but some programs do not look.
   if ((!isPosix || latin1(508, 512) === "tar\0") && header[345] !== 0) throw limits.ambiguous(`${text(0, 100)} has a name that depends on the form`);
+  // What is unpacked does not depend on these, but some programs take one that is no number for the end.
+  for (const [from, to] of numbers) {
+    const number = header.subarray(from, to);
+    if (number[0]! < 0x80 && !/^ *[0-7]*[ \0]*$/.test(latin1(from, to))) throw limits.ambiguous(`${text(0, 100)} has a header that is damaged`);
+  }
   const isBlank = /^[ \0]*$/.test(latin1(124, 136)) && !files.includes(type); // as for a label
   const size = isBlank ? 0 : readSize(header.subarray(124, 136));
   if (size === undefined) throw limits.damaged("it is damaged: a size in it is not a number");
