@@ -46,6 +46,7 @@ type (
 		ID         string `json:"id,omitempty"`
 		Happened   bool   `json:"happened,omitempty"`
 		Note       string `json:"note,omitempty"`
+		All        bool   `json:"all,omitempty"`
 
 		// Of an upgrade: the absolute paths of files.
 		WASM       string `json:"wasm,omitempty"`
@@ -60,6 +61,7 @@ type (
 		Result *wireResult `json:"result,omitempty"`
 
 		Upgraded *wireUpgraded `json:"upgraded,omitempty"`
+		Effects  []Effect      `json:"effects,omitempty"`
 
 		Error string `json:"error,omitempty"`
 		Hint  string `json:"hint,omitempty"`
@@ -145,6 +147,10 @@ var controlled = map[string]func(context.Context, *Agent, *controlRequest, *cont
 		r.Upgraded = &wireUpgraded{done.Tick, wireHash(done.WASM), wireHash(done.Before), done.More}
 		return err
 	},
+	"POST /v1/effects/list": func(ctx context.Context, a *Agent, q *controlRequest, r *controlReply) (err error) {
+		r.Effects, err = a.Effects(ctx, q.All)
+		return err
+	},
 	"POST /v1/effects": func(ctx context.Context, a *Agent, q *controlRequest, r *controlReply) (err error) {
 		r.ID, err = a.ResolveEffect(ctx, q.ID, q.Happened, q.Note)
 		return err
@@ -220,7 +226,7 @@ func (r *Remote) ask(ctx context.Context, method, path string, q controlRequest)
 		return reply, hint.Wrap(fmt.Errorf("%s: the process that runs the agent ended before it answered: %w", r.dir, ErrStopped), "igor effects and igor ls say what there is")
 	}
 	defer answer.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&reply); err != nil {
+	if err := json.NewDecoder(io.LimitReader(answer.Body, control.MaxReply)).Decode(&reply); err != nil {
 		return reply, fmt.Errorf("%s: the process that runs the agent does not answer as this igor asks: %s", r.dir, answer.Status)
 	}
 	if reply.Error == "" {
@@ -291,6 +297,12 @@ func (r *Remote) Pause(ctx context.Context) error {
 func (r *Remote) Continue(ctx context.Context) error {
 	_, err := r.ask(ctx, http.MethodPost, "continue", controlRequest{})
 	return err
+}
+
+// Effects is [Agent.Effects].
+func (r *Remote) Effects(ctx context.Context, all bool) ([]Effect, error) {
+	reply, err := r.ask(ctx, http.MethodPost, "effects/list", controlRequest{All: all})
+	return reply.Effects, err
 }
 
 // ResolveEffect is [Agent.ResolveEffect].

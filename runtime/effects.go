@@ -52,22 +52,31 @@ var stateNames = map[journal.State]string{journal.Begun: stateUnresolved, journa
 	journal.ResolvedConfirmed: "confirmed", journal.ResolvedCompensated: "compensated"}
 
 // Effects lists what is in the journal of the agent in dir, in order. The agent
-// must not run.
+// must not run: see [Agent.Effects].
 func Effects(ctx context.Context, dir string) (all []Effect, err error) {
 	err = withJournal(ctx, dir, func(j *journal.Journal, _ uint64) error {
-		for _, e := range j.Effects() {
-			request, err := j.Request(e.ID)
-			if err != nil {
-				return err
-			}
-			one := Effect{ID: e.ID.String(), Tick: e.Tick, Kind: kindName(e.Kind), State: stateNames[e.State], Held: e.Held,
-				Spent: e.Spent, Note: e.Note, RequestHex: hex.EncodeToString(request)}
-			one.describe(e.Kind, request)
-			all = append(all, one)
-		}
-		return nil
+		all, err = listEffects(j, true)
+		return err
 	})
 	return all, public(err)
+}
+
+// listEffects lists all effects in a journal, or the unresolved ones.
+func listEffects(j *journal.Journal, all bool) (list []Effect, err error) {
+	for _, e := range j.Effects() {
+		if !all && e.State != journal.Begun {
+			continue
+		}
+		request, err := j.Request(e.ID)
+		if err != nil {
+			return nil, err
+		}
+		one := Effect{ID: e.ID.String(), Tick: e.Tick, Kind: kindName(e.Kind), State: stateNames[e.State], Held: e.Held,
+			Spent: e.Spent, Note: e.Note, RequestHex: hex.EncodeToString(request)}
+		one.describe(e.Kind, request)
+		list = append(list, one)
+	}
+	return list, nil
 }
 
 // ResolveEffect writes down what an operator found out about an unresolved

@@ -33,7 +33,7 @@ alive. An HTTP request carried its ID as Idempotency-Key.`,
 			return operands("FOLDER")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			effects, err := runtime.Effects(cmd.Context(), args[0])
+			effects, err := listEffects(cmd.Context(), args[0], all)
 			if err != nil {
 				return failed(err)
 			}
@@ -96,6 +96,18 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write what it is now as JSON")
 	cmd.Flags().StringVar(&note, "note", "", "a `TEXT` of what is known, for people")
 	return cmd
+}
+
+// listEffects asks the process that runs the agent, or if nobody does, its journal.
+func listEffects(ctx context.Context, dir string, all bool) ([]runtime.Effect, error) {
+	r, err := runtime.Connect(dir)
+	if err == nil {
+		return r.Effects(ctx, all)
+	}
+	if !errors.Is(err, runtime.ErrNotRunning) {
+		return nil, err
+	}
+	return runtime.Effects(ctx, dir)
 }
 
 // resolve tells the process that runs the agent, or if nobody does, its journal.

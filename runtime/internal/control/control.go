@@ -27,7 +27,8 @@ const Name = "control"
 
 // Limits of what comes in.
 const (
-	MaxRequest     = 96 << 20 // bytes; an upgrade has a program in it
+	MaxReply       = 256 << 20 // bytes; a list of effects has their requests in it
+	MaxRequest     = 96 << 20  // bytes; an upgrade has a program in it
 	maxConnections = 16
 	headerTimeout  = 5 * time.Second
 )
