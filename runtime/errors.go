@@ -62,7 +62,7 @@ func (e *AgentError) Hint() string {
 	case e.hint != "":
 		return e.hint
 	case !e.Born:
-		return "nothing was made; igor run starts it again"
+		return "nothing was made; mend the program or its manifest, and try again"
 	}
 	return fmt.Sprintf("its life is kept up to tick %d; igor resume goes on from there", e.Tick)
 }

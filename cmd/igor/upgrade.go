@@ -65,7 +65,7 @@ checkpoint on a simulated machine, whose requests and payments reach nobody.`,
 	flags.StringVar(&manifest, "manifest", "", "the new manifest's `FILE` (default: as before)")
 	flags.BoolVar(&moreRights, "more-rights", false, "take a manifest that grants more than the one before")
 	flags.BoolVar(&dryRun, "dry-run", false, "change nothing; simulate the new program")
-	flags.Uint64Var(&ticks, "ticks", 10, "how many ticks --dry-run simulates")
+	flags.Uint64Var(&ticks, "ticks", 10, "let --dry-run simulate `N` ticks")
 	flags.StringVar(&cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	flags.BoolVar(&asJSON, "json", false, "write what was done as JSON")
 	return cmd

@@ -140,7 +140,8 @@ are one history; their order and names do not matter.
   --report N       2, or 1 for the report of spec version 1
 
 inspect prints one checkpoint field by field. receipts checks what nodes and the
-agent signed for; a PATH is an agent's folder, its file receipts, or checkpoints.
+agent signed for; a PATH is an agent's folder, its file receipts, or
+checkpoints.
 
 exit codes: 0 verified, 1 invalid, 3 incomplete (nothing is wrong, but something
 is missing), 2 no verdict (wrong usage, or something could not be read)
