@@ -80,14 +80,14 @@ func (c *Checker) Add(r Receipt) error {
 }
 
 // AddCheckpoint adds what examining a checkpoint found. One that is not authentic
-// is not believed, and is as if it were not there: to verify the history itself is
+// is not believed, so that its receipt has no checkpoint: to verify the history itself is
 // package verifier's part.
 func (c *Checker) AddCheckpoint(f *verifier.Finding) {
+	if c.checkpoints == nil {
+		c.checkpoints = make(map[verifier.Hash]checkpoint) // so that the receipts are held to checkpoints, if to none
+	}
 	if !f.Authentic() {
 		return
-	}
-	if c.checkpoints == nil {
-		c.checkpoints = make(map[verifier.Hash]checkpoint)
 	}
 	if c.agent == nil {
 		key := f.AgentPubKey

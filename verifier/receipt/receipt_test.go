@@ -307,3 +307,28 @@ func FuzzReader(f *testing.F) {
 		c.Check()
 	})
 }
+
+// TestOnlyBadCheckpoints holds receipts to the checkpoints that were supplied also where
+// not one of them is authentic.
+func TestOnlyBadCheckpoints(t *testing.T) {
+	for _, v := range vectors(t) {
+		if v.name != "whole.json" {
+			continue
+		}
+		receipts, err := readAll(unhex(t, v.Receipts))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range v.Checkpoints {
+			b := unhex(t, s)
+			b[len(b)-1] ^= 1
+			v.Checkpoints[i] = hex.EncodeToString(b)
+		}
+		report, err := check(t, &v, receipts)
+		if err != nil || report.Verdict != verifier.Incomplete || !slices.Contains(codes(report.Problems), UnknownCheckpoint) {
+			t.Fatalf("%v %+v", err, report)
+		}
+		return
+	}
+	t.Fatal("there is no vector whole")
+}
