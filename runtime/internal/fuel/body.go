@@ -3,7 +3,6 @@ package fuel
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"igor.dev/runtime/internal/module"
 )
@@ -83,7 +82,7 @@ func (r *rewriter) body(t module.FuncType, body module.Body) error {
 		}
 	}
 	if locals > maxValues {
-		return fmt.Errorf("it has a function with %d parameters and locals, and at most %d are metered", locals, maxValues)
+		return limit("it has a function with %d parameters and locals, and at most %d are metered", locals, maxValues)
 	}
 	f := &scan{rewriter: r, s: &module.Reader{B: body.Instructions}, size: len(body.Instructions), values: locals, current: -1}
 	r.control = append(r.control, frame{op: opCall, results: len(t.Results)})
@@ -99,7 +98,7 @@ func (r *rewriter) body(t module.FuncType, body module.Body) error {
 	}
 	if locals > wideFunction {
 		if r.effort += locals * (len(r.segments) + f.calls); r.effort > maxEffort {
-			return errors.New("it has functions with so many locals and branches that it would take too long to compile")
+			return limit("it has functions with so many locals and branches that it would take too long to compile")
 		}
 	}
 	weight := frameWeight + slots + f.highest + f.instructions/instructionsPerSlot

@@ -18,6 +18,16 @@ type Metered struct {
 // maxMetered is the largest module that comes out, in bytes.
 const maxMetered = 4 * module.MaxSize
 
+// A LimitError says that a module is beyond a limit of what is metered. It may be
+// a valid one.
+type LimitError struct{ text string }
+
+func (e *LimitError) Error() string { return e.text }
+
+func limit(format string, args ...any) error {
+	return &LimitError{fmt.Sprintf(format, args...)}
+}
+
 // Rewrite meters a module by a version of the schedule. An invalid module stays
 // invalid, or is refused.
 func Rewrite(m *module.Module, version uint32) (*Metered, error) {
@@ -166,7 +176,7 @@ func (r *rewriter) code() error {
 		out = binary.AppendUvarint(out, uint64(len(r.out)))
 		out = append(out, r.out...)
 		if n++; len(out) > maxMetered {
-			s.Fail(fmt.Errorf("it has so many branches that it would have more than %d bytes with metering", maxMetered))
+			s.Fail(limit("it has so many branches that it would have more than %d bytes with metering", maxMetered))
 		}
 	})
 	if s.Err != nil {
