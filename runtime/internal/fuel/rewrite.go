@@ -131,9 +131,14 @@ func (r *rewriter) writeSections(accountName string) error {
 
 	err := r.shift(module.Export, func(s *module.Reader) {
 		s.Name()
-		if s.Byte() == externFunction {
+		switch kind := s.Byte(); kind {
+		case externFunction:
 			s.FuncIndex()
-		} else {
+		case externGlobal:
+			if s.U32() >= r.account {
+				s.Fail(errors.New("it exports a global that is not there"))
+			}
+		default:
 			s.U32()
 		}
 	})

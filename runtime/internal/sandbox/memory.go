@@ -59,9 +59,29 @@ func (p *memoryPool) give(b []byte) {
 }
 
 type memory struct {
-	pool *memoryPool
-	most uint64
-	b    []byte // zero behind its length
+	pool  *memoryPool
+	most  uint64
+	b     []byte // zero behind its length
+	freed bool
+}
+
+// A birth hands out the memory of one instance, and takes it back if there is none:
+// the engine leaves that of a module that cannot be instantiated.
+type birth struct {
+	pool   *memoryPool
+	memory experimental.LinearMemory
+}
+
+// Allocate implements [experimental.MemoryAllocator].
+func (b *birth) Allocate(least, most uint64) experimental.LinearMemory {
+	b.memory = b.pool.Allocate(least, most)
+	return b.memory
+}
+
+func (b *birth) fail() {
+	if b.memory != nil {
+		b.memory.Free()
+	}
 }
 
 // Reallocate implements [experimental.LinearMemory]. Memory only grows. Where the
@@ -88,10 +108,14 @@ func (m *memory) Reallocate(size uint64) []byte {
 	return m.b
 }
 
-// Free implements [experimental.LinearMemory].
+// Free implements [experimental.LinearMemory]. It may be called again.
 func (m *memory) Free() {
 	m.pool.mu.Lock()
 	defer m.pool.mu.Unlock()
+	if m.freed {
+		return
+	}
+	m.freed = true
 	if len(m.pool.free) < poolSize {
 		clear(m.b)
 		m.pool.free = append(m.pool.free, m.b[:0])

@@ -460,6 +460,12 @@ func (in *Instance) start(ctx context.Context, config wazero.ModuleConfig) (err 
 	p := in.program
 	ctx, done := in.begin(ctx, hostcall.Quiet)
 	defer done()
+	born := &birth{pool: &p.memory}
+	defer func() {
+		if err != nil {
+			born.fail()
+		}
+	}()
 	defer func() {
 		// Memory that the host has not got is known before the engine recovers.
 		if r := recover(); r != nil {
@@ -470,7 +476,7 @@ func (in *Instance) start(ctx context.Context, config wazero.ModuleConfig) (err 
 			err = e
 		}
 	}()
-	in.module, err = p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &p.memory), p.compiled, config)
+	in.module, err = p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, born), p.compiled, config)
 	if err = in.finish(err); err != nil {
 		return in.failure("instantiation", err)
 	}
