@@ -47,8 +47,7 @@ type event struct {
 	fuel    uint64
 	result  int64
 	failed  bool
-	again   bool // written as the one before it
-	more    int  // on top of the right cost, rest and fuel, to be wrong
+	more    int // on top of the right cost, rest and fuel, to be wrong
 	moreRest,
 	moreFuel int
 }
