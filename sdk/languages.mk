@@ -13,7 +13,7 @@ ASC    = $(SDK)/../node_modules/.bin/asc --config $(SDK)/assemblyscript/asconfig
 CFLAGS = -std=c11 -Wall -Wextra -Werror -I$(SDK)/c
 
 # One program: make program-LANGUAGE FROM=FOLDER NAME=heartbeat TO=FILE.wasm. Rust names a program after
-# its crate, so each folder has its own target.
+# its crate: two crates of one name need two TARGETS.
 program-rust:
 	$(CARGO) build --quiet --offline --release --target $(WASM32) --manifest-path $(FROM)/Cargo.toml
 	cp $(TARGETS)/$(WASM32)/release/$(NAME).wasm $(TO)

@@ -57,7 +57,7 @@ func TestPanics(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if out, err := exec.Command("make", "-s", "-C", "..", "program-"+tt.language, "FROM="+from, "NAME=probe", "TO="+wasm).CombinedOutput(); err != nil {
+			if out, err := exec.Command("make", "-s", "-C", "..", "program-"+tt.language, "FROM="+from, "NAME=probe", "TO="+wasm, "TARGETS="+t.TempDir()).CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			if err := live(wasm); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), tt.file) {
@@ -97,7 +97,8 @@ func TestProbes(t *testing.T) {
 				if !std {
 					from = withoutStd(t)
 				}
-				build = exec.Command("make", "-s", "-C", "..", "program-"+language, "FROM="+from, "NAME=probe", "TO="+wasm)
+				build = exec.Command("make", "-s", "-C", "..", "program-"+language, "FROM="+from, "NAME=probe", "TO="+wasm,
+					"TARGETS="+t.TempDir()) // programs of one name must not share a target
 				if !std {
 					build.Env = append(os.Environ(), "RUSTC_BOOTSTRAP=1") // for Rust before 1.68
 				}
