@@ -132,7 +132,8 @@ type acts struct {
 	budget                                          int64
 }
 
-func actsOf(t *testing.T, dir string) (a acts) {
+// newest returns the newest checkpoint of an agent whose states have so many bytes.
+func newest(t *testing.T, dir string, stateBytes int) verifier.Checkpoint {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "history", "*.ckpt"))
 	if err != nil || len(files) == 0 {
@@ -143,9 +144,15 @@ func actsOf(t *testing.T, dir string) (a acts) {
 		t.Fatal(err)
 	}
 	c, err := verifier.Parse(b)
-	if err != nil || len(c.State) != 88 {
-		t.Fatalf("not a state of the actor: %x, %v", c.State, err)
+	if err != nil || len(c.State) != stateBytes {
+		t.Fatalf("not a state of %d bytes: %x, %v", stateBytes, c.State, err)
 	}
+	return c
+}
+
+func actsOf(t *testing.T, dir string) (a acts) {
+	t.Helper()
+	c := newest(t, dir, 88)
 	for i, v := range []*uint64{&a.ticks, &a.posts, &a.postsDone, &a.postsOpen, &a.postsFailed, &a.payments, &a.paid, &a.paidOpen, &a.paidFailed} {
 		*v = binary.LittleEndian.Uint64(c.State[8*i:])
 	}

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"igor.dev/verifier"
 )
 
 var upKills = flag.Int("up-kills", 10, "how often TestUpKill kills a process of many agents")
@@ -194,17 +192,6 @@ func accounted(t *testing.T, dir string) {
 // state does not know of.
 func stumbled(t *testing.T, dir string) uint64 {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "history", "*.ckpt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no history: %v", err)
-	}
-	b, err := os.ReadFile(files[len(files)-1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := verifier.Parse(b)
-	if err != nil || len(c.State) != 8 {
-		t.Fatalf("not a state of the stumbler: %x, %v", c.State, err)
-	}
+	c := newest(t, dir, 8)
 	return c.TickNumber - binary.LittleEndian.Uint64(c.State)
 }
