@@ -37,9 +37,6 @@ func (r *release) deb(machine, bin string, docs map[string]string) error {
 		}
 	}
 	packaging := filepath.Join(r.root, "packaging", "debian")
-	if err := install(tree, "usr/lib/sysusers.d/igor.conf", filepath.Join(packaging, "igor.sysusers"), 0o644); err != nil {
-		return err
-	}
 	if err := install(tree, "usr/share/doc/igor/copyright", filepath.Join(packaging, "copyright"), 0o644); err != nil {
 		return err
 	}
