@@ -124,16 +124,6 @@ func (a *Agent) Continue(ctx context.Context) error {
 	return a.order(ctx, func(_ context.Context, l *life) error { l.paused = false; return nil })
 }
 
-// Effects lists the unresolved effects in the agent's journal, or all of them, as
-// [Effects] does for an agent that does not run.
-func (a *Agent) Effects(ctx context.Context, all bool) (list []Effect, err error) {
-	err = a.order(ctx, func(_ context.Context, l *life) error {
-		list, err = listEffects(l.world.Journal, all)
-		return err
-	})
-	return list, err
-}
-
 // ResolveEffect writes down what an operator found out about an unresolved effect, as
 // [ResolveEffect] does for an agent that does not run.
 func (a *Agent) ResolveEffect(ctx context.Context, id string, happened bool, note string) (whole string, err error) {

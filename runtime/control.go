@@ -46,7 +46,6 @@ type (
 		ID         string `json:"id,omitempty"`
 		Happened   bool   `json:"happened,omitempty"`
 		Note       string `json:"note,omitempty"`
-		All        bool   `json:"all,omitempty"`
 
 		// Of an upgrade: the absolute paths of files.
 		WASM       string `json:"wasm,omitempty"`
@@ -61,7 +60,6 @@ type (
 		Result *wireResult `json:"result,omitempty"`
 
 		Upgraded *wireUpgraded `json:"upgraded,omitempty"`
-		Effects  []Effect      `json:"effects,omitempty"`
 
 		Error string `json:"error,omitempty"`
 		Hint  string `json:"hint,omitempty"`
@@ -145,10 +143,6 @@ var controlled = map[string]func(context.Context, *Agent, *controlRequest, *cont
 		u.MoreRights = q.MoreRights
 		done, err := a.Upgrade(ctx, u)
 		r.Upgraded = &wireUpgraded{done.Tick, wireHash(done.WASM), wireHash(done.Before), done.More}
-		return err
-	},
-	"POST /v1/effects/list": func(ctx context.Context, a *Agent, q *controlRequest, r *controlReply) (err error) {
-		r.Effects, err = a.Effects(ctx, q.All)
 		return err
 	},
 	"POST /v1/effects": func(ctx context.Context, a *Agent, q *controlRequest, r *controlReply) (err error) {
@@ -297,12 +291,6 @@ func (r *Remote) Pause(ctx context.Context) error {
 func (r *Remote) Continue(ctx context.Context) error {
 	_, err := r.ask(ctx, http.MethodPost, "continue", controlRequest{})
 	return err
-}
-
-// Effects is [Agent.Effects].
-func (r *Remote) Effects(ctx context.Context, all bool) ([]Effect, error) {
-	reply, err := r.ask(ctx, http.MethodPost, "effects/list", controlRequest{All: all})
-	return reply.Effects, err
 }
 
 // ResolveEffect is [Agent.ResolveEffect].

@@ -80,7 +80,7 @@ func TestControl(t *testing.T) {
 			if err := r.Continue(ctx); err != nil {
 				t.Error(err)
 			}
-			if list, err := r.Effects(ctx, true); err != nil || len(list) != 0 {
+			if list, err := Effects(ctx, r.Dir()); err != nil || len(list) != 0 {
 				t.Errorf("effects: %v, %v", list, err)
 			}
 			if _, err := r.ResolveEffect(ctx, "77", true, ""); err == nil || !strings.Contains(err.Error(), `there is no effect "77"`) {

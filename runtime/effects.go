@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
@@ -22,10 +25,15 @@ import (
 
 // An Effect is a side effect in an agent's journal.
 type Effect struct {
-	ID         string `json:"id"`
-	Tick       uint64 `json:"tick,string"`
-	Kind       string `json:"kind"`
-	State      string `json:"state"` // unresolved, ended, confirmed or compensated
+	ID   string `json:"id"`
+	Tick uint64 `json:"tick,string"`
+	Kind string `json:"kind"`
+
+	// Began is when it was sent, or a moment before, by the clock of the machine that
+	// did; zero if the journal does not say.
+	Began time.Time `json:"began,omitzero"`
+
+	State      string `json:"state"` // under way, unresolved, ended, confirmed or compensated
 	Held       int64  `json:"heldMicrocents,string"`
 	Spent      int64  `json:"spentMicrocents,string"`
 	Request    string `json:"request"` // in words
@@ -46,37 +54,77 @@ type Effect struct {
 // Unresolved reports whether nobody knows whether the effect happened.
 func (e *Effect) Unresolved() bool { return e.State == stateUnresolved }
 
-const stateUnresolved = "unresolved"
+// Over reports whether its outcome is known.
+func (e *Effect) Over() bool { return e.State != stateUnresolved && e.State != stateUnderWay }
+
+const (
+	stateUnresolved = "unresolved"
+	stateUnderWay   = "under way"
+)
 
 var stateNames = map[journal.State]string{journal.Begun: stateUnresolved, journal.Ended: "ended",
 	journal.ResolvedConfirmed: "confirmed", journal.ResolvedCompensated: "compensated"}
 
-// Effects lists what is in the journal of the agent in dir, in order. The agent
-// must not run: see [Agent.Effects].
+// Effects lists what is in the journal of the agent in dir, in order, as it is at this
+// moment: whether the agent runs or not, and also of a copy that cannot be written.
 func Effects(ctx context.Context, dir string) (all []Effect, err error) {
-	err = withJournal(ctx, dir, func(j *journal.Journal, _ uint64) error {
-		all, err = listEffects(j, true)
-		return err
-	})
+	all, err = readEffects(ctx, dir)
 	return all, public(err)
 }
 
-// listEffects lists all effects in a journal, or the unresolved ones.
-func listEffects(j *journal.Journal, all bool) (list []Effect, err error) {
-	for _, e := range j.Effects() {
-		if !all && e.State != journal.Begun {
-			continue
+func readEffects(ctx context.Context, dir string) (all []Effect, err error) {
+	sights, err := look(dir, true)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, store.NotFolder(dir)
+	case err != nil:
+		return nil, err
+	case len(sights) == 0:
+		return nil, fmt.Errorf("%s has no checkpoint", dir)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := (readOnly{root: root}).Open(journal.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, hint.Wrap(fmt.Errorf("journal: %w", err), "restore it from a copy of the agent's folder")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	j, err := journal.Read(f)
+	if err != nil {
+		return nil, err
+	}
+	if did := j.Life().Agent.DID(); did != sights[0].DID {
+		return nil, fmt.Errorf("the journal in %s is of %s, and the history of %s", dir, did, sights[0].DID)
+	}
+	over := uint64(math.MaxUint64) // the newest tick of which nothing is under way
+	if r, err := Connect(dir); err == nil {
+		if s, err := r.Status(ctx); err == nil && s.Phase != "" && s.Phase != Recovering {
+			over = s.Tick
 		}
+	}
+	for _, e := range j.Effects() {
 		request, err := j.Request(e.ID)
 		if err != nil {
 			return nil, err
 		}
 		one := Effect{ID: e.ID.String(), Tick: e.Tick, Kind: kindName(e.Kind), State: stateNames[e.State], Held: e.Held,
 			Spent: e.Spent, Note: e.Note, RequestHex: hex.EncodeToString(request)}
+		if e.Time != 0 {
+			one.Began = time.Unix(0, e.Time).UTC()
+		}
+		if e.State == journal.Begun && e.Tick > over {
+			one.State = stateUnderWay
+		}
 		one.describe(e.Kind, request)
-		list = append(list, one)
+		all = append(all, one)
 	}
-	return list, nil
+	return all, nil
 }
 
 // ResolveEffect writes down what an operator found out about an unresolved

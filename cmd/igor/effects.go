@@ -21,8 +21,9 @@ func effectsCommand() *cobra.Command {
 		Short: "List the side effects whose outcome nobody knows",
 		Long: `Effects lists the side effects in an agent's journal that have begun and have no
 outcome: whether they happened, only the outside world knows. Find out there, and
-say so with igor effects confirm or igor effects compensate; the agent may be
-alive. An HTTP request carried its ID as Idempotency-Key.`,
+say so with igor effects confirm or igor effects compensate. An HTTP request carried
+its ID as Idempotency-Key. The agent may be alive, and FOLDER may be a copy that
+cannot be written.`,
 		Example: `  igor effects watcher
   igor effects confirm watcher 3f2a91c0 --note "invoice 812 is paid"
   igor effects compensate watcher 77b0`,
@@ -33,13 +34,13 @@ alive. An HTTP request carried its ID as Idempotency-Key.`,
 			return operands("FOLDER")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			effects, err := listEffects(cmd.Context(), args[0], all)
+			effects, err := runtime.Effects(cmd.Context(), args[0])
 			if err != nil {
 				return failed(err)
 			}
 			shown := []runtime.Effect{}
 			for _, e := range effects {
-				if all || e.Unresolved() {
+				if all || !e.Over() {
 					shown = append(shown, e)
 				}
 			}
@@ -98,18 +99,6 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 	return cmd
 }
 
-// listEffects asks the process that runs the agent, or if nobody does, its journal.
-func listEffects(ctx context.Context, dir string, all bool) ([]runtime.Effect, error) {
-	r, err := runtime.Connect(dir)
-	if err == nil {
-		return r.Effects(ctx, all)
-	}
-	if !errors.Is(err, runtime.ErrNotRunning) {
-		return nil, err
-	}
-	return runtime.Effects(ctx, dir)
-}
-
 // resolve tells the process that runs the agent, or if nobody does, its journal.
 func resolve(ctx context.Context, dir, id string, happened bool, note string) (whole string, err error) {
 	r, err := runtime.Connect(dir)
@@ -125,7 +114,7 @@ func resolve(ctx context.Context, dir, id string, happened bool, note string) (w
 func writeEffect(w io.Writer, e *runtime.Effect) error {
 	lines := verifycli.Wrap(verifycli.Printable(e.Request), 78)
 	switch {
-	case e.Held > 0 && e.Unresolved():
+	case e.Held > 0 && !e.Over():
 		lines = append(lines, "holds "+verifier.FormatMicrocents(e.Held))
 	case e.Spent > 0:
 		lines = append(lines, "spent "+verifier.FormatMicrocents(e.Spent))
@@ -133,7 +122,11 @@ func writeEffect(w io.Writer, e *runtime.Effect) error {
 	if e.Note != "" {
 		lines = append(lines, verifycli.Wrap("note: "+verifycli.Printable(e.Note), 78)...)
 	}
-	_, err := fmt.Fprintf(w, "%s\n  tick %d, %s, %s\n  %s\n", e.ID, e.Tick, e.Kind, e.State, strings.Join(lines, "\n  "))
+	began := "when it was sent is not known"
+	if !e.Began.IsZero() {
+		began = "sent " + e.Began.Format("2006-01-02 15:04:05 UTC")
+	}
+	_, err := fmt.Fprintf(w, "%s\n  tick %d, %s, %s, %s\n  %s\n", e.ID, e.Tick, e.Kind, e.State, began, strings.Join(lines, "\n  "))
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -340,4 +341,97 @@ func TestUnresolved(t *testing.T) {
 	if !strings.Contains(out, "\nmoney added 1.000001, cost 0.000000, paid 0.000002, left 0.999999\n") || !strings.Contains(out, "\nverified: 4 receipts, every microcent accounted for; ") {
 		t.Errorf("got\n%s", out)
 	}
+}
+
+// TestEffectsOfLiving lists the effects of an agent that lives: one that is unresolved,
+// and one that a server does not answer yet. Neither waits for anything, and nothing of
+// the folder changes.
+func TestEffectsOfLiving(t *testing.T) {
+	release, held := make(chan struct{}), make(chan struct{}, 1)
+	first := true
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if first && r.URL.Path != "/pay" {
+			first = false
+			panic(http.ErrAbortHandler)
+		}
+		held <- struct{}{}
+		<-release
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(sync.OnceFunc(func() { close(release) }))
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "agent")
+	before := time.Now()
+	p := start(t, "run", actor(t, u, "unsafe"), "--dir", dir, "--budget=1", "--price=0", "--ticks=8", "--checkpoint-every=100")
+	select {
+	case <-held:
+	case <-time.After(time.Minute):
+		t.Fatalf("the agent does not act:\n%s", p.stderr.Bytes())
+	}
+	list := func(dir string) []map[string]string {
+		t.Helper()
+		was := treeOf(t, dir)
+		out, err := igor(t, "effects", dir, "--json").CombinedOutput()
+		var found []map[string]string
+		if err == nil {
+			err = json.Unmarshal(out, &found)
+		}
+		if err != nil || len(found) != 2 {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if is := treeOf(t, dir); is != was {
+			t.Errorf("the folder was\n%s\nand is\n%s", was, is)
+		}
+		for _, e := range found {
+			at, err := time.Parse(time.RFC3339Nano, e["began"])
+			if err != nil || at.Before(before) || at.After(time.Now()) {
+				t.Errorf("sent %q, %v", e["began"], err)
+			}
+		}
+		return found
+	}
+	if found := list(dir); found[0]["state"] != "unresolved" || found[1]["state"] != "under way" {
+		t.Errorf("got %v", found)
+	}
+	// Of a copy, nobody knows more than that it began.
+	backup := filepath.Join(t.TempDir(), "copy")
+	b, err := os.ReadFile(filepath.Join(dir, "journal"))
+	if err == nil {
+		err = os.CopyFS(filepath.Join(backup, "history"), os.DirFS(filepath.Join(dir, "history")))
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(backup, "journal"), b, 0o444)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := list(backup); found[0]["state"] != "unresolved" || found[1]["state"] != "unresolved" {
+		t.Errorf("got %v", found)
+	}
+	p.cmd.Process.Kill()
+	p.wait(ack{})
+	if found := list(dir); found[0]["state"] != "unresolved" || found[1]["state"] != "unresolved" {
+		t.Errorf("after a kill: %v", found)
+	}
+}
+
+// treeOf says what files a folder has, and of which size and time.
+func treeOf(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		fmt.Fprintln(&b, path, info.Mode(), info.Size(), info.ModTime())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }

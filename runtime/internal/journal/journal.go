@@ -64,6 +64,7 @@ type Effect struct {
 	Kind    Kind
 	Epoch   Epoch
 	Held    int64 // microcents
+	Time    int64 // when it began, in nanoseconds since 1970; 0 = not known
 	State   State
 	Spent   int64 // microcents, of what was held; 0 while Begun
 
@@ -94,6 +95,7 @@ type Journal struct {
 	Life
 	base    Base
 	folder  wal.Folder
+	from    io.ReaderAt // the file
 	log     Appender
 	file    *logFile
 	head    verifier.Hash
@@ -221,12 +223,41 @@ func open(folder wal.Folder, f wal.File, life Life, newest uint64) (*Journal, er
 		return nil, wrap(err)
 	}
 	j.file = &logFile{f, w, j.head}
-	j.log = j.file
+	j.from, j.log = f, j.file
 	return j, nil
 }
 
+// A Snapshot is a journal as a file had it when it was read.
+type Snapshot struct{ j *Journal }
+
+// Read reads the journal in a file, and changes nothing: also while somebody appends to
+// it, and without knowing whose it has to be. It has what was whole then. The file is
+// still needed for [Snapshot.Request].
+func Read(f sized) (*Snapshot, error) {
+	j := &Journal{from: f}
+	if _, err := j.load(f); err != nil {
+		return nil, err
+	}
+	return &Snapshot{j}, nil
+}
+
+// Life says whose journal it is, as it says itself.
+func (s *Snapshot) Life() Life { return s.j.Life }
+
+// Effects is [Journal.Effects].
+func (s *Snapshot) Effects() []Effect { return s.j.Effects() }
+
+// Request is [Journal.Request].
+func (s *Snapshot) Request(id ID) ([]byte, error) { return s.j.Request(id) }
+
+// A sized is a file as far as it is only read.
+type sized interface {
+	io.ReaderAt
+	Size() (int64, error)
+}
+
 // load reads a file into j and returns where its last whole record ends.
-func (j *Journal) load(f wal.File) (end int64, err error) {
+func (j *Journal) load(f sized) (end int64, err error) {
 	j.effects = make(map[ID]*Effect)
 	j.held, j.pending = 0, 0
 	s := wal.NewScanner(io.NewSectionReader(f, 0, math.MaxInt64), maxRecord)
@@ -259,7 +290,7 @@ func (j *Journal) load(f wal.File) (end int64, err error) {
 
 // isTorn reports whether what cannot be read at offset is a last record that was not
 // written whole: each is synced before the next.
-func isTorn(f wal.File, offset int64, err error) (bool, error) {
+func isTorn(f sized, offset int64, err error) (bool, error) {
 	tail, ok := errors.AsType[*wal.TailError](err)
 	if !ok || tail.Torn {
 		return ok, nil
@@ -285,7 +316,7 @@ func (j *Journal) apply(p []byte, offset int64) error {
 		return errShort
 	}
 	switch p[0] {
-	case recordBegin:
+	case recordBegin, recordBeginAt:
 		id, b, err := parseBegin(p)
 		if err != nil {
 			return err
@@ -297,7 +328,7 @@ func (j *Journal) apply(p []byte, offset int64) error {
 			return err
 		}
 		j.effects[id] = &Effect{ID: id, Tick: b.Tick, Ordinal: b.Ordinal, Kind: b.Kind, Epoch: b.Epoch,
-			Held: b.Held, State: Begun, begin: place{offset}}
+			Held: b.Held, Time: b.Time, State: Begun, begin: place{offset}}
 		j.held += b.Held
 		j.pending++
 		j.last = max(j.last, b.Tick)
@@ -507,7 +538,8 @@ func (j *Journal) Request(id ID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p[requestInRecord:], nil
+	_, b, err := parseBegin(p)
+	return b.Request, err
 }
 
 // Result returns what came of an effect that has ended.
@@ -524,7 +556,7 @@ func (j *Journal) Result(id ID) ([]byte, error) {
 }
 
 func (j *Journal) read(p place) ([]byte, error) {
-	b, err := wal.ReadRecord(j.file.f, p.offset, maxRecord)
+	b, err := wal.ReadRecord(j.from, p.offset, maxRecord)
 	if err != nil {
 		return nil, readError(err)
 	}

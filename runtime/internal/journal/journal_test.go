@@ -534,7 +534,7 @@ func TestSpecExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := j.Begin(Begin{Tick: 5, Ordinal: 0, Kind: Payment, Held: 2500, Request: []byte("pay")})
+	id, err := j.Begin(Begin{Tick: 5, Ordinal: 0, Kind: Payment, Held: 2500, Time: 1_700_000_000_000_000_001, Request: []byte("pay")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -605,6 +605,7 @@ func FuzzRecord(f *testing.F) {
 	id := EffectID(life.Agent, life.Genesis, 1, 0)
 	f.Add(appendHeader(nil, life, genesis))
 	f.Add(appendBegin(nil, id, &Begin{Tick: 1, Kind: HTTP, Request: []byte("GET")}))
+	f.Add(appendBegin(nil, id, &Begin{Tick: 1, Kind: HTTP, Time: 5, Request: []byte("GET")}))
 	f.Add(appendEnd(nil, id, 1, []byte("result")))
 	f.Add(appendResolve(nil, id, Confirmed, 1, "note"))
 	f.Fuzz(func(t *testing.T, p []byte) {
@@ -613,7 +614,7 @@ func FuzzRecord(f *testing.F) {
 			again = appendHeader(nil, l, b)
 		} else if len(p) == 0 {
 			return
-		} else if id, b, err := parseBegin(p); p[0] == recordBegin && err == nil {
+		} else if id, b, err := parseBegin(p); (p[0] == recordBegin || p[0] == recordBeginAt) && err == nil {
 			again = appendBegin(nil, id, &b)
 		} else if id, spent, result, err := parseEnd(p); p[0] == recordEnd && err == nil {
 			again = appendEnd(nil, id, spent, result)

@@ -87,18 +87,19 @@ const (
 // The kinds of records.
 const (
 	recordHeader  = 0
-	recordBegin   = 1
+	recordBegin   = 1 // without a time, as earlier journals have it
 	recordEnd     = 2
 	recordResolve = 3
+	recordBeginAt = 4
 )
 
 const (
-	headerSize      = 1 + len(magic) + 32 + 32 + 8 + 32
-	beginFixed      = 1 + idSize + 8 + 4 + 1 + 8 + 8 + 8
-	endFixed        = 1 + idSize + 8
-	resolveFixed    = 1 + idSize + 1 + 8
-	requestInRecord = beginFixed
-	resultInRecord  = endFixed
+	headerSize     = 1 + len(magic) + 32 + 32 + 8 + 32
+	beginFixed     = 1 + idSize + 8 + 4 + 1 + 8 + 8 + 8
+	beginAtFixed   = beginFixed + 8
+	endFixed       = 1 + idSize + 8
+	resolveFixed   = 1 + idSize + 1 + 8
+	resultInRecord = endFixed
 )
 
 var (
@@ -137,11 +138,16 @@ type Begin struct {
 	Kind    Kind
 	Epoch   Epoch
 	Held    int64  // microcents taken from the budget until the end
+	Time    int64  // of this machine's clock, in nanoseconds since 1970; 0 = not known
 	Request []byte // the exact bytes that are sent
 }
 
 func appendBegin(dst []byte, id ID, b *Begin) []byte {
-	dst = append(dst, recordBegin)
+	kind := byte(recordBeginAt)
+	if b.Time == 0 {
+		kind = recordBegin
+	}
+	dst = append(dst, kind)
 	dst = append(dst, id[:]...)
 	dst = le.AppendUint64(dst, b.Tick)
 	dst = le.AppendUint32(dst, b.Ordinal)
@@ -149,6 +155,9 @@ func appendBegin(dst []byte, id ID, b *Begin) []byte {
 	dst = le.AppendUint64(dst, b.Epoch.MajorVersion)
 	dst = le.AppendUint64(dst, b.Epoch.LeaseGeneration)
 	dst = le.AppendUint64(dst, uint64(b.Held))
+	if kind == recordBeginAt {
+		dst = le.AppendUint64(dst, uint64(b.Time))
+	}
 	return append(dst, b.Request...)
 }
 
@@ -156,6 +165,7 @@ func parseBegin(p []byte) (id ID, b Begin, err error) {
 	if len(p) < beginFixed {
 		return id, b, errShort
 	}
+	kind := p[0]
 	p = p[1:]
 	p = p[copy(id[:], p):]
 	b = Begin{
@@ -165,6 +175,15 @@ func parseBegin(p []byte) (id ID, b Begin, err error) {
 		Epoch:   Epoch{le.Uint64(p[13:]), le.Uint64(p[21:])},
 		Held:    int64(le.Uint64(p[29:])),
 		Request: p[37:],
+	}
+	if kind == recordBeginAt {
+		if len(b.Request) < 8 {
+			return id, b, errShort
+		}
+		if b.Time = int64(le.Uint64(b.Request)); b.Time == 0 {
+			return id, b, errors.New("an effect that began at no time")
+		}
+		b.Request = b.Request[8:]
 	}
 	return id, b, b.check()
 }

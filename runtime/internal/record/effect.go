@@ -98,7 +98,8 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 		h.must(h.write())
 		h.must(w.Sync())
 		failpoint.Reach(failpoint.EffectMeant)
-		_, err = w.Journal.Begin(journal.Begin{Tick: h.tick, Ordinal: e.ordinal, Kind: e.kind, Held: e.hold, Request: request})
+		_, err = w.Journal.Begin(journal.Begin{Tick: h.tick, Ordinal: e.ordinal, Kind: e.kind, Held: e.hold,
+			Time: w.Live.ClockNow(), Request: request})
 		h.must(err)
 		failpoint.Reach(failpoint.EffectBegun)
 		return h.carryOut(ctx, e, id, request, e.hold, false)

@@ -364,6 +364,9 @@ func notAgent(dir string, err error) error {
 		"name the folder that igor run made, or a copy of it")
 }
 
+// NotFolder says that dir is no agent's folder.
+func NotFolder(dir string) error { return notAgent(dir, fs.ErrNotExist) }
+
 // Dir returns the folder's path.
 func (s *Store) Dir() string { return s.dir }
 
