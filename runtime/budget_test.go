@@ -169,7 +169,10 @@ func accounts(t *testing.T, dir string) (cost, paid int64) {
 	if r.Verdict != verifier.Verified {
 		t.Fatalf("the receipts are not green: %+v", r)
 	}
-	return r.Cost, r.Paid
+	for _, e := range r.Lived {
+		cost, paid = cost+e.Cost, paid+e.Paid
+	}
+	return cost, paid
 }
 
 // TestOnDivergence checks what a run does when its ticks, run again, come to

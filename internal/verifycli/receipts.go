@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
@@ -137,8 +138,18 @@ func writeReceipts(w io.Writer, r *receipt.Report, p Palette) {
 	}
 	row("found", Plural(r.Executions, "execution")+", "+Plural(r.Payments, "payment"))
 	if r.Verdict != verifier.Invalid {
-		money := verifier.FormatMicrocents
-		row("money", fmt.Sprintf("added %s, cost %s, paid %s, left %s", money(r.Added), money(r.Cost), money(r.Paid), money(r.Added-r.Cost-r.Paid)))
+		row("money", fmt.Sprintf("added %s, cost %s, paid %s, left %s", r.Added, r.Cost, r.Paid, r.Added.Less(r.Cost).Less(r.Paid)))
+	}
+	for _, l := range listReceipts(r) {
+		for i, text := range l.rows {
+			if i == mostListed {
+				text = fmt.Sprintf("and %d more (--format json lists all)", len(l.rows)-mostListed)
+			}
+			row(choose(i == 0, l.label, ""), text)
+			if i == mostListed {
+				break
+			}
+		}
 	}
 	fmt.Fprintln(w)
 	const most = 12
@@ -170,6 +181,68 @@ func writeReceipts(w io.Writer, r *receipt.Report, p Palette) {
 	fmt.Fprintf(w, "\n%s: %s\n", p.Paint(verdictStyle(r.Verdict), verdict), receiptsVerdict(r))
 }
 
+// mostListed is how many rows of a kind people are shown.
+const mostListed = 12
+
+type receiptRows struct {
+	label string
+	rows  []string
+}
+
+// listReceipts says who gave how much for what: the nodes that the agent lived on, what
+// came into its budget, and what it paid.
+func listReceipts(r *receipt.Report) []receiptRows {
+	var lived, added, paid []string
+	for _, n := range receiptNodes(r) {
+		lived = append(lived, fmt.Sprintf("%s: %s, ticks %d to %d, cost %s", n.DID, Plural(n.Executions, "execution"), n.FirstTick, n.LastTick, n.cost))
+	}
+	for _, e := range r.Lived {
+		if e.Added > 0 {
+			added = append(added, fmt.Sprintf("%s, %s", verifier.FormatMicrocents(e.Added), choose(e.Prev.IsZero(), "at its birth", fmt.Sprintf("in the ticks up to %d", e.Tick))))
+		}
+	}
+	for _, p := range r.Bought {
+		text := fmt.Sprintf("%s to %q", verifier.FormatMicrocents(p.Amount), p.Recipient)
+		if p.Memo != "" {
+			text += fmt.Sprintf(" for %q", p.Memo)
+		}
+		paid = append(paid, text+", "+receiptTime(p.Time))
+	}
+	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}}
+}
+
+func receiptTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
+
+// A receiptNode is a node that signed executions.
+type receiptNode struct {
+	DID        string `json:"did"`
+	Executions int    `json:"executions"`
+	FirstTick  uint64 `json:"firstTick,string"`
+	LastTick   uint64 `json:"lastTick,string"`
+	Cost       string `json:"costMicrocents"`
+
+	cost receipt.Sum
+}
+
+// receiptNodes are the nodes in the order in which the agent came to them.
+func receiptNodes(r *receipt.Report) []*receiptNode {
+	nodes := []*receiptNode{}
+	by := make(map[verifier.PublicKey]*receiptNode)
+	for _, e := range r.Lived {
+		n := by[e.Node]
+		if n == nil {
+			n = &receiptNode{DID: e.Node.DID(), FirstTick: e.Tick - min(e.Tick, e.Ticks)}
+			by[e.Node], nodes = n, append(nodes, n)
+		}
+		n.Executions, n.LastTick = n.Executions+1, e.Tick
+		n.cost.Add(max(0, e.Cost))
+	}
+	for _, n := range nodes {
+		n.Cost = n.cost.Microcents()
+	}
+	return nodes
+}
+
 func identity(r *receipt.Report) string { return choose(r.Pinned, "pinned", "self-asserted") }
 
 func receiptsVerdict(r *receipt.Report) string {
@@ -198,25 +271,47 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 		Tick    uint64       `json:"tick,string"`
 		Message string       `json:"message"`
 	}
+	type added struct {
+		Node   string `json:"node"`
+		Tick   uint64 `json:"tick,string"` // the last that it came before
+		Amount int64  `json:"amountMicrocents,string"`
+	}
+	type payment struct {
+		Recipient string `json:"recipient"`
+		Memo      string `json:"memo"`
+		Amount    int64  `json:"amountMicrocents,string"`
+		Time      string `json:"time"`
+	}
 	report := struct {
-		Format       string    `json:"format"`
-		Verdict      string    `json:"verdict"`
-		DID          string    `json:"did,omitempty"`
-		Identity     string    `json:"identity"`
-		Receipts     int       `json:"receipts"`
-		Executions   int       `json:"executions"`
-		Payments     int       `json:"payments"`
-		Duplicates   int       `json:"duplicates"`
-		Added        int64     `json:"addedMicrocents,string"`
-		Cost         int64     `json:"costMicrocents,string"`
-		Paid         int64     `json:"paidMicrocents,string"`
-		Problems     []problem `json:"problems"`
-		Proves       string    `json:"proves"`
-		DoesNotProve string    `json:"doesNotProve"`
+		Format       string         `json:"format"`
+		Verdict      string         `json:"verdict"`
+		DID          string         `json:"did,omitempty"`
+		Identity     string         `json:"identity"`
+		Receipts     int            `json:"receipts"`
+		Executions   int            `json:"executions"`
+		Payments     int            `json:"payments"`
+		Duplicates   int            `json:"duplicates"`
+		Added        string         `json:"addedMicrocents"`
+		Cost         string         `json:"costMicrocents"`
+		Paid         string         `json:"paidMicrocents"`
+		Nodes        []*receiptNode `json:"nodes"`
+		AddedAt      []added        `json:"added"`
+		Bought       []payment      `json:"paid"`
+		Problems     []problem      `json:"problems"`
+		Proves       string         `json:"proves"`
+		DoesNotProve string         `json:"doesNotProve"`
 	}{Format: receiptsFormat, Verdict: r.Verdict.String(), Identity: identity(r), Receipts: r.Receipts, Executions: r.Executions, Payments: r.Payments,
-		Duplicates: r.Duplicates, Added: r.Added, Cost: r.Cost, Paid: r.Paid, Problems: []problem{}}
+		Duplicates: r.Duplicates, Added: r.Added.Microcents(), Cost: r.Cost.Microcents(), Paid: r.Paid.Microcents(), Nodes: receiptNodes(r), AddedAt: []added{}, Bought: []payment{}, Problems: []problem{}}
 	if r.Agent != nil {
 		report.DID = r.Agent.DID()
+	}
+	for _, e := range r.Lived {
+		if e.Added > 0 {
+			report.AddedAt = append(report.AddedAt, added{e.Node.DID(), e.Tick, e.Added})
+		}
+	}
+	for _, p := range r.Bought {
+		report.Bought = append(report.Bought, payment{p.Recipient, p.Memo, p.Amount, receiptTime(p.Time)})
 	}
 	report.Proves, report.DoesNotProve = receiptsProve(r)
 	for _, p := range r.Problems {

@@ -88,3 +88,45 @@ func TestReceiptFolders(t *testing.T) {
 		}
 	}
 }
+
+// TestReceiptList says who gave how much for what.
+func TestReceiptList(t *testing.T) {
+	for name, want := range map[string][]string{
+		"whole-with-payment": {
+			"\nnode  did:key:z6Mk", ": 3 executions,\n      ticks 0 to ", "\nadded 0.001000, at its birth\n", "\npaid  0.000115 to \"bob\" for \"for data\", 2023-",
+			`"nodes":[{"did":"did:key:z6Mk`, `"added":[{"node":"did:key:z6Mk`, `"paid":[{"recipient":"bob","memo":"for data","amountMicrocents":"115"`,
+		},
+		// Its sums are beyond 64 bits.
+		"added-beyond-64-bits": {"money added 18446744073709.551614, cost 9223372036854.775807,", "left 9223372036854.775807\n", `"addedMicrocents":"18446744073709551614"`, "\nverified: "},
+	} {
+		var vector struct{ Receipts string }
+		b, err := os.ReadFile("../../testdata/receipts/" + name + ".json")
+		if err == nil {
+			err = json.Unmarshal(b, &vector)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err = hex.DecodeString(vector.Receipts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out, compact bytes.Buffer
+		for _, format := range []string{"text", "json"} {
+			at := out.Len()
+			if code := Receipts("igor receipts", []string{"--format", format, "-"}, bytes.NewReader(b), &out, &out); code != 0 {
+				t.Fatalf("%s: exit code %d\n%s", name, code, &out)
+			}
+			if format == "json" {
+				if err := json.Compact(&compact, out.Bytes()[at:]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, w := range want {
+			if !strings.Contains(out.String()+compact.String(), w) {
+				t.Errorf("%s: without %q\n%s%s", name, w, &out, &compact)
+			}
+		}
+	}
+}

@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"errors"
-	"math"
-	"math/bits"
 	"slices"
 	"strconv"
 
@@ -108,15 +106,18 @@ type Report struct {
 	Payments   int // authentic ones
 	Duplicates int
 
-	// Sums over the authentic executions, in microcents. Valid unless the verdict
-	// is Invalid.
-	Added, Cost, Paid int64
+	// Lived are the authentic executions of the agent, by tick, and Bought its authentic
+	// payments, by time.
+	Lived  []*Execution
+	Bought []*Payment
+
+	// Sums over the authentic executions. Valid unless the verdict is Invalid.
+	Added, Cost, Paid Sum
 }
 
 type checking struct {
 	Report
-	by    map[verifier.Hash]*Execution // authentic, by checkpoint
-	order []*Execution                 // the same, by tick
+	by map[verifier.Hash]*Execution // authentic, by checkpoint
 }
 
 func (c *checking) found(code Code, e *entry, tick uint64, message string) {
@@ -166,7 +167,7 @@ func (c *Checker) Check() (*Report, error) {
 				k.found(Conflict, e, r.Tick, "there is a receipt for another checkpoint after the same one")
 			}
 			k.by[r.Checkpoint], after[r.Prev] = r, true
-			k.order = append(k.order, r)
+			k.Lived = append(k.Lived, r)
 			if min(r.Price, r.Added, r.Cost, r.Paid, r.Budget) < 0 {
 				k.found(NegativeAmount, e, r.Tick, "an amount of the receipt is negative")
 				continue
@@ -174,6 +175,7 @@ func (c *Checker) Check() (*Report, error) {
 			executions = append(executions, e)
 		case *Payment:
 			k.Payments++
+			k.Bought = append(k.Bought, r)
 			if nonces[r.Nonce] {
 				k.found(Conflict, e, 0, "there is another payment with the same nonce")
 			}
@@ -187,6 +189,7 @@ func (c *Checker) Check() (*Report, error) {
 		c.execution(k, e)
 	}
 	c.missing(k)
+	slices.SortStableFunc(k.Bought, func(a, b *Payment) int { return cmp.Compare(a.Time, b.Time) })
 	k.Verdict = verifier.Verified
 	for _, p := range k.Problems {
 		if !p.Code.Incomplete() {
@@ -237,9 +240,9 @@ func (c *Checker) execution(k *checking, e *entry) {
 	case supplied && (at.prev != r.Prev || at.tick != r.Tick || at.budget != r.Budget || at.price != r.Price):
 		k.found(CheckpointMismatch, e, r.Tick, "its predecessor, tick, budget or price is not that of its checkpoint")
 	}
-	if !k.add(r) {
-		k.found(BudgetMismatch, e, r.Tick, "the receipts come to more than there is money")
-	}
+	k.Added.Add(r.Added)
+	k.Cost.Add(r.Cost)
+	k.Paid.Add(r.Paid)
 	var before checkpoint
 	if !r.Prev.IsZero() {
 		var ok bool
@@ -260,34 +263,11 @@ func (c *Checker) execution(k *checking, e *entry) {
 			strconv.FormatUint(before.tick, 10)+" to "+strconv.FormatUint(r.Tick, 10))
 	}
 	// before + added = cost + paid + budget, without overflow.
-	leftHigh, left := sum(before.budget, r.Added)
-	rightHigh, right := sum(r.Cost, r.Paid, r.Budget)
-	if leftHigh != rightHigh || left != right {
+	if sum(before.budget, r.Added) != sum(r.Cost, r.Paid, r.Budget) {
 		k.found(BudgetMismatch, e, r.Tick, verifier.FormatMicrocents(before.budget)+" before and "+verifier.FormatMicrocents(r.Added)+
 			" added are not "+verifier.FormatMicrocents(r.Cost)+" cost, "+verifier.FormatMicrocents(r.Paid)+" paid and "+
 			verifier.FormatMicrocents(r.Budget)+" left")
 	}
-}
-
-// add adds to the sums, and reports whether they hold it.
-func (k *checking) add(r *Execution) bool {
-	if r.Added > math.MaxInt64-k.Added || r.Cost > math.MaxInt64-k.Cost || r.Paid > math.MaxInt64-k.Paid {
-		return false
-	}
-	k.Added += r.Added
-	k.Cost += r.Cost
-	k.Paid += r.Paid
-	return true
-}
-
-// sum adds amounts that are not negative, as a number of 128 bits.
-func sum(amounts ...int64) (high, low uint64) {
-	for _, a := range amounts {
-		var carry uint64
-		low, carry = bits.Add64(low, uint64(a), 0)
-		high += carry
-	}
-	return high, low
 }
 
 // missing names what has no receipt: every checkpoint supplied, or else every
@@ -304,7 +284,7 @@ func (c *Checker) missing(k *checking) {
 		}
 	}
 	seen := make(map[verifier.Hash]bool)
-	for _, r := range k.order {
+	for _, r := range k.Lived {
 		if _, supplied := c.checkpoints[r.Prev]; !supplied && !r.Prev.IsZero() && k.by[r.Prev] == nil && !seen[r.Prev] {
 			seen[r.Prev] = true
 			gaps = append(gaps, gap{r.Tick - min(r.Tick, r.Ticks), r.Prev})

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -238,8 +239,25 @@ func TestSpecExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	report, err := c.Check()
-	if err != nil || report.Verdict != verifier.Incomplete || len(report.Problems) != 1 || report.Cost != 5 {
+	if err != nil || report.Verdict != verifier.Incomplete || len(report.Problems) != 1 || report.Cost != sum(5) {
 		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// TestSum adds more than 64 bits hold, and says it in decimal.
+func TestSum(t *testing.T) {
+	s := sum(math.MaxInt64, math.MaxInt64, math.MaxInt64)
+	if got := s.Microcents(); got != "27670116110564327421" {
+		t.Errorf("it is %s", got)
+	}
+	if got := s.String(); got != "27670116110564.327421" {
+		t.Errorf("it is %s", got)
+	}
+	if got := s.Less(sum(math.MaxInt64, math.MaxInt64)); got != sum(math.MaxInt64) || got.String() != verifier.FormatMicrocents(math.MaxInt64) {
+		t.Errorf("less two of them it is %v", got)
+	}
+	if got := sum().String(); got != "0.000000" {
+		t.Errorf("nothing is %s", got)
 	}
 }
 

@@ -243,6 +243,9 @@ func vectors() (vs []vector) {
 	poor.added, poor.budget = 100, 100
 	rich.added, rich.cost, rich.paid = 748, 1<<63-1, 1<<63-1
 	add("sums-beyond-64-bits", "100 + 748 and 2 * (2^63 - 1) + 850 are equal modulo 2^64.", nil, list(poor.sign(node), rich.sign(node)), invalid(2, 0, "budget-mismatch"))
+	poor.added, poor.budget = 1<<63-1, 1<<63-1
+	rich.added, rich.cost, rich.paid, rich.budget = 1<<63-1, 1<<63-1, 0, 1<<63-1
+	add("added-beyond-64-bits", "What came in in a whole life is more than a budget holds at a time.", nil, list(poor.sign(node), rich.sign(node)), verified(2, 0))
 	add("budget-other", "The budget is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.budget++; e.cost-- }), invalid(3, 0, "checkpoint-mismatch"))
 	add("price-other", "The price is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.price++ }), invalid(3, 0, "checkpoint-mismatch"))
 	add("tick-other", "The tick is not the checkpoint's.", checkpoints, edited(func(e *execution) { e.tick++; e.ticks++ }), invalid(3, 0, "checkpoint-mismatch"))
