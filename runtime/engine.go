@@ -71,7 +71,7 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 		e.config.Keys = fileKeys{}
 	}
 	if c.PayAt != "" {
-		endpoint, err := pay.NewEndpoint(c.PayAt)
+		endpoint, err := pay.NewEndpoint(c.PayAt, c.Log)
 		if err != nil {
 			return nil, err
 		}

@@ -134,9 +134,13 @@ func (c *computing) serve(w http.ResponseWriter, r *http.Request, kind, name str
 		c.probes++
 		for _, o := range c.orders {
 			if o.payments[name] > 0 {
+				said(w, http.StatusOK, "settled", name)
 				return
 			}
 		}
+		c.denied[name]++
+		said(w, http.StatusNotFound, "unknown", name)
+		return
 	case "GET offer":
 		c.orders = append(c.orders, &rented{payments: map[string]int{}, posts: map[string]int{}})
 		answer(w, offer{orderName(len(c.orders) - 1), c.image, price, provider})
@@ -187,17 +191,25 @@ func answer(w io.Writer, v any) {
 	}
 }
 
+// said answers as the endpoint of --pay-at.
+func said(w http.ResponseWriter, code int, status, nonce string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	fmt.Fprintf(w, `{"status": %q, "nonce": %q, "amountMicrocents": "%d"}`, status, nonce, price)
+}
+
 // settle is the endpoint of --pay-at.
 func (c *computing) settle(w http.ResponseWriter, r *http.Request, body []byte) {
 	p, err := c.parse(body)
 	o := c.find(p.memo)
 	if err != nil || o == nil || p.recipient != provider || p.amount != price || p.nonce != r.Header.Get("Idempotency-Key") {
 		c.wrong = append(c.wrong, fmt.Sprintf("payment %+v, %v", p, err))
-		w.WriteHeader(http.StatusForbidden)
+		said(w, http.StatusForbidden, "refused", p.nonce)
 		return
 	}
 	o.payments[p.nonce]++
 	o.receipt = p.receipt
+	said(w, http.StatusOK, "settled", p.nonce)
 }
 
 func (c *computing) deploy(w http.ResponseWriter, r *http.Request, body string) {

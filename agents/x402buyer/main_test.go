@@ -90,18 +90,25 @@ func (p *paywall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // settle is the endpoint of --pay-at.
 func (p *paywall) settle(w http.ResponseWriter, r *http.Request, nonce string, body []byte) (stop bool) {
+	says := func(code int, status, nonce string) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		fmt.Fprintf(w, `{"status": %q, "nonce": %q, "amountMicrocents": "%d"}`, status, nonce, price)
+	}
 	if r.Method == "GET" {
 		p.probes++
 		if p.came[nonce] == 0 {
 			p.denied[nonce]++
-			http.NotFound(w, r)
+			says(http.StatusNotFound, "unknown", nonce)
+			return false
 		}
+		says(http.StatusOK, "settled", nonce)
 		return false
 	}
 	got, err := p.parse(body)
 	if err != nil || got.recipient != shop || got.amount != price || got.nonce != r.Header.Get("Idempotency-Key") {
 		p.wrong = append(p.wrong, fmt.Sprintf("%+v, %v", got, err))
-		w.WriteHeader(http.StatusForbidden)
+		says(http.StatusForbidden, "refused", got.nonce)
 		return false
 	}
 	if p.before {
@@ -112,6 +119,9 @@ func (p *paywall) settle(w http.ResponseWriter, r *http.Request, nonce string, b
 		p.settled[got.memo]++
 	}
 	stop, p.after = p.after, false
+	if !stop {
+		says(http.StatusOK, "settled", got.nonce)
+	}
 	return stop
 }
 

@@ -53,13 +53,13 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	time.Sleep(rand.N(c.slow + 1))
 	body, err := io.ReadAll(r.Body)
 	if err == nil {
-		c.take(r, body)
+		c.take(w, r, body)
 	}
 	c.arrived <- struct{}{}
 	time.Sleep(rand.N(c.slow + 1))
 }
 
-func (c *counter) take(r *http.Request, body []byte) {
+func (c *counter) take(w http.ResponseWriter, r *http.Request, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := r.Header.Get("Idempotency-Key")
@@ -74,6 +74,8 @@ func (c *counter) take(r *http.Request, body []byte) {
 		default:
 			c.payments[p.Nonce]++
 			c.memos[binary.LittleEndian.Uint64([]byte(p.Memo))]++
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"status": "settled", "nonce": "%x", "amountMicrocents": "%d"}`, p.Nonce, p.Amount)
 		}
 		return
 	}
@@ -434,4 +436,31 @@ func treeOf(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// TestAnyAnswer has payments sent to an address at which a page answers, whatever
+// it is asked. None of them counts as made, or as not made.
+func TestAnyAnswer(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte("<!doctype html><title>app</title>"))
+	}))
+	t.Cleanup(server.Close)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range []string{"unsafe", "idempotent"} {
+		dir := filepath.Join(t.TempDir(), "agent")
+		p := start(t, "run", actor(t, u, class), "--dir", dir, "--budget=1", "--price=0", "--ticks=8", "--pay-at="+server.URL+"/pay")
+		if _, err := p.wait(ack{}); err != nil {
+			t.Fatalf("%v\n%s", err, p.stderr.Bytes())
+		}
+		if !bytes.Contains(p.stderr.Bytes(), []byte("does not answer as one")) {
+			t.Errorf("%s: the operator is not told:\n%s", class, p.stderr.Bytes())
+		}
+		if a := actsOf(t, dir); a.payments == 0 || a.paid != 0 || a.paidFailed != 0 || a.paidOpen != a.payments || a.budget != 1_000_000-int64(a.payments) {
+			t.Errorf("%s: got %+v", class, a)
+		}
+		replayed(t, dir)
+	}
 }

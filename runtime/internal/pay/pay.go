@@ -1,15 +1,6 @@
 // Package pay settles the payments of agents with the endpoint that an operator
-// names. What is sent is the signed payment receipt (docs/spec/receipts.md); no
-// key comes here.
-//
-//	POST URL           the receipt, with the payment's nonce as Idempotency-Key
-//	  200              settled, now or before
-//	  402, 403, 422    refused: this payment is not made, now or later
-//	GET  URL/NONCE     nonce in lower-case hexadecimal
-//	  200              settled
-//	  404              not received
-//
-// Anything else, and no answer, leaves open whether the payment was made.
+// names, as docs/spec/pay.md says. What is sent is the signed payment receipt
+// (docs/spec/receipts.md); no key comes here.
 package pay
 
 import (
@@ -18,7 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -34,12 +25,15 @@ const Timeout = 10 * time.Second
 
 // An Endpoint settles payments.
 type Endpoint struct {
-	url       string
+	url       string // without the user
+	user      *url.Userinfo
 	transport *http.Transport
+	log       *slog.Logger
 }
 
-// NewEndpoint returns the endpoint at an absolute URL of http or https.
-func NewEndpoint(address string) (*Endpoint, error) {
+// NewEndpoint returns the endpoint at an absolute URL of http or https. The log
+// is told of answers that are not an endpoint's.
+func NewEndpoint(address string, log *slog.Logger) (*Endpoint, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("%q is not the address of a payment endpoint, such as https://pay.example.com/payments", address)
@@ -47,20 +41,21 @@ func NewEndpoint(address string) (*Endpoint, error) {
 	// One request, one connection: net/http repeats a request on a kept one.
 	t := &http.Transport{DisableKeepAlives: true, Protocols: new(http.Protocols)}
 	t.Protocols.SetHTTP1(true)
-	return &Endpoint{strings.TrimSuffix(address, "/"), t}, nil
+	user := u.User
+	u.User = nil
+	return &Endpoint{strings.TrimSuffix(u.String(), "/"), user, t, log}, nil
 }
 
 // Pay implements [hostcall.Payer]. The agent gets the receipt that was settled.
 func (e *Endpoint) Pay(ctx context.Context, p *hostcall.Payment) ([]byte, int32) {
-	nonce, err := nonceOf(p.Authorisation)
+	payment, err := parse(p.Authorisation)
 	if err != nil {
 		return nil, hostcall.CodeProcessing
 	}
-	status, sent := e.ask(ctx, http.MethodPost, e.url, p.Authorisation, nonce)
-	switch {
-	case status == http.StatusOK:
+	switch status, sent := e.ask(ctx, http.MethodPost, payment, p.Authorisation); {
+	case status == Settled:
 		return p.Authorisation, 0
-	case status == http.StatusPaymentRequired, status == http.StatusForbidden, status == http.StatusUnprocessableEntity:
+	case status == Refused:
 		return nil, hostcall.CodeProcessing
 	case !sent:
 		return nil, hostcall.CodeFailed
@@ -71,46 +66,59 @@ func (e *Endpoint) Pay(ctx context.Context, p *hostcall.Payment) ([]byte, int32)
 // Settled asks whether the payment of an authorisation was made. It is known only
 // if the endpoint says so.
 func (e *Endpoint) Settled(ctx context.Context, authorisation []byte) (settled, known bool) {
-	nonce, err := nonceOf(authorisation)
+	payment, err := parse(authorisation)
 	if err != nil {
 		return false, false
 	}
-	status, _ := e.ask(ctx, http.MethodGet, e.url+"/"+nonce, nil, "")
-	return status == http.StatusOK, status == http.StatusOK || status == http.StatusNotFound
+	status, _ := e.ask(ctx, http.MethodGet, payment, nil)
+	return status == Settled, status != ""
 }
 
-// ask returns the status, 0 if there was no answer, and whether anything can
-// have left.
-func (e *Endpoint) ask(ctx context.Context, method, address string, body []byte, key string) (status int, sent bool) {
+// ask returns the status, empty if there was no answer that is an endpoint's, and
+// whether anything can have left.
+func (e *Endpoint) ask(ctx context.Context, method string, p *receipt.Payment, body []byte) (status Status, sent bool) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent = true }})
-	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	to, nonce := e.url, hex.EncodeToString(p.Nonce[:])
+	if method == http.MethodGet {
+		to += "/" + nonce
+	}
+	req, err := http.NewRequestWithContext(ctx, method, to, bytes.NewReader(body))
 	if err != nil {
-		return 0, false
+		return "", false
 	}
 	req.Header.Set("User-Agent", "igor")
-	if key != "" {
+	req.Header.Set("Accept", "application/json")
+	if e.user != nil {
+		password, _ := e.user.Password()
+		req.SetBasicAuth(e.user.Username(), password)
+	}
+	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/octet-stream")
-		req.Header.Set("Idempotency-Key", key)
+		req.Header.Set("Idempotency-Key", nonce)
 	}
 	resp, err := e.transport.RoundTrip(req)
 	if err != nil {
-		return 0, sent
+		return "", sent
 	}
 	defer resp.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20))
-	return resp.StatusCode, true
+	status, err = ParseAnswer(resp.StatusCode, resp.Header.Get("Content-Type"), resp.Body, p)
+	if err != nil {
+		e.log.Warn("what answers at the address of the payment endpoint does not answer as one; whether the payment was made is not known",
+			"url", e.url, "status", resp.StatusCode, "problem", err, "nonce", nonce)
+	}
+	return status, true
 }
 
-func nonceOf(authorisation []byte) (string, error) {
+func parse(authorisation []byte) (*receipt.Payment, error) {
 	r, size, err := receipt.Parse(authorisation)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	p, ok := r.(*receipt.Payment)
 	if !ok || size != len(authorisation) {
-		return "", errors.New("not a payment receipt")
+		return nil, errors.New("not a payment receipt")
 	}
-	return hex.EncodeToString(p.Nonce[:]), nil
+	return p, nil
 }

@@ -1,11 +1,17 @@
 package pay_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
+	"igor.dev/internal/testkit"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/pay"
 	"igor.dev/runtime/internal/pay/paytest"
@@ -27,7 +33,7 @@ func endpoint(t *testing.T, h http.Handler) *pay.Endpoint {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	e, err := pay.NewEndpoint(s.URL + "/payments/")
+	e, err := pay.NewEndpoint(s.URL+"/payments/", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,11 +86,11 @@ func TestUnknown(t *testing.T) {
 		if _, code := e.Pay(t.Context(), &hostcall.Payment{Authorisation: a}); code != hostcall.CodeUnresolved {
 			t.Errorf("%s: got %d, want %d", name, code, hostcall.CodeUnresolved)
 		}
-		if _, known := e.Settled(t.Context(), a); known && name != "not found" {
+		if _, known := e.Settled(t.Context(), a); known {
 			t.Errorf("%s: it is known whether it was settled", name)
 		}
 	}
-	down, err := pay.NewEndpoint("http://127.0.0.1:1")
+	down, err := pay.NewEndpoint("http://127.0.0.1:1", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +99,87 @@ func TestUnknown(t *testing.T) {
 	}
 	if _, known := down.Settled(t.Context(), a); known {
 		t.Error("an endpoint that is not there knows of a payment")
+	}
+}
+
+// TestNotAnEndpoint has all kinds of things answer that do not know the payment.
+// What they say is never the word of the endpoint, and the operator is told.
+func TestNotAnEndpoint(t *testing.T) {
+	a := authorise(t, 1, 10)
+	nonce := fmt.Sprintf("%x", receipt.PaymentNonce([32]byte{1}))
+	other := fmt.Sprintf("%x", receipt.PaymentNonce([32]byte{2}))
+	body := func(format string, v ...any) string { return fmt.Sprintf(format, v...) }
+	for _, tt := range []struct {
+		name, method string
+		code         int
+		kind, body   string
+		says         string // of the problem
+	}{
+		{"a page for every path", "", 200, "text/html", "<!doctype html><title>app</title>", "Content-Type"},
+		{"a page that says it is JSON", "", 200, "application/json", "<!doctype html>", "invalid character"},
+		{"a proxy that forbids", "", 403, "text/html", "<h1>403 Forbidden</h1>", "Content-Type"},
+		{"a server without the path", "", 404, "text/plain", "404 page not found", "Content-Type"},
+		{"another service", "", 200, "application/json", `{"status": "ok"}`, "status"},
+		{"an empty answer", "", 200, "", "", "Content-Type"},
+		{"null", "", 200, "application/json", "null", "status"},
+		{"no nonce", "", 200, "application/json", `{"status": "settled", "amountMicrocents": "10"}`, "nonce"},
+		{"another nonce", "", 200, "application/json", body(`{"status": "settled", "nonce": %q, "amountMicrocents": "10"}`, other), "nonce"},
+		{"no amount", "", 200, "application/json", body(`{"status": "settled", "nonce": %q}`, nonce), "amount"},
+		{"another amount", "", 200, "application/json", body(`{"status": "settled", "nonce": %q, "amountMicrocents": "11"}`, nonce), "amount"},
+		{"an amount that is a number", "", 200, "application/json", body(`{"status": "settled", "nonce": %q, "amountMicrocents": 10}`, nonce), "string"},
+		{"another HTTP status", "", 202, "application/json", body(`{"status": "settled", "nonce": %q, "amountMicrocents": "10"}`, nonce), "HTTP status 202"},
+		{"settled and not found", "", 404, "application/json", body(`{"status": "settled", "nonce": %q, "amountMicrocents": "10"}`, nonce), "HTTP status 404"},
+		{"two answers", "", 200, "application/json", strings.Repeat(body(`{"status": "settled", "nonce": %q, "amountMicrocents": "10"}`, nonce), 2), "after top-level value"},
+		{"an answer that does not end", "", 200, "application/json", strings.Repeat(" ", pay.MaxAnswer) + body(`{"status": "settled", "nonce": %q, "amountMicrocents": "10"}`, nonce), "over"},
+		{"unknown, of what was just sent", "POST", 404, "application/json", body(`{"status": "unknown", "nonce": %q}`, nonce), ""},
+		{"unknown, of another payment", "", 404, "application/json", body(`{"status": "unknown", "nonce": %q}`, other), "nonce"},
+		{"refused, of another amount", "", 402, "application/json", body(`{"status": "refused", "nonce": %q, "amountMicrocents": "11"}`, nonce), "amount"},
+	} {
+		var told bytes.Buffer
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if tt.kind != "" {
+				w.Header().Set("Content-Type", tt.kind)
+			}
+			w.WriteHeader(tt.code)
+			io.WriteString(w, tt.body)
+		}))
+		e, err := pay.NewEndpoint(s.URL, slog.New(slog.NewTextHandler(&told, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.method != "GET" {
+			if got, code := e.Pay(t.Context(), &hostcall.Payment{Authorisation: a}); code != hostcall.CodeUnresolved || got != nil {
+				t.Errorf("%s: a payment gives %d, want %d: nobody knows", tt.name, code, hostcall.CodeUnresolved)
+			}
+		}
+		if tt.method != "POST" {
+			if settled, known := e.Settled(t.Context(), a); settled || known {
+				t.Errorf("%s: it is known that it was settled, or was not", tt.name)
+			}
+		}
+		if tt.says != "" && (!strings.Contains(told.String(), tt.says) || !strings.Contains(told.String(), s.URL)) {
+			t.Errorf("%s: the operator is told %q", tt.name, &told)
+		}
+		s.Close()
+	}
+}
+
+// TestUser checks that an endpoint's password is sent, and told to nobody else.
+func TestUser(t *testing.T) {
+	var told bytes.Buffer
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "node" || password != "secret" {
+			t.Errorf("by %q with %q", user, password)
+		}
+	}))
+	t.Cleanup(s.Close)
+	e, err := pay.NewEndpoint(strings.Replace(s.URL, "http://", "http://node:secret@", 1), slog.New(slog.NewTextHandler(&told, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Pay(t.Context(), &hostcall.Payment{Authorisation: authorise(t, 1, 10)})
+	if told.Len() == 0 || strings.Contains(told.String(), "secret") {
+		t.Errorf("the operator is told %q", &told)
 	}
 }
 
@@ -129,8 +216,41 @@ func TestNotACheckpoint(t *testing.T) {
 
 func TestNewEndpoint(t *testing.T) {
 	for _, address := range []string{"", "pay.example.com", "ftp://x/", "http://", "https://x/?q", "https://x/#f", "http://[", "/payments"} {
-		if _, err := pay.NewEndpoint(address); err == nil {
+		if _, err := pay.NewEndpoint(address, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("took %q", address)
 		}
 	}
+}
+
+// TestSpec has the example of docs/spec/pay.md answer.
+func TestSpec(t *testing.T) {
+	payment := testkit.SpecBytes(t, "../../../docs/spec", "receipts.md", "hex payment")
+	says := testkit.SpecBlock(t, "../../../docs/spec", "pay.md", "json settled")
+	e := endpoint(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if nonce := r.Header.Get("Idempotency-Key"); !strings.Contains(says, nonce) {
+			t.Errorf("the nonce is %s", nonce)
+		}
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		io.WriteString(w, says)
+	}))
+	if got, code := e.Pay(t.Context(), &hostcall.Payment{Authorisation: payment}); code != 0 || !bytes.Equal(got, payment) {
+		t.Errorf("got %x, %d", got, code)
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	payment := receipt.Payment{Nonce: receipt.PaymentNonce([32]byte{1}), Amount: 10, Time: 1, Recipient: "bob"}
+	nonce := fmt.Sprintf("%x", payment.Nonce)
+	f.Add(200, "application/json", fmt.Appendf(nil, `{"status": "settled", "nonce": %q, "amountMicrocents": "10"}`, nonce))
+	f.Add(404, "application/json", fmt.Appendf(nil, `{"status": "unknown", "nonce": %q}`, nonce))
+	f.Add(200, "text/html", []byte("<!doctype html>"))
+	f.Fuzz(func(t *testing.T, code int, kind string, body []byte) {
+		status, err := pay.ParseAnswer(code, kind, bytes.NewReader(body), &payment)
+		if (err == nil) != (status != "") {
+			t.Fatalf("%q, %v", status, err)
+		}
+		if err == nil && (!bytes.Contains(body, []byte(nonce[:8])) && !bytes.Contains(body, []byte(`\u`)) || status == pay.Settled && code != 200) {
+			t.Fatalf("%q of %d %q", status, code, body)
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"igor.dev/runtime/internal/pay"
 	"igor.dev/verifier/receipt"
 )
 
@@ -27,44 +28,50 @@ type Ledger struct {
 func (l *Ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	nonce := r.Header.Get("Idempotency-Key")
 	if r.Method == http.MethodGet {
-		if l.payments[r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]] == nil {
-			w.WriteHeader(http.StatusNotFound)
+		nonce = r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+		if p := l.payments[nonce]; p != nil {
+			pay.Answer{Status: pay.Settled, Nonce: nonce, Amount: p.Amount}.Write(w)
+		} else {
+			pay.Answer{Status: pay.Unknown, Nonce: nonce}.Write(w)
 		}
 		return
 	}
-	w.WriteHeader(l.take(r))
-}
-
-func (l *Ledger) take(r *http.Request) int {
 	b, err := io.ReadAll(io.LimitReader(r.Body, int64(receipt.MaxPaymentSize)+1))
 	if err != nil {
-		return http.StatusBadRequest
+		panic(http.ErrAbortHandler)
 	}
 	got, size, err := receipt.Parse(b)
 	p, ok := got.(*receipt.Payment)
-	if err != nil || !ok || size != len(b) || !p.Authentic() {
+	if err != nil || !ok || size != len(b) || nonce != hex.EncodeToString(p.Nonce[:]) {
 		l.forged++
-		return http.StatusForbidden
+		pay.Answer{Status: pay.Refused, Nonce: nonce}.Write(w)
+		return
 	}
+	pay.Answer{Status: l.take(p, b), Nonce: nonce, Amount: p.Amount}.Write(w)
+}
+
+func (l *Ledger) take(p *receipt.Payment, b []byte) pay.Status {
 	nonce := hex.EncodeToString(p.Nonce[:])
 	switch known := l.payments[nonce]; {
-	case r.Header.Get("Idempotency-Key") != nonce:
-		return http.StatusForbidden
+	case !p.Authentic():
+		l.forged++
+		return pay.Refused
 	case known != nil && string(known.Append(nil)) == string(b):
 		l.repeats++
-		return http.StatusOK
+		return pay.Settled
 	case known != nil:
 		l.forged++
-		return http.StatusForbidden
+		return pay.Refused
 	case l.Refuse != nil && l.Refuse(p):
-		return http.StatusPaymentRequired
+		return pay.Refused
 	}
 	if l.payments == nil {
 		l.payments = map[string]*receipt.Payment{}
 	}
 	l.payments[nonce] = p
-	return http.StatusOK
+	return pay.Settled
 }
 
 // Paid returns the number of payments and their sum, in microcents.
