@@ -49,6 +49,7 @@ type Effect struct {
 	Amount    int64  `json:"amountMicrocents,string,omitempty"`
 	Recipient string `json:"recipient,omitempty"`
 	Memo      string `json:"memo,omitempty"`
+	Nonce     string `json:"nonce,omitempty"` // by which the pay endpoint knows it
 }
 
 // Unresolved reports whether nobody knows whether the effect happened.
@@ -373,7 +374,7 @@ func (e *Effect) describe(k journal.Kind, sent []byte) {
 			e.Request = "a payment that cannot be read"
 			return
 		}
-		e.Amount, e.Recipient, e.Memo = p.Amount, p.Recipient, p.Memo
+		e.Amount, e.Recipient, e.Memo, e.Nonce = p.Amount, p.Recipient, p.Memo, hex.EncodeToString(p.Nonce[:])
 		e.Request = fmt.Sprintf("%s to %q, memo %q", verifier.FormatMicrocents(p.Amount), p.Recipient, p.Memo)
 		return
 	}

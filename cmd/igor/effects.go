@@ -119,6 +119,9 @@ func writeEffect(w io.Writer, e *runtime.Effect) error {
 	case e.Spent > 0:
 		lines = append(lines, "spent "+verifier.FormatMicrocents(e.Spent))
 	}
+	if e.Nonce != "" {
+		lines = append(lines, "nonce "+e.Nonce)
+	}
 	if e.Note != "" {
 		lines = append(lines, verifycli.Wrap("note: "+verifycli.Printable(e.Note), 78)...)
 	}

@@ -318,7 +318,7 @@ func TestUnresolved(t *testing.T) {
 	if a := actsOf(t, dir); a.postsOpen != 2 || a.paidOpen != 2 || a.last != -7 || a.budget != 999_998 {
 		t.Errorf("got %+v", a)
 	}
-	if out := run(0, "effects", dir); strings.Count(out, "unresolved") != 4 || !strings.Contains(out, "holds 0.000001") {
+	if out := run(0, "effects", dir); strings.Count(out, "unresolved") != 4 || !strings.Contains(out, "holds 0.000001") || !strings.Contains(out, "\n  nonce "+open[1]["nonce"]+"\n") {
 		t.Errorf("got\n%s", out)
 	}
 	run(0, "effects", "confirm", dir, open[0]["id"][:16], "--note", "seen in the server's log")
