@@ -56,7 +56,7 @@ func (l *life) save(ctx context.Context, state []byte, fuel uint64, restored boo
 	w := l.world.Writer
 	var took eventlog.Metered
 	if l.metered() {
-		took = l.account.meter(fuel, 0)
+		took = l.account.store(fuel, w.Stored()+verifier.HeaderSize+uint64(len(state)), l.storedPrice())
 		l.watch.status.TickCost += took.Cost
 	} else {
 		l.account.rest = 0 // which version 1 does not write down
@@ -127,6 +127,18 @@ func (l *life) save(ctx context.Context, state []byte, fuel uint64, restored boo
 	}
 	return l.checkSaved(ctx, next)
 }
+
+// storedPrice is what bytes cost that the next checkpoint stores. One that was lost is
+// made again as it was.
+func (l *life) storedPrice() int64 {
+	if !l.recovery.over && !l.recovery.lost.IsZero() {
+		return l.recovery.storedPrice
+	}
+	return l.PriceStored
+}
+
+// exhausted reports whether the agent has no more to pay with.
+func (l *life) exhausted(a *account) bool { return a.exhausted() || a.budget == 0 && l.PriceStored > 0 }
 
 // header is that of the segment after the newest checkpoint.
 func (l *life) header() eventlog.Header {

@@ -53,6 +53,10 @@ type Config struct {
 	// asks for. When it has them, the agent is stopped, after a last checkpoint.
 	MaxDisk int64
 
+	// PriceStored is what 10^9 bytes of its checkpoints and event log cost the agent, once,
+	// in microcents; 0 = nothing.
+	PriceStored int64
+
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	money "igor.dev/runtime/internal/account"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/progress"
 	"igor.dev/runtime/internal/request"
@@ -27,13 +28,18 @@ type Costs struct {
 	FirstTick uint64        `json:"firstTick,string"`
 	LastTick  uint64        `json:"lastTick,string"`
 	Ticks     uint64        `json:"ticks,string"`
-	Time      time.Duration `json:"ns,string"`                  // of the ticks
-	TimeCost  int64         `json:"timeMicrocents,string"`      // what that took from the budget
-	Spent     int64         `json:"spentMicrocents,string"`     // by hostcalls
-	Added     int64         `json:"addedMicrocents,string"`     // to the budget
-	Hostcalls []CallCosts   `json:"hostcalls"`                  // of the capabilities that were called
-	Intervals int           `json:"intervals"`                  // between checkpoints
-	Missing   []CostsGap    `json:"missingIntervals,omitempty"` // of which nothing is counted
+	Time      time.Duration `json:"ns,string"`              // of the ticks
+	TimeCost  int64         `json:"timeMicrocents,string"`  // what that took from the budget
+	Spent     int64         `json:"spentMicrocents,string"` // by hostcalls
+
+	// What was stored at a price: bytes, and what that took from the budget.
+	Stored     uint64 `json:"storedBytes,string,omitempty"`
+	StoredCost int64  `json:"storedMicrocents,string,omitempty"`
+
+	Added     int64       `json:"addedMicrocents,string"`     // to the budget
+	Hostcalls []CallCosts `json:"hostcalls"`                  // of the capabilities that were called
+	Intervals int         `json:"intervals"`                  // between checkpoints
+	Missing   []CostsGap  `json:"missingIntervals,omitempty"` // of which nothing is counted
 }
 
 // CallCosts is what the hostcalls of one capability cost.
@@ -166,6 +172,10 @@ func (c *Costs) count(log *eventlog.Log, prev, next *verifier.Finding) error {
 		}
 	}
 	c.Ticks, c.Time, c.TimeCost, c.Spent, c.Added = totals.Ticks, time.Duration(totals.Elapsed), totals.Cost, totals.Spent, totals.Added
+	seal := &totals.Seal
+	at := money.Account{Budget: seal.Cost}
+	c.Stored, c.StoredCost = seal.Stored, at.Store(0, seal.Stored, seal.StoredPrice).Cost
+	c.TimeCost -= c.StoredCost
 	return nil
 }
 
@@ -191,6 +201,8 @@ func (c *Costs) add(next *Costs) {
 	c.Ticks += next.Ticks
 	c.Time += next.Time
 	c.TimeCost += next.TimeCost
+	c.Stored += next.Stored
+	c.StoredCost += next.StoredCost
 	c.Spent += next.Spent
 	c.Added += next.Added
 	for _, u := range next.Hostcalls {

@@ -119,9 +119,14 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 	a := &Agent{dir: dir, config: c, cancel: cancel, alive: make(chan struct{}), done: make(chan struct{}), orders: make(chan *order)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
-		cancel()
+	switch {
+	case e.closed:
 		a.err = errClosed
+	case c.PriceStored < 0:
+		a.err = errors.New("the price of what is stored is negative")
+	}
+	if a.err != nil {
+		cancel()
 		close(a.done)
 		return a
 	}

@@ -35,7 +35,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if ctx.Err() != nil {
 				return Stopped, l.checkpoint(ctx)
 			}
-			if l.account.exhausted() {
+			if l.exhausted(&l.account) {
 				return BudgetExhausted, l.checkpoint(ctx)
 			}
 			if l.disk.full() {
@@ -87,7 +87,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 		more := result != 0
 		reason := Reason("")
 		switch {
-		case l.account.exhausted():
+		case l.exhausted(&l.account):
 			reason = BudgetExhausted
 		case ticks == l.MaxTicks:
 			reason = TickLimit
@@ -102,7 +102,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if err := l.endRecovery(ctx); err != nil {
 				return "", err
 			}
-			if reason != BudgetExhausted || l.account.exhausted() {
+			if reason != BudgetExhausted || l.exhausted(&l.account) {
 				return reason, nil
 			}
 		}

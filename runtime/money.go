@@ -46,6 +46,14 @@ func (a *account) meter(fuel, waited uint64) eventlog.Metered {
 	return took
 }
 
+// store takes what a checkpoint cost, with what is stored for it.
+func (a *account) store(fuel, bytes uint64, price int64) eventlog.Metered {
+	sum := a.sum()
+	took := sum.Store(fuel, bytes, price)
+	a.set(sum)
+	return took
+}
+
 // charge takes the cost of a tick that is not metered.
 func (a *account) charge(elapsed time.Duration) int64 {
 	return a.meter(uint64(max(0, elapsed)), 0).Cost

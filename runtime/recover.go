@@ -28,6 +28,8 @@ type recovery struct {
 	feed  *record.Feed  // of the segment after it
 	lost  verifier.Hash // the checkpoint that was made after that segment, and is not there
 	over  bool          // nothing is recorded any more: the life is live
+
+	storedPrice int64 // of the lost checkpoint
 }
 
 // genesis makes the first checkpoint, directly after agent_init. The folder does
@@ -133,7 +135,7 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	if err == nil && !again && !l.paused && l.disk.full() {
 		return hint.Wrap(fmt.Errorf("%w: %s has %d bytes, and may have %d", ErrQuota, s.Dir(), l.disk.bytes(), l.disk.quota), "to give it more: igor resume %s --max-disk BYTES", s.Dir())
 	}
-	if err == nil && !again && !l.paused && after.exhausted() {
+	if err == nil && !again && !l.paused && l.exhausted(&after) {
 		return hint.Wrap(ErrBudgetExhausted, "to give it more: igor resume %s --top-up AMOUNT", s.Dir())
 	}
 	return err
@@ -191,7 +193,7 @@ func (l *life) openSegment() error {
 	if was.Damage != "" {
 		l.Log.Warn("the event log after the newest checkpoint is damaged; going on with what is whole of it", "damage", was.Damage, "file", was.Aside)
 	}
-	l.recovery.lost = was.Sealed
+	l.recovery.lost, l.recovery.storedPrice = was.Sealed, was.StoredPrice
 	totals := w.Totals()
 	if l.recovery.feed, err = record.NewFeed(l.log, l.saved+1, totals.Records); err != nil {
 		return err

@@ -40,6 +40,8 @@ type Status struct {
 	Held       int64 `json:"heldMicrocents,string"`           // microcents, by unresolved side effects
 	Unresolved int   `json:"effectsUnresolved"`               // side effects whose outcome nobody knows
 
+	PriceStored int64 `json:"priceMicrocentsPerGigabyteStored,string,omitempty"` // microcents, once
+
 	Saved         uint64        `json:"checkpointTick,string"`  // the tick of the newest checkpoint
 	SavedAt       time.Time     `json:"checkpointAt"`           // when it was made, or the run began
 	SavedBytes    int           `json:"checkpointBytes"`        // its size, 0 if this run did not make it
@@ -140,7 +142,7 @@ func (l *life) enter(p Phase, due time.Time) {
 func (l *life) describe(s *Status) {
 	s.DID, s.Tick = l.result.DID, l.tick
 	s.Disk, s.DiskQuota = l.disk.bytes(), l.disk.quota
-	s.Budget, s.Price = l.account.budget, l.account.price
+	s.Budget, s.Price, s.PriceStored = l.account.budget, l.account.price, l.PriceStored
 	s.Held, s.Unresolved = l.world.Journal.Held(), l.world.Journal.Pending()
 	s.Saved, s.SavedAt, s.SavedBytes, s.Checkpoints = l.result.Tick, l.savedTime, l.size, l.result.Checkpoints
 }

@@ -125,7 +125,10 @@ func (c *costs) write(w io.Writer) error {
 		fmt.Fprintf(&b, row, u.Capability, number(here.Calls), number(here.Bytes), money(here.Spent), number(u.Calls), number(u.Bytes), money(u.Spent))
 	}
 	fmt.Fprintf(&b, row, "ticks", number(in.Ticks), short(in.Time), money(in.TimeCost), number(life.Ticks), short(life.Time), money(life.TimeCost))
-	fmt.Fprintf(&b, wide, "total", money(in.TimeCost+in.Spent), money(life.TimeCost+life.Spent))
+	if life.Stored > 0 {
+		fmt.Fprintf(&b, row, "stored", "", number(in.Stored), money(in.StoredCost), "", number(life.Stored), money(life.StoredCost))
+	}
+	fmt.Fprintf(&b, wide, "total", money(in.TimeCost+in.StoredCost+in.Spent), money(life.TimeCost+life.StoredCost+life.Spent))
 	fmt.Fprintf(&b, wide+"\n", "added", money(in.Added), money(life.Added))
 	if len(life.Missing) == 0 {
 		fmt.Fprintf(&b, "As the agent's key signed it with its checkpoints: %s.\n", verifycli.Plural(life.Intervals, "interval"))

@@ -64,6 +64,7 @@ func (f *liveFlags) addShared(cmd *cobra.Command) {
 	flags.Var(&choice[runtime.OnDivergence]{&f.config.Replay.OnDivergence, []runtime.OnDivergence{runtime.DivergenceLog, runtime.DivergencePause, runtime.DivergenceIntensify}},
 		"on-divergence", "`WHAT` to do if they differ: log, pause or intensify")
 	flags.Var((*bytesFlag)(&f.config.MaxDisk), "max-disk", "`BYTES` that an agent's folder may have, such as 500M or 2G; then it is stopped (default: what its manifest asks for)")
+	flags.Var((*amountFlag)(&f.config.PriceStored), "price-stored", "`AMOUNT` that a gigabyte of an agent's checkpoints and event log costs it, once, when it is written (default: nothing)")
 	flags.StringVar(&f.nodeKey, "node-key", "", "`FILE` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
 	flags.StringVar(&f.ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives, by agent (default: only the agent has them)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")

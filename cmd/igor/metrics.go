@@ -123,6 +123,8 @@ var samples = []struct {
 		func(s *runtime.Status) float64 { return float64(s.Budget) }},
 	{describe("igor_price_microcents_per_second", "What a second of tick time costs.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.Price) }},
+	{describe("igor_price_stored_microcents_per_gigabyte", "What 10^9 bytes of its checkpoints and event log cost, once.", "agent"), prometheus.GaugeValue,
+		func(s *runtime.Status) float64 { return float64(s.PriceStored) }},
 	{describe("igor_held_microcents", "What unresolved side effects hold; it is not in the budget.", "agent"), prometheus.GaugeValue,
 		func(s *runtime.Status) float64 { return float64(s.Held) }},
 	{describe("igor_effects_unresolved", "Side effects of which nobody knows whether they happened.", "agent"), prometheus.GaugeValue,

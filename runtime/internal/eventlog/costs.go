@@ -23,6 +23,10 @@ func (e *CostError) Error() string {
 	if e.Checkpoint {
 		of = ", the checkpoint after it"
 	}
+	if e.Recorded.StoredPrice > 0 {
+		return fmt.Sprintf("tick %d%s: recorded is %s, and %d units of fuel, and %d bytes at %s for 10^9, come to %s",
+			e.Tick, of, Price(e.Recorded), e.Recorded.Fuel, e.Recorded.Stored, verifier.FormatMicrocents(e.Recorded.StoredPrice), Price(e.Got))
+	}
 	return fmt.Sprintf("tick %d%s: recorded is %s, and %d units of fuel and %d ns of waiting come to %s",
 		e.Tick, of, Price(e.Recorded), e.Recorded.Fuel, e.Recorded.Waited, Price(e.Got))
 }
@@ -65,7 +69,12 @@ func (s *Seal) Apply(a *account.Account, tick uint64) error {
 }
 
 func applied(a *account.Account, e *CostError) error {
-	if e.Got = a.Meter(e.Recorded.Fuel, e.Recorded.Waited); e.Got != e.Recorded {
+	if r := &e.Recorded; e.Checkpoint {
+		e.Got = a.Store(r.Fuel, r.Stored, r.StoredPrice)
+	} else {
+		e.Got = a.Meter(r.Fuel, r.Waited)
+	}
+	if e.Got != e.Recorded {
 		return e
 	}
 	return nil

@@ -173,6 +173,9 @@ type Recovery struct {
 	// It was made at the end of the last tick, and never became part of the
 	// history, or was lost from it. Made again, it is the same bytes.
 	Sealed verifier.Hash
+
+	// StoredPrice is the price of what is stored that the seal has.
+	StoredPrice int64
 }
 
 // Continue opens the segment after the newest checkpoint, whose next tick is
@@ -250,7 +253,7 @@ func (l *Log) resume(h Header, name string) (w *Writer, r Recovery, err error) {
 		return w, r, err
 	}
 	if seal, ok := reader.Seal(); ok {
-		r.Sealed = seal.Next
+		r.Sealed, r.StoredPrice = seal.Next, seal.StoredPrice
 	}
 	end := reader.end
 	if r.Damage != "" {
@@ -452,6 +455,10 @@ func (w *Writer) Header() Header { return w.header }
 // Size returns how long the segment is, in bytes.
 func (w *Writer) Size() int64 { return w.w.Offset() }
 
+// Stored returns how many bytes the segment stores, with the payloads that its records
+// name and without its seal.
+func (w *Writer) Stored() uint64 { return uint64(w.w.Offset()) + w.totals.Files }
+
 // Seal ends the segment with the hash of the checkpoint that comes next, and what it
 // took to make that (nothing, in version 1). It is
 // durable after [Log.Sync], and has to be before that checkpoint is appended to
@@ -593,7 +600,7 @@ func (r *Reader) next() (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	if len(p) > 0 && Kind(p[0]) == footer {
+	if len(p) > 0 && Kind(p[0]) >= footerStored {
 		seal, err := parseSeal(p, r.header.Version)
 		if err != nil {
 			return Record{}, r.malformed(err)

@@ -809,13 +809,14 @@ func fuzzRecord(f *testing.F, of *form) {
 	h := of.header(verifier.Hash{1})
 	f.Add(h.append(nil))
 	f.Add((&Seal{}).append(nil, of.version))
+	f.Add((&Seal{Metered: Metered{Stored: 7, StoredPrice: 9}}).append(nil, Version2))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var again []byte
 		if r, err := parse(b, of.version); err == nil {
 			again = r.append(nil, of.version)
 		} else if h, err := parseHeader(b); err == nil {
 			again = h.append(nil)
-		} else if s, err := parseSeal(b, of.version); err == nil && Kind(b[0]) == footer {
+		} else if s, err := parseSeal(b, of.version); err == nil && Kind(b[0]) >= footerStored {
 			again = s.append(nil, of.version)
 		} else {
 			return

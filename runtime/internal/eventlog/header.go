@@ -110,7 +110,8 @@ type Seal struct {
 	Root verifier.Hash // SHA-256 of all bytes before
 	Next verifier.Hash // the checkpoint after it
 
-	// Metered is what it took to make that checkpoint: agent_checkpoint. Of version 2.
+	// Metered is what it took to make that checkpoint: agent_checkpoint, and what is
+	// stored for it. Of version 2.
 	Metered
 
 	Signature [64]byte // by the agent's key
@@ -119,10 +120,15 @@ type Seal struct {
 const (
 	seal1Size = 1 + 32 + 32 + 64
 	seal2Size = seal1Size + 3*8
+	seal3Size = seal2Size + 2*8 // of version 2, where bytes have a price
 )
 
 func (s *Seal) append(dst []byte, version uint8) []byte {
-	dst = append(dst, byte(footer))
+	kind := footer
+	if s.StoredPrice > 0 {
+		kind = footerStored
+	}
+	dst = append(dst, byte(kind))
 	dst = append(dst, s.Root[:]...)
 	dst = append(dst, s.Next[:]...)
 	if version != Version1 {
@@ -133,13 +139,23 @@ func (s *Seal) append(dst []byte, version uint8) []byte {
 
 func (s *Seal) appendMetered(dst []byte) []byte {
 	dst = le.AppendUint64(dst, s.Fuel)
+	if s.StoredPrice > 0 {
+		dst = le.AppendUint64(dst, s.Stored)
+		dst = le.AppendUint64(dst, uint64(s.StoredPrice))
+	}
 	dst = le.AppendUint64(dst, s.Rest)
 	return le.AppendUint64(dst, uint64(s.Cost))
 }
 
 func parseSeal(b []byte, version uint8) (s Seal, err error) {
+	stored := len(b) > 0 && Kind(b[0]) == footerStored
 	size := seal1Size
-	if version != Version1 {
+	switch {
+	case version == Version1 && stored:
+		return s, errOldKind
+	case stored:
+		size = seal3Size
+	case version != Version1:
 		size = seal2Size
 	}
 	if len(b) != size {
@@ -148,12 +164,18 @@ func parseSeal(b []byte, version uint8) (s Seal, err error) {
 	d := decoder{b: b[1:]}
 	s.Root, s.Next = d.hash(), d.hash()
 	if version != Version1 {
-		s.Fuel, s.Rest, s.Cost = d.u64(), d.u64(), int64(d.u64())
+		s.Fuel = d.u64()
+		if stored {
+			s.Stored, s.StoredPrice = d.u64(), int64(d.u64())
+		}
+		s.Rest, s.Cost = d.u64(), int64(d.u64())
 	}
 	copy(s.Signature[:], d.take(64))
 	switch {
 	case s.Fuel > MaxUnits || s.Rest >= account.Microcent || s.Cost < 0:
 		return s, errors.New("a footer with an impossible cost")
+	case stored && (s.Stored > MaxUnits || s.StoredPrice <= 0):
+		return s, errors.New("a footer with an impossible price of what is stored")
 	case s.Waited != 0:
 		return s, errors.New("a footer that waited")
 	}

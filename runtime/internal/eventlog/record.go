@@ -61,8 +61,9 @@ const (
 	Finding    Kind = 134 // what the host tells the agent about a side effect
 	// 135 retirement, 136 to 139 what nodes agree on: kept free, see docs/spec/eventlog.md
 
-	header Kind = 0
-	footer Kind = 255
+	header       Kind = 0
+	footerStored Kind = 254 // where bytes that are stored have a price; of version 2
+	footer       Kind = 255
 )
 
 // What a hostcall's record has beside the return value.
@@ -135,6 +136,14 @@ func Bytes(b []byte) Data {
 
 // Size returns the length of the payload.
 func (d Data) Size() int { return int(d.size) }
+
+// file is how large the file is that has the payload, 0 if it stands in its record.
+func (d Data) file() uint64 {
+	if d.size > MaxInline {
+		return uint64(d.size)
+	}
+	return 0
+}
 
 // Inline returns the bytes themselves, unless they are a file of their own that was
 // not read: nil.

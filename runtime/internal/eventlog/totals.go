@@ -20,6 +20,7 @@ type Totals struct {
 	Price   int64 // per second, if Priced
 	Priced  bool  // an account record says the price
 	Records uint64
+	Files   uint64  // bytes of payloads that are files of their own, of each record that names one
 	Origin  *Record // of a fork
 	Upgrade *Record // where the program or the manifest is a new one
 
@@ -86,6 +87,7 @@ func (t *Totals) add(r *Record) error {
 		return errors.New("the sums are too large")
 	}
 	sum.Records, sum.tick = t.Records+1, r.Tick
+	sum.Files = t.Files + r.Request.file() + r.Result.file()
 	sum.begun = !end && r.Kind != Origin && (t.begun || r.Kind != Account)
 	if sum.waited += r.Waited; end {
 		sum.waited = 0

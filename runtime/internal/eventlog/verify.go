@@ -143,6 +143,8 @@ func verify(segment io.Reader, prev, next *verifier.Finding) (v Verified, err er
 		return v, bad("a life that begins with an upgrade")
 	case h.Version != Version1 && prev != nil && program != prev.WASMHash:
 		return v, bad("the segment goes on from program %s, and the checkpoint before it is of %s", program, prev.WASMHash)
+	case seal.StoredPrice > 0 && seal.Stored != uint64(r.end)+t.Files+uint64(next.Size):
+		return v, bad("the footer is for %d bytes that are stored, and there are %d", seal.Stored, uint64(r.end)+t.Files+uint64(next.Size))
 	case h.Version != Version1:
 		if err := seal.Apply(&at, t.Last); err != nil {
 			return v, err

@@ -392,3 +392,56 @@ func TestUnreadable(t *testing.T) {
 type iotest struct{ err error }
 
 func (r iotest) Read([]byte) (int, error) { return 0, r.err }
+
+// TestStored has a segment that pays for what is stored: with one byte, or one part of a
+// price, more or less it does not verify.
+func TestStored(t *testing.T) {
+	of := forms()[1]
+	_, h, prev, next := of.life(t)
+	records := slices.Clone(of.ticks)
+	at(records, HTTPRequest, 5).Result = Bytes(make([]byte, MaxInline+1))
+	files := uint64(0)
+	for i := range records {
+		for _, d := range []Data{records[i].Request, records[i].Result} {
+			if d.Size() > MaxInline {
+				files += uint64(d.Size())
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		change func(*Metered)
+		want   string // "" = it verifies
+	}{
+		"as it is":        {func(*Metered) {}, ""},
+		"a byte more":     {func(m *Metered) { m.Stored++ }, "bytes that are stored"},
+		"a byte less":     {func(m *Metered) { m.Stored-- }, "bytes that are stored"},
+		"another price":   {func(m *Metered) { m.StoredPrice++ }, "bytes at"},
+		"another rest":    {func(m *Metered) { m.Rest++ }, "bytes at"},
+		"no file counted": {func(m *Metered) { m.Stored -= MaxInline + 1 }, "bytes that are stored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolders()
+			w := write(t, f, h, 5, records)
+			sum := account.Account{Budget: prev.Budget, Price: prev.PricePerSecond, Rest: h.Rest}
+			for i := range records {
+				if err := records[i].Apply(&sum); err != nil {
+					t.Fatal(err)
+				}
+			}
+			took := sum.Store(of.took.Fuel, w.Stored()+uint64(next.Size), 1e6)
+			next := *next
+			next.Budget = sum.Budget
+			tt.change(&took)
+			if err := sealed(w, &next, took, key); err != nil {
+				t.Fatal(err)
+			}
+			v, err := Verify(bytes.NewReader(f.segments.Get(FileName(5))), prev, &next)
+			switch {
+			case tt.want == "" && (err != nil || v.Seal.StoredPrice != 1e6 || v.Files != files):
+				t.Errorf("got %+v, %v", v, err)
+			case tt.want != "" && (err == nil || !Bad(err) || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
