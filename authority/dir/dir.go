@@ -1,0 +1,328 @@
+// Package dir is an authority and a replica in a folder: on another disk of the machine,
+// or on a network file system that has locks.
+//
+//	STORE/z6Mk…/position           the agent's position (docs/spec/position.md)
+//	STORE/z6Mk…/blobs/N-KIND-HASH  what was put for append N
+//	STORE/z6Mk…/lock               held while a position is compared and replaced
+//
+// An agent's folder in it is named by the agent's DID, without "did:key:". Whoever can
+// write the folder is trusted.
+package dir
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"igor.dev/authority"
+	"igor.dev/verifier"
+)
+
+const (
+	filePosition = "position"
+	fileLock     = "lock"
+	dirBlobs     = "blobs"
+	temporary    = ".new-"
+)
+
+// A Store is an [authority.Authority] and an [authority.Replica]. It is safe for
+// concurrent use, and other processes may use the folder too.
+type Store struct {
+	dir string
+
+	mu    sync.Mutex
+	named map[verifier.PublicKey]named // what was found last
+}
+
+// named is what a position names, with all that it needs.
+type named struct {
+	position authority.Position
+	names    map[authority.Name]bool
+}
+
+// Open opens the store in dir, which is made if it is absent.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{dir: abs, named: map[verifier.PublicKey]named{}}, syncDir(filepath.Dir(abs))
+}
+
+// Dir returns the store's folder.
+func (s *Store) Dir() string { return s.dir }
+
+func (s *Store) path(agent verifier.PublicKey, names ...string) string {
+	return filepath.Join(append([]string{s.dir, strings.TrimPrefix(agent.DID(), "did:key:")}, names...)...)
+}
+
+// Read implements [authority.Authority].
+func (s *Store) Read(_ context.Context, agent verifier.PublicKey) (authority.Position, error) {
+	p, err := s.read(agent)
+	if err == nil && p.IsZero() {
+		err = authority.ErrNone
+	}
+	return p, err
+}
+
+func (s *Store) read(agent verifier.PublicKey) (p authority.Position, err error) {
+	path := s.path(agent, filePosition)
+	if _, err := os.Stat(s.dir); err != nil {
+		return p, fmt.Errorf("the store cannot be reached: %w", err)
+	}
+	b, err := readFile(path, int64(authority.PositionSize))
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	of, p, err := authority.ParsePosition(b)
+	if err == nil && of != agent {
+		err = errors.New("it is another agent's")
+	}
+	if err != nil {
+		return authority.Position{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Append implements [authority.Authority].
+func (s *Store) Append(_ context.Context, agent verifier.PublicKey, prev, next authority.Position) (err error) {
+	if err := s.make(agent); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(s.path(agent, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := exclusive(lock); err != nil {
+		return fmt.Errorf("%s: %w", lock.Name(), err)
+	}
+	have, err := s.read(agent)
+	if err != nil {
+		return err
+	}
+	if have != prev {
+		return &authority.Conflict{Have: have}
+	}
+	if _, err := prev.Allows(&next); err != nil {
+		return err
+	}
+	return write(s.path(agent), filePosition, next.Append(nil, agent))
+}
+
+// make makes an agent's folder.
+func (s *Store) make(agent verifier.PublicKey) error {
+	blobs := s.path(agent, dirBlobs)
+	if _, err := os.Stat(blobs); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(blobs, 0o700); err != nil {
+		return err
+	}
+	return errors.Join(syncDir(s.path(agent)), syncDir(s.dir))
+}
+
+// Put implements [authority.Replica].
+func (s *Store) Put(_ context.Context, agent verifier.PublicKey, sequence uint64, blobs ...authority.Blob) error {
+	if err := s.make(agent); err != nil {
+		return err
+	}
+	dir := s.path(agent, dirBlobs)
+	// A disk commits what is synced at the same time in about the time of one sync.
+	var all sync.WaitGroup
+	errs := make([]error, len(blobs))
+	for i := range blobs {
+		all.Go(func() { errs[i] = give(dir, fileName(sequence, blobs[i].Name), blobs[i].Append(nil)) })
+	}
+	all.Wait()
+	return errors.Join(append(errs, syncDir(dir))...)
+}
+
+func fileName(sequence uint64, name authority.Name) string {
+	return fmt.Sprintf("%d-%s", sequence, name)
+}
+
+// parseFileName returns for which append a file was put, and its blob's name.
+func parseFileName(file string) (sequence uint64, name string, ok bool) {
+	number, name, ok := strings.Cut(file, "-")
+	sequence, err := strconv.ParseUint(number, 10, 64)
+	return sequence, name, ok && err == nil && !strings.HasPrefix(file, temporary)
+}
+
+// find returns the files in which an agent's blobs are.
+func (s *Store) find(agent verifier.PublicKey) (map[string][]string, error) {
+	entries, err := os.ReadDir(s.path(agent, dirBlobs))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]string{}
+	for _, e := range entries {
+		if _, name, ok := parseFileName(e.Name()); ok {
+			files[name] = append(files[name], e.Name())
+		}
+	}
+	return files, nil
+}
+
+func (s *Store) blob(agent verifier.PublicKey, files map[string][]string, name authority.Name) (b authority.Blob, err error) {
+	err = authority.ErrMissing
+	for _, file := range files[name.String()] {
+		var raw []byte
+		if raw, err = readFile(s.path(agent, dirBlobs, file), maxBlob); err != nil {
+			continue
+		}
+		if b, err = authority.ParseBlob(raw); err == nil && b.Name == name {
+			return b, nil
+		}
+	}
+	return authority.Blob{}, err
+}
+
+const maxBlob = authority.MaxData + 40*authority.MaxNeeds + 1024
+
+// reach returns what the agent's position names, with all that it needs.
+func (s *Store) reach(agent verifier.PublicKey) (named, error) {
+	p, err := s.read(agent)
+	if err != nil {
+		return named{}, err
+	}
+	s.mu.Lock()
+	known, ok := s.named[agent]
+	s.mu.Unlock()
+	if ok && known.position == p {
+		return known, nil
+	}
+	files, err := s.find(agent)
+	if err != nil {
+		return named{}, err
+	}
+	n := named{p, map[authority.Name]bool{}}
+	err = p.Walk(func(name authority.Name) (authority.Blob, error) { return s.blob(agent, files, name) },
+		func(b *authority.Blob) error { n.names[b.Name] = true; return nil })
+	if err != nil {
+		return named{}, err
+	}
+	s.mu.Lock()
+	s.named[agent] = n
+	s.mu.Unlock()
+	return n, nil
+}
+
+// Get implements [authority.Replica].
+func (s *Store) Get(_ context.Context, agent verifier.PublicKey, of authority.Position, name authority.Name) (authority.Blob, error) {
+	n, err := s.reach(agent)
+	if err != nil {
+		return authority.Blob{}, err
+	}
+	if n.position != of || !n.names[name] {
+		return authority.Blob{}, authority.ErrNotNamed
+	}
+	files, err := s.find(agent)
+	if err != nil {
+		return authority.Blob{}, err
+	}
+	return s.blob(agent, files, name)
+}
+
+// Accept implements [authority.Replica]. It believes its own position.
+func (s *Store) Accept(_ context.Context, agent verifier.PublicKey, _ authority.Position) error {
+	n, err := s.reach(agent)
+	if err != nil {
+		return err // what is not whole is not tidied up
+	}
+	files, err := s.find(agent)
+	if err != nil {
+		return err
+	}
+	if err := s.sweep(agent); err != nil {
+		return err
+	}
+	kept := map[string]bool{}
+	for name := range n.names {
+		kept[name.String()] = true
+	}
+	for name, of := range files {
+		for i, file := range of {
+			sequence, _, _ := parseFileName(file)
+			if sequence <= n.position.Sequence && (!kept[name] || i > 0) {
+				if err := os.Remove(s.path(agent, dirBlobs, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// unfinished is how old a file without its name is that a killed process left.
+const unfinished = time.Hour
+
+func (s *Store) sweep(agent verifier.PublicKey) error {
+	left, err := filepath.Glob(s.path(agent, dirBlobs, temporary+"*"))
+	for _, file := range left {
+		if info, err := os.Stat(file); err == nil && time.Since(info.ModTime()) > unfinished {
+			os.Remove(file)
+		}
+	}
+	return err
+}
+
+func readFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path) // before it is opened: opening a pipe would wait
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s is not a file of at most %d bytes", path, limit)
+	}
+	return os.ReadFile(path)
+}
+
+// give makes a whole file durable, but for its name.
+func give(dir, name string, data []byte) error {
+	tmp := filepath.Join(dir, temporary+rand.Text())
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, filepath.Join(dir, name))
+	}
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
+}
+
+func write(dir, name string, data []byte) error {
+	if err := give(dir, name, data); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
