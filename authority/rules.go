@@ -7,30 +7,30 @@ type Step uint8
 
 // The steps. Each is one append.
 const (
-	Begins      Step = iota + 1 // the agent comes under this authority
-	Proceeds                    // its life went on
-	Claims                      // another process of the same owner goes on with it
-	TakesOver                   // another owner does, since the owner is gone
-	Offers                      // its owner stops, and gives it away
-	Withdraws                   // its owner does not, after all
-	HandsOver                   // it was given to another owner
-	Retires                     // it is not lived on
-	Disputes                    // which position counts has to be said by an operator
-	Settles                     // who did
+	Begins    Step = iota + 1 // the agent comes under this authority
+	Proceeds                  // its life went on
+	Claims                    // another process of the same owner goes on with it
+	TakesOver                 // another owner does, since the owner is gone
+	Offers                    // its owner stops, and gives it away
+	Withdraws                 // its owner does not, after all
+	HandsOver                 // it was given to another owner
+	Retires                   // it is not lived on
+	Disputes                  // which position counts has to be said by an operator
+	Settles                   // who did
 )
 
 // Allows says whether next may follow p, and what that does. The zero Position allows a
 // beginning. The error is a [*RuleError].
 //
-//	                 Claims, TakesOver
-//	                ┌───┐
-//	          Begins▼   │ Offers ──▶            HandsOver, Withdraws, TakesOver ──▶
-//	 (none) ──────▶ Active ──────────▶ HandingOver ──────────────────────────▶ Active
-//	  Proceeds ──▶   │ └──Disputes──┐     │   │
-//	                 │ Retires      ▼     │   │ Retires
-//	                 ▼        Recovery ◀──┘   ▼
-//	              Retired ◀──────┘ │        Retired
-//	                               └─ Settles ──▶ Active
+//	                Claims, TakesOver
+//	               ┌───┐
+//	         Begins▼   │ Offers ──▶            HandsOver, Withdraws, TakesOver ──▶
+//	(none) ──────▶ Active ──────────▶ HandingOver ──────────────────────────▶ Active
+//	 Proceeds ──▶   │ └──Disputes──┐     │   │
+//	                │ Retires      ▼     │   │ Retires
+//	                ▼        Recovery ◀──┘   ▼
+//	             Retired ◀──────┘ │        Retired
+//	                              └─ Settles ──▶ Active
 //
 // Retired is the end.
 func (p *Position) Allows(next *Position) (Step, error) {
