@@ -5,9 +5,9 @@ import "math/bits"
 // A field element is a number mod p = 2^255 - 19, in five limbs of 51 bits,
 // least significant first. Limbs may be larger than 51 bits between operations:
 //
-//   - multiply, square and carry give limbs below 2^51 + 2^37 ("tight");
+//   - multiply and carry give limbs below 2^51 + 2^37 ("tight");
 //   - add gives the sums of limbs, subtract those of tight ones below 2^53;
-//   - multiply and square take limbs below 2^54.
+//   - multiply takes limbs below 2^54.
 type field [5]uint64
 
 const mask51 = 1<<51 - 1
@@ -113,6 +113,10 @@ func (f *field) equal(a *field) bool { return f.bytes() == a.bytes() }
 
 // negative reports whether the canonical encoding is odd (RFC 8032, section 5.1.3).
 func (f *field) negative() bool { return f.bytes()[0]&1 == 1 }
+
+// square sets f to a*a. Of the products of a verification one in fifty is a square: too
+// few for code of their own.
+func (f *field) square(a *field) { f.multiply(a, a) }
 
 // squareTimes sets f to a^(2^n).
 func (f *field) squareTimes(a *field, n int) {

@@ -9,8 +9,8 @@ package onekey
 // middle is (l + u)(l' + u') - l l' - u u' (Karatsuba): three products of five limbs by
 // five. Limbs below 2^54 have halves below 2^26 and 2^28, so that no sum here reaches 2^64.
 //
-// All is written out, the carrying twice, and in variables, since Go keeps no arrays in
-// registers and would not inline it: four times as fast.
+// All is written out, and in variables, since Go keeps no arrays in registers and would
+// not inline it: four times as fast.
 
 const (
 	mask26 = 1<<26 - 1
@@ -44,48 +44,6 @@ func (f *field) multiply(a, b *field) {
 	m2 := a0*b2 + a1*b1 + a2*b0 + 19*(a3*b4+a4*b3)
 	m3 := a0*b3 + a1*b2 + a2*b1 + a3*b0 + 19*(a4*b4)
 	m4 := a0*b4 + a1*b3 + a2*b2 + a3*b1 + a4*b0
-
-	r0 := l0 + 38*u4
-	r1 := m0 - l0 - u0 + r0>>26
-	r2 := l1 + 2*u0 + r1>>25
-	r3 := m1 - l1 - u1 + r2>>26
-	r4 := l2 + 2*u1 + r3>>25
-	r5 := m2 - l2 - u2 + r4>>26
-	r6 := l3 + 2*u2 + r5>>25
-	r7 := m3 - l3 - u3 + r6>>26
-	r8 := l4 + 2*u3 + r7>>25
-	r9 := m4 - l4 - u4 + r8>>26
-	r0 = r0&mask26 + 19*(r9>>25)
-	r1 = r1&mask25 + r0>>26
-	f[0] = r0&mask26 + r1<<26
-	f[1] = r2&mask26 + r3&mask25<<26
-	f[2] = r4&mask26 + r5&mask25<<26
-	f[3] = r6&mask26 + r7&mask25<<26
-	f[4] = r8&mask26 + r9&mask25<<26
-}
-
-// square sets f to a*a.
-func (f *field) square(a *field) {
-	a0, a1, a2, a3, a4 := a[0]&mask26, a[1]&mask26, a[2]&mask26, a[3]&mask26, a[4]&mask26
-	l0 := a0*a0 + 38*(a1*a4+a2*a3)
-	l1 := 2*(a0*a1) + 19*(2*(a2*a4)+a3*a3)
-	l2 := 2*(a0*a2) + a1*a1 + 38*(a3*a4)
-	l3 := 2*(a0*a3+a1*a2) + 19*(a4*a4)
-	l4 := 2*(a0*a4+a1*a3) + a2*a2
-
-	c0, c1, c2, c3, c4 := a[0]>>26, a[1]>>26, a[2]>>26, a[3]>>26, a[4]>>26
-	u0 := c0*c0 + 38*(c1*c4+c2*c3)
-	u1 := 2*(c0*c1) + 19*(2*(c2*c4)+c3*c3)
-	u2 := 2*(c0*c2) + c1*c1 + 38*(c3*c4)
-	u3 := 2*(c0*c3+c1*c2) + 19*(c4*c4)
-	u4 := 2*(c0*c4+c1*c3) + c2*c2
-
-	a0, a1, a2, a3, a4 = a0+c0, a1+c1, a2+c2, a3+c3, a4+c4
-	m0 := a0*a0 + 38*(a1*a4+a2*a3)
-	m1 := 2*(a0*a1) + 19*(2*(a2*a4)+a3*a3)
-	m2 := 2*(a0*a2) + a1*a1 + 38*(a3*a4)
-	m3 := 2*(a0*a3+a1*a2) + 19*(a4*a4)
-	m4 := 2*(a0*a4+a1*a3) + a2*a2
 
 	r0 := l0 + 38*u4
 	r1 := m0 - l0 - u0 + r0>>26

@@ -538,12 +538,6 @@ func BenchmarkVerify(b *testing.B) {
 			x.multiply(&x, &d)
 		}
 	})
-	b.Run("square", func(b *testing.B) {
-		x := d2
-		for b.Loop() {
-			x.square(&x)
-		}
-	})
 }
 
 func unhex(t *testing.T, s string) []byte {
