@@ -9,9 +9,9 @@
 // begins with is shared by several signatures; each is accepted for itself, by its own R.
 //
 // Nothing here is secret, and nothing runs in constant time. A caller that finds
-// a signature refused asks package rfc8032 as well: only acceptance rests on this
-// package, and its tests hold it against crypto/ed25519, Wycheproof's vectors
-// and points of every order.
+// signatures refused asks package rfc8032 about the first of them, and some of the others:
+// acceptance rests on this package, and that a history is bad does not. Its tests hold it
+// against crypto/ed25519, Wycheproof's vectors and points of every order.
 package onekey
 
 import (

@@ -26,24 +26,39 @@ type Check struct {
 // A Checker decides on signatures, faster when many are by the same key, one after
 // the other. The zero value is ready. It is not safe for concurrent use.
 type Checker struct {
-	key      [32]byte // of the last signature
-	run      int      // how many had it, one after the other
-	onekey   *onekey.Verifier
-	each     rfc8032.Verifier
-	refusing bool // the last that each was asked about was refused
+	key    [32]byte // of the last signature
+	run    int      // how many had it, one after the other
+	onekey *onekey.Verifier
+	each   rfc8032.Verifier
+
+	refused  int  // by onekey, so far
+	distrust bool // onekey refused what rfc8032 accepts: it is asked no more
 
 	pending []int           // what onekey is still to be asked about
 	signed  []onekey.Signed // the same
 	valid   [onekey.Together]bool
+	alone   []int // what onekey alone refused during this call
+
+	// Lie changes what onekey says, for a test of what happens if it is wrong.
+	Lie func(valid []bool)
 }
 
-// prepareAfter is the length of a run of one key after which the key is
-// prepared. That costs less than so many verifications, so that a history in which
-// every checkpoint has another key takes no longer than without.
-const prepareAfter = 16
+const (
+	// prepareAfter is the length of a run of one key after which the key is
+	// prepared. That costs less than so many verifications, so that a history in which
+	// every checkpoint has another key takes no longer than without.
+	prepareAfter = 16
+
+	// Of what onekey refuses, rfc8032 is asked about the first secondOpinions, and then
+	// about one in so many.
+	secondOpinions = 64
+)
 
 // Check sets decisions[i] to what the rule says of checks[i]. Package onekey may accept a
-// signature; whatever is refused was refused by package rfc8032.
+// signature. What it refuses is asked of package rfc8032 again, which costs several times
+// as much, until they agreed about so many that a history is bad whatever the others are;
+// then now and again. The first refusal is always confirmed, so that no good history is
+// called bad by onekey: see RATIONALE.md, "Why our own Ed25519 arithmetic?".
 func (c *Checker) Check(decisions []Decision, checks []Check) {
 	for i := range checks {
 		s := &checks[i]
@@ -55,11 +70,10 @@ func (c *Checker) Check(decisions []Decision, checks []Check) {
 			c.ask(decisions, checks)
 			c.key, c.run, c.onekey = *s.Key, 0, nil
 		}
-		if c.run++; c.run == prepareAfter {
+		if c.run++; c.run == prepareAfter && !c.distrust {
 			c.onekey = onekey.New(c.key)
 		}
-		if c.onekey == nil || c.refusing {
-			// After one that was refused, the next will probably be refused as well.
+		if c.onekey == nil {
 			decisions[i] = c.decide(s)
 			continue
 		}
@@ -70,6 +84,7 @@ func (c *Checker) Check(decisions []Decision, checks []Check) {
 		}
 	}
 	c.ask(decisions, checks)
+	c.alone = c.alone[:0]
 }
 
 // ask decides on what is pending.
@@ -77,25 +92,42 @@ func (c *Checker) ask(decisions []Decision, checks []Check) {
 	if len(c.pending) == 0 {
 		return
 	}
-	c.onekey.Verify(c.valid[:], c.signed)
+	valid := c.valid[:len(c.pending)]
+	c.onekey.Verify(valid, c.signed)
+	if c.Lie != nil {
+		c.Lie(valid)
+	}
 	for at, i := range c.pending {
-		if c.valid[at] {
+		if valid[at] {
 			decisions[i] = Accepted
-		} else {
-			decisions[i] = c.decide(&checks[i])
+			continue
+		}
+		c.refused++
+		if !c.distrust && c.refused > secondOpinions && c.refused%secondOpinions != 0 {
+			decisions[i] = Bad
+			c.alone = append(c.alone, i)
+			continue
+		}
+		if decisions[i] = c.decide(&checks[i]); decisions[i] == Accepted && !c.distrust {
+			c.distrust = true
+			for _, i := range c.alone {
+				decisions[i] = c.decide(&checks[i])
+			}
 		}
 	}
 	clear(c.signed) // it holds on to messages
 	c.pending, c.signed = c.pending[:0], c.signed[:0]
+	if c.distrust {
+		c.onekey = nil
+	}
 }
 
 // decide asks package rfc8032.
 func (c *Checker) decide(s *Check) Decision {
-	c.refusing = !c.each.Verify(s.Key, s.Signature, s.Message, s.Rest)
-	if c.refusing {
-		return Bad
+	if c.each.Verify(s.Key, s.Signature, s.Message, s.Rest) {
+		return Accepted
 	}
-	return Accepted
+	return Bad
 }
 
 // Weak reports whether a key is no canonical encoding, or that of a point of small

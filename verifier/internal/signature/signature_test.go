@@ -55,20 +55,24 @@ func vectors(tb testing.TB) []vector {
 	return out
 }
 
-// TestEdgeCases decides on every vector by package rfc8032 alone and, as in a run of
-// its key, by package onekey first.
+// TestEdgeCases decides on every vector by package rfc8032 alone; as in a run of its
+// key, by package onekey first; and by onekey without a second opinion.
 func TestEdgeCases(t *testing.T) {
 	asked := 0
 	for _, v := range vectors(t) {
 		inRun := Checker{key: *v.check.Key, run: prepareAfter - 1}
-		for name, c := range map[string]*Checker{"alone": {}, "in a run": &inRun} {
+		noSecond := Checker{key: *v.check.Key, run: prepareAfter - 1, refused: secondOpinions}
+		for name, c := range map[string]*Checker{"alone": {}, "in a run": &inRun, "without a second opinion": &noSecond} {
 			decisions := make([]Decision, 1)
 			if c.Check(decisions, []Check{v.check}); decisions[0] != v.want {
 				t.Errorf("%s, %s: %v, want %v", v.id, name, decisions[0], v.want)
 			}
 		}
-		if inRun.onekey != nil {
+		if inRun.onekey != nil && noSecond.onekey != nil {
 			asked++
+		}
+		if inRun.distrust {
+			t.Errorf("%s: onekey refuses it, and rfc8032 does not", v.id)
 		}
 	}
 	if asked != 926-530 {
@@ -94,7 +98,9 @@ func TestTogether(t *testing.T) {
 			checks, decisions := make([]Check, len(some)), make([]Decision, len(some))
 			for i := range some {
 				checks[i] = some[i].check
-				c.refusing = c.refusing && round%3 == 1 // else onekey is asked whenever it can be
+				if round%3 == 1 {
+					c.refused = secondOpinions // onekey's word is all there is
+				}
 			}
 			c.Check(decisions, checks)
 			for i, v := range some {
@@ -144,16 +150,109 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 		decisions := make([]Decision, len(checks))
-		var c Checker
-		c.Check(decisions[:len(checks)/3], checks[:len(checks)/3])
-		c.Check(decisions[len(checks)/3:], checks[len(checks)/3:])
-		for i := range checks {
-			var alone Checker
-			want := make([]Decision, 1)
-			alone.Check(want, checks[i:i+1])
-			if decisions[i] != want[0] {
-				t.Errorf("signature %d: %v, alone %v", i, decisions[i], want[0])
+		for _, refused := range []int{0, secondOpinions} {
+			c := Checker{refused: refused}
+			c.Check(decisions[:len(checks)/3], checks[:len(checks)/3])
+			c.Check(decisions[len(checks)/3:], checks[len(checks)/3:])
+			if c.distrust {
+				t.Error("onekey refuses what rfc8032 accepts")
 			}
+			each(t, checks, decisions)
 		}
 	})
+}
+
+// each holds decisions against those of new checkers.
+func each(t *testing.T, checks []Check, decisions []Decision) {
+	t.Helper()
+	for i := range checks {
+		var alone Checker
+		want := make([]Decision, 1)
+		alone.Check(want, checks[i:i+1])
+		if decisions[i] != want[0] {
+			t.Errorf("signature %d: %v, alone %v", i, decisions[i], want[0])
+		}
+	}
+}
+
+// A run is signatures by one key, of which bad says which are not good.
+func run(n int, bad func(i int) bool) []Check {
+	private := ed25519.NewKeyFromSeed(make([]byte, 32))
+	checks := make([]Check, n)
+	for i := range checks {
+		message := []byte{byte(i), byte(i >> 8), byte(i >> 16)}
+		signature := ed25519.Sign(private, message)
+		if bad(i) {
+			signature[i%32] ^= 1 << (i % 8)
+		}
+		checks[i] = Check{(*[32]byte)(private[32:]), (*[64]byte)(signature), message, nil}
+	}
+	return checks
+}
+
+func refuseAll(valid []bool) { clear(valid) }
+
+// TestWrongOnekey has package onekey refuse what is good, and counts whom that accuses:
+// nobody where all is good, and nobody of whom rfc8032 is asked.
+func TestWrongOnekey(t *testing.T) {
+	const n = 500
+	never := func(int) bool { return false }
+	rng := rand.New(rand.NewPCG(1, 2))
+	for name, lie := range map[string]func(valid []bool){
+		"all": refuseAll,
+		"one": func(valid []bool) { valid[len(valid)/2] = false },
+		"some": func(valid []bool) {
+			if rng.IntN(9) == 0 {
+				valid[rng.IntN(len(valid))] = false
+			}
+		},
+	} {
+		for _, batch := range []int{1, 7, 64, n} {
+			checks, decisions := run(n, never), make([]Decision, n)
+			c := Checker{Lie: lie}
+			for at := 0; at < n; at += batch {
+				end := min(at+batch, n)
+				c.Check(decisions[at:end], checks[at:end])
+			}
+			for i, d := range decisions {
+				if d != Accepted {
+					t.Fatalf("%s, by %d: good signature %d is %v", name, batch, i, d)
+				}
+			}
+			if !c.distrust || c.onekey != nil {
+				t.Errorf("%s, by %d: it is still trusted", name, batch)
+			}
+		}
+	}
+
+	// After many bad ones, good ones that are decided on together are still not accused
+	// where one of them has a second opinion.
+	const bad = 100
+	checks, decisions := run(n, func(i int) bool { return i < bad }), make([]Decision, n)
+	c := Checker{Lie: refuseAll}
+	c.Check(decisions, checks)
+	for i, d := range decisions {
+		if (d == Bad) != (i < bad) {
+			t.Fatalf("signature %d is %v", i, d)
+		}
+	}
+}
+
+// TestSecondOpinions holds how many second opinions there are: for as many bad signatures as
+// make a history bad whatever the others are, and then for one in so many.
+func TestSecondOpinions(t *testing.T) {
+	const bad = prepareAfter - 1 + secondOpinions
+	checks := run(3*bad, func(i int) bool { return i < bad })
+	c := Checker{Lie: refuseAll}
+	decision := make([]Decision, 1)
+	for i := range checks { // one at a time, so that nothing is taken back
+		c.Check(decision, checks[i:i+1])
+		want := Accepted
+		if i < bad+secondOpinions-1 {
+			want = Bad
+		}
+		if decision[0] != want {
+			t.Errorf("signature %d is %v", i, decision[0])
+		}
+	}
 }
