@@ -90,7 +90,7 @@ func readEffects(ctx context.Context, dir string) (all []Effect, err error) {
 	defer root.Close()
 	f, err := (readOnly{root: root}).Open(journal.Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint.Wrap(fmt.Errorf("journal: %w", err), "restore it from a copy of the agent's folder")
+		return nil, journal.Missing()
 	}
 	if err != nil {
 		return nil, err

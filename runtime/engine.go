@@ -215,12 +215,15 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (Re
 	}
 	body, err := embody(wasm, man)
 	if err != nil {
-		return Result{}, err
+		return Result{}, s.BadManifest(err)
 	}
 	l := e.newLife(body, c)
 	l.attach(a)
 	defer l.close()
 	if err := l.recover(ctx, s); err != nil { // before the slow part
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was stopped before it lived
+			return Result{Reason: Stopped, DID: l.result.DID}, nil
+		}
 		return Result{}, err
 	}
 	if err := e.compile(ctx, l.body, c); err != nil {
@@ -233,6 +236,9 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (Re
 // embody compiles a program with its manifest.
 func (e *Engine) embody(ctx context.Context, wasm, man []byte, c Config) (*body, error) {
 	b, err := embody(wasm, man)
+	if err == nil {
+		err = startable(wasm)
+	}
 	if err != nil {
 		return nil, err
 	}

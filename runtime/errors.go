@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/runtime/internal/sandbox"
@@ -97,6 +98,15 @@ type ManifestError struct {
 func (e *ManifestError) Error() string { return e.err.Error() }
 func (e *ManifestError) Unwrap() error { return e.err }
 
+// An UndeclaredError says that a program imports what its manifest does not grant.
+type UndeclaredError struct {
+	Declaration string // that is missing in the manifest's capabilities
+	err         error
+}
+
+func (e *UndeclaredError) Error() string { return e.err.Error() }
+func (e *UndeclaredError) Unwrap() error { return e.err }
+
 // A refusal is ErrRefused in other words.
 type refusal struct{ error }
 
@@ -112,6 +122,9 @@ func public(err error) error {
 	}
 	if e, ok := errors.AsType[*manifest.Error](err); ok {
 		return &ManifestError{Line: e.Line, Err: e.Err, err: err}
+	}
+	if e, ok := errors.AsType[*hostcall.UndeclaredError](err); ok {
+		return &UndeclaredError{e.Declaration(), err}
 	}
 	if _, ok := errors.AsType[*DamagedError](err); ok {
 		return err

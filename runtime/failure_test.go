@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -136,5 +137,23 @@ func TestLivedAgainDiffers(t *testing.T) {
 	}
 	if got := fmt.Sprint(counts(t, dir)); got != "[0 2]" {
 		t.Errorf("checkpoints at %s", got)
+	}
+}
+
+// TestStoppedWhileVerifying stops a run that verifies its history: that is as asked, and
+// no failure.
+func TestStoppedWhileVerifying(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	if _, err := Start(t.Context(), dir, birth(wasmtest.Agent{}), ticks(3, 1)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	r, err := Resume(ctx, dir, ticks(3, 1))
+	if err != nil || r.Reason != Stopped || !r.Head.IsZero() {
+		t.Errorf("it ended with %+v, %v", r, err)
+	}
+	if r, err := Resume(t.Context(), dir, ticks(1, 1)); err != nil || r.Tick != 4 {
+		t.Errorf("afterwards it ended with %+v, %v", r, err)
 	}
 }

@@ -95,6 +95,9 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 		wasm = c.Origin.WASM
 	}
 	b, err := embody(wasm, man)
+	if err == nil && c.WASM != nil {
+		err = startable(wasm)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,15 +1,18 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/module"
 	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/replay"
 	"igor.dev/runtime/internal/sandbox"
@@ -37,6 +40,28 @@ func embody(wasm, man []byte) (*body, error) {
 		return nil, err
 	}
 	return &body{wasm: wasm, man: man, manifest: m, wasmHash: sha256.Sum256(wasm), manHash: sha256.Sum256(man)}, nil
+}
+
+// startable refuses a program that a life cannot begin or go on with anew: one whose
+// main nobody would call. Lives that began with one go on as they are.
+func startable(wasm []byte) error {
+	m, err := module.Parse(wasm)
+	if err != nil || !slices.Contains(m.Exports, "_start") || slices.Contains(m.Exports, "_initialize") {
+		return nil // what else is wrong is found when it is compiled
+	}
+	next := "C: clang -mexec-model=reactor; Rust: crate-type cdylib; Go: -buildmode=c-shared"
+	for _, by := range []struct{ mark, build string }{
+		{"TinyGo", "build it with tinygo build -target wasip1 -buildmode=c-shared"},
+		{"go:buildid", "build it with GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared"},
+		{"rustc", `build it as a library: crate-type = ["cdylib"] in Cargo.toml, and no fn main`},
+		{"clang", "build it with clang -mexec-model=reactor"},
+	} {
+		if bytes.Contains(wasm, []byte(by.mark)) {
+			next = by.build
+			break
+		}
+	}
+	return hint.Wrap(fmt.Errorf("%w: it is a command, which exports _start and no _initialize: an agent is a library, and its main would never run", ErrNotAgent), "%s", next)
 }
 
 // close is for a body that was compiled.

@@ -179,7 +179,7 @@ func TestCancelled(t *testing.T) {
 	if result, err = Resume(t.Context(), dir, ticks(2, 0)); err != nil || result.Tick != 2 {
 		t.Errorf("got %+v, %v", result, err)
 	}
-	if result, err = Resume(ctx, dir, quiet()); !errors.Is(err, context.Canceled) && (err != nil || result.Checkpoints != 0 || result.Tick != 2) {
+	if result, err = Resume(ctx, dir, quiet()); err != nil || result.Reason != Stopped || result.Checkpoints != 0 {
 		t.Errorf("got %+v, %v", result, err)
 	}
 }

@@ -85,7 +85,10 @@ func (u *Upgrade) prepare(old *body) (b *body, more []string, err error) {
 	if man == nil {
 		man = old.man
 	}
-	if b, err = embody(wasm, man); err != nil {
+	if b, err = embody(wasm, man); err == nil && u.WASM != nil {
+		err = startable(wasm)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	b.schedule = fuel.Version1

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,6 +88,9 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		}
 		c.TickInterval = f.tickInterval
 	}
+	if cmd.Flags().Changed("ticks") && c.MaxTicks == 0 {
+		return nil, c, &hinted{errors.New("--ticks 0: want 1 or more"), "without --ticks there is no limit"}
+	}
 	if c.MaxFailedTicks = int(min(f.maxFailed, math.MaxInt32)); c.MaxFailedTicks == 0 {
 		c.MaxFailedTicks = -1
 	}
@@ -110,13 +115,19 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		e.Log.Warn("no receipts are given: the user has no configuration folder, and there is no --node-key")
 	} else {
 		var err error
-		if e.NodeKey, err = runtime.NodeKey(f.nodeKey); err != nil {
+		e.NodeKey, err = runtime.NodeKey(f.nodeKey)
+		if err != nil && !cmd.Flags().Changed("node-key") && isNone(f.nodeKey) {
+			// Nobody asked for receipts, and none were given here before.
+			e.Log.Warn("no receipts are given: the user's configuration folder cannot be written, and there is no --node-key", "error", err)
+			err = nil
+		}
+		if err != nil {
 			return nil, c, failed(err)
 		}
 	}
 	if f.ledger != "" {
 		if e.NodeKey == nil {
-			return nil, c, errors.New("--ledger needs --node-key: the user has no configuration folder")
+			return nil, c, errors.New("--ledger needs --node-key: the user has no configuration folder, or it cannot be written")
 		}
 		ledger, err := runtime.OpenLedger(f.ledger)
 		if err != nil {
@@ -144,6 +155,12 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 	}
 	f.closers = append(f.closers, func() { engine.Close() })
 	return engine, c, nil
+}
+
+// isNone reports whether there is nothing at a path, as far as anybody can know.
+func isNone(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // of returns the config of the agent in a folder.
@@ -391,7 +408,15 @@ func named(wasm, manifest string, err error) error {
 		return &hinted{&worded{err, fmt.Sprintf("%s line %d: %v", manifest, m.Line, m.Err)}, next}
 	}
 	if errors.Is(err, runtime.ErrNotAgent) {
-		return &hinted{fmt.Errorf("%s: %w", wasm, err), "igor new makes an agent to begin with; docs/spec/abi.md has what every one exports"}
+		return &hinted{fmt.Errorf("%s: %w", wasm, err), cmp.Or(nextStep(err), "igor new makes an agent to begin with; docs/spec/abi.md has what every one exports")}
+	}
+	if e, ok := errors.AsType[*runtime.UndeclaredError](err); ok {
+		if manifest == "" {
+			manifest = beside(wasm)
+		}
+		if isNone(manifest) {
+			return &hinted{fmt.Errorf("there is no %s: %w", manifest, err), fmt.Sprintf(`make it, to grant that: {"capabilities": {%s}}`, e.Declaration)}
+		}
 	}
 	return err
 }
@@ -444,7 +469,11 @@ func printResult(w io.Writer, dir string, r runtime.Result, asJSON bool) error {
 		}
 	}
 	row("agent", "%s", r.DID)
-	row("stopped", "at tick %d: %s", r.Tick, reason(r.Reason))
+	if r.Head.IsZero() && r.Reason == runtime.Stopped {
+		row("stopped", "before it lived: %s", reason(r.Reason))
+	} else {
+		row("stopped", "at tick %d: %s", r.Tick, reason(r.Reason))
+	}
 	if !r.Head.IsZero() {
 		row("head", "%s", r.Head.CID())
 		row("budget", "%s", verifier.FormatMicrocents(r.Budget))

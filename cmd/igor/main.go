@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"igor.dev/internal/verifycli"
+	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
 
@@ -25,7 +27,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // run is main without the process around it.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), verifycli.Signals()...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends the process
 	// Nobody reading the log must not end a life.
@@ -52,19 +54,77 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if _, ok := errors.AsType[*fs.PathError](err); ok && !errors.As(err, new(*refusal)) {
 		err = failed(err) // also what cobra itself cannot write
 	}
-	hint, code := cmd.CommandPath()+" --help explains the usage", exitUsage
+	hint, code := cmp.Or(nextStep(err), cmd.CommandPath()+" --help explains the usage"), exitUsage
 	_, isRefusal := errors.AsType[*refusal](err)
 	if _, ok := errors.AsType[*failure](err); ok || isRefusal {
 		if ok {
 			code = exitStatus(err)
 		}
-		hint = nextStep(err)
+		hint = cmp.Or(nearAgent(cmd, err), nextStep(err))
 	}
-	fmt.Fprintf(stderr, "igor: %s\n", verifycli.Printable(plain(err).Error()))
-	if hint != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(hint))
+	switch {
+	case errors.Is(err, syscall.EPIPE) && outputFailed(err):
+		// Who reads has what they wanted.
+	case wantsJSON(cmd, args):
+		writeLine(stderr, shownError{plain(err).Error(), hint, code})
+	default:
+		fmt.Fprintf(stderr, "igor: %s\n", verifycli.Printable(plain(err).Error()))
+		if hint != "" {
+			fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(hint))
+		}
 	}
 	return code
+}
+
+// A shownError is how a command that writes JSON says on standard error why it failed.
+type shownError struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+	Exit  int    `json:"exitCode"`
+}
+
+// wantsJSON reports whether a command was asked for JSON, also where the rest of what
+// it was asked for could not be read.
+func wantsJSON(cmd *cobra.Command, args []string) bool {
+	if f := cmd.Flags().Lookup("json"); f == nil {
+		return false
+	} else if f.Changed {
+		return f.Value.String() == "true"
+	}
+	end := slices.Index(args, "--")
+	if end < 0 {
+		end = len(args)
+	}
+	return slices.Contains(args[:end], "--json")
+}
+
+// outputFailed reports whether an error is one of writing to standard output.
+func outputFailed(err error) bool {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Path == os.Stdout.Name()
+	}
+	return errors.As(err, new(*refusal)) // see unwritten
+}
+
+// writeLine writes a JSON object on a line.
+func writeLine(w io.Writer, v any) error {
+	encode := json.NewEncoder(w)
+	encode.SetEscapeHTML(false)
+	return encode.Encode(v)
+}
+
+// nearAgent returns the hint of an error about a folder that is not there, and was
+// mistyped.
+func nearAgent(cmd *cobra.Command, err error) string {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, runtime.ErrNotFolder) {
+		return ""
+	}
+	for _, arg := range cmd.Flags().Args() {
+		if near := nearestAgent(arg); near != "" {
+			return "did you mean " + near + "?"
+		}
+	}
+	return ""
 }
 
 // nextStep returns what to do about an error, "" if nobody knows.
@@ -181,9 +241,13 @@ func command(code *int) *cobra.Command {
 }
 
 // noCommand is what a command that only has commands below it does.
-func noCommand(_ *cobra.Command, args []string) error {
+func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("there is no command %q", args[0])
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		return meant(fmt.Errorf("there is no command %q", args[0]), args[0], names, cmd.CommandPath()+" ")
 	}
 	return errors.New("there is no command")
 }
@@ -199,7 +263,13 @@ func noEmptyFlag(cmd *cobra.Command, _ []string) (err error) {
 }
 
 // flagError names the flag, its value, and what would be one.
-func flagError(_ *cobra.Command, err error) error {
+func flagError(cmd *cobra.Command, err error) error {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() == "" {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		name := unknown.GetSpecifiedName()
+		return meant(fmt.Errorf("there is no flag --%s", name), name, names, "--")
+	}
 	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
 	if !ok {
 		return err

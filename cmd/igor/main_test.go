@@ -38,6 +38,14 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("AGENTS", agents(t))
+			// A command, as Go builds it without -buildmode=c-shared, and a component.
+			command := "\x00asm\x01\x00\x00\x00" + "\x00\x0b\x0ago:buildid" + "\x01\x04\x01\x60\x00\x00" + "\x03\x02\x01\x00" +
+				"\x07\x0a\x01\x06_start\x00\x00" + "\x0a\x04\x01\x02\x00\x0b"
+			for name, wasm := range map[string]string{"command.wasm": command, "component.wasm": "\x00asm\x0d\x00\x01\x00"} {
+				if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(wasm), 0o644); err != nil {
+					return err
+				}
+			}
 			e.Setenv("XDG_CACHE_HOME", cache)
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, ".config"))
 			return nil

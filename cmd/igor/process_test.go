@@ -228,9 +228,9 @@ func finish(t *testing.T, dir, did string, last ack) {
 	}
 }
 
-// TestSignals checks that SIGINT and SIGTERM end a life in peace.
+// TestSignals checks that SIGINT, SIGTERM and SIGHUP end a life in peace.
 func TestSignals(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		dir := filepath.Join(t.TempDir(), "agent")
 		p := start(t, "run", filepath.Join(agents(t), "counter.wasm"), "--dir", dir)
 		for range 3 {

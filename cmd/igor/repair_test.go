@@ -67,7 +67,7 @@ func TestRepair(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"resume", dir, "--ticks=1", pay}, {"effects", dir}} {
-		if out := do(exitDamaged, args...); !strings.Contains(out, "the journal is damaged: at byte ") || !strings.Contains(out, "igor effects repair") {
+		if out := do(exitDamaged, args...); !strings.Contains(out, "the journal is damaged: at byte ") || !strings.Contains(out, "igor repair") {
 			t.Errorf("%q:\n%s", args, out)
 		}
 	}

@@ -32,7 +32,12 @@ type failure struct {
 func (f *failure) Error() string { return f.problem }
 
 // An outputFailure is one in which the output was not written, or a part of it.
-type outputFailure struct{ failure }
+type outputFailure struct {
+	failure
+	err error
+}
+
+func (o *outputFailure) Unwrap() error { return o.err }
 
 // invocation is one run of the program.
 type invocation struct {
@@ -82,7 +87,9 @@ func run(name string, args []string, stdin io.Reader, stdout, stderr io.Writer, 
 	if written := new(outputFailure); !errors.As(err, &written) && in.writeFailure(out, f) == nil {
 		out.Flush() // where this fails too, the exit code says enough
 	}
-	fmt.Fprintf(stderr, "%s: %s\nhint: %s\n", name, Printable(f.problem), Printable(f.hint))
+	if !errors.Is(err, syscall.EPIPE) { // else who reads has what they wanted
+		fmt.Fprintf(stderr, "%s: %s\nhint: %s\n", name, Printable(f.problem), Printable(f.hint))
+	}
 	return exitFailed
 }
 
@@ -254,6 +261,16 @@ func (in *invocation) checkPaths() error {
 	return nil
 }
 
+// Signals are those that ask a command to end. That its terminal is gone is one, unless
+// it was started by nohup.
+func Signals() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
 // verify runs the verification, with progress on a terminal, until it is done
 // or a signal comes.
 func (in *invocation) verify() (*verifier.Report, error) {
@@ -269,7 +286,7 @@ func (in *invocation) verify() (*verifier.Report, error) {
 		}
 		sources[i] = s
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), Signals()...)
 	defer stop()
 
 	v := &history.Verification{Pins: in.pins, Spec: in.spec}
@@ -331,7 +348,7 @@ func outputError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &outputFailure{failure{"cannot write the output: " + cause(err), "there is no verdict without the whole output"}}
+	return &outputFailure{failure{"cannot write the output: " + cause(err), "there is no verdict without the whole output"}, err}
 }
 
 // explain gives every error its problem and its hint.

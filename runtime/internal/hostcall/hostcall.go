@@ -20,13 +20,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"igor.dev/runtime/internal/failpoint"
-	"igor.dev/runtime/internal/hint"
+
 	"igor.dev/runtime/internal/manifest"
 )
 
@@ -190,6 +191,26 @@ var functions = []function{
 	drainDeadline,
 }
 
+// An UndeclaredError says that an agent imports what its manifest does not grant.
+type UndeclaredError struct {
+	Import       string   // the first, such as igor.clock_now
+	Capabilities []string // of all of them
+}
+
+func (e *UndeclaredError) Error() string {
+	return fmt.Sprintf("agent imports %s, and its manifest does not declare capability %q", e.Import, e.Capabilities[0])
+}
+
+// Hint says what to do.
+func (e *UndeclaredError) Hint() string {
+	return fmt.Sprintf(`to grant it, add %s to the manifest's capabilities`, e.Declaration())
+}
+
+// Declaration is what is missing in the manifest.
+func (e *UndeclaredError) Declaration() string {
+	return `"` + strings.Join(e.Capabilities, `": {"version": 1}, "`) + `": {"version": 1}`
+}
+
 // Check reports whether a function that an agent imports from [Module] is one
 // that m grants.
 func Check(imported api.FunctionDefinition, m *manifest.Manifest) error {
@@ -199,9 +220,7 @@ func Check(imported api.FunctionDefinition, m *manifest.Manifest) error {
 			continue
 		}
 		if _, ok := m.Capabilities[f.capability]; !ok {
-			return hint.Wrap(
-				fmt.Errorf("agent imports %s.%s, and its manifest does not declare capability %q", Module, name, f.capability),
-				`to grant it, add "%s": {"version": 1} to the manifest's capabilities`, f.capability)
+			return &UndeclaredError{Module + "." + name, []string{f.capability}}
 		}
 		if got, want := Signature(imported.ParamTypes(), imported.ResultTypes()), Signature(f.params, f.results); got != want {
 			return fmt.Errorf("agent imports %s.%s as %s, and it is %s", Module, name, got, want)

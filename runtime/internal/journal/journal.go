@@ -171,13 +171,28 @@ var errOtherLife = hint.Wrap(errors.New("journal: it belongs to another life: it
 // effects are missing cannot be known.
 type DamageError struct{ err error }
 
-func (e *DamageError) Error() string { return "the journal is damaged: " + e.err.Error() }
+func (e *DamageError) Error() string {
+	if e.err == errMissing {
+		return "the journal is missing"
+	}
+	return "the journal is damaged: " + e.err.Error()
+}
 func (e *DamageError) Unwrap() error { return e.err }
 
 // Hint says what to do about it.
 func (e *DamageError) Hint() string {
-	return "restore the journal from a copy of the agent's folder; without one, igor effects repair says what is lost"
+	return "restore the journal from a copy of the agent's folder; without one, igor repair says what is lost"
 }
+
+// Missing is the error of a folder that has no journal. It is fs.ErrNotExist, too.
+func Missing() error { return &DamageError{errMissing} }
+
+var errMissing error = noFile{}
+
+type noFile struct{}
+
+func (noFile) Error() string        { return "there is no file" }
+func (noFile) Is(target error) bool { return target == fs.ErrNotExist }
 
 func wrap(err error) error {
 	if err == nil {
@@ -193,7 +208,7 @@ func wrap(err error) error {
 func Open(folder wal.Folder, life Life, newest uint64) (*Journal, error) {
 	f, err := folder.Open(Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint.Wrap(wrap(err), "restore it from a copy of the agent's folder; without it, what the agent did could be done again")
+		return nil, Missing()
 	} else if err != nil {
 		return nil, wrap(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"igor.dev/runtime/internal/hint"
 )
 
 // Limits of a module. A WASM binary names sizes before their content, and both
@@ -107,7 +109,8 @@ func Parse(wasm []byte) (*Module, error) {
 	}
 	const component = "\x00asm\x0d\x00\x01\x00"
 	if len(wasm) >= len(component) && string(wasm[:len(component)]) == component {
-		return nil, errors.New("it is a WebAssembly component, and an agent is a core module: build it for wasm32-unknown-unknown, or for WASI preview 1")
+		return nil, hint.Wrap(errors.New("it is a WebAssembly component, and an agent is a core module"),
+			"build it for WASI preview 1: --target wasm32-wasip1 (Rust), -target wasip1 (TinyGo), not wasip2")
 	}
 	if len(wasm) < len(Preamble) || string(wasm[:len(Preamble)]) != Preamble {
 		return nil, errors.New("it is not a WebAssembly module (version 1)")

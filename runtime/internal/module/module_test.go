@@ -126,7 +126,7 @@ func TestParseRefuses(t *testing.T) {
 	const billions = "\xff\xff\xff\xff\x0f"
 	for _, tt := range []struct{ name, in, want string }{
 		{"no WASM", "\x7fELF", "it is not a WebAssembly module"},
-		{"a component", "\x00asm\x0d\x00\x01\x00", "it is a WebAssembly component, and an agent is a core module: build it for wasm32-unknown-unknown, or for WASI preview 1"},
+		{"a component", "\x00asm\x0d\x00\x01\x00", "it is a WebAssembly component, and an agent is a core module"},
 		{"section beyond the end", Preamble + "\x01\x05\x00", "it is cut"},
 		{"types", Preamble + section(1, billions), "types, and at most"},
 		{"types that are not there", Preamble + section(1, "\xa0\x8d\x06"), "it is cut"},

@@ -30,7 +30,7 @@ type AgentError struct {
 	Call    string // the export that was called, or "instantiation"
 	Failure Failure
 	Err     error
-	Said    string // the first line that the agent wrote to standard error meanwhile
+	Said    string // what the agent wrote to standard error meanwhile: the line that says why it crashed, or the last
 	Fuel    uint64 // see [Instance.Fuel]
 }
 
@@ -73,7 +73,7 @@ func (in *Instance) failure(call string, err error) error {
 	e := &AgentError{Call: call, Err: err, Failure: Trap, Fuel: in.fuel}
 	defer func() {
 		in.output.flush()
-		e.Said = in.output.first
+		e.Said = in.output.reason
 	}()
 	if host, ok := errors.AsType[*HostError](err); ok {
 		return &HostError{call, host.Err}

@@ -38,6 +38,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -50,6 +51,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 
 	"igor.dev/runtime/internal/fuel"
+	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/manifest"
@@ -201,7 +203,8 @@ func compileModule(ctx context.Context, r wazero.Runtime, wasm []byte) (m wazero
 }
 
 func (p *Program) checkImports() error {
-	ours := 0 // a metered program imports one function of ours, behind its own
+	var undeclared *hostcall.UndeclaredError // all of it
+	ours := 0                                // a metered program imports one function of ours, behind its own
 	if p.config.Metering > 0 {
 		ours = 1
 	}
@@ -209,20 +212,62 @@ func (p *Program) checkImports() error {
 	for _, f := range imported[:len(imported)-ours] {
 		switch module, name, _ := f.Import(); module {
 		case hostcall.Module:
-			if err := hostcall.Check(f, p.config.Manifest); err != nil {
+			err := hostcall.Check(f, p.config.Manifest)
+			if one, ok := errors.AsType[*hostcall.UndeclaredError](err); ok {
+				if undeclared == nil {
+					undeclared = one
+				} else if !slices.Contains(undeclared.Capabilities, one.Capabilities[0]) {
+					undeclared.Capabilities = append(undeclared.Capabilities, one.Capabilities...)
+				}
+			} else if err != nil {
 				return err
 			}
 		case wasi_snapshot_preview1.ModuleName, assemblyScriptModule:
-			// Instantiating names what they have not.
+			if err := p.checkImport(f, module, name); err != nil {
+				return err
+			}
 		default:
-			return fmt.Errorf("agent imports %s.%s, and there is no module %q: an agent imports from %q and %q alone",
+			err := fmt.Errorf("agent imports %s.%s, and there is no module %q: an agent imports from %q and %q alone",
 				module, name, module, hostcall.Module, wasi_snapshot_preview1.ModuleName)
+			if next, ok := foreignModules[module]; ok {
+				err = hint.Wrap(err, "%s", next)
+			}
+			return err
 		}
+	}
+	if undeclared != nil {
+		return undeclared
 	}
 	if len(p.compiled.ImportedMemories()) > 0 {
 		return errors.New("agent imports a memory, and has to have its own")
 	}
 	return nil
+}
+
+// foreignModules are what other targets import from, and what to build for instead.
+var foreignModules = map[string]string{
+	"gojs":          "build it for WASI: GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared",
+	"go":            "build it for WASI: GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared",
+	"wasi_unstable": "build it for WASI preview 1: --target wasm32-wasip1",
+	"wbg":           "build it without wasm-bindgen: --target wasm32-wasip1, crate-type cdylib",
+}
+
+// checkImport reports whether a module that we make has a function.
+func (p *Program) checkImport(f api.FunctionDefinition, module, name string) error {
+	have, ok := p.runtime.Module(module).ExportedFunctionDefinitions()[name]
+	if ok {
+		got, want := hostcall.Signature(f.ParamTypes(), f.ResultTypes()), hostcall.Signature(have.ParamTypes(), have.ResultTypes())
+		if got != want {
+			return fmt.Errorf("agent imports %s.%s as %s, and it is %s", module, name, got, want)
+		}
+		return nil
+	}
+	if module == assemblyScriptModule {
+		return hint.Wrap(fmt.Errorf("agent imports %s.%s, which nothing here has: in %q is what AssemblyScript's compiler imports, and no more", module, name, module),
+			"link what defines %s into the program; a hostcall is imported from %q (docs/spec/abi.md)", name, hostcall.Module)
+	}
+	return hint.Wrap(fmt.Errorf("agent imports %s.%s, which WASI preview 1 does not have", module, name),
+		"build it for WASI preview 1: wasm32-wasip1, not an extension of it")
 }
 
 func (p *Program) checkExports() error {
@@ -571,7 +616,7 @@ func (in *Instance) call(ctx context.Context, export string, args ...uint64) (ui
 
 // invoke calls an export, which has no result or one.
 func (in *Instance) invoke(ctx context.Context, export string, args ...uint64) (uint64, error) {
-	in.output.first, *in.output.lines = "", 0
+	in.output.reason, *in.output.lines = "", 0
 	phase := hostcall.Quiet
 	switch export {
 	case exportResume, exportObserve:
@@ -612,7 +657,7 @@ type lineLogger struct {
 	log    *slog.Logger
 	stream string
 	line   []byte
-	first  string // the first line since it was last cleared
+	reason string // what the lines since it was last cleared say of a crash
 	lines  *int   // that the instance wrote in the call under way
 }
 
@@ -627,14 +672,29 @@ func (l *lineLogger) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// reasons is how a line begins with which a language's runtime says why it ends the
+// program: Go and TinyGo, Rust, AssemblyScript, C.
+var reasons = []string{"panic: ", "fatal error: ", "runtime error: ", "thread ", "abort: ", "Assertion failed: "}
+
+// isReason reports whether a line says why a program crashes. Where none does, the last
+// line is the nearest to it.
+func isReason(line string) bool {
+	for _, begin := range reasons {
+		if strings.HasPrefix(line, begin) && (begin != "thread " || strings.Contains(line, " panicked at ")) {
+			return true
+		}
+	}
+	return false
+}
+
 func (l *lineLogger) flush() {
 	if len(l.line) == 0 {
 		return
 	}
 	line := strings.ToValidUTF8(string(l.line), "\uFFFD")
 	l.line = l.line[:0]
-	if l.first == "" {
-		l.first = line
+	if !isReason(l.reason) {
+		l.reason = line
 	}
 	if *l.lines++; *l.lines > hostcall.MaxLogLines {
 		if *l.lines == hostcall.MaxLogLines+1 {

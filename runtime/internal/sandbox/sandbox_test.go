@@ -234,14 +234,19 @@ func TestUnknownWASI(t *testing.T) { inEachMode(t, testUnknownWASI) }
 
 func testUnknownWASI(t *testing.T, mode setup) {
 	s := mode
-	p, err := s.compile(t, wasmtest.Agent{Imports: []wasmtest.Import{
-		{Module: "wasi_snapshot_preview1", Name: "teleport", Type: wasmtest.Nothing},
-	}}.Bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Instantiate(t.Context()); err == nil || !strings.Contains(err.Error(), "teleport") {
-		t.Errorf("got error %v, want one that names teleport", err)
+	for _, of := range []struct {
+		wasmtest.Import
+		want string
+	}{
+		{wasmtest.Import{Module: "wasi_snapshot_preview1", Name: "teleport", Type: wasmtest.Nothing}, "agent imports wasi_snapshot_preview1.teleport, which WASI preview 1 does not have"},
+		{wasmtest.Import{Module: "wasi_snapshot_preview1", Name: "sched_yield", Type: wasmtest.Nothing}, "agent imports wasi_snapshot_preview1.sched_yield as (), and it is () -> i32"},
+		{wasmtest.Import{Module: "env", Name: "my_helper", Type: wasmtest.Nothing}, "agent imports env.my_helper, which nothing here has"},
+		{wasmtest.Import{Module: "gojs", Name: "runtime.wasmExit", Type: wasmtest.TakesI32}, `agent imports gojs.runtime.wasmExit, and there is no module "gojs"`},
+	} {
+		_, err := s.compile(t, wasmtest.Agent{Imports: []wasmtest.Import{of.Import}}.Bytes())
+		if err == nil || !strings.Contains(err.Error(), of.want) {
+			t.Errorf("got error %v, want one with %q", err, of.want)
+		}
 	}
 }
 
@@ -582,5 +587,26 @@ func testCancel(t *testing.T, mode setup) {
 	cancel()
 	if _, err := in.Tick(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCrashReason finds among what an agent wrote to standard error the line that says
+// why it crashed.
+func TestCrashReason(t *testing.T) {
+	for _, tt := range []struct{ wrote, want string }{
+		{"starting\nloading 3 files\npanic: boom\n\ngoroutine 1 [running]:\nmain.tick()\n", "panic: boom"}, // Go
+		{"starting\nfatal error: all goroutines are asleep - deadlock!\nmore\n", "fatal error: all goroutines are asleep - deadlock!"},
+		{"thread pool is up\nthread 'main' panicked at src/lib.rs:4:5:\nboom\nnote: run with RUST_BACKTRACE=1\n", "thread 'main' panicked at src/lib.rs:4:5:"},
+		{"starting\nAssertion failed: x > 0 (a.c: tick: 7)\n", "Assertion failed: x > 0 (a.c: tick: 7)"}, // C
+		{"starting\nbad luck at agent.ts:3:5\n", "bad luck at agent.ts:3:5"},                             // AssemblyScript
+		{"no end of line", "no end of line"},
+		{"", ""},
+	} {
+		l := &lineLogger{log: slog.New(slog.DiscardHandler), stream: "stderr", lines: new(int)}
+		l.Write([]byte(tt.wrote))
+		l.flush()
+		if l.reason != tt.want {
+			t.Errorf("%q: the reason is %q, want %q", tt.wrote, l.reason, tt.want)
+		}
 	}
 }

@@ -51,23 +51,24 @@ func NewKey(dir string) (ed25519.PrivateKey, error) {
 
 // Key reads the private key in an agent's folder. It never makes one.
 func Key(dir string) (ed25519.PrivateKey, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
+	if _, err := os.Stat(dir); err != nil {
 		return nil, notAgent(dir, err)
 	}
-	defer root.Close()
 	path := filepath.Join(dir, fileKey)
-	info, err := root.Stat(fileKey)
+	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if to, err := os.Readlink(path); err == nil {
+			return nil, noKey("mount the secret, or put the agent's key there, with mode 0600", "%s leads to %s, where there is nothing", path, to)
+		}
 		return nil, noKey("put the agent's key back as "+path+", with mode 0600",
 			"%s has no key: without its own key an agent cannot go on, and it gets no second one", dir)
 	case err != nil:
 		return nil, noKey("", "%s: %w", path, bare(err))
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, noKey("if nobody did: chmod 600 "+path, "%s can be read by others (mode %04o)", path, info.Mode().Perm())
+		return nil, noKey("if nobody did: chmod 600 "+path+"; of a mounted secret, set its mode to 0400", "%s can be read by others (mode %04o)", path, info.Mode().Perm())
 	}
-	b, err := readRegular(root, fileKey, maxKeyFile)
+	b, err := readKey(path)
 	if err != nil {
 		return nil, noKey("", "%s: %w", path, err)
 	}
@@ -77,6 +78,19 @@ func Key(dir string) (ed25519.PrivateKey, error) {
 			"%s is no agent's key: %w", path, err)
 	}
 	return key, nil
+}
+
+// readKey reads a file of a key. It may be a link to elsewhere, as a mounted secret is.
+func readKey(path string) ([]byte, error) {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, bare(err)
+	}
+	defer root.Close()
+	return readRegular(root, filepath.Base(path), maxKeyFile)
 }
 
 // noKey is an error that is ErrNoKey in other words.

@@ -25,12 +25,15 @@ func NodeKey(path string) (ed25519.PrivateKey, error) {
 	}
 	defer root.Close()
 	name := filepath.Base(path)
-	info, err := root.Stat(name)
+	info, err := os.Stat(path) // it may be a link, as a mounted secret is
 	if errors.Is(err, fs.ErrNotExist) {
+		if to, err := os.Readlink(path); err == nil {
+			return nil, hint.Wrap(fmt.Errorf("the node's key %s leads to %s, where there is nothing", path, to), "mount the secret, or name another file with --node-key")
+		}
 		if err := makeNodeKey(root, name); err != nil {
 			return nil, noNodeKey(path, err)
 		}
-		info, err = root.Stat(name)
+		info, err = os.Stat(path)
 	}
 	if err != nil {
 		return nil, noNodeKey(path, err)
@@ -41,7 +44,7 @@ func NodeKey(path string) (ed25519.PrivateKey, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, hint.Wrap(fmt.Errorf("%s can be read by others (mode %04o)", path, info.Mode().Perm()), "if nobody did: chmod 600 %s", path)
 	}
-	b, err := readRegular(root, name, maxKeyFile)
+	b, err := readKey(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -82,6 +82,15 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 			sources = append(sources, s.historyPath(FileName(tick)))
 		}
 	}
+	if finding.Authentic() && finding.AgentPubKey != verifier.PublicKey(key) {
+		if first, err := s.checkpoint(ticks[0]); err == nil {
+			// All of it may be another agent's, or the newest alone: that the history says.
+			if genesis := verifier.Examine(first); genesis.Authentic() && genesis.AgentPubKey == finding.AgentPubKey {
+				return r, noKey("put the agent's own key back as "+s.path(fileKey)+"; nothing is changed",
+					"the key of %s is not its agent's: it is that of %s, and the history is by %s", s.dir, verifier.PublicKey(key).DID(), genesis.AgentPubKey.DID())
+			}
+		}
+	}
 	if named := ticks[len(ticks)-1]; finding.Authentic() && finding.TickNumber != named {
 		return r, hint.Wrap(damaged(s.historyPath(FileName(named)), "%s holds the checkpoint of tick %d", s.historyPath(FileName(named)), finding.TickNumber),
 			"give each file of the history its name back, %s for that one", FileName(finding.TickNumber))

@@ -130,11 +130,50 @@ func mountPoint(dir string) error {
 	return hint.Wrap(fmt.Errorf("%s is a mount point", dir), "name a folder in it, such as --dir %s", filepath.Join(dir, "agent"))
 }
 
+// inAgent refuses a folder that is an agent's, or in one: another life in it would be
+// taken for a part of its history.
+func inAgent(dir string) error {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = real
+	}
+	for {
+		if IsAgent(abs) {
+			return hint.Wrap(fmt.Errorf("%s is an agent's folder, and no agent lives in another's", abs), "name a folder outside of it with --dir, such as --dir %s", filepath.Join(filepath.Dir(abs), "agent"))
+		}
+		up := filepath.Dir(abs)
+		if up == abs {
+			return nil
+		}
+		abs = up
+	}
+}
+
+// IsAgent reports whether a folder looks like an agent's: it has a history, and a key
+// or a program beside it.
+func IsAgent(dir string) bool {
+	if info, err := os.Stat(filepath.Join(dir, DirHistory)); err != nil || !info.IsDir() {
+		return false
+	}
+	for _, name := range []string{fileKey, fileWASM, fileLock} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Build fills a new folder beside dir, makes it durable, and gives it its name.
 // dir has to be absent or empty.
 func Build(dir string, fill func(*os.Root) error) error {
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
+	if err := inAgent(parent); err != nil {
+		return err
+	}
 	if isMountPoint(dir) {
 		return mountPoint(dir)
 	}
@@ -393,11 +432,19 @@ func (s *Store) WASM() ([]byte, error) { return s.part(fileWASM, sandbox.MaxModu
 // Manifest returns the agent's manifest, as it was given.
 func (s *Store) Manifest() ([]byte, error) { return s.part(fileManifest, manifest.MaxSize) }
 
+// BadManifest says of what is wrong with the agent's manifest that it was damaged: it was
+// good when the life began.
+func (s *Store) BadManifest(err error) error {
+	path := s.path(fileManifest)
+	return hint.Wrap(damaged(path, "%s is not the manifest that the agent was given: %v", path, err), "put it back from a copy of the folder; igor repair %s --manifest FILE takes one only if it is the agent's own", s.dir)
+}
+
 // part reads a file that every agent has.
 func (s *Store) part(name string, limit int64) ([]byte, error) {
 	b, err := s.readFile(name, limit)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = hint.Wrap(&DamagedError{s.path(name), err}, "put it back from a copy of the folder")
+		flag := map[string]string{fileWASM: "wasm", fileManifest: "manifest"}[name]
+		err = hint.Wrap(damaged(s.path(name), "%s has no %s", s.dir, name), "put it back from a copy of the folder; igor repair %s --%s FILE takes one only if it is the agent's own", s.dir, flag)
 	}
 	return b, err
 }

@@ -542,7 +542,10 @@ func TestRecoverOtherKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = tryRecover(t, open(t, dir))
-	wantError(t, err, "not by the agent that was expected")
+	wantError(t, err, "is not its agent's: it is that of did:key:z6Mk")
+	if !errors.Is(err, ErrNoKey) {
+		t.Errorf("%v is not ErrNoKey", err)
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -552,14 +555,48 @@ func TestOpenRefuses(t *testing.T) {
 	wantError(t, err, "is not an agent's folder")
 }
 
-// TestPathCheck checks that no link leads out of the folder.
+// TestLinkedKey takes a key that is a link, as a mounted secret is, also to elsewhere.
+func TestLinkedKey(t *testing.T) {
+	dir := newAgent(t, 0)
+	path, elsewhere := filepath.Join(dir, fileKey), filepath.Join(t.TempDir(), "secret")
+	want, err := Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Rename(path, elsewhere), os.Symlink(elsewhere, path)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Key(dir); err != nil || !got.Equal(want) {
+		t.Errorf("linked: %v", err)
+	}
+	if got, err := NodeKey(path); err != nil || !got.Equal(want) {
+		t.Errorf("a node's, linked: %v", err)
+	}
+	if err := os.Chmod(elsewhere, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Key(dir)
+	wantError(t, err, "can be read by others (mode 0644)")
+	if err := os.Remove(elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Key(dir)
+	wantError(t, err, "leads to "+elsewhere+", where there is nothing")
+	_, err = NodeKey(path)
+	wantError(t, err, "leads to "+elsewhere+", where there is nothing")
+	if _, err := os.Stat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a key was made where the link leads")
+	}
+}
+
+// TestPathCheck checks that no link leads out of the folder but that of the key.
 func TestPathCheck(t *testing.T) {
 	dir := newAgent(t, 0)
 	outside := filepath.Join(filepath.Dir(dir), "outside")
 	if err := os.WriteFile(outside, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{fileWASM, fileManifest, fileKey} {
+	for _, name := range []string{fileWASM, fileManifest} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -571,8 +608,6 @@ func TestPathCheck(t *testing.T) {
 	_, err := s.WASM()
 	wantError(t, err, "escapes")
 	_, err = s.Manifest()
-	wantError(t, err, "escapes")
-	_, err = s.Key()
 	wantError(t, err, "escapes")
 }
 
