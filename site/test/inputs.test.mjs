@@ -134,6 +134,18 @@ test("the same history in every form", async () => {
   for (const input of [checkpoint, new Uint8Array(checkpoint).buffer]) assert.equal((await inspectCheckpoint(input)).signature, "valid");
 });
 
+test("a media type changes nothing about what an input is", async () => {
+  const checkpoint = await readFile(join(life, "0000000004.ckpt"));
+  const car = await readFile(carFile);
+  const outcome = (input) => verifyHistory(input).then(({ verdict, checkpoints, problems }) => ({ verdict, checkpoints, problems }), ({ code, problem }) => ({ code, problem }));
+  const inputs = { "x.ckpt": checkpoint, x: checkpoint, "x.car": checkpoint, "": checkpoint, "y.ckpt": car, y: car, "z.txt": Buffer.from("text"), z: Buffer.from("text"), "a.ckpt": Buffer.from("text"), b: Buffer.alloc(9) };
+  for (const [name, bytes] of Object.entries(inputs)) {
+    const untyped = await outcome(new File([bytes], name));
+    for (const type of ["application/vnd.ipld.car", "application/zip", "text/html"]) assert.deepEqual(await outcome(new File([bytes], name, { type })), untyped, `${name}, ${type}`);
+    assert.deepEqual(await outcome(new Blob([bytes], { type: "application/vnd.ipld.car" })), await outcome(new Blob([bytes])));
+  }
+});
+
 test("what can be no input is a TypeError that says what can", async () => {
   const words = (async function* () {
     yield "text";

@@ -17,7 +17,7 @@ export interface InFolder {
 }
 
 /**
- * A checkpoint, or a CAR with a whole history, told by its name, its media type, and how it begins. What is
+ * A checkpoint, or a CAR with a whole history, told by its name and how it begins, whatever its media type. What is
  * neither is left out, and the report says so; an archive or a web page is an error.
  *
  * A `File` of a chosen folder counts if its name ends in `.ckpt`, and is named by its path inside that
@@ -97,8 +97,6 @@ export const chunkSize = 1 << 20;
 /** Streams that are being read: browsers may collect one that nothing but its own pending read refers to, and that read then never ends. */
 const reading = new Set<object>();
 
-const carType = "application/vnd.ipld.car";
-
 /** So much of a file decides what it is. */
 export const startSize = 512;
 
@@ -160,7 +158,7 @@ async function judged(name: string, path: string, part: Blob | Uint8Array<ArrayB
 }
 
 /** What a stream is, which is read no further than that needs. */
-async function streamed(name: string, path: string, bytes: AsyncIterable<Uint8Array>, kindOf: KindOf, type?: string): Promise<Source> {
+async function streamed(name: string, path: string, bytes: AsyncIterable<Uint8Array>, kindOf: KindOf): Promise<Source> {
   const all = pieces(bytes);
   try {
     const parts: Uint8Array<ArrayBuffer>[] = [];
@@ -171,7 +169,7 @@ async function streamed(name: string, path: string, bytes: AsyncIterable<Uint8Ar
       yield* all;
     };
     const start = concatenate(parts, size).subarray(0, startSize);
-    const about = await kindOf(type === carType && !isCARName(name) ? `${name}.car` : name, start);
+    const about = await kindOf(name, start);
     if (about.use === "read") {
       if (about.kind !== "checkpoint") {
         await noCheckpointIn(path, start, kindOf);
@@ -243,7 +241,7 @@ async function source(item: Exclude<Item, URL | InFolder>, kindOf: KindOf): Prom
   if (isBytes(item) || isBuffer(item)) item = new Blob([item]);
   if (isBlob(item)) {
     const name = "name" in item && typeof item.name === "string" ? item.name : "";
-    return judged(item.type === carType && !isCARName(name) ? `${name}.car` : name, name || "the input", item, kindOf);
+    return judged(name, name || "the input", item, kindOf);
   }
   if (typeof item === "string") throw new TypeError(`cannot verify a string, ${quoted(item)}: for an address give new URL(…), for bytes { name, bytes }`);
   const { name, bytes } = Object(item) as Partial<Named>;
@@ -264,10 +262,6 @@ const quoted = (text: string) => JSON.stringify(text.length > 40 ? `${text.slice
 function described(value: unknown): string {
   if (typeof value === "string") return `a string, ${quoted(value)}`;
   return value instanceof Object ? `an object of class ${value.constructor?.name ?? classOf(value)}` : String(value);
-}
-
-export function isCARName(name: string): boolean {
-  return /\.car$/i.test(name);
 }
 
 function checkpoint(name: string, path: string, part: CheckpointSource["part"]): CheckpointSource {
@@ -351,8 +345,7 @@ async function fetched(url: URL, kindOf: KindOf, fetch: Fetch = globalThis.fetch
     throw new VerifyError("unreadable", `could not be fetched: HTTP status ${response.status}`, { path, hint, temporary });
   }
   const body = stream(response.body, path, signal);
-  const type = response.headers.get("content-type")?.split(";")[0]!.trim();
-  return streamed(fileName(url), path, body, kindOf, type);
+  return streamed(fileName(url), path, body, kindOf);
 }
 
 function fileName(url: URL): string {
