@@ -2,6 +2,7 @@ package verifycli
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -9,12 +10,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"igor.dev/internal/testkit"
 	"igor.dev/verifier"
+	"igor.dev/verifier/receipt"
 )
 
 // lies are what a name may have in it that a terminal, a CI system, or a reader takes
@@ -58,6 +61,10 @@ func TestHostileNames(t *testing.T) {
 			continue // a file system that does not take it
 		}
 		made++
+		paid := filepath.Join(dir, "receipts")
+		if err := os.WriteFile(paid, payments(lie), 0o666); err != nil {
+			t.Fatal(err)
+		}
 		odd := bytes.Clone(life[2])
 		copy(odd[testkit.OffState:], lie)
 		file := filepath.Join(dir, name+".x", name+".ckpt")
@@ -67,13 +74,22 @@ func TestHostileNames(t *testing.T) {
 			{"--format", "text", filepath.Join(dir, name+".zip")}, {"--format", "github", filepath.Join(dir, name+".zip")}, {"--format", "junit", filepath.Join(dir, name+".zip")},
 			{"--format", "sarif", filepath.Join(dir, name+".zip")}, {"--format", "svg", filepath.Join(dir, name+".zip")}, {"--format", "json", dir, name + "nowhere"},
 			{"--format", lie, dir}, {"--" + lie, dir}, {"--format", "github", "--did", lie, dir}, {"--format", "sarif", "--head", lie, dir},
-			{"inspect", file}, {"inspect", filepath.Join(dir, name+".zip")}, {"inspect", "-"}, {"receipts", dir}, {"receipts", "--format", "json", dir}, {"receipts", file},
+			{"inspect", file}, {"inspect", filepath.Join(dir, name+".zip")}, {"inspect", "-"}, {"receipts", dir}, {"receipts", "--format", "json", dir}, {"receipts", file}, {"receipts", filepath.Join(dir, name+".zip")},
+			{"receipts", paid}, {"receipts", "--format", "json", paid}, {"receipts", "--did", stranger, paid}, {"receipts", "--did", stranger, "--format", "json", dir},
 		} {
 			var out, errs bytes.Buffer
 			code := Main("igor-verify", args, bytes.NewReader(odd), &out, &errs)
 			where := fmt.Sprintf("%d %q: %q", i, lie, args)
-			if code == 0 && args[0] != "inspect" {
+			if code == 0 && args[0] != "inspect" && !slices.Contains(args, paid) {
 				t.Errorf("%s: exit code 0", where)
+			}
+			if slices.Contains(args, paid) && code != 0 && code != 1 {
+				t.Errorf("%s: exit code %d: %s", where, code, errs.String())
+			}
+			for line := range strings.Lines(out.String()) {
+				if args[0] == "receipts" && !slices.Contains(args, "json") && width(strings.TrimSuffix(line, "\n")) > columns {
+					t.Errorf("%s: a line of %d columns: %s", where, width(line), line)
+				}
 			}
 			github := strings.Contains(strings.Join(args, " "), "github")
 			honest(t, where, out.String(), github)
@@ -90,6 +106,19 @@ func TestHostileNames(t *testing.T) {
 	if made < 60 {
 		t.Errorf("only %d names could be made", made)
 	}
+}
+
+const stranger = "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd"
+
+// payments are an agent's payments to a recipient, and for a memo, that lie.
+func payments(lie string) (b []byte) {
+	private := testkit.NewAgent("alice").Private
+	for i, memo := range []string{lie, strings.Repeat(lie, 1+512/len(lie)), "\n" + lie} {
+		p := receipt.Payment{Payer: verifier.PublicKey(private[32:]), Nonce: [32]byte{byte(i)}, Recipient: lie, Memo: memo[:min(len(memo), receipt.MaxMemo)]}
+		p.Signature = [64]byte(ed25519.Sign(private, p.AppendMessage(nil)))
+		b = p.Append(b)
+	}
+	return b
 }
 
 // honest looks at what a program wrote as a terminal and a CI system do.

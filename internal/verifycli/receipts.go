@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"igor.dev/verifier"
@@ -133,8 +134,16 @@ func writeReceipts(w io.Writer, r *receipt.Report, p Palette) {
 			label = ""
 		}
 	}
-	if r.Agent != nil {
+	several := len(r.Lives) > 1
+	if r.Agent != nil && (r.Pinned || !several) {
 		row("agent", r.Agent.DID()+" ("+identity(r)+")")
+	}
+	if several {
+		label := choose(r.Pinned, "also", "keys")
+		for _, text := range receiptLives(r) {
+			row(label, text)
+			label = ""
+		}
 	}
 	row("found", Plural(r.Executions, "execution")+", "+Plural(r.Payments, "payment"))
 	if r.Verdict != verifier.Invalid {
@@ -181,6 +190,10 @@ func writeReceipts(w io.Writer, r *receipt.Report, p Palette) {
 	fmt.Fprintf(w, "\n%s: %s\n", p.Paint(verdictStyle(r.Verdict), verdict), receiptsVerdict(r))
 }
 
+// quoted writes what the agent chose: in quotes, without anything that does harm in a
+// line, also where that is broken, and no longer than one.
+func quoted(s string) string { return Clip(Printable(strconv.Quote(s)), columns) }
+
 // mostListed is how many rows of a kind people are shown.
 const mostListed = 12
 
@@ -202,13 +215,40 @@ func listReceipts(r *receipt.Report) []receiptRows {
 		}
 	}
 	for _, p := range r.Bought {
-		text := fmt.Sprintf("%s to %q", verifier.FormatMicrocents(p.Amount), p.Recipient)
+		text := verifier.FormatMicrocents(p.Amount) + " to " + quoted(p.Recipient)
 		if p.Memo != "" {
-			text += fmt.Sprintf(" for %q", p.Memo)
+			text += " for " + quoted(p.Memo)
 		}
 		paid = append(paid, text+", "+receiptTime(p.Time))
 	}
 	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}}
+}
+
+// receiptLives says how much is authentic of which agents, but for a pinned one.
+func receiptLives(r *receipt.Report) []string {
+	const most = 4
+	var rows []string
+	others := len(r.Lives)
+	for _, l := range r.Lives {
+		if len(rows) == most {
+			break
+		}
+		if others--; r.Pinned && l.Agent == *r.Agent {
+			continue
+		}
+		var has []string
+		if l.Checkpoints > 0 {
+			has = append(has, Plural(l.Checkpoints, "checkpoint"))
+		}
+		if l.Receipts > 0 {
+			has = append(has, Plural(l.Receipts, "receipt"))
+		}
+		rows = append(rows, l.Agent.DID()+" ("+strings.Join(has, ", ")+")")
+	}
+	if others > 0 {
+		rows = append(rows, "and "+Plural(others, "other key"))
+	}
+	return rows
 }
 
 func receiptTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
@@ -264,6 +304,34 @@ func receiptsProve(r *receipt.Report) (proves, doesNot string) {
 		"It does not prove that the time was spent, that the price was fair, who the nodes are, or that there are no later receipts."
 }
 
+// A receiptLife is how much is authentic of an agent, or of the others.
+type receiptLife struct {
+	DID         string `json:"did,omitempty"`
+	Others      int    `json:"others,omitempty"`
+	Checkpoints int    `json:"checkpoints"`
+	Receipts    int    `json:"receipts"`
+}
+
+// listLives lists as many as the report of a lineage does.
+func listLives(lives []receipt.Life) []receiptLife {
+	const most = 100
+	var all []receiptLife
+	for i, l := range lives {
+		if i < most {
+			all = append(all, receiptLife{l.Agent.DID(), 0, l.Checkpoints, l.Receipts})
+			continue
+		}
+		if i == most {
+			all = append(all, receiptLife{})
+		}
+		others := &all[most]
+		others.Others++
+		others.Checkpoints += l.Checkpoints
+		others.Receipts += l.Receipts
+	}
+	return all
+}
+
 func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 	type problem struct {
 		Code    receipt.Code `json:"code"`
@@ -300,6 +368,7 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 		Problems     []problem      `json:"problems"`
 		Proves       string         `json:"proves"`
 		DoesNotProve string         `json:"doesNotProve"`
+		Lives        []receiptLife  `json:"lives,omitempty"`
 	}{Format: receiptsFormat, Verdict: r.Verdict.String(), Identity: identity(r), Receipts: r.Receipts, Executions: r.Executions, Payments: r.Payments,
 		Duplicates: r.Duplicates, Added: r.Added.Microcents(), Cost: r.Cost.Microcents(), Paid: r.Paid.Microcents(), Nodes: receiptNodes(r), AddedAt: []added{}, Bought: []payment{}, Problems: []problem{}}
 	if r.Agent != nil {
@@ -314,6 +383,9 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 		report.Bought = append(report.Bought, payment{p.Recipient, p.Memo, p.Amount, receiptTime(p.Time)})
 	}
 	report.Proves, report.DoesNotProve = receiptsProve(r)
+	if len(r.Lives) > 1 {
+		report.Lives = listLives(r.Lives)
+	}
 	for _, p := range r.Problems {
 		report.Problems = append(report.Problems, problem{p.Code, p.Index, p.Tick, p.Message})
 	}

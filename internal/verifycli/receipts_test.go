@@ -130,3 +130,52 @@ func TestReceiptList(t *testing.T) {
 		}
 	}
 }
+
+// TestReceiptKeys names the agents of a mixed pile, none of them as the agent unless it is
+// pinned.
+func TestReceiptKeys(t *testing.T) {
+	var vector struct{ Receipts, Agent string }
+	for name, want := range map[string][]string{
+		"strangers-outnumber":        {"keys  did:key:z6Mk", "(4 receipts)\n", "(3 receipts)\n", `"lives":[{"did":"did:key:z6Mk`},
+		"strangers-outnumber-pinned": {"(pinned)", "\nalso  did:key:z6Mk", "(4 receipts)\n", `"lives":[{"did":"did:key:z6Mk`, "invalid: 4 problems"},
+	} {
+		vector.Agent = ""
+		b, err := os.ReadFile("../../testdata/receipts/" + name + ".json")
+		if err == nil {
+			err = json.Unmarshal(b, &vector)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err = hex.DecodeString(vector.Receipts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		args := []string{"-"}
+		if vector.Agent != "" {
+			args = append(args, "--did", vector.Agent)
+		}
+		for _, format := range []string{"text", "json"} {
+			var one bytes.Buffer
+			if code := Receipts("igor receipts", append(args, "--format", format), bytes.NewReader(b), &one, &one); code != 1 {
+				t.Fatalf("%s: exit code %d\n%s", name, code, &one)
+			}
+			if format == "json" {
+				if err := json.Compact(&out, one.Bytes()); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			}
+			out.Write(one.Bytes())
+		}
+		for _, w := range want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("%s: without %q\n%s", name, w, &out)
+			}
+		}
+		if vector.Agent == "" && strings.Contains(out.String(), "agent did:key") {
+			t.Errorf("%s names one as the agent:\n%s", name, &out)
+		}
+	}
+}

@@ -52,8 +52,6 @@ type Checker struct {
 
 	receipts    []entry
 	checkpoints map[verifier.Hash]checkpoint
-	agent       *verifier.PublicKey // of the checkpoints
-	mixed       bool                // the checkpoints have several agents
 }
 
 type entry struct {
@@ -63,6 +61,7 @@ type entry struct {
 }
 
 type checkpoint struct {
+	agent         verifier.PublicKey
 	prev          verifier.Hash
 	tick          uint64
 	budget, price int64
@@ -87,12 +86,7 @@ func (c *Checker) AddCheckpoint(f *verifier.Finding) {
 	if !f.Authentic() {
 		return
 	}
-	if c.agent == nil {
-		key := f.AgentPubKey
-		c.agent = &key
-	}
-	c.mixed = c.mixed || *c.agent != f.AgentPubKey
-	c.checkpoints[f.ContentHash] = checkpoint{f.PrevHash, f.TickNumber, f.Budget, f.PricePerSecond}
+	c.checkpoints[f.ContentHash] = checkpoint{f.AgentPubKey, f.PrevHash, f.TickNumber, f.Budget, f.PricePerSecond}
 }
 
 // A Report says what checking found.
@@ -100,6 +94,7 @@ type Report struct {
 	Verdict    verifier.Verdict
 	Agent      *verifier.PublicKey // whose receipts they have to be, nil if nothing says so
 	Pinned     bool                // the caller said it
+	Lives      []Life              // whose what is authentic is, the agent with most of it first
 	Problems   []Problem
 	Receipts   int // without duplicates
 	Executions int // authentic ones
@@ -113,6 +108,13 @@ type Report struct {
 
 	// Sums over the authentic executions. Valid unless the verdict is Invalid.
 	Added, Cost, Paid Sum
+}
+
+// A Life is what is authentic of one agent.
+type Life struct {
+	Agent       verifier.PublicKey
+	Checkpoints int
+	Receipts    int
 }
 
 type checking struct {
@@ -134,18 +136,17 @@ func (c *Checker) Check() (*Report, error) {
 		return nil, errors.New("there are no receipts to verify")
 	}
 	k := &checking{by: make(map[verifier.Hash]*Execution)}
-	if c.mixed {
-		k.found(IdentityMismatch, nil, 0, "the checkpoints are of several agents")
-	}
 	authentic := c.authentic(k)
-	agent := cmp.Or(c.Agent, c.agent)
-	if agent == nil && len(authentic) > 0 {
-		key := authentic[0].receipt.AgentKey()
-		agent = &key
+	k.Lives = c.lives(authentic)
+	agent := c.Agent
+	if agent == nil && len(k.Lives) > 0 {
+		agent = &k.Lives[0].Agent
 	}
 	k.Agent, k.Pinned = agent, c.Agent != nil
-	if c.Agent != nil && c.agent != nil && *c.Agent != *c.agent {
-		k.found(IdentityMismatch, nil, 0, "the checkpoints are those of "+c.agent.DID()+", not of "+c.Agent.DID())
+	for _, l := range k.Lives {
+		if l.Checkpoints > 0 && l.Agent != *agent {
+			k.found(IdentityMismatch, nil, 0, "checkpoints that were supplied are those of "+l.Agent.DID()+" ("+strconv.Itoa(l.Checkpoints)+"), not of "+agent.DID())
+		}
 	}
 	nonces := make(map[[32]byte]bool)
 	after := make(map[verifier.Hash]bool) // predecessors that have a receipt after them
@@ -221,6 +222,48 @@ func (c *Checker) authentic(k *checking) []entry {
 		}
 		return true
 	})
+}
+
+// lives counts what is authentic of each agent, as lineage.md's rule 3 does: the agent with
+// most is first; of several with as many, the one of the first checkpoint, or else receipt.
+func (c *Checker) lives(authentic []entry) []Life {
+	type first struct {
+		receipt bool
+		tick    uint64
+		hash    verifier.Hash
+	}
+	compare := func(a, b first) int {
+		if a.receipt != b.receipt {
+			if b.receipt {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.tick, b.tick), bytes.Compare(a.hash[:], b.hash[:]))
+	}
+	lives, firsts := make(map[verifier.PublicKey]*Life), make(map[verifier.PublicKey]first)
+	count := func(agent verifier.PublicKey, f first) *Life {
+		if lives[agent] == nil {
+			lives[agent], firsts[agent] = &Life{Agent: agent}, f
+		} else if compare(f, firsts[agent]) < 0 {
+			firsts[agent] = f
+		}
+		return lives[agent]
+	}
+	for hash, at := range c.checkpoints {
+		count(at.agent, first{false, at.tick, hash}).Checkpoints++
+	}
+	for _, e := range authentic {
+		count(e.receipt.AgentKey(), first{true, tickOf(e.receipt), e.hash}).Receipts++
+	}
+	all := make([]Life, 0, len(lives))
+	for _, l := range lives {
+		all = append(all, *l)
+	}
+	slices.SortFunc(all, func(a, b Life) int {
+		return cmp.Or(cmp.Compare(b.Checkpoints+b.Receipts, a.Checkpoints+a.Receipts), compare(firsts[a.Agent], firsts[b.Agent]))
+	})
+	return all
 }
 
 func tickOf(r Receipt) uint64 {

@@ -227,6 +227,23 @@ func vectors() (vs []vector) {
 	add("agent-wrong", "Another agent is pinned.", nil, list(r1), invalid(0, 0, "identity-mismatch")).Agent = bob.DID()
 	add("several-histories", "The checkpoints are of two agents.", append(list(bob.Checkpoint(testkit.Fields{})), checkpoints...), list(r1, r2, r3), invalid(0, 0, "identity-mismatch", "missing-receipt")).Agent = bob.DID()
 
+	// Without a pin: whoever has most of it, checkpoints and receipts together.
+	bobs := func(n int) (b [][]byte) {
+		for i := range n {
+			b = append(b, payment(bob, byte(i), 1, "x", ""))
+		}
+		return b
+	}
+	add("stranger-first", "A stranger's payment comes before the agent's receipts by its tick, which is 0.", nil, append(bobs(1), r2, r3), invalid(2, 0, "identity-mismatch", "missing-receipt"))
+	add("strangers-tie", "As many receipts of one as of the other: the first by its tick is the agent's.", nil, append(bobs(1), r2), invalid(0, 1, "identity-mismatch"))
+	add("strangers-outnumber", "A stranger has more receipts than the agent, who is not pinned.", nil, append(bobs(4), r1, r2, r3), invalid(0, 4, "identity-mismatch"))
+	add("strangers-outnumber-pinned", "A stranger has more receipts than the agent, who is pinned.", nil, append(bobs(4), r1, r2, r3), invalid(3, 0, "identity-mismatch")).Agent = alice.DID()
+	strange := bob.Checkpoint(testkit.Fields{Tick: 1})
+	add("stranger-checkpoint", "A stranger's checkpoint lies with the agent's.", append(list(strange), checkpoints...), list(r1, r2, r3), invalid(3, 0, "identity-mismatch", "missing-receipt"))
+	add("stranger-checkpoint-alone", "The only checkpoint is a stranger's.", list(strange), list(r1, r2, r3), invalid(3, 0, "identity-mismatch", "missing-receipt", "unknown-checkpoint"))
+	add("strangers-tie-checkpoints", "Two checkpoints of one, a checkpoint and a receipt of the other, who has the first checkpoint.",
+		list(strange, bob.After(strange, testkit.Fields{Tick: 2}), genesis), list(r1), invalid(1, 0, "identity-mismatch", "missing-receipt"))
+
 	later := lived
 	later.time++
 	add("conflict", "Two different receipts for one checkpoint.", checkpoints, list(r1, r2, later.sign(node), r3), invalid(4, 0, "conflict"))
