@@ -43,8 +43,8 @@ type Name struct {
 // String returns the name as replicas write it, such as log-0123…
 func (n Name) String() string { return n.Kind.String() + "-" + n.Hash.String() }
 
-// A Blob is a piece of what a position names. It carries no signature of the agent: what
-// an append that lost named is worth nothing to anybody. A successor has the key, signs
+// A Blob is a piece of what a position names. It carries no signature of the agent of
+// anything that was not appended before: what an append that lost named is worth nothing. A successor has the key, signs
 // again, and has to come to the same hashes.
 type Blob struct {
 	Name

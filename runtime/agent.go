@@ -85,7 +85,7 @@ func (a *Agent) give(ctx context.Context, g gift) (Status, error) {
 		}
 		changed, err := l.admitGift(g)
 		if err == nil && changed {
-			err = l.sync()
+			err = l.commit()
 		}
 		return fatal(err)
 	})

@@ -11,6 +11,7 @@ import (
 	"math"
 	"time"
 
+	"igor.dev/authority"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/receipt"
@@ -39,6 +40,7 @@ type books struct {
 type payments struct {
 	all    [][]byte
 	nonces map[[32]byte]bool
+	chain  verifier.Hash // over all, as a position names them
 }
 
 func (p *payments) list() [][]byte { return p.all }
@@ -48,7 +50,8 @@ func (p *payments) add(r *receipts.Payment) {
 		p.nonces = make(map[[32]byte]bool)
 	}
 	p.nonces[r.Nonce] = true
-	p.all = append(p.all, r.Append(nil))
+	b := r.Append(nil)
+	p.all, p.chain = append(p.all, b), authority.ChainPaid(p.chain, b)
 }
 
 // open opens the agent's receipts, and reads what it paid.

@@ -101,7 +101,11 @@ func (l *life) save(ctx context.Context, state []byte, fuel uint64, restored boo
 	if err := l.madeAgain(hash); err != nil {
 		return err
 	}
-	if err := w.Seal(hash, took, l.key); err != nil {
+	seal := w.Seal
+	if l.home.remote() {
+		seal = w.SealUnsigned
+	}
+	if err := seal(hash, took, l.key); err != nil {
 		return fmt.Errorf("checkpoint of tick %d: %w", l.tick, err)
 	}
 	failpoint.Reach(failpoint.SegmentSealed)
@@ -110,20 +114,28 @@ func (l *life) save(ctx context.Context, state []byte, fuel uint64, restored boo
 		bytes:   next,
 		segment: w,
 		before:  l.base(),
+		body:    l.body,
 	}
 	l.head, l.saved, l.savedTime = hash, l.tick, l.machine.now()
 	if !l.recovery.over {
 		l.recovery.state = state
 	}
-	if err := l.commits.commit(m); err != nil {
+	if err := l.openSegment(); err != nil {
+		m.segment.Close()
 		return err
 	}
-	if err := l.openSegment(); err != nil {
+	m.beginning = l.world.Writer.Beginning()
+	if err := l.commits.commit(m); err != nil {
 		return err
 	}
 	failpoint.Reach(failpoint.SegmentMade)
 	if !born {
 		return nil
+	}
+	if hash == l.home.due {
+		if err := l.arrive(l.home.at); err != nil {
+			return err
+		}
 	}
 	return l.checkSaved(ctx, next)
 }
@@ -146,6 +158,7 @@ func (l *life) header() eventlog.Header {
 	if l.head.IsZero() {
 		h.First = l.tick // of a fork
 	}
+	h.MajorVersion, h.LeaseGeneration = l.home.epoch.MajorVersion, l.home.epoch.LeaseGeneration
 	return h
 }
 
@@ -159,7 +172,11 @@ func (l *life) makeDurable(group []made) error {
 		segments = append(segments, m.segment)
 		checkpoints = append(checkpoints, m.bytes)
 	}
-	err := l.history.Append(first.PrevHash, func() error {
+	err := l.secure(group, segments)
+	if err != nil {
+		return fmt.Errorf("checkpoint of tick %d: %w", first.TickNumber, err)
+	}
+	err = l.history.Append(first.PrevHash, func() error {
 		if first.PrevHash.IsZero() {
 			base := journal.Base{Tick: first.TickNumber, Hash: first.ContentHash}
 			if err := journal.Create(l.folder, journal.Life{Agent: l.public, Genesis: first.ContentHash}, base); err != nil {
@@ -176,6 +193,28 @@ func (l *life) makeDurable(group []made) error {
 	return nil
 }
 
+// secure appends a group of checkpoints. Where the home is not the folder, nothing that is
+// signed of them was written before.
+func (l *life) secure(group []made, segments []*eventlog.Writer) error {
+	if !l.home.remote() {
+		return l.publishGroup(group)
+	}
+	if err := l.log.SyncUnsigned(segments...); err != nil {
+		return err
+	}
+	failpoint.Reach(failpoint.SegmentsUnsigned)
+	if err := l.publishGroup(group); err != nil {
+		return err
+	}
+	for _, w := range segments {
+		if err := w.WriteSignature(); err != nil {
+			return err
+		}
+	}
+	failpoint.Reach(failpoint.SegmentsSigned)
+	return nil
+}
+
 // acknowledged lets the world know of a group that is durable.
 func (l *life) acknowledged(group []made) error {
 	for _, m := range group {
@@ -189,8 +228,13 @@ func (l *life) acknowledged(group []made) error {
 		}
 	}
 	if newest := group[len(group)-1]; !newest.PrevHash.IsZero() {
-		err := l.world.Journal.Compact(newest.before)
+		var accept func(*journal.Journal) error
+		if l.home.remote() {
+			accept = l.acceptCompacted
+		}
+		err := l.world.Journal.Compact(newest.before, accept)
 		failpoint.Reach(failpoint.JournalCompacted)
+		l.home.tidy()
 		return err
 	}
 	return nil

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"crypto/sha256"
+
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/verifier"
@@ -30,7 +32,14 @@ type made struct {
 	bytes   []byte
 	segment *eventlog.Writer // sealed
 	before  journal.Base     // the checkpoint before it
+
+	body      *body  // that goes on from it
+	beginning []byte // of the segment after it
 }
+
+// beginningHash is that of the segment after it, of which nothing counts yet but its
+// header.
+func (m *made) beginningHash() verifier.Hash { return sha256.Sum256(m.beginning) }
 
 // A committer has the checkpoints that are made and not known to be durable.
 type committer struct {

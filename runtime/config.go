@@ -60,6 +60,9 @@ type Config struct {
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 
+	// Home is where it is decided who lives the agent, nil = its folder.
+	Home *Home
+
 	Replay ReplayPolicy // when this run runs its own ticks again
 
 	// Watch is told where the run stands, at the beginning of every phase. The agent

@@ -151,7 +151,14 @@ func (l *life) resolveEffect(dir, id string, happened bool, note string) (whole 
 	if err != nil {
 		return "", err
 	}
-	if err := j.Resolve(e.ID, outcome, l.saved, note); err != nil {
+	err = l.commits.waitDurable() // nothing else is appended meanwhile
+	if err == nil {
+		err = j.Resolve(e.ID, outcome, l.saved, note)
+	}
+	if err == nil {
+		err = l.commit()
+	}
+	if err != nil {
 		return "", fatal(err)
 	}
 	if resolved, ok := j.Effect(e.ID); ok {

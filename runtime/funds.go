@@ -66,7 +66,7 @@ func (l *life) admitFunds() error {
 	if !changed {
 		return nil
 	}
-	return l.sync()
+	return l.commit()
 }
 
 // admitGift writes down what an operator gives, which was authorised.

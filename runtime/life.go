@@ -44,6 +44,7 @@ type life struct {
 	funds    funds      // what is to come in
 	findings findings   // what it is to be told
 	books    books      // who owes whom
+	home     home       // who lives it
 	commits  committer  // what is on its way to the disk
 	recovery recovery   // what is to be lived again
 	checks   selfChecks // its own ticks, run again
@@ -123,6 +124,7 @@ func (l *life) openWith(s *store.Store) error {
 		Meter:    &l.meter,
 		Key:      l.key,
 		Sync:     l.syncInTick,
+		Begun:    l.publishInTick,
 		Spend:    func(microcents int64) { l.account.budget -= microcents },
 		Paid:     l.books.paid,
 	}
@@ -200,6 +202,15 @@ func usages(of []hostcall.Usage) []Usage {
 func (l *life) syncInTick() (err error) {
 	l.engine.turns.without(func() { err = l.sync() })
 	return err
+}
+
+// commit makes everything durable, and appends it: to be called before anything takes
+// effect that is not a side effect, and before anybody is told that something came in.
+func (l *life) commit() error {
+	if err := l.sync(); err != nil {
+		return err
+	}
+	return l.publish()
 }
 
 // sync makes everything durable: to be called before a side effect begins, and before

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -115,9 +116,28 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	l.recovery = recovery{from: c.TickNumber, state: c.State}
 	l.checks.resume(found.Before, found.Newest)
 	l.result.Tick, l.result.Head, l.result.Budget = c.TickNumber, found.Hash, c.Budget
+	if err := l.openHome(journal.Epoch{MajorVersion: c.MajorVersion, LeaseGeneration: c.LeaseGeneration}); err != nil {
+		return err
+	}
+	at, known, err := l.home.find()
+	if err != nil {
+		return err
+	}
+	if known {
+		l.home.epoch = journal.Epoch{MajorVersion: at.Major, LeaseGeneration: at.Generation}
+		if err := journal.Adopt(l.folder, at.Journal); err != nil {
+			return err
+		}
+	}
 	if err := l.openLog(s, &found); err != nil {
 		return err
 	}
+	if known {
+		if err := l.comeHome(s, at); err != nil {
+			return err
+		}
+	}
+	l.world.Epoch = l.home.epoch
 	if err := l.books.beginHanding(); err != nil {
 		return err
 	}
@@ -139,6 +159,15 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 		return hint.Wrap(ErrBudgetExhausted, "to give it more: igor resume %s --top-up AMOUNT", s.Dir())
 	}
 	return err
+}
+
+// openHome opens the way to the agent's authority.
+func (l *life) openHome(found journal.Epoch) error {
+	l.home = home{given: l.Home, agent: l.public, log: l.Log}
+	if node := l.engine.config.NodeKey; node != nil {
+		copy(l.home.owner[:], node.Public().(ed25519.PublicKey))
+	}
+	return l.home.open(found)
 }
 
 // openLog opens the event log and the journal where they stand, and takes what
@@ -187,6 +216,7 @@ func (l *life) openSegment() error {
 		return err
 	}
 	l.world.Writer, l.world.Version = w, w.Header().Version
+	l.home.under(w.Header())
 	if l.recovery.over || l.world.Journal == nil {
 		return nil // it is new
 	}
@@ -344,7 +374,14 @@ func (l *life) startLive() error {
 	if l.tick > l.recovery.from {
 		l.Log.Info("lived again", "from", l.recovery.from+1, "to", l.tick)
 	}
-	return l.dropStrays()
+	if err := l.dropStrays(); err != nil {
+		return err
+	}
+	if !l.home.remote() {
+		return nil
+	}
+	// What was not appended when the process ended is now, before anything new.
+	return l.commit()
 }
 
 // madeAgain says so if a checkpoint that was lost is another one now.
@@ -352,6 +389,9 @@ func (l *life) madeAgain(hash verifier.Hash) error {
 	lost := l.recovery.lost
 	if l.recovery.over || lost.IsZero() || lost == hash {
 		return nil
+	}
+	if l.home.remote() {
+		return &conflictError{fmt.Errorf("the checkpoint of tick %d comes out as another one than the one that was made before (%s, and it was %s): the agent must not go on", l.tick, hash.CID(), lost.CID())}
 	}
 	l.Log.Warn("the checkpoint that was lost is another one now; a copy of it elsewhere would be a fork", "was", lost.CID(), "is", hash.CID())
 	// The old seal is what says so: it is replaced when nothing follows it any more.

@@ -155,7 +155,12 @@ func (l *life) upgrade(ctx context.Context, u Upgrade) (r Upgraded, err error) {
 		return r, fatal(err)
 	}
 	l.world.Writer = w
+	l.home.segment = segmentMark{} // it is another one
 	failpoint.Reach(failpoint.Upgraded)
+	if err := l.publish(); err != nil {
+		fresh.close()
+		return r, fatal(err)
+	}
 	l.in.close()
 	l.in = fresh
 	l.retired = append(l.retired, old)
@@ -175,12 +180,16 @@ func (l *life) become(b *body) {
 	l.machine.connect(l)
 }
 
-// newestCheckpoint reads the newest checkpoint, which is durable.
-func (l *life) newestCheckpoint() (c verifier.Checkpoint, err error) {
-	var newest []byte
+func (l *life) newestBytes() (newest []byte, err error) {
 	for newest, err = range l.store.Newest() {
 		break
 	}
+	return newest, err
+}
+
+// newestCheckpoint reads the newest checkpoint, which is durable.
+func (l *life) newestCheckpoint() (c verifier.Checkpoint, err error) {
+	newest, err := l.newestBytes()
 	if err == nil {
 		c, err = verifier.Parse(newest)
 	}

@@ -160,6 +160,10 @@ type Writer struct {
 	record []byte
 	closed bool
 	err    error
+
+	payloads  []verifier.Hash // that its records name, in order
+	end       int64           // of the records, where there is a seal
+	signature [64]byte        // of a seal that is not signed yet
 }
 
 // A Recovery says what of an open segment was there already.
@@ -238,8 +242,12 @@ func (l *Log) resume(h Header, name string) (w *Writer, r Recovery, err error) {
 		return nil, r, hint.Wrap(errors.New("it was recorded after another checkpoint, or with another program or manifest"),
 			"put back the program and the manifest with which the agent ran last")
 	}
+	var payloads []verifier.Hash
 	for err == nil {
-		_, err = reader.Next()
+		var record Record
+		if record, err = reader.Next(); err == nil {
+			payloads = record.appendPayloads(payloads)
+		}
 	}
 	switch {
 	case err == io.EOF, Torn(err):
@@ -261,7 +269,7 @@ func (l *Log) resume(h Header, name string) (w *Writer, r Recovery, err error) {
 			return nil, r, err
 		}
 	}
-	w = &Writer{log: l, header: found, root: sha256.New(), totals: reader.totals}
+	w = &Writer{log: l, header: found, root: sha256.New(), totals: reader.totals, payloads: payloads}
 	if _, err = io.Copy(w.root, io.NewSectionReader(f, 0, end)); err != nil {
 		return nil, r, err
 	}
@@ -412,9 +420,20 @@ func (w *Writer) Append(r *Record) error {
 	}
 	if err == nil {
 		w.record = record.append(w.record[:0], w.header.Version)
+		w.payloads = record.appendPayloads(w.payloads)
 		err = w.w.Append(w.record)
 	}
 	return w.fail(err)
+}
+
+// appendPayloads appends the payloads that a record names.
+func (r *Record) appendPayloads(dst []verifier.Hash) []verifier.Hash {
+	for _, d := range []*Data{&r.Request, &r.Result} {
+		if d.size > MaxInline {
+			dst = append(dst, d.hash)
+		}
+	}
+	return dst
 }
 
 func (w *Writer) fail(err error) error {
@@ -459,11 +478,120 @@ func (w *Writer) Size() int64 { return w.w.Offset() }
 // name and without its seal.
 func (w *Writer) Stored() uint64 { return uint64(w.w.Offset()) + w.totals.Files }
 
+// Root returns the SHA-256 of all bytes so far, which are flushed then: what a seal would
+// sign.
+func (w *Writer) Root() (root verifier.Hash, err error) {
+	if err := w.Flush(); err != nil {
+		return root, err
+	}
+	w.root.Sum(root[:0])
+	return root, nil
+}
+
+// Since returns the records from an offset on, flushed, as they are in the file.
+func (w *Writer) Since(offset int64) ([]byte, error) {
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	return w.w.Since(offset)
+}
+
+// Beginning returns the bytes with which the segment begins: its header.
+func (w *Writer) Beginning() []byte { return wal.AppendRecord(nil, w.header.append(nil)) }
+
+// Payloads returns what the records name that is a file of its own, in order.
+func (w *Writer) Payloads() []verifier.Hash { return w.payloads }
+
+// Payload returns the content of such a file.
+func (l *Log) Payload(hash verifier.Hash) ([]byte, error) {
+	f, err := l.payloads.Open(hash.String())
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Size()
+	if err = errors.Join(err, f.Close()); err != nil || size > MaxPayload {
+		return nil, errors.Join(err, errDamagedPayload)
+	}
+	return l.readPayload(Data{size: uint32(size), hash: hash})
+}
+
+// Passed looks for where the segment whose first tick is given had a root: after which of
+// its records, the header among them. There are payloads before it.
+func (l *Log) Passed(first uint64, root verifier.Hash) (offset int64, payloads int, ok bool, err error) {
+	f, err := l.segments.Open(FileName(first))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, false, nil
+	}
+	if err != nil {
+		return 0, 0, false, err
+	}
+	defer f.Close()
+	r := NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
+	_, err = r.Header()
+	for err == nil {
+		if verifier.Hash(r.root.Sum(nil)) == root {
+			return r.end, payloads, true, nil
+		}
+		var record Record
+		record, err = r.Next()
+		payloads += len(record.appendPayloads(nil))
+	}
+	if err == io.EOF || Torn(err) || Bad(err) {
+		err = nil
+	}
+	return 0, 0, false, err
+}
+
+// Hash returns the SHA-256 of a segment's first bytes, to go on with.
+func (l *Log) Hash(first uint64, size int64) (hash.Hash, error) {
+	f, err := l.segments.Open(FileName(first))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, io.NewSectionReader(f, 0, size))
+	return h, err
+}
+
+// SealedFor returns for which checkpoint the segment was sealed whose first tick is given,
+// and its last tick. The hash is zero if the segment is not there, or not sealed.
+func (l *Log) SealedFor(first uint64) (next verifier.Hash, last uint64, err error) {
+	s, err := l.Segment(first)
+	if errors.Is(err, fs.ErrNotExist) {
+		return next, 0, nil
+	}
+	if err != nil {
+		return next, 0, err
+	}
+	defer s.Close()
+	for err == nil {
+		_, err = s.Next()
+	}
+	if seal, ok := s.Seal(); ok {
+		return seal.Next, s.Totals().Last, nil
+	}
+	if _, tail := errors.AsType[*wal.TailError](err); err != io.EOF && !tail && !Bad(err) {
+		return next, 0, err
+	}
+	return next, 0, nil
+}
+
 // Seal ends the segment with the hash of the checkpoint that comes next, and what it
 // took to make that (nothing, in version 1). It is
 // durable after [Log.Sync], and has to be before that checkpoint is appended to
 // the history, so that no checkpoint is without its segment.
 func (w *Writer) Seal(next verifier.Hash, took Metered, key crypto.Signer) error {
+	return w.seal(next, took, key, false)
+}
+
+// SealUnsigned is Seal, with a signature of zeros in the file until [Writer.WriteSignature] is
+// called.
+func (w *Writer) SealUnsigned(next verifier.Hash, took Metered, key crypto.Signer) error {
+	return w.seal(next, took, key, true)
+}
+
+func (w *Writer) seal(next verifier.Hash, took Metered, key crypto.Signer, unsigned bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
@@ -477,7 +605,12 @@ func (w *Writer) Seal(next verifier.Hash, took Metered, key crypto.Signer) error
 		return w.fail(err)
 	}
 	copy(s.Signature[:], signature)
-	err = w.w.Append(s.append(nil, w.header.Version))
+	w.end, w.signature = w.w.Offset(), s.Signature
+	if unsigned {
+		s.Signature = [64]byte{}
+	}
+	w.record = s.append(w.record[:0], w.header.Version)
+	err = w.w.Append(w.record)
 	if err == nil {
 		err = w.w.Flush()
 	}
@@ -485,6 +618,35 @@ func (w *Writer) Seal(next verifier.Hash, took Metered, key crypto.Signer) error
 		w.err = errClosed
 	}
 	return err
+}
+
+// WriteSignature writes the signature of a seal that has none.
+func (w *Writer) WriteSignature() error {
+	copy(w.record[len(w.record)-len(w.signature):], w.signature[:])
+	if err := w.w.Replace(w.end, w.record); err != nil {
+		w.err = nil
+		return w.fail(err)
+	}
+	return nil
+}
+
+// SyncUnsigned makes segments durable that are sealed, and not signed yet.
+func (l *Log) SyncUnsigned(sealed ...*Writer) error {
+	errs := make([]error, len(sealed))
+	var all sync.WaitGroup
+	for i, w := range sealed {
+		all.Go(func() {
+			if errs[i] = w.err; w.err == errClosed {
+				errs[i] = w.w.Sync()
+			}
+		})
+	}
+	err := l.segments.Sync()
+	all.Wait()
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return fmt.Errorf("event log: %w", err)
+	}
+	return nil
 }
 
 // Sync makes sealed segments durable, all at the same time, and closes them.

@@ -24,6 +24,9 @@ const (
 	HostcallEnds                   //
 	EffectMeant                    // its tick is durable up to the call
 	EffectBegun                    // its begin is durable
+	PositionKept                   // what the next position names is with the replicas
+	PositionAppended               // and the authority has it
+	EffectLeaves                   // nothing more is waited for
 	EffectActed                    // it left the machine and came back
 	EffectProbed                   // after a crash, the other side was asked
 	EffectEnded                    // its end is durable
@@ -36,6 +39,8 @@ const (
 	StateTaken                     // for a checkpoint
 	SegmentSealed                  //
 	SegmentMade                    // for the ticks after the checkpoint
+	SegmentsUnsigned               // durable, for a home elsewhere
+	SegmentsSigned                 // since that has the checkpoint after them
 	SegmentsSynced                 //
 	CheckpointWritten              // durable, under its first name
 	CheckpointLinked               // it has its own name
@@ -62,6 +67,9 @@ var names = [points]string{
 	HostcallEnds:      "hostcall-ends",
 	EffectMeant:       "effect-meant",
 	EffectBegun:       "effect-begun",
+	PositionKept:      "position-kept",
+	PositionAppended:  "position-appended",
+	EffectLeaves:      "effect-leaves",
 	EffectActed:       "effect-acted",
 	EffectProbed:      "effect-probed",
 	EffectEnded:       "effect-ended",
@@ -74,6 +82,8 @@ var names = [points]string{
 	StateTaken:        "state-taken",
 	SegmentSealed:     "segment-sealed",
 	SegmentMade:       "segment-made",
+	SegmentsUnsigned:  "segments-unsigned",
+	SegmentsSigned:    "segments-signed",
 	SegmentsSynced:    "segments-synced",
 	CheckpointWritten: "checkpoint-written",
 	CheckpointLinked:  "checkpoint-linked",

@@ -103,6 +103,7 @@ type Journal struct {
 	held    int64
 	pending int
 	last    uint64 // the newest tick of an effect
+	rewrite int    // how often it was compacted since it was opened
 	failed  error
 }
 
@@ -581,8 +582,9 @@ func (j *Journal) read(p place) ([]byte, error) {
 // Compact drops what a life that goes on from the checkpoint base, or a later
 // one, never asks for. The base should be the checkpoint before the newest one,
 // so that a damaged newest checkpoint can still be lived again. It does nothing
-// if there is nothing to drop.
-func (j *Journal) Compact(base Base) error {
+// if there is nothing to drop. accept, if it is there, is asked with the new head when the
+// new journal is durable, and before it replaces the old one.
+func (j *Journal) Compact(base Base, accept func(next *Journal) error) error {
 	switch {
 	case j.failed != nil:
 		return j.failed
@@ -614,7 +616,13 @@ func (j *Journal) Compact(base Base) error {
 		places = places[1:]
 		return wal.AppendRecord(b, p), err
 	}
-	err := wal.WriteFile(j.folder, nextName, Name, content, true)
+	err := wal.Write(j.folder, nextName, content)
+	if err == nil && accept != nil {
+		err = j.acceptNext(accept)
+	}
+	if err == nil {
+		err = wal.Give(j.folder, nextName, Name)
+	}
 	if err != nil {
 		// The old file and the new one say the same, but which has the name?
 		j.failed = wrap(err)
@@ -636,8 +644,95 @@ func (j *Journal) Compact(base Base) error {
 		kept.released, kept.untold, kept.told = e.released, e.untold, e.told
 	}
 	j.file.w.Close()
+	compacted.rewrite = j.rewrite + 1
 	*j = *compacted
 	return nil
+}
+
+// acceptNext asks whether the journal that is prepared may replace this one.
+func (j *Journal) acceptNext(accept func(next *Journal) error) error {
+	f, err := j.folder.Open(nextName)
+	if err != nil {
+		return err
+	}
+	next, err := open(j.folder, f, j.Life, math.MaxUint64)
+	if err != nil {
+		f.Close()
+		return err
+	}
+	next.rewrite = j.rewrite + 1
+	return errors.Join(accept(next), next.Close())
+}
+
+// Adopt has a journal that was prepared ([Journal.Compact]) replace the one that is there,
+// if that never had the given head, and the prepared one has: its preparation was accepted,
+// and the process ended. To call it is for those who know what was.
+func Adopt(folder wal.Folder, head verifier.Hash) error {
+	for _, name := range []string{Name, nextName} {
+		f, err := folder.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return wrap(err)
+		}
+		j := &Journal{folder: folder}
+		_, err = j.load(f)
+		_, ok, passedErr := passed(f, head)
+		f.Close()
+		switch {
+		case name == Name && (err != nil || passedErr != nil || ok):
+			return nil // what is wrong with it, [Open] says
+		case name == nextName && err == nil && passedErr == nil && ok:
+			return wrap(wal.Give(folder, nextName, Name))
+		}
+	}
+	return nil
+}
+
+// Head returns the journal's head, over all its records.
+func (j *Journal) Head() verifier.Hash { return j.head }
+
+// Rewrites returns how often the journal was compacted: then it has another chain of heads.
+func (j *Journal) Rewrites() int { return j.rewrite }
+
+// Passed looks for where the journal had a head.
+func (j *Journal) Passed(head verifier.Hash) (offset int64, ok bool, err error) {
+	return passed(j.file.f, head)
+}
+
+func passed(f io.ReaderAt, head verifier.Hash) (offset int64, ok bool, err error) {
+	var at verifier.Hash
+	s := wal.NewScanner(io.NewSectionReader(f, 0, math.MaxInt64), maxRecord)
+	for {
+		p, err := s.Next()
+		if _, tail := errors.AsType[*wal.TailError](err); err == io.EOF || tail {
+			return 0, false, nil
+		}
+		if err != nil {
+			return 0, false, wrap(err)
+		}
+		if at = next(at, p); at == head {
+			return s.Offset(), true, nil
+		}
+	}
+}
+
+// Since returns the records from an offset on, the header among them, as they are, and
+// where they end.
+func (j *Journal) Since(offset int64) (records [][]byte, end int64, err error) {
+	end = j.file.w.Offset()
+	s := wal.NewScanner(io.NewSectionReader(j.file.f, offset, end-offset), maxRecord)
+	for {
+		p, err := s.Next()
+		if err == io.EOF {
+			return records, end, nil
+		}
+		if err != nil {
+			return nil, 0, readError(err)
+		}
+		records = append(records, slices.Clone(p))
+	}
 }
 
 // A feed reads one piece after the other, so that only one is in memory.

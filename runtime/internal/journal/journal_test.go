@@ -72,7 +72,7 @@ func resolve(tick uint64, ordinal uint32, o Outcome, newest uint64) step {
 }
 
 func compact(tick uint64) step {
-	return func(j *Journal) error { return j.Compact(Base{tick, verifier.Hash{1, byte(tick)}}) }
+	return func(j *Journal) error { return j.Compact(Base{tick, verifier.Hash{1, byte(tick)}}, nil) }
 }
 
 var script = []step{

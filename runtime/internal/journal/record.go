@@ -1,12 +1,14 @@
 package journal
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"unicode/utf8"
 
+	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
 )
 
@@ -245,4 +247,56 @@ func checkResolve(o Outcome, note string) error {
 		return errors.New("a note that is not UTF-8")
 	}
 	return nil
+}
+
+const signatureSize = 64
+
+// payment reports whether a record begins a payment whose receipt has room for a signature
+// of that size.
+func payment(record []byte, signature int) (ok bool) {
+	if len(record) == 0 || record[0] != recordBegin && record[0] != recordBeginAt {
+		return false
+	}
+	_, b, err := parseBegin(record)
+	return err == nil && b.Kind == Payment && len(b.Request) >= signature
+}
+
+// Unsigned returns a record without the signature that the payment has which it begins,
+// if it does: the last bytes of its receipt. It aliases record.
+func Unsigned(record []byte) []byte {
+	if payment(record, signatureSize) {
+		return record[:len(record)-signatureSize]
+	}
+	return record
+}
+
+// Signed returns what [Unsigned] was made of. sign signs a receipt that has all but its
+// signature.
+func Signed(record []byte, sign func(receipt []byte) ([]byte, error)) ([]byte, error) {
+	if !payment(record, 0) {
+		return record, nil
+	}
+	_, b, err := parseBegin(record)
+	if err != nil {
+		return nil, err
+	}
+	signature, err := sign(b.Request)
+	return append(record[:len(record):len(record)], signature...), err
+}
+
+// Restore makes a journal of its records, its header first, and returns its head, and
+// whose it is.
+func Restore(folder wal.Folder, records [][]byte) (head verifier.Hash, of Life, base Base, err error) {
+	if len(records) == 0 {
+		return head, of, base, &DamageError{errShort}
+	}
+	if of, base, err = parseHeader(records[0]); err != nil {
+		return head, of, base, &DamageError{err}
+	}
+	var content []byte
+	for _, r := range records {
+		head = next(head, r)
+		content = wal.AppendRecord(content, r)
+	}
+	return head, of, base, wrap(wal.WriteFile(folder, nextName, Name, bytes.NewReader(content), false))
 }

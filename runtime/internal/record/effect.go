@@ -41,6 +41,11 @@ type World struct {
 
 	// Sync makes durable all that was written, and what the life did before.
 	Sync func() error
+	// Begun is called when a begin is durable, before the effect leaves the machine, and
+	// again where one that had begun may leave another time; nil = nobody is asked.
+	Begun func() error
+	// Epoch is under which effects begin.
+	Epoch journal.Epoch
 	// Spend takes from the budget, which is at least that.
 	Spend func(microcents int64)
 	// Paid keeps the receipt of a payment, durably, and once.
@@ -98,7 +103,7 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 		h.must(h.write())
 		h.must(w.Sync())
 		failpoint.Reach(failpoint.EffectMeant)
-		_, err = w.Journal.Begin(journal.Begin{Tick: h.tick, Ordinal: e.ordinal, Kind: e.kind, Held: e.hold,
+		_, err = w.Journal.Begin(journal.Begin{Tick: h.tick, Ordinal: e.ordinal, Kind: e.kind, Epoch: w.Epoch, Held: e.hold,
 			Time: w.Live.ClockNow(), Request: request})
 		h.must(err)
 		failpoint.Reach(failpoint.EffectBegun)
@@ -156,6 +161,10 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 // came of it. Without an answer it stays unresolved, with what it holds. If it may
 // have left before, then that it could not now is no answer either.
 func (h *Host) carryOut(ctx context.Context, e *effect, id journal.ID, request []byte, held int64, again bool) ([]byte, int32, int64) {
+	if begun := h.world.Begun; begun != nil {
+		h.must(begun())
+	}
+	failpoint.Reach(failpoint.EffectLeaves)
 	written, code, spent := e.act(ctx, id, request)
 	failpoint.Reach(failpoint.EffectActed)
 	switch code {

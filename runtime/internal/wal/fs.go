@@ -157,10 +157,19 @@ func WriteFile(d Folder, next, name string, content io.Reader, replace bool) err
 		return err
 	}
 	if replace {
-		err = d.Rename(next, name)
-	} else {
-		err = errors.Join(d.Link(next, name), d.Remove(next))
+		return Give(d, next, name)
 	}
+	err = errors.Join(d.Link(next, name), d.Remove(next))
+	failpoint.Reach(failpoint.FileNamed)
+	if err != nil {
+		return err
+	}
+	return d.Sync()
+}
+
+// Give gives a file that [Write] made its name, durably, which may be taken.
+func Give(d Folder, next, name string) error {
+	err := d.Rename(next, name)
 	failpoint.Reach(failpoint.FileNamed)
 	if err != nil {
 		return err

@@ -240,6 +240,27 @@ func (w *Writer) Flush() error {
 	return nil
 }
 
+// Since returns what is in the file from an offset on, up to where the next record goes.
+// What is not flushed is not.
+func (w *Writer) Since(offset int64) ([]byte, error) {
+	b := make([]byte, max(0, w.offset-offset))
+	if n, err := w.f.ReadAt(b, offset); err != nil && (err != io.EOF || n < len(b)) {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Replace writes another payload of the same length in the place of a record.
+func (w *Writer) Replace(offset int64, payload []byte) error {
+	if w.err != nil {
+		return w.err
+	}
+	if _, err := w.f.WriteAt(AppendRecord(nil, payload), offset); err != nil {
+		return w.fail(err)
+	}
+	return nil
+}
+
 // Sync makes everything durable: it survives the machine.
 func (w *Writer) Sync() error {
 	if err := w.Flush(); err != nil {

@@ -1,0 +1,90 @@
+package runtime
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"testing"
+
+	"igor.dev/authority"
+	"igor.dev/authority/authoritytest"
+	"igor.dev/verifier"
+)
+
+// at is a home with one replica.
+func at(s interface {
+	authority.Authority
+	authority.Replica
+}) *Home {
+	return &Home{Authority: s, Replicas: authority.Replicas{Places: []authority.Replica{s}}}
+}
+
+// TestHome lives a trader whose home is a store, and goes on with it.
+func TestHome(t *testing.T) {
+	l := newTrading(t)
+	store := authoritytest.NewStore()
+	dir := l.fresh(t)
+	run := func(n uint64) Result {
+		t.Helper()
+		c := l.config(n)
+		c.through = nil
+		c.Home = at(store)
+		r, err := Resume(t.Context(), dir, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	l.every = 3
+	first := run(10)
+	agent := newest(t, dir, first.Tick).AgentPubKey
+	p, err := store.Read(t.Context(), agent)
+	if err != nil || p.Head != first.Head || p.Owner != verifier.PublicKey(l.node.Public().(ed25519.PublicKey)) {
+		t.Fatalf("the store has %+v, %v, and the life ended at %s", p, err, first.Head)
+	}
+	second := run(10)
+	if second.Tick != first.Tick+10 {
+		t.Errorf("it went from tick %d to %d", first.Tick, second.Tick)
+	}
+	if n := len(store.Accepted()); n < 20 {
+		t.Errorf("%d appends", n)
+	}
+	if n := store.Kept(agent); n > 12 {
+		t.Errorf("the replica keeps %d blobs", n)
+	}
+	noSignatures(t, store.Left(), agent)
+	l.check(t, dir)
+}
+
+// noSignatures looks for what the agent's key signed in what a replica got. A payment that
+// was sent may come back, in what came of it: it was appended before, without its signature.
+func noSignatures(t *testing.T, left []authority.Blob, agent verifier.PublicKey) {
+	t.Helper()
+	key, begun := ed25519.PublicKey(agent[:]), map[string]bool{}
+	const context = "igor/payment-receipt/v1\x00"
+	for _, b := range left {
+		if f := verifier.Examine(b.Data); f.Authentic() {
+			t.Fatalf("%s is a signed checkpoint", b.Name)
+		}
+		var these []string
+		for at := 0; b.Kind != authority.Program; at++ {
+			i := bytes.Index(b.Data[at:], []byte(context))
+			if i < 0 {
+				break
+			}
+			at += i
+			nonce := string(b.Data[at+len(context)+32:][:32])
+			these = append(these, nonce)
+			for end := at + len(context) + 64; end+64 <= len(b.Data) && end < at+1500; end++ {
+				if ed25519.Verify(key, b.Data[at:end], b.Data[end:end+64]) && !begun[nonce] {
+					t.Fatalf("%s has the signature of a payment that was not appended", b.Name)
+				}
+			}
+		}
+		for _, nonce := range these {
+			begun[nonce] = true
+		}
+	}
+	if len(left) == 0 || len(begun) == 0 {
+		t.Errorf("%d blobs, %d payments", len(left), len(begun))
+	}
+}
