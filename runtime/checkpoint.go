@@ -41,6 +41,8 @@ func (l *life) checkpoint(ctx context.Context) error {
 	if l.in.still != nil {
 		return l.in.failed(l.in.still)
 	}
+	l.interrupts.save(true)
+	defer l.interrupts.save(false)
 	state, fuel, err := l.in.state(ctx)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"igor.dev/runtime/internal/pay"
 	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
 )
 
 // An EngineConfig says what the agents of an engine share.
@@ -54,6 +55,7 @@ type Engine struct {
 	payer    hostcall.Payer // nil: payments fail
 	programs programs
 	turns    *turns
+	syncs    *wal.Group
 
 	mu     sync.Mutex
 	closed bool
@@ -63,7 +65,7 @@ type Engine struct {
 
 // NewEngine makes an engine. Whoever made it closes it.
 func NewEngine(c EngineConfig) (*Engine, error) {
-	e := &Engine{config: c, agents: map[*Agent]bool{}, turns: newTurns(cmp.Or(c.AtOnce, runtime.GOMAXPROCS(0)))}
+	e := &Engine{config: c, agents: map[*Agent]bool{}, turns: newTurns(cmp.Or(c.AtOnce, runtime.GOMAXPROCS(0))), syncs: &wal.Group{}}
 	if c.Log == nil {
 		return nil, errors.New("an engine needs a log")
 	}
@@ -89,6 +91,7 @@ func (e *Engine) Close() error {
 	}
 	e.mu.Unlock()
 	e.alive.Wait()
+	e.syncs.Close()
 	return nil
 }
 
@@ -131,7 +134,9 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 		return a
 	}
 	e.agents[a] = true
+	leave := e.syncs.Join()
 	e.alive.Go(func() {
+		defer leave()
 		a.result, a.err = live(ctx, a)
 		a.err = public(a.err)
 		cancel()

@@ -91,6 +91,7 @@ func (l *life) openWith(s *store.Store) error {
 	copy(l.public[:], public)
 	l.disk = diskUsage{dir: s.Path(), quota: quotaOf(l.body.manifest.MaxDisk, l.MaxDisk)}
 	l.disk.measure()
+	s.Syncs = l.engine.syncs
 	s.Through = func(name string, folder wal.Folder) wal.Folder {
 		if l.through != nil {
 			folder = l.through(name, folder)

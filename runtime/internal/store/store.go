@@ -303,6 +303,9 @@ type Store struct {
 	recovered bool
 	failed    error // why nothing can be appended any more
 
+	// Syncs makes what is written durable; nil = each file by itself.
+	Syncs *wal.Group
+
 	// Through, if it is there, has the folder of the given name written through
 	// another one: a test's, that fails.
 	Through func(name string, folder wal.Folder) wal.Folder
@@ -310,7 +313,7 @@ type Store struct {
 
 // through returns a folder to write to.
 func (s *Store) through(name string, root *os.Root) wal.Folder {
-	folder := wal.Dir(root)
+	folder := wal.DirIn(root, s.Syncs)
 	if s.Through != nil {
 		folder = s.Through(name, folder)
 	}

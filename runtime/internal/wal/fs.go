@@ -42,9 +42,15 @@ type File interface {
 
 // Dir returns the folder that root is open on. Neither a name nor a link leads
 // out of it.
-func Dir(root *os.Root) Folder { return dir{root} }
+func Dir(root *os.Root) Folder { return dir{root, nil} }
 
-type dir struct{ root *os.Root }
+// DirIn is Dir, with syncs that a group makes. A nil group makes each by itself.
+func DirIn(root *os.Root, group *Group) Folder { return dir{root, group} }
+
+type dir struct {
+	root  *os.Root
+	group *Group
+}
 
 func (d dir) Open(name string) (File, error) {
 	info, err := d.root.Stat(name) // before it is opened: opening a pipe would wait
@@ -58,7 +64,7 @@ func (d dir) Open(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return file{f}, nil
+	return file{f, d.group}, nil
 }
 
 func (d dir) Create(name string) (File, error) {
@@ -66,7 +72,7 @@ func (d dir) Create(name string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return file{f}, nil
+	return file{f, d.group}, nil
 }
 
 func (d dir) Link(name, second string) error { return d.root.Link(name, second) }
@@ -82,26 +88,29 @@ func (d dir) Names() ([]string, error) {
 	return names, err
 }
 
-func (d dir) Sync() error { return SyncDir(d.root, ".") }
+func (d dir) Sync() error {
+	_, err := syncDir(d.root, ".", d.group)
+	return err
+}
 
 // SyncDir makes the names in a folder durable, where its file system has such a call:
 // SMB shares, WSL 1's drives and some FUSE ones do not, and say so in one of several
 // ways. [SyncsDirs] tells.
 func SyncDir(root *os.Root, name string) error {
-	_, err := syncDir(root, name)
+	_, err := syncDir(root, name, nil)
 	return err
 }
 
 // SyncsDirs reports whether a folder's file system makes names durable when it is
 // asked to.
-func SyncsDirs(root *os.Root, name string) (bool, error) { return syncDir(root, name) }
+func SyncsDirs(root *os.Root, name string) (bool, error) { return syncDir(root, name, nil) }
 
-func syncDir(root *os.Root, name string) (does bool, err error) {
+func syncDir(root *os.Root, name string, group *Group) (does bool, err error) {
 	f, err := root.Open(name)
 	if err != nil {
 		return false, err
 	}
-	err = f.Sync()
+	err = group.sync(f, f.Sync)
 	closed := f.Close()
 	if isNoSuchCall(err) {
 		return false, closed
@@ -115,7 +124,10 @@ func isNoSuchCall(err error) bool {
 	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL)
 }
 
-type file struct{ *os.File }
+type file struct {
+	*os.File
+	group *Group
+}
 
 func (f file) Size() (int64, error) {
 	info, err := f.Stat()
@@ -125,7 +137,9 @@ func (f file) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (f file) Sync() error { return datasync(f.File) }
+func (f file) Sync() error {
+	return f.group.sync(f.File, func() error { return datasync(f.File) })
+}
 
 // Write makes a whole file, durable but for its name. A file that has the name
 // already is nothing that anybody relies on.
