@@ -169,6 +169,17 @@ func TestEffectsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	tmp := t.TempDir()
+	if err := os.Symlink(repo, filepath.Join(tmp, "igor")); err != nil {
+		t.Fatal(err)
+	}
+	made := igor(t, "new", "agent")
+	made.Dir = tmp
+	if out, err := made.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.Remove(filepath.Join(tmp, "agent", "main_test.go")); err != nil {
+		t.Fatal(err)
+	}
 	code, lines := map[string]string{}, 0
 	for _, m := range regexp.MustCompile("(?s)```\\w+ (\\S+)\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
 		name, text := m[1], m[2]
@@ -180,15 +191,11 @@ func TestEffectsPage(t *testing.T) {
 			lines += strings.Count(text, "\n")
 		}
 		dir := filepath.Join(tmp, strings.TrimSuffix(name, ".go"))
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		mod := fmt.Sprintf("module %s\n\ngo 1.26\n\nrequire (\n\tigor.dev/effects v0.0.0\n\tigor.dev/sdk v0.0.0\n)\n\nreplace (\n\tigor.dev/effects => %q\n\tigor.dev/sdk => %q\n)\n",
-			filepath.Base(dir), filepath.Join(repo, "effects"), filepath.Join(repo, "sdk"))
-		for file, text := range map[string]string{"main.go": text, "go.mod": mod} {
-			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if lines == 0 || lines > 200 {
@@ -198,7 +205,7 @@ func TestEffectsPage(t *testing.T) {
 		t.Helper()
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Dir = filepath.Join(tmp, name)
-		cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off", "GOTOOLCHAIN=local")
+		cmd.Env = append(os.Environ(), "GOFLAGS=", "GOPROXY=off", "GOWORK=off", "GOTOOLCHAIN=local")
 		if name == "agent" {
 			cmd.Env = append(cmd.Env, "GOOS=wasip1", "GOARCH=wasm")
 		}
@@ -206,8 +213,13 @@ func TestEffectsPage(t *testing.T) {
 			t.Fatalf("%q: %v\n%s", args, err, out)
 		}
 	}
+	edit := regexp.MustCompile(`(?m)^go mod edit .*$`).FindString(string(page))
+	for _, name := range []string{"trap", "orders"} {
+		in(name, "go", "mod", "init", name)
+		in(name, strings.Fields(edit)...)
+	}
 	for _, name := range []string{"trap", "orders", "agent"} {
-		in(name, "gofmt", "-d", ".")
+		in(name, "gofmt", "-d", "main.go")
 		in(name, "go", "vet", ".")
 	}
 	in("trap", "go", "build", "-o", "trap")

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-//go:generate go run ./internal/packsdk ../.. sdk.zip
+//go:generate go run ../../internal/packsdk ../.. sdk.zip
 
 //go:embed template
 var templates embed.FS

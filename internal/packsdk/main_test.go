@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-const checkout = "../../../.."
+const checkout = "../.."
 
 // TestPacked holds the zip that igor has inside against the sources.
 func TestPacked(t *testing.T) {
-	committed, err := os.ReadFile("../../sdk.zip")
+	committed, err := os.ReadFile("../../cmd/igor/sdk.zip")
 	if err != nil {
 		t.Fatal(err)
 	}
