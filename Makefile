@@ -1,5 +1,6 @@
 # make demo   runs an agent, moves it, resumes it and verifies its life
 # make test   passes every test, in Go, Python, Node and a real browser
+# make test-go   passes those that need Go and Python alone
 # make        builds everything into bin/ and dist/
 # make install   puts igor and igor-verify, with man pages and completions, into PREFIX
 # make release   makes the archives of a release in dist/release
@@ -13,7 +14,7 @@ MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 PREFIX   ?= /usr/local
 
-.PHONY: all build agents man site install release demo test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean tools-go tools-languages tools-web
+.PHONY: all build agents man site install release demo test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
 
 # The site comes first: igor has it inside.
 all: site build agents man
@@ -47,54 +48,49 @@ install: site build
 release: site
 	$(GO) run -C tools ./release
 
-demo: build agents
+demo: build
+	$(MAKE) --no-print-directory -C agents GO="$(GO)" OUT="$(CURDIR)/bin/agents" heartbeat
 	./demo.sh
 
-test: test-go test-languages test-web test-release
+# What is missing is named before anything is built. Each part can be tested alone.
+test:
+	@tools/needs.sh base go languages web release
+	@$(MAKE) --no-print-directory node_modules test-go test-languages test-web test-release
 
-test-go: build agents tools-go tools-languages
+# Needs Go and Python alone: what is skipped for want of another program is said before and after.
+test-go:
+	@tools/needs.sh base
+	@$(MAKE) --no-print-directory build agents
+	@tools/needs.sh --skip go languages
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
+	@tools/needs.sh --skip go languages
 
 # The SDKs and agents in other languages, each with its own tools.
-test-languages: tools-languages
+test-languages: node_modules
+	@tools/needs.sh languages
 	$(MAKE) --no-print-directory -C sdk test
 	$(MAKE) --no-print-directory -C agents test-languages
 
-test-web: site tools-web
+test-web: site
+	@tools/needs.sh web
 	GOOS=js GOARCH=wasm $(GO) test -exec "$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" ./verifier/internal/...
 	npm run --silent test:run
 
 # The guides of docs/frameworks.md, built with React, Vue, Svelte, Next, Vite and webpack,
 # which npm brings: some minutes, and 450 MB in dist.
-test-frameworks: site tools-web
+test-frameworks: site
+	@tools/needs.sh web
 	npm run --silent types
 	node --test --test-timeout=3600000 site/frameworks/frameworks.test.mjs
 
 # A release is made twice, compared, unpacked and run.
 test-release: site
+	@tools/needs.sh release
 	cd tools && $(GO) test ./release
 
 node_modules: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch node_modules
-
-# The programs that tests run, where they are missing.
-tools-go:
-	@command -v xmllint >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends libxml2-utils; }
-	@command -v mandoc >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends mandoc; }
-	@command -v promtool >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends prometheus; }
-	@command -v wat2wasm >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends wabt; }
-
-# Toolchains for agents that are not in Go.
-tools-languages: node_modules
-	@$(MAKE) -s -C sdk has-rust >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends rustc cargo libstd-rust-dev-wasm32 lld; }
-	@$(MAKE) -s -C sdk has-c >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends clang lld wasi-libc libclang-rt-dev-wasm32; }
-
-tools-web:
-	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends chromium; }
-	@command -v bsdtar >/dev/null && command -v 7z >/dev/null && command -v zip >/dev/null && command -v unzip >/dev/null || \
-	  { apt-get update -q && apt-get install -q -y --no-install-recommends libarchive-tools p7zip-full zip unzip; }
-	@command -v firefox-esr >/dev/null || { apt-get update -q && apt-get install -q -y --no-install-recommends firefox-esr; }
 
 # Static checks.
 check: node_modules
@@ -104,7 +100,8 @@ check: node_modules
 	npx --no-install tsc --noEmit -p .
 
 # What CI does a part of, whole: hours. The figures are in what it prints.
-soak: build agents site tools-go tools-languages
+soak: build agents site
+	@tools/needs.sh go languages release
 	$(GO) test -timeout 0 -v -run '^TestUpKill$$' ./cmd/igor -up-kills 1000
 	$(GO) test -timeout 0 -v -run '^TestKill' ./cmd/igor -kill-rounds 200
 	$(GO) test -timeout 0 -v -run 'Disk|PowerCut' ./runtime -every-step

@@ -62,7 +62,7 @@ func TestMistakes(t *testing.T) {
 	} {
 		t.Run(tt.language+"/"+tt.mistake, func(t *testing.T) {
 			if out, err := exec.Command("make", "-s", "has-"+tt.language).CombinedOutput(); err != nil {
-				t.Skipf("%s is not here: make tools-languages\n%s", tt.language, out)
+				t.Skipf("%s is not here: tools/needs.sh languages gets it\n%s", tt.language, out)
 			}
 			here, err := filepath.Abs(".")
 			if err != nil {

@@ -30,7 +30,7 @@ func section(t *testing.T, title string) (before, text string) {
 func (d *desk) useLanguage(name string) {
 	d.t.Helper()
 	if out, err := exec.Command("make", "-s", "-C", "../../sdk", "has-"+name).CombinedOutput(); err != nil {
-		d.t.Skipf("%s is not here: make tools-languages\n%s", name, out)
+		d.t.Skipf("%s is not here: tools/needs.sh languages gets it\n%s", name, out)
 	}
 	dir := ""
 	switch name {

@@ -36,7 +36,7 @@ func TestPanics(t *testing.T) {
 	} {
 		t.Run(tt.language, func(t *testing.T) {
 			if out, err := exec.Command("make", "-s", "-C", "..", "has-"+tt.language).CombinedOutput(); err != nil {
-				t.Skipf("%s is not here: make tools-languages\n%s", tt.language, out)
+				t.Skipf("%s is not here: tools/needs.sh languages gets it\n%s", tt.language, out)
 			}
 			from, wasm := t.TempDir(), filepath.Join(tmp, tt.language+".wasm")
 			if err := os.CopyFS(from, os.DirFS(tt.language)); err != nil {
@@ -88,7 +88,7 @@ func TestProbes(t *testing.T) {
 			build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 			if language != "go" {
 				if out, err := exec.Command("make", "-s", "-C", "..", "has-"+language).CombinedOutput(); err != nil {
-					t.Skipf("%s is not here: make tools-languages\n%s", language, out)
+					t.Skipf("%s is not here: tools/needs.sh languages gets it\n%s", language, out)
 				}
 				from, err := filepath.Abs(language)
 				if err != nil {

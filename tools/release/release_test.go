@@ -40,6 +40,8 @@ func TestRelease(t *testing.T) {
 	}
 	second := build(t, elsewhere, targets, env)
 
+	t.Run("install", func(t *testing.T) { installed(t, elsewhere) })
+
 	names := files(t, first)
 	packages := 0
 	for _, target := range targets {
@@ -62,6 +64,23 @@ func TestRelease(t *testing.T) {
 	t.Run("bill", func(t *testing.T) { bill(t, first) })
 	t.Run("archives", func(t *testing.T) { archives(t, root, first, targets) })
 	t.Run("package", func(t *testing.T) { debs(t, root, first, packages) })
+}
+
+// installed wants go install to bring the two programs alone, which know their commit
+// without being told.
+func installed(t *testing.T, root string) {
+	bin := t.TempDir()
+	cmd := exec.Command("go", "install", "./cmd/...")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-buildvcs=true", "CGO_ENABLED=0")
+	say(t, cmd)
+	if have := files(t, bin); !slices.Equal(have, []string{"igor", "igor-verify"}) {
+		t.Errorf("go install brings %q", have)
+	}
+	for _, name := range []string{"igor", "igor-verify"} {
+		if said := say(t, exec.Command(filepath.Join(bin, name), "--version")); strings.Contains(said, "unknown") {
+			t.Errorf("%s says %s", name, said)
+		}
+	}
 }
 
 // build makes a release from a clone, as make release does.
@@ -234,7 +253,7 @@ func use(t *testing.T, root, verify string) {
 	}
 }
 
-// live lets the smallest agent live.
+// live lets the smallest agent live, and makes one where there is no clone and no network.
 func live(t *testing.T, root, igor string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "counter")
@@ -247,6 +266,16 @@ func live(t *testing.T, root, igor string) {
 		cmd := exec.Command(igor, args...)
 		cmd.Env = []string{"HOME=" + home}
 		say(t, cmd)
+	}
+	cache, err := output(root, "go", "env", "GOCACHE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := exec.Command("sh", "-c", `PATH="$(dirname "$0"):$PATH" && igor new demo && cd demo && make simulate`, igor)
+	made.Dir = home
+	made.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "GOPROXY=off", "GOCACHE=" + cache}
+	if said := say(t, made); !strings.Contains(said, "\nverified: ") {
+		t.Errorf("an agent that was made with it says %s", said)
 	}
 }
 

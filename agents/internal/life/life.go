@@ -74,7 +74,7 @@ func Installed(t testing.TB, language string) {
 		return
 	}
 	if out, err := exec.Command("make", "-s", "-C", filepath.Join("..", "..", "sdk"), "has-"+language).CombinedOutput(); err != nil {
-		t.Skipf("%s is not here: make tools-languages\n%s", language, out)
+		t.Skipf("%s is not here: tools/needs.sh languages gets it\n%s", language, out)
 	}
 }
 
