@@ -110,7 +110,9 @@ async function server() {
 async function client() {
   const { wrapFetchWithPayment, x402Client } = await import("@x402/fetch");
   const { ExactEvmScheme } = await import("@x402/evm/exact/client");
-  const pay = wrapFetchWithPayment(fetch, new x402Client().register("eip155:*", new ExactEvmScheme(privateKeyToAccount(config.key))));
+  const payer = new x402Client().register("eip155:*", new ExactEvmScheme(privateKeyToAccount(config.key)));
+  payer.setSpendControls(false); // the token here is none that it knows
+  const pay = wrapFetchWithPayment(fetch, payer);
   for (let i = 0; i < (config.times ?? 1); i++) {
     try {
       const answer = await pay(config.url, config.init);

@@ -1,0 +1,213 @@
+package evm_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"igor.dev/x402/evm"
+	"igor.dev/x402/x402test"
+)
+
+// liar passes questions on to a real node, and changes the answers.
+func liar(t *testing.T, behind string, lie func(method string, result any) any) *evm.Node {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		question, _ := io.ReadAll(r.Body)
+		var asked struct{ Method string }
+		json.Unmarshal(question, &asked)
+		resp, err := http.Post(behind, "application/json", bytes.NewReader(question))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer resp.Body.Close()
+		var answer map[string]any
+		json.NewDecoder(resp.Body).Decode(&answer)
+		answer["result"] = lie(asked.Method, answer["result"])
+		json.NewEncoder(w).Encode(answer)
+	}))
+	t.Cleanup(s.Close)
+	n, err := evm.Dial(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+const (
+	yes = "0x0000000000000000000000000000000000000000000000000000000000000001"
+	no  = "0x0000000000000000000000000000000000000000000000000000000000000000"
+)
+
+// lies are what a node could gain by: that money moved, that it did not, that time passed.
+var lies = map[string]func(method string, result any) any{
+	"it was never used": func(method string, result any) any {
+		switch method {
+		case "eth_call":
+			return no
+		case "eth_getBlockByNumber":
+			result.(map[string]any)["timestamp"] = "0x7fffffffff"
+		}
+		return result
+	},
+	"it was used": func(method string, result any) any {
+		switch method {
+		case "eth_call":
+			return yes
+		case "eth_getLogs":
+			return []any{}
+		}
+		return result
+	},
+	"another transaction": func(method string, result any) any {
+		if method == "eth_getLogs" && len(result.([]any)) > 0 {
+			result.([]any)[0].(map[string]any)["transactionHash"] = "0x" + strings.Repeat("ab", 32)
+		}
+		return result
+	},
+	"the future": func(method string, result any) any {
+		if method == "eth_getBlockByNumber" {
+			b := result.(map[string]any)
+			b["number"], b["timestamp"] = "0xfffffffffffffff0", "0xfffffffffffffff0"
+		}
+		return result
+	},
+	"the past": func(method string, result any) any {
+		if method == "eth_getBlockByNumber" {
+			b := result.(map[string]any)
+			b["number"], b["timestamp"] = "0x1", "0x1"
+		}
+		return result
+	},
+	"another chain": func(method string, result any) any {
+		if method == "eth_chainId" {
+			return "0x1"
+		}
+		return result
+	},
+	"nothing":      func(string, any) any { return nil },
+	"nonsense":     func(string, any) any { return map[string]any{"a": []any{1}} },
+	"a long story": func(string, any) any { return "0x" + strings.Repeat("00", evm.MaxAnswer) },
+	"an order of logs": func(method string, result any) any {
+		if method == "eth_getLogs" {
+			var many []any
+			for range 5000 {
+				many = append(many, map[string]any{"address": "0x" + strings.Repeat("00", 20), "topics": []any{}, "data": "0x"})
+			}
+			return many
+		}
+		return result
+	},
+}
+
+// TestLiars asks three nodes of which one lies: it changes nothing.
+func TestLiars(t *testing.T) {
+	c := x402test.NewChain(t)
+	domain, key := c.Domain(), x402test.Key(5)
+	from := evm.AddressOf(key.PubKey())
+	c.Mint(from, 1_000_000)
+	newest, err := c.Node().Block(t.Context(), evm.Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := func(nonce byte) *evm.Query {
+		a := evm.Authorization{From: from, To: evm.Address{19: 7}, Value: 1000, ValidBefore: newest.Time + 600, Nonce: evm.Hash{31: nonce}}
+		return &evm.Query{Domain: domain, Authorization: a, Since: newest.Number, Confirmations: 2}
+	}
+	paid, open := query(1), query(2)
+	if err := c.Settle(&paid.Authorization, evm.Sign(key, paid.Authorization.Digest(&domain))); err != nil {
+		t.Fatal(err)
+	}
+	c.Mine(3)
+	for name, lie := range lies {
+		t.Run(name, func(t *testing.T) {
+			bad := liar(t, c.URL, lie)
+			alone := &evm.Nodes{All: []*evm.Node{bad}, Quorum: 1}
+			nodes := &evm.Nodes{All: []*evm.Node{bad, c.Node(), c.Node()}, Quorum: 2}
+			if f, errs := nodes.Ask(t.Context(), paid); f.Fate != evm.Paid || !f.Confirmed {
+				t.Errorf("paid: %+v, %v", f, errs)
+			}
+			if f, errs := nodes.Ask(t.Context(), open); f.Fate != evm.Open {
+				t.Errorf("open: %+v, %v", f, errs)
+			}
+			b, err := nodes.Newest(t.Context(), x402test.ChainID)
+			if err != nil || b.Number > newest.Number+20 || b.Time > newest.Time+1000 {
+				t.Errorf("the newest block is %+v, %v", b, err)
+			}
+			alone.Ask(t.Context(), paid) // nothing panics
+			alone.Ask(t.Context(), open)
+		})
+	}
+	one := &evm.Nodes{All: []*evm.Node{liar(t, c.URL, lies["it was never used"])}, Quorum: 1}
+	if f, _ := one.Ask(t.Context(), paid); f.Fate != evm.Never || f.Nodes != 1 {
+		t.Errorf("a lone liar is believed, and what is found says so by Nodes: %+v", f)
+	}
+	two := &evm.Nodes{All: append(one.All, c.Node()), Quorum: 2}
+	if f, _ := two.Ask(t.Context(), paid); f.Fate != evm.Unknown {
+		t.Errorf("two that disagree: %+v", f)
+	}
+	for _, n := range []*evm.Nodes{{}, {All: two.All}, {All: two.All, Quorum: 1}, {All: two.All, Quorum: 3}} {
+		if n.Check() == nil {
+			t.Errorf("%d of %d was taken", n.Quorum, len(n.All))
+		}
+	}
+}
+
+// TestDialSecret finds nothing of an address's secrets in what is said of a node.
+func TestDialSecret(t *testing.T) {
+	n, err := evm.Dial("http://user:hush@127.0.0.1:1/v2/hush?key=hush")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = n.Chain(t.Context())
+	if err == nil || strings.Contains(fmt.Sprint(err, n), "hush") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := evm.Dial("ftp://hush"); err == nil || strings.Contains(err.Error(), "hush") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestSlowNode ends with the caller's context, whatever the node does.
+func TestSlowNode(t *testing.T) {
+	asked, hang := make(chan struct{}), make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(asked); <-hang }))
+	defer s.Close()
+	defer close(hang)
+	n, _ := evm.Dial(s.URL)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	if _, err := n.Chain(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// FuzzNode feeds answers to a node's client.
+func FuzzNode(f *testing.F) {
+	var answer []byte
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		question, _ := io.ReadAll(r.Body)
+		var asked struct{ ID json.RawMessage }
+		json.Unmarshal(question, &asked)
+		fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":%s}`, asked.ID, answer)
+	}))
+	f.Cleanup(s.Close)
+	n, _ := evm.Dial(s.URL)
+	f.Add([]byte(`{"number":"0x1","hash":"` + no + `","timestamp":"0x2"}`))
+	f.Add([]byte(`[{"address":"0x0000000000000000000000000000000000000000","topics":[],"data":"0x","transactionHash":"` + no + `","blockNumber":"0x1","blockHash":"` + no + `"}]`))
+	f.Add([]byte(`"` + yes + `"`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		answer = b
+		n.Block(t.Context(), evm.Latest)
+		n.Logs(t.Context(), evm.Address{}, 1, 1)
+		n.Receipt(t.Context(), evm.Hash{})
+		n.Balance(t.Context(), evm.Address{}, evm.Address{})
+	})
+}
