@@ -55,15 +55,15 @@ demo: build
 # What is missing is named before anything is built. Each part can be tested alone.
 test:
 	@tools/needs.sh base go languages web release
-	@$(MAKE) --no-print-directory node_modules test-go test-languages test-web test-release
+	@$(MAKE) --no-print-directory node_modules x402/x402test/node_modules test-go test-languages test-web test-release
 
 # Needs Go and Python alone: what is skipped for want of another program is said before and after.
 test-go:
 	@tools/needs.sh base
 	@$(MAKE) --no-print-directory build agents
-	@tools/needs.sh --skip go languages
+	@tools/needs.sh --skip go languages payments
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
-	@tools/needs.sh --skip go languages
+	@tools/needs.sh --skip go languages payments
 
 # The SDKs and agents in other languages, each with its own tools.
 test-languages: node_modules
@@ -91,6 +91,11 @@ test-release: site
 node_modules: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch node_modules
+
+# A chain, USDC's contract and the reference parts of x402: 160 MB.
+x402/x402test/node_modules: x402/x402test/package.json x402/x402test/package-lock.json
+	cd x402/x402test && npm ci --no-audit --no-fund
+	@touch $@
 
 # Static checks.
 check: node_modules

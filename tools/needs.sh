@@ -5,7 +5,7 @@
 #	tools/needs.sh PART...        fails if something is missing
 #	tools/needs.sh --skip PART... says which tests are skipped without it
 #
-# The parts: base, go, languages, web, release.
+# The parts: base, go, languages, payments, web, release.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 skip=
@@ -49,6 +49,11 @@ check() {
 			has rust "rustc for WebAssembly" "rustc cargo libstd-rust-dev-wasm32 lld" "agents in Rust"
 			has c "clang for WebAssembly" "clang lld wasi-libc libclang-rt-dev-wasm32" "agents in C"
 			if [ -n "$skip" ]; then has assemblyscript "AssemblyScript (npm ci)" "" "agents in AssemblyScript"; fi
+			;;
+		payments)
+			if [ -n "$skip" ] && ! [ -d x402/x402test/node_modules ]; then
+				skipped+=("payments (make x402/x402test/node_modules): with a chain and the reference parts of x402")
+			fi
 			;;
 		web)
 			node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null || other "node, 20 or later, with npm" "https://nodejs.org"

