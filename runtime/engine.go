@@ -266,7 +266,7 @@ func (e *Engine) compile(ctx context.Context, b *body, c Config) error {
 		return &refusal{err}
 	}
 	b.program, b.release = program, release
-	b.nursery = newNursery(context.WithoutCancel(ctx), program, c.Log)
+	b.nursery = newNursery(context.WithoutCancel(ctx), program, c.Log, e.turns)
 	return nil
 }
 

@@ -93,7 +93,10 @@ func (l *life) before(ctx context.Context) (state []byte, fuel uint64, restored 
 	if l.tick == l.saved+1 {
 		return c.State, 0, true, nil
 	}
-	e := replay.Engine{Programs: l.body.again, Log: l.log}
+	turns := l.engine.turns
+	turns.take()
+	defer turns.give()
+	e := replay.Engine{Programs: l.body.again, Log: l.log, Pass: turns.pass}
 	state, fuel, err = e.Before(context.WithoutCancel(ctx), c.Append(nil), l.tick)
 	return state, fuel, false, err
 }

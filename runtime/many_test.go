@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/runtime/internal/wasmtest"
 )
 
@@ -284,5 +286,36 @@ func TestTurns(t *testing.T) {
 	all.Wait()
 	if most.Load() > 2 || len(turns.free) != 0 {
 		t.Errorf("%d had a turn at once, and %d are not given back", most.Load(), len(turns.free))
+	}
+}
+
+// TestInstantiateInTurn checks that a fresh instance takes a turn: its start functions are
+// the agent's code.
+func TestInstantiateInTurn(t *testing.T) {
+	program, err := sandbox.Compile(t.Context(), wasmtest.Agent{}.Bytes(), sandbox.Config{Manifest: &manifest.Manifest{MaxMemory: 1 << 20, MaxTick: time.Second}, Metering: 1, Log: quiet().Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	turns := newTurns(1)
+	turns.take()
+	n := newNursery(t.Context(), program, quiet().Log, turns)
+	defer n.close()
+	made := make(chan error, 1)
+	go func() {
+		in, err := n.take()
+		if err == nil {
+			in.Close()
+		}
+		made <- err
+	}()
+	select {
+	case <-made:
+		t.Error("an instance was made without a turn")
+	case <-time.After(50 * time.Millisecond):
+	}
+	turns.give()
+	if err := <-made; err != nil {
+		t.Error(err)
 	}
 }

@@ -33,10 +33,10 @@ func (s spare) close() {
 // the next to be made before it is wanted, and how long that is kept.
 const spareFor = time.Second
 
-func newNursery(ctx context.Context, program *sandbox.Program, log *slog.Logger) *nursery {
+func newNursery(ctx context.Context, program *sandbox.Program, log *slog.Logger, turns *turns) *nursery {
 	ctx, stop := context.WithCancel(ctx)
 	n := &nursery{spares: make(chan spare), wanted: make(chan struct{}, 1), stop: stop}
-	go n.tend(ctx, program, log)
+	go n.tend(ctx, program, log, turns)
 	return n
 }
 
@@ -63,7 +63,7 @@ const (
 	ahead                     // an instance is made before it is wanted, and kept for a while
 )
 
-func (n *nursery) tend(ctx context.Context, program *sandbox.Program, log *slog.Logger) {
+func (n *nursery) tend(ctx context.Context, program *sandbox.Program, log *slog.Logger, turns *turns) {
 	defer close(n.spares)
 	state := ahead // the first is wanted at once
 	var taken time.Time
@@ -71,7 +71,9 @@ func (n *nursery) tend(ctx context.Context, program *sandbox.Program, log *slog.
 		if state == empty && !n.wait(ctx, program) {
 			return
 		}
-		agent, err := program.InstantiateFor(ctx, log)
+		turns.take()
+		agent, err := program.InstantiateFor(ctx, log, turns.pass)
+		turns.give()
 		fresh := spare{agent, err}
 		var tooLong <-chan time.Time
 		if state == ahead {

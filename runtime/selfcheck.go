@@ -67,7 +67,10 @@ func (l *life) checkSaved(ctx context.Context, next []byte) error {
 func (l *life) replay(ctx context.Context, prev, next []byte) error {
 	l.checks.last = time.Now()
 	l.enter(Replaying, time.Time{})
-	e := replay.Engine{Programs: l.body.again, Log: l.log}
+	turns := l.engine.turns
+	turns.take()
+	defer turns.give()
+	e := replay.Engine{Programs: l.body.again, Log: l.log, Pass: turns.pass}
 	r, err := e.Run(context.WithoutCancel(ctx), replay.Interval{Prev: prev, Next: next})
 	switch {
 	case err == nil:

@@ -26,6 +26,9 @@ type Engine struct {
 	// Programs returns the program that a segment names, metered by its schedule (0 =
 	// unmetered), with its manifest. Its error is ErrMissing where they are not there.
 	Programs func(ctx context.Context, wasm, manifest verifier.Hash, schedule uint32) (*sandbox.Program, *manifest.Manifest, error)
+
+	// Pass, if there is one, is called between two slices of fuel.
+	Pass func()
 }
 
 // A StateDivergence is a checkpoint whose state is not what its ticks come to.
@@ -246,6 +249,7 @@ func (l *living) begin(ctx context.Context, observe func(*eventlog.Record)) (r *
 	if r.agent, r.err = l.program.Instantiate(ctx); r.err != nil {
 		return r, nil // which is its first tick's
 	}
+	r.agent.OnSlice(l.Pass)
 	r.fuel = r.agent.Fuel()
 	r.agent.Attach(r.host)
 	if l.in.Prev != nil {

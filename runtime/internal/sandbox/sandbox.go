@@ -371,12 +371,13 @@ func (in *Instance) Attach(host hostcall.Host) { in.host = host }
 // Instantiate makes a fresh instance, in which nothing but _initialize ran. It
 // ends early when ctx is cancelled, unlike all else that runs agent code.
 func (p *Program) Instantiate(ctx context.Context) (*Instance, error) {
-	return p.InstantiateFor(ctx, p.config.Log)
+	return p.InstantiateFor(ctx, p.config.Log, nil)
 }
 
 // InstantiateFor is Instantiate for one of the agents that share a program: what it
-// writes goes to a log of its own.
-func (p *Program) InstantiateFor(ctx context.Context, log *slog.Logger) (*Instance, error) {
+// writes goes to a log of its own, and pass, if there is one, is called between two slices
+// of fuel, as with [Instance.OnSlice].
+func (p *Program) InstantiateFor(ctx context.Context, log *slog.Logger, pass func()) (*Instance, error) {
 	lines := new(int)
 	stdout := &lineLogger{log: log, stream: "stdout", lines: lines}
 	stderr := &lineLogger{log: log, stream: "stderr", lines: lines}
@@ -396,7 +397,7 @@ func (p *Program) InstantiateFor(ctx context.Context, log *slog.Logger) (*Instan
 		}, sys.ClockResolution(time.Millisecond)).
 		WithNanosleep(func(ns int64) { mono += ns / int64(time.Millisecond) }). // sleeping is free, and over at once
 		WithRandSource(rand.NewChaCha8([32]byte{}))
-	in := &Instance{program: p, output: stderr, log: log}
+	in := &Instance{program: p, output: stderr, log: log, pass: pass}
 	if err := in.start(ctx, config); err != nil {
 		return nil, err
 	}
