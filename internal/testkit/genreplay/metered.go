@@ -15,7 +15,7 @@ import (
 const (
 	fuelInit       = 1014
 	fuelResume     = 1049 // malloc too
-	fuelTick       = 3101
+	fuelTick       = 3110
 	fuelCheckpoint = 2
 )
 

@@ -1,6 +1,7 @@
 package fuel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -67,24 +68,28 @@ type scan struct {
 	values          int    // locals
 
 	instructions, calls int
-	vectors, length     bool
+	blocks              uint64 // see maxBlocks
+	vectors             bool   // its operands may be vectors
+	length              bool   // an instruction has one
 }
 
 // body rewrites a function into r.out.
 func (r *rewriter) body(t module.FuncType, body module.Body) error {
 	r.segments, r.cuts, r.tails, r.control = r.segments[:0], r.cuts[:0], r.tails[:0], r.control[:0]
-	locals, slots := len(t.Params), slots(t.Params)
+	locals, slots := len(t.Params), slotsPassed*(slots(t.Params)+slots(t.Results))
+	vectors := r.vectorGlobals || hasVectors(t)
 	for _, g := range body.Locals {
 		locals += int(g.Count)
 		slots += int(g.Count)
 		if g.Type == typeV128 {
 			slots += int(g.Count)
+			vectors = vectors || g.Count > 0
 		}
 	}
 	if locals > maxValues {
 		return limit("it has a function with %d parameters and locals, and at most %d are metered", locals, maxValues)
 	}
-	f := &scan{rewriter: r, s: &module.Reader{B: body.Instructions}, size: len(body.Instructions), values: locals, current: -1}
+	f := &scan{rewriter: r, s: &module.Reader{B: body.Instructions}, size: len(body.Instructions), values: locals, current: -1, vectors: vectors}
 	r.control = append(r.control, frame{op: opCall, results: len(t.Results)})
 	f.begin(true)
 	for len(r.control) > 0 && f.s.Err == nil {
@@ -96,10 +101,15 @@ func (r *rewriter) body(t module.FuncType, body module.Body) error {
 	if f.s.Err != nil {
 		return f.s.Err
 	}
-	if locals > wideFunction {
-		if r.effort += locals * (len(r.segments) + f.calls); r.effort > maxEffort {
-			return limit("it has functions with so many locals and branches that it would take too long to compile")
-		}
+	places := uint64(locals) * uint64(len(r.segments)+f.calls)
+	if r.places += places; locals > wideFunction {
+		r.widePlaces += places
+	}
+	if r.places > maxPlaces || r.widePlaces > maxWidePlaces {
+		return limit("it has functions with so many locals and branches that it would take too long to compile")
+	}
+	if r.blocks += f.blocks * f.blocks; r.blocks > maxBlocks {
+		return limit("it has functions with so many blocks and branches that it would take too long to compile")
 	}
 	weight := frameWeight + slots + f.highest + f.instructions/instructionsPerSlot
 	if f.vectors {
@@ -108,6 +118,10 @@ func (r *rewriter) body(t module.FuncType, body module.Body) error {
 	weight = min(weight, MaxDepth+1)
 	r.write(t, body, locals, int64(weight), f.calls > 0 || weight > maxLeaf, f.length)
 	return nil
+}
+
+func hasVectors(t module.FuncType) bool {
+	return bytes.IndexByte(t.Params, typeV128) >= 0 || bytes.IndexByte(t.Results, typeV128) >= 0
 }
 
 func slots(types []byte) (n int) {
@@ -210,11 +224,13 @@ func (f *scan) branch(label uint32, conditional bool) {
 func (f *scan) open(op byte) {
 	block := frame{op: op, unreached: f.unreached, uncheckedIf: f.due(), before: f.current, first: f.current + 1}
 	if len(f.s.B) > 0 && f.s.B[0]&0xc0 == 0x40 {
-		if f.s.Byte() != typeEmpty {
+		if t := f.s.Byte(); t != typeEmpty {
 			block.results = 1
+			f.vectors = f.vectors || t == typeV128
 		}
 	} else if t := f.funcType(f.s.U32()); t != nil {
 		block.params, block.results = len(t.Params), len(t.Results)
+		f.vectors = f.vectors || hasVectors(*t)
 	}
 	f.pop(block.params)
 	block.height = f.height
@@ -238,6 +254,7 @@ func (f *scan) call(t *module.FuncType, price uint64) {
 	f.pop(len(t.Params))
 	f.push(len(t.Results))
 	f.calls++
+	f.vectors = f.vectors || hasVectors(*t)
 }
 
 // instruction reads one instruction.
@@ -278,6 +295,7 @@ func (f *scan) instruction() {
 	default:
 		in.skip(f.s)
 	}
+	f.blocks += uint64(in.blocks)
 	if in.length != 0 && !f.unreached {
 		f.length = true
 		f.cuts = append(f.cuts, cut{at: at, kind: cutLength, n: uint32(in.length)})
@@ -309,7 +327,7 @@ func (f *scan) structured(op byte, at int) {
 	case opLoop:
 		f.open(op)
 		f.begin(true)
-		f.pay(labelPrice(f.values + f.control[len(f.control)-1].params))
+		f.pay(priceLoop + labelPrice(f.values+f.control[len(f.control)-1].params))
 	case opIf:
 		f.pop(1)
 		f.open(op)
@@ -344,6 +362,7 @@ func (f *scan) structured(op byte, at int) {
 		})
 		f.branch(f.s.U32(), true)
 		f.pay(min(targets/targetsPerUnit, maxTargetUnits))
+		f.blocks += targets / targetsPerBlock
 		f.leave()
 	case opReturn:
 		f.cuts = append(f.cuts, cut{at, 1, cutReturn, uint32(len(f.control) - 1)})

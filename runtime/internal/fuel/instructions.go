@@ -69,11 +69,13 @@ const (
 )
 
 // An instruction: what stands behind it, how many values it takes and leaves, its
-// price, and if its last operand is a length, which price that has (see lengths).
+// price, if its last operand is a length, which price that has (see lengths), and as
+// how many blocks it counts (see maxBlocks).
 type instruction struct {
 	form, pop, push uint8
 	price           uint16
 	length          uint8
+	blocks          uint8
 }
 
 var plain, misc, vector = tables()
@@ -81,7 +83,7 @@ var plain, misc, vector = tables()
 func tables() (plain [256]instruction, misc [18]instruction, vector [256]instruction) {
 	set := func(table []instruction, from, to int, form, pop, push uint8, price uint16) {
 		for op := from; op <= to; op++ {
-			table[op] = instruction{form, pop, push, price, 0}
+			table[op] = instruction{form: form, pop: pop, push: push, price: price}
 		}
 	}
 	p := func(from, to int, form, pop, push uint8, price uint16) {
@@ -91,7 +93,7 @@ func tables() (plain [256]instruction, misc [18]instruction, vector [256]instruc
 		plain[op] = instruction{form: structured, price: 1}
 	}
 	for _, op := range []int{opBlock, opLoop, opElse, opEnd, opCall, opCallIndirect} {
-		plain[op].form = structured // free, or with a price of their own
+		plain[op].form = structured // free, or paid elsewhere
 	}
 	plain[opBrTable] = instruction{form: structured, price: priceBrTable}
 	p(0x01, 0x01, none, 0, 0, 1)           // nop
@@ -163,6 +165,14 @@ func tables() (plain [256]instruction, misc [18]instruction, vector [256]instruc
 	}
 	for _, op := range []int{12, 14, 15, 17} {
 		misc[op].length = lengthEntries
+	}
+	for op, n := range map[int]uint8{opBlock: 1, opBrIf: 1, opBrTable: 1, opIf: blocksOfIf, opLoop: blocksOfLoop, opMemoryGrow: blocksOfLength} {
+		plain[op].blocks = n
+	}
+	for op := range misc {
+		if misc[op].length != 0 {
+			misc[op].blocks = blocksOfLength
+		}
 	}
 
 	v := func(from, to int, form, pop, push uint8, price uint16) {

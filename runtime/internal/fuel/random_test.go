@@ -130,7 +130,7 @@ func (m *machine) eval(e *expr, l []int32) int32 {
 		return l[e.n]
 	case 0x28:
 		a := m.eval(e.parts[0], l)
-		m.units += 15
+		m.units += 18
 		return int32(binary.LittleEndian.Uint32(m.mem[a:]))
 	}
 	a, b := m.eval(e.parts[0], l), m.eval(e.parts[1], l)
@@ -188,6 +188,7 @@ func (m *machine) run(all []*stmt, self int, l []int32, result *int32) int {
 			}
 		case 0x03:
 			for {
+				m.units++
 				to := m.run(s.body, self, l, result)
 				if to == 0 {
 					if m.steps++; m.steps > 20000 {

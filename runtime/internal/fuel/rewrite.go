@@ -72,7 +72,11 @@ type rewriter struct {
 	slice   uint32 // the index of the function that asks the host for a slice
 	types   []module.FuncType
 	added   map[string]int
-	effort  int // of the compiler, see maxEffort
+
+	vectorGlobals bool // one of the globals is a vector
+
+	// What the compiler has to do: see maxPlaces and maxBlocks.
+	places, widePlaces, blocks uint64
 
 	sections [module.DataCount + 1][]byte
 
@@ -111,9 +115,20 @@ func (r *rewriter) readSections() error {
 }
 
 func (r *rewriter) writeSections(accountName string) error {
+	// First, since functions weigh more where there are vectors.
+	err := r.shift(module.Global, func(s *module.Reader) {
+		if s.Byte() == typeV128 {
+			r.vectorGlobals = true
+		}
+		s.Byte()
+		s.Constant()
+	})
+	if err != nil {
+		return err
+	}
 	asks := r.typeIndex(module.FuncType{Params: []byte{typeI64}, Results: []byte{typeI64}})
 	helper := r.typeIndex(module.FuncType{})
-	if err := r.code(); err != nil { // first, for it adds types
+	if err := r.code(); err != nil { // before the types, for it adds some
 		return err
 	}
 	r.sections[module.Type] = r.typeSection()
@@ -123,13 +138,10 @@ func (r *rewriter) writeSections(accountName string) error {
 	r.sections[module.Import] = extend(r.sections[module.Import], hook)
 	r.sections[module.Function] = extend(r.sections[module.Function], binary.AppendUvarint(nil, uint64(helper)))
 
-	if err := r.shift(module.Global, func(s *module.Reader) { s.Bytes(2); s.Constant() }); err != nil {
-		return err
-	}
 	account := appendSigned([]byte{typeI64, 1, opI64Const}, MaxDepth)
 	r.sections[module.Global] = extend(r.sections[module.Global], append(account, opEnd))
 
-	err := r.shift(module.Export, func(s *module.Reader) {
+	err = r.shift(module.Export, func(s *module.Reader) {
 		s.Name()
 		switch kind := s.Byte(); kind {
 		case externFunction:

@@ -6,10 +6,11 @@ import "time"
 const Version1 = 1
 
 // The prices of version 1, in units. What is not named here costs one, but for
-// block, loop, else and end, which are free. How they were found, and what else
+// block, else and end, which are free. How they were found, and what else
 // is part of the schedule, is in docs/spec/metering.md.
 const (
-	priceLoad         = 15
+	priceLoop         = 1 // in its own run: each look at the account at a loop is paid for
+	priceLoad         = 18
 	priceStore        = 3
 	priceDivide       = 4
 	priceRound        = 2
@@ -52,13 +53,22 @@ func labelPrice(values int) uint64 {
 	return uint64(max(0, values-free) / perUnit)
 }
 
-// Limits of what is metered, beside those of package module. An engine's compiler
-// needs more than its share of time where many locals live across many labels,
-// calls and looks at the account.
+// Limits of what is metered, beside those of package module. The time of an
+// engine's compiler grows with the number of values of a function times that of
+// its runs and calls, and with the square of the number of its blocks (as an engine
+// sees them: a loop with a look at the account is three). The limits are near
+// to what programs of 32 MiB can have, and keep the worst to some minutes.
 const (
-	maxValues    = 2_048     // parameters and locals of a function
-	maxEffort    = 2_000_000 // in all functions with more than wideFunction values: values times such places
-	wideFunction = 256
+	maxValues     = 2_048         // parameters and locals of a function
+	maxPlaces     = 40_000_000    // in all functions together: values times runs and calls
+	maxWidePlaces = 2_000_000     // in those with more than wideFunction values
+	maxBlocks     = 2_000_000_000 // in all functions together: blocks times blocks
+	wideFunction  = 256
+
+	blocksOfIf      = 2
+	blocksOfLoop    = 3
+	blocksOfLength  = 4
+	targetsPerBlock = 4 // of a br_table
 )
 
 // maxUnchecked is how many units may be spent on any way through a function
@@ -66,11 +76,12 @@ const (
 const maxUnchecked = 256
 
 // Depth. A frame weighs frameWeight, a slot for each local and for the most
-// operands that it has at a time (two for a vector), and a slot for each
-// instructionsPerSlot instructions. A function that calls none is not counted
+// operands that it has at a time, two for each parameter and result, which is passed
+// and kept, twice as much for vectors, and a slot for each instructionsPerSlot instructions. A function that calls none is not counted
 // if it weighs maxLeaf at most.
 const (
 	frameWeight         = 8
+	slotsPassed         = 2
 	instructionsPerSlot = 256
 	maxLeaf             = 128
 

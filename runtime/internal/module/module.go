@@ -136,9 +136,13 @@ func Parse(wasm []byte) (*Module, error) {
 			section.Vector("functions", maxFunctions, func() { m.Functions = append(m.Functions, section.U32()) })
 		case Table:
 			content = section.tables()
-		case Memory, Start, DataCount:
-			dataCount = dataCount || id == DataCount
-			section.B = nil // nothing in them is a size
+		case Memory:
+			section.B = nil // nothing in it is a size
+		case Start:
+			section.U32()
+		case DataCount:
+			dataCount = true
+			section.U32() // an engine takes one that is cut, where nothing comes after it
 		case Global:
 			section.Vector("globals", maxGlobals, func() { section.Bytes(2); section.Constant(); m.Globals++ })
 		case Export:

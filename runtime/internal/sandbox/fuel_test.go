@@ -38,9 +38,9 @@ func TestFuel(t *testing.T) {
 	want := []uint64{
 		2 + 0,              // the start function, _initialize
 		8 + 1000 + 1,       // call, the hostcall, drop
-		2 + 15 + 2 + 3 + 1, // const const load const add store const
+		2 + 18 + 2 + 3 + 1, // const const load const add store const
 		1 + 1,              // a const in each of agent_checkpoint and agent_checkpoint_ptr
-		1 + 2 + 15 + 3,     // malloc: const; agent_resume: const get load store
+		1 + 2 + 18 + 3,     // malloc: const; agent_resume: const get load store
 	}
 	for _, interpret := range []bool{false, true} {
 		s := metered

@@ -123,6 +123,28 @@ var shapes = map[string]func(n int) []byte{
 	"loops that are left by one br": func(n int) []byte { // each pays for the next one's first run
 		return tick("\x03\x40" + strings.Repeat("\x03\x40\x41\x00\x04\x40\x0c\x01\x0b\x0b", n) + "\x0c\x00\x0b")
 	},
+	"loops in loops": func(n int) []byte { // one br goes through all of them
+		return tick(strings.Repeat("\x03\x40", n) + "\x0c" + uleb(n-1) + strings.Repeat("\x0b", n))
+	},
+	"loops that all begin again": func(n int) []byte {
+		return tick("\x03\x40" + strings.Repeat("\x03\x40", n) + strings.Repeat("\x41\x00\x0d\x00\x0b", n) + "\x0c\x00\x0b")
+	},
+	"loops in blocks": func(n int) []byte {
+		return tick(strings.Repeat("\x03\x40\x02\x40", n) + "\x0c" + uleb(2*n-1) + strings.Repeat("\x0b", 2*n))
+	},
+	"loops in ifs": func(n int) []byte {
+		return tick(strings.Repeat("\x03\x40\x41\x01\x04\x40", n) + "\x0c" + uleb(2*n-1) + strings.Repeat("\x0b", 2*n))
+	},
+	"loops in an else": func(n int) []byte {
+		return tick(strings.Repeat("\x03\x40\x41\x00\x04\x40\x05", n) + "\x0c" + uleb(2*n-1) + strings.Repeat("\x0b", 2*n))
+	},
+	"loops to which a br_table leads": func(n int) []byte {
+		targets := ""
+		for i := range n {
+			targets += uleb(i)
+		}
+		return tick(strings.Repeat("\x03\x40", n) + wasmtest.I32(-1) + "\x0e" + uleb(n) + targets + uleb(n-1) + strings.Repeat("\x0b", n))
+	},
 	"calls": func(n int) []byte {
 		return tick("\x03\x40" + strings.Repeat("\x10\x00", n) + "\x0c\x00\x0b")
 	},
@@ -186,6 +208,7 @@ func hostileModules() (all []hostileModule) {
 	refused := func(name string, wasm []byte, want string) {
 		add(hostileModule{name: name, wasm: wasm, want: want})
 	}
+	add(hostileModule{name: "5,000 loops in loops", wasm: shapes["loops in loops"](5_000), failure: Fuel, want: tickFailed + "it used up its fuel"})
 	for _, name := range slices.Sorted(maps.Keys(shapes)) {
 		n := sizes[name]
 		if n == 0 {
@@ -315,6 +338,13 @@ func hostileModules() (all []hostileModule) {
 	wide := one("agent_tick", wasmtest.Nothing, loop+strings.Repeat("\x41\x00\x0d\x00", 1000)+again)
 	wide.Locals = map[string]string{"agent_tick": "\x01\x80\x10\x7e"}
 	refused("locals across branches", wide.Bytes(), "so many locals and branches")
+	refused("loops in loops over the limit", shapes["loops in loops"](15_000), "so many blocks and branches")
+	refused("ways out of a block over the limit", shapes["ways out of a block"](45_000), "so many blocks and branches")
+	refused("targets of a br_table over the limit", shapes["targets of a br_table"](180_000), "so many blocks and branches")
+	refused("lengths over the limit", shapes["lengths"](12_000), "so many blocks and branches")
+	many := with(base, more(base, module.Function, 160, strings.Repeat("\x00", 160)))
+	many = with(many, more(many, module.Code, 160, strings.Repeat(sized("\x01\x80\x02\x7e"+strings.Repeat("\x41\x00\x0d\x00", 1000)+"\x0b"), 160))) // 256 of i64
+	refused("256 locals across branches", many, "so many locals and branches")
 	refused("data segments over the limit", with(base, map[byte]string{module.Data: uleb(100_001) + strings.Repeat("\x01\x00", 100_001)}), "100001 data segments")
 	refused("a function over the limit", tick(strings.Repeat("\x01", 7_654_321)), "and at most 7654321")
 	refused("parameters over the limit", with(base, more(base, module.Type, 1, "\x60"+uleb(1001)+strings.Repeat("\x7f", 1001)+"\x00")), "1001 parameters")
