@@ -2,11 +2,16 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -206,6 +211,7 @@ func actionScript(t *testing.T) string {
 // action is what a workflow gives to the action.
 type action struct {
 	paths, did, head, format, output, binary string
+	release, sums, url                       string
 }
 
 func (a action) env() []string {
@@ -215,7 +221,8 @@ func (a action) env() []string {
 		}
 		return s
 	}
-	return []string{"PATHS=" + a.paths, "DID=" + or(a.did, "any"), "HEAD=" + or(a.head, "any"), "FORMAT=" + or(a.format, "github"), "OUTPUT=" + a.output, "BINARY=" + a.binary}
+	return []string{"PATHS=" + a.paths, "DID=" + or(a.did, "any"), "HEAD=" + or(a.head, "any"), "FORMAT=" + or(a.format, "github"), "OUTPUT=" + a.output, "BINARY=" + a.binary,
+		"RELEASE=" + a.release, "SHA256SUMS=" + a.sums, "RELEASE_URL=" + a.url}
 }
 
 func TestAction(t *testing.T) {
@@ -312,5 +319,72 @@ func TestActionBuilds(t *testing.T) {
 		"GITHUB_ACTION_PATH="+root, "GOPROXY=off", "GOMODCACHE="+t.TempDir(), "GOFLAGS=-mod=vendor")...)
 	if code != 0 || w.output(t) != "verdict=verified" {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// TestActionRelease has the action use a release, which a server here has, and run
+// nothing that is not what was pinned.
+func TestActionRelease(t *testing.T) {
+	w := newWorkspace(t)
+	script := actionScript(t)
+	name := map[string]string{"amd64": "X64", "arm64": "ARM64"}[runtime.GOARCH]
+	system := map[string]string{"linux": "Linux", "darwin": "macOS"}[runtime.GOOS]
+	if name == "" || system == "" {
+		t.Skipf("the test makes no release for %s/%s", runtime.GOOS, runtime.GOARCH)
+	}
+	host := t.TempDir()
+	archive := fmt.Sprintf("igor-verify_9.8.7_%s_%s", runtime.GOOS, runtime.GOARCH)
+	at := filepath.Join(host, "v9.8.7")
+	if out, code := w.bash(t, `mkdir -p "$AT" "$T/$NAME" && cp "$PROGRAM" "$T/$NAME/igor-verify" && tar -czf "$AT/$NAME.tar.gz" -C "$T" "$NAME"`,
+		"AT="+at, "NAME="+archive, "PROGRAM="+build(t), "T="+t.TempDir()); code != 0 {
+		t.Fatal(out)
+	}
+	whole, err := os.ReadFile(filepath.Join(at, archive+".tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := fmt.Appendf(nil, "%x  other.tar.gz\n%x  %s.tar.gz\n", sha256.Sum256(nil), sha256.Sum256(whole), archive)
+	if err := os.WriteFile(filepath.Join(at, "SHA256SUMS"), list, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	sums := fmt.Sprintf("%x", sha256.Sum256(list))
+	server := httptest.NewServer(http.FileServer(http.Dir(host)))
+	t.Cleanup(server.Close)
+	good := action{paths: "agent/history", release: "9.8.7", sums: sums, url: server.URL}
+	run := func(name string, a action, code int, verdict, says string, env ...string) {
+		t.Helper()
+		os.Remove(filepath.Join(w.temp, "output"))
+		all := append([]string{"RUNNER_OS=" + system, "RUNNER_ARCH=" + name}, a.env()...)
+		out, got := w.bash(t, script, append(all, env...)...)
+		if got != code || w.output(t) != "verdict="+verdict || !strings.Contains(out, says) {
+			t.Errorf("exit code %d, want %d and %q\n%s", got, code, says, out)
+		}
+	}
+	run(name, good, 0, "verified", "8 checkpoints")
+	for _, change := range []struct {
+		change func(*action)
+		says   string
+	}{
+		{func(a *action) { a.sums = "" }, "release needs sha256sums"},
+		{func(a *action) { a.sums = strings.ToUpper(sums) }, "release needs sha256sums"},
+		{func(a *action) { a.sums = fmt.Sprintf("%x", sha256.Sum256(nil)) }, "SHA256SUMS of release 9.8.7 has another SHA-256"},
+		{func(a *action) { a.release = "9.8.6" }, "cannot be had"},
+		{func(a *action) { a.release = "../9.8.7" }, "not a version"},
+		{func(a *action) { a.release = "1$(touch pwned)" }, "not a version"},
+		{func(a *action) { a.url = "http://127.0.0.1:1" }, "cannot be had"},
+	} {
+		a := good
+		change.change(&a)
+		run(name, a, 2, "none", change.says)
+	}
+	run(name, good, 2, "none", "no release for Plan9", "RUNNER_OS=Plan9")
+	run("MIPS", good, 2, "none", "no release for MIPS")
+
+	if err := os.WriteFile(filepath.Join(at, archive+".tar.gz"), append(whole, 0), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	run(name, good, 2, "none", archive+".tar.gz of release 9.8.7 has another SHA-256")
+	if _, err := os.Stat(filepath.Join(w.dir, "pwned")); err == nil {
+		t.Error("an input was run as a command")
 	}
 }
