@@ -31,36 +31,42 @@ type finding struct {
 	outcome request.Outcome
 }
 
-// add has something told, instead of what was to be told about the same effect.
+// add has something told, after what is still to be told about the same effect: what
+// an operator found out says nothing to an agent that does not know what it is of.
 func (f *findings) add(one finding) {
-	f.due = append(slices.DeleteFunc(f.due, func(d finding) bool { return d.effect == one.effect }), one)
+	if slices.Contains(f.due, one) {
+		return
+	}
+	f.due = append(f.due, one)
 	slices.SortFunc(f.due, func(a, b finding) int {
-		return cmp.Or(cmp.Compare(a.tick, b.tick), cmp.Compare(a.ordinal, b.ordinal))
+		return cmp.Or(cmp.Compare(a.tick, b.tick), cmp.Compare(a.ordinal, b.ordinal), cmp.Compare(b.outcome, a.outcome))
 	})
 }
 
 // about says what is to be told about an effect, of a tick that failed or of another.
-func about(e *journal.Effect, failed bool) (f finding, ok bool) {
-	f = finding{effect: e.ID, tick: e.Tick, ordinal: e.Ordinal}
+func about(e *journal.Effect, failed bool) (all []finding) {
+	tell := func(o request.Outcome) {
+		all = append(all, finding{effect: e.ID, tick: e.Tick, ordinal: e.Ordinal, outcome: o})
+	}
+	switch {
+	case failed && e.State == journal.Ended:
+		tell(request.Ended)
+	case failed:
+		tell(request.Unresolved)
+	}
 	switch e.State {
 	case journal.ResolvedConfirmed:
-		f.outcome = request.Confirmed
+		tell(request.Confirmed)
 	case journal.ResolvedCompensated:
-		f.outcome = request.Compensated
-	case journal.Begun:
-		f.outcome, ok = request.Unresolved, failed
-		return f, ok
-	case journal.Ended:
-		f.outcome, ok = request.Ended, failed
-		return f, ok
+		tell(request.Compensated)
 	}
-	return f, true
+	return all
 }
 
 // find has the agent told what it is to be told about the effects of some ticks.
 func (l *life) find(effects []journal.Effect, failed func(tick uint64) bool) {
 	for i := range effects {
-		if f, ok := about(&effects[i], failed(effects[i].Tick)); ok {
+		for _, f := range about(&effects[i], failed(effects[i].Tick)) {
 			l.findings.add(f)
 			l.world.Journal.Untold(f.effect)
 		}
@@ -95,7 +101,7 @@ func (l *life) findFindings(s *store.Store) error {
 	failed := map[uint64]bool{}
 	for i, first := range segments {
 		of := func(e journal.Effect) bool {
-			return e.Tick >= first && (i+1 == len(segments) || e.Tick < segments[i+1]) && e.State <= journal.Ended
+			return e.Tick >= first && (i+1 == len(segments) || e.Tick < segments[i+1])
 		}
 		if !slices.ContainsFunc(effects, of) {
 			continue
@@ -176,6 +182,9 @@ func readSegment(log *eventlog.Log, first uint64, each func(*eventlog.Record) er
 func (l *life) tell(f finding, tick uint64) {
 	l.findings.due = slices.DeleteFunc(l.findings.due, func(d finding) bool { return d == f })
 	l.world.Journal.Told(f.effect, tick)
+	if slices.ContainsFunc(l.findings.due, func(d finding) bool { return d.effect == f.effect }) {
+		l.world.Journal.Untold(f.effect)
+	}
 }
 
 // prepareFindings has the next tick told what there is to tell: about effects whose
@@ -256,7 +265,7 @@ func (l *life) tellFindings() {
 func (l *life) told(all []request.Finding, tick uint64) {
 	for _, f := range all {
 		for _, d := range slices.Clone(l.findings.due) {
-			if d.effect == f.Effect && d.outcome == f.Outcome {
+			if d.effect == f.Effect && d.outcome >= f.Outcome { // what was found out is the last word
 				l.tell(d, tick)
 			}
 		}

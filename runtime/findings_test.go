@@ -166,6 +166,68 @@ func TestResolvedIsTold(t *testing.T) {
 	}
 }
 
+// TestResolvedOfFailedTickIsTold has an operator find out what a failed tick did before the
+// agent was told of it: the next tick hears of the effect first, and then what became of it.
+func TestResolvedOfFailedTickIsTold(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	// It traps in its second tick, until it was told something.
+	trap := "\x04\x40\x00\x0b" // if unreachable end
+	byteAt := func(at int32) string { return wasmtest.I32(at) + "\x2d\x00\x00" }
+	b := birth(poster(server.URL+"/", byteAt(0)+wasmtest.I32(2)+"\x46"+byteAt(8)+"\x45\x71"+trap)) // eq, eqz, and
+	b.Manifest = []byte(`{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": ["` + host + `"]}}}}`)
+	dir := filepath.Join(t.TempDir(), "agent")
+	if _, err := Start(t.Context(), dir, b, ticks(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	j, done := journalOf(t, dir)
+	sent, err := j.Request(journal.EffectID(j.Agent, j.Genesis, 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := j.Begin(journal.Begin{Tick: 2, Kind: journal.HTTP, Request: sent}) // as a crash leaves it
+	if err != nil {
+		t.Fatal(err)
+	}
+	done()
+	c := ticks(1, 0)
+	c.MaxFailedTicks = 1
+	if _, err := Resume(t.Context(), dir, c); err == nil {
+		t.Fatal("the tick did not fail")
+	}
+	if _, err := ResolveEffect(t.Context(), dir, id.String(), true, "asked"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := Resume(t.Context(), dir, ticks(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var told []string
+	rc := replayConfig(dir, b)
+	rc.Observe = func(o Observation) {
+		if o.kind == eventlog.Finding {
+			f, err := request.ParseFinding(o.request)
+			if err != nil || f.Effect != id || f.Tick != 2 {
+				t.Errorf("told %+v, %v", f, err)
+			}
+			told = append(told, fmt.Sprint(o.Tick, f.Outcome))
+		}
+	}
+	if r, err := Replay(t.Context(), dir, rc); err != nil || r.Verdict != Replayed || r.Failed != 1 {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if got := strings.Join(told, ", "); got != "3 unresolved, 3 confirmed" {
+		t.Errorf("told %s", got)
+	}
+	j, done = journalOf(t, dir)
+	defer done()
+	if _, there := j.Effect(id); there {
+		t.Error("the journal has the effect for ever")
+	}
+}
+
 // journalOf opens the journal of an agent that does not run.
 func journalOf(t *testing.T, dir string) (j *journal.Journal, done func()) {
 	t.Helper()

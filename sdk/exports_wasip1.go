@@ -26,7 +26,7 @@ func agentInit() { agent().Init() }
 
 //go:wasmexport agent_tick
 func agentTick() int32 {
-	if agent().Tick() {
+	if tick(agent()) {
 		return 1
 	}
 	return 0
@@ -43,11 +43,23 @@ func agentCheckpointPtr() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceDat
 
 //go:wasmexport agent_resume
 func agentResume(ptr unsafe.Pointer, size int32) {
-	b := pinned[ptr][:size:size]
-	delete(pinned, ptr)
-	if err := agent().Unmarshal(b); err != nil {
+	if err := agent().Unmarshal(given(ptr, size)); err != nil {
 		panic("sdk: the state cannot be restored: " + err.Error())
 	}
+}
+
+//go:wasmexport agent_observe
+func agentObserve(ptr unsafe.Pointer, size int32) {
+	if err := observe(agent(), given(ptr, size)); err != nil {
+		panic("sdk: " + err.Error())
+	}
+}
+
+// given returns what the host wrote to what malloc gave it.
+func given(ptr unsafe.Pointer, size int32) []byte {
+	b := pinned[ptr][:size:size]
+	delete(pinned, ptr)
+	return b
 }
 
 //go:wasmexport malloc

@@ -99,6 +99,12 @@ const (
 	sizeSize  = 4 // of the length before a body or a receipt
 )
 
+// The kinds of side effects, as a [Finding] has them.
+const (
+	kindHTTP = 8
+	kindPay  = 9
+)
+
 // Do sends a request. It needs the capability http.
 //
 // A request that is neither GET nor HEAD is a side effect: see [EffectLog], and
@@ -117,15 +123,25 @@ func Do(r Request) (Response, error) {
 		}
 	}
 	headers := strings.Join(r.Header, "\n")
+	effect := method != "GET" && method != "HEAD"
+	request := func() []byte {
+		return appendPart(appendPart(appendPart(appendPart(nil, method), r.URL), headers), r.Body)
+	}
 	for {
 		buf := make([]byte, sizeSize+room)
-		status := httpRequest(method, r.URL, headers, r.Body, buf)
+		send := func() int32 { return httpRequest(method, r.URL, headers, r.Body, buf) }
+		var status int32
+		if effect {
+			status = sideEffect(kindHTTP, request, buf, send)
+		} else {
+			status = send()
+		}
 		if status >= 0 {
 			body, ok := sized(buf)
 			if !ok {
 				return Response{}, &Error{"http_request", host.Processing, ErrProcessing}
 			}
-			return Response{int(status), body, method != "GET" && method != "HEAD"}, nil
+			return Response{int(status), body, effect}, nil
 		}
 		needed := int(min(binary.LittleEndian.Uint32(buf), 1<<30)) - sizeSize
 		if !grow || status != host.TooLarge || needed <= room || needed > host.MaxResponse {
@@ -153,7 +169,9 @@ func sized(buf []byte) ([]byte, bool) {
 // A payment is a side effect: see [EffectLog].
 func Pay(amount int64, recipient, memo string) (receipt []byte, err error) {
 	buf := make([]byte, sizeSize+host.MaxReceipt)
-	n := walletPay(amount, recipient, memo, buf)
+	n := sideEffect(kindPay, func() []byte {
+		return appendPart(appendPart(binary.LittleEndian.AppendUint64(nil, uint64(amount)), recipient), memo)
+	}, buf, func() int32 { return walletPay(amount, recipient, memo, buf) })
 	if n < 0 {
 		return nil, hostError("wallet_pay", n, inPay)
 	}

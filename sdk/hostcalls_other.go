@@ -36,6 +36,11 @@ func (machine) KVGet(string, []byte) int32                     { return host.Fai
 func (machine) KVPut(string, []byte) int32                     { return host.Failed }
 func (machine) KVDelete(string) int32                          { return host.Failed }
 
+func init() {
+	host.Tick = func(a any) bool { return tick(a.(Agent)) }
+	host.Observe = func(a any, finding []byte) error { return observe(a.(Agent), finding) }
+}
+
 func hosted() host.Host {
 	if host.Current != nil {
 		return host.Current

@@ -3,10 +3,14 @@ package sdk
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
+
+	"igor.dev/sdk/internal/host"
 )
 
 // vectors returns the lines of a file of testdata/sdk, in words.
@@ -148,6 +152,106 @@ func TestTransitionVectors(t *testing.T) {
 		saved, _ := log.MarshalBinary()
 		if n := binary.LittleEndian.Uint32(saved); int(n) != log.Len() || hex.EncodeToString(saved) != want {
 			t.Errorf("%s is %x, want %s", name, saved, want)
+		}
+	}
+}
+
+// payee is a host whose payments return what a test wants, and are counted.
+type payee struct {
+	machine
+	live int32
+	paid int
+}
+
+func (p *payee) WalletPay(_ int64, _, _ string, buf []byte) int32 {
+	p.paid++
+	if p.live != 0 {
+		return p.live
+	}
+	return 4 + int32(binary.PutUvarint(buf, 0))
+}
+
+// logger is an agent that has an effect log, and notes what it hears.
+type logger struct {
+	EffectLog
+	ended string
+}
+
+func (*logger) Init()                         {}
+func (*logger) Tick() bool                    { return false }
+func (l *logger) Marshal() []byte             { b, _ := l.MarshalBinary(); return b }
+func (l *logger) Unmarshal(b []byte) error    { return l.UnmarshalBinary(b) }
+func (l *logger) Observe(_ Finding, i string) { l.ended = i }
+
+func TestFindingVectors(t *testing.T) {
+	before := host.Current
+	defer func() { host.Current = before }()
+	for _, v := range vectors(t, "findings.txt") {
+		owing = nil
+		a := &logger{}
+		name, ops, want := v[0], v[1:len(v)-2], v[len(v)-1]
+		for n, op := range ops {
+			op, refused := strings.CutSuffix(op, "!")
+			f := append(strings.Split(op, "/"), "", "")
+			saved := a.Marshal()
+			var err error
+			a.ended = ""
+			ended := func(id string) {
+				if id == "-" {
+					id = ""
+				}
+				if !refused && a.ended != id {
+					t.Errorf("%s: %d ended %q, want %q", name, n, a.ended, id)
+				}
+			}
+			switch f[0] {
+			case "act":
+				amount, _ := strconv.ParseInt(f[2], 10, 64)
+				live, _ := strconv.Atoi(f[3])
+				p := &payee{live: int32(live)}
+				host.Current = p
+				got := "ok"
+				var receipt []byte
+				err := a.Act(f[1], nil, func() (err error) {
+					receipt, err = Pay(amount, "bob", "m")
+					return err
+				})
+				if e, ok := errors.AsType[*Error](err); ok {
+					got = strconv.Itoa(int(e.Code))
+				} else if p.paid == 0 {
+					got = "ok:" + strings.ReplaceAll(string(receipt), " ", "_")
+				}
+				if strconv.Itoa(p.paid) != f[4] || got != f[5] {
+					t.Errorf("%s: %d paid %d times, and got %s, %v", name, n, p.paid, got, err)
+				}
+			case "tell":
+				err = observe(a, unhex(t, f[1]))
+				ended(f[2])
+			case "tick":
+				tick(a)
+				ended(f[1])
+			case "load":
+				a = &logger{}
+				err = a.Unmarshal(saved)
+			case "record":
+				err = a.Record(f[1], []byte(f[2]))
+			case "begin":
+				err = a.Begin(f[1])
+			case "confirm":
+				err = a.Confirm(f[1])
+			case "compensate":
+				err = a.Compensate(f[1])
+			case "prune":
+				a.Prune()
+			default:
+				t.Fatalf("%s: unknown %q", name, op)
+			}
+			if (err != nil) != refused || refused && string(saved) != string(a.Marshal()) {
+				t.Errorf("%s: %d, %s: got error %v, and %x became %x", name, n, op, err, saved, a.Marshal())
+			}
+		}
+		if got := hex.EncodeToString(a.Marshal()); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@
 
 import * as abi from "./abi";
 import { Failure, Kind, Result } from "./failure";
+import { known } from "./findings";
 
 /** The time of the machine that the agent lives on, in nanoseconds since 1970. */
 export namespace clock {
@@ -112,8 +113,13 @@ export namespace x402 {
   export function pay(amount: i64, recipient: string, memo: string): Result<Uint8Array> {
     const r = abi.utf8(recipient);
     const m = abi.utf8(memo);
-    const b = new ArrayBuffer(abi.SIZE + MAX_RECEIPT);
-    const n = abi.wallet_pay(amount, abi.at(r), r.byteLength, abi.at(m), m.byteLength, abi.at(b), b.byteLength);
+    const head = new Uint8Array(8);
+    store<i64>(head.dataStart, amount);
+    const answer = known(9, head, [r, m], abi.SIZE + MAX_RECEIPT);
+    const b = answer ? answer.buffer : new ArrayBuffer(abi.SIZE + MAX_RECEIPT);
+    const n = answer
+      ? answer.returned
+      : abi.wallet_pay(amount, abi.at(r), r.byteLength, abi.at(m), m.byteLength, abi.at(b), b.byteLength);
     if (n < 0) return Result.failed<Uint8Array>("wallet_pay", n, kind(n));
     const receipt = abi.sized(b);
     if (!receipt) return Result.failed<Uint8Array>("wallet_pay", -6, Kind.Processing);

@@ -2,6 +2,7 @@
 // rules and its form are those of docs/spec/effects.md.
 
 import { Failure } from "./failure";
+import { Asked, Finding, Kept, Outcome, endAct, owe, requestDigest, same, startAct } from "./findings";
 
 // @ts-ignore: decorator
 @inline const MAX_INTENTS: u32 = 1 << 16;
@@ -13,6 +14,16 @@ import { Failure } from "./failure";
 @inline const MAX_SIZE: u32 = 16 << 20;
 // @ts-ignore: decorator
 @inline const OVERHEAD: u32 = 9; // state, id length, data length
+// @ts-ignore: decorator
+@inline const MAX_FINDINGS: u32 = 1 << 10;
+// @ts-ignore: decorator
+@inline const MAX_RESULTS: u32 = 2 << 20;
+// @ts-ignore: decorator
+@inline const EXTENDED: u32 = 0xffffffff; // stands where the count of intents would, if more is known of them
+// @ts-ignore: decorator
+@inline const ASKED: u32 = 37; // place, state, digest
+// @ts-ignore: decorator
+@inline const KEPT: u32 = 77; // outcome, effect, digest, returned, length
 
 /** Where an intent stands. */
 export enum Stage {
@@ -72,12 +83,18 @@ export class Intent {
 export class EffectLog {
   private intents: Intent[] = [];
   private index: Map<string, Intent> = new Map();
-  private size: u32 = 4;
+  private size: u32 = 4; // of the wire form of the intents
+  private requests: Map<string, Asked> = new Map(); // by the id of the intent; those of open ones count
+  private kept: Kept[] = [];
 
-  /** Records the intent of a side effect, which has to follow in the same tick. An id names it for ever. */
+  /**
+   * Records the intent of a side effect, which has to follow in the same tick. An id names it for ever.
+   * An act makes one request. If it makes several, the newest is the one that findings are about.
+   */
   begin(id: string, data: string): void {
     this.record(id, Uint8Array.wrap(String.UTF8.encode(data)));
     this.start(id);
+    startAct(this, id);
   }
 
   /**
@@ -85,11 +102,114 @@ export class EffectLog {
    * the state must not depend on where in the life the agent was restored.
    */
   end(id: string, failure: Failure | null): void {
+    endAct();
     if (!failure) return this.confirm(id);
     if (!failure.mayHaveHappened) return this.compensate(id);
     const i = this.find(id);
     if (i.stage != Stage.InFlight) refuse(id, "it is not in flight");
     i.stage = Stage.Unresolved;
+  }
+
+  /**
+   * Takes in what the host tells of a side effect, and returns the intent that it ended. It is called for
+   * each log that is in the state.
+   *
+   * What the operator found out ends the open intent whose act made that request, the oldest if several
+   * did. What a tick did that failed, of which the state knows nothing, is kept: an act that makes the
+   * same request gets the answer from it, once, and nothing is sent.
+   */
+  observe(f: Finding): Intent | null {
+    let at = -1;
+    for (let n = 0; n < this.kept.length; n++) {
+      if (same(this.kept[n].effect, f.effect)) at = n;
+    }
+    if (f.outcome == Outcome.Unresolved || f.outcome == Outcome.Ended) {
+      if (at < 0) this.keep(f);
+      return null;
+    }
+    if (f.outcome != Outcome.Confirmed && f.outcome != Outcome.Compensated) return null;
+    if (at >= 0) {
+      if (f.outcome == Outcome.Compensated) this.kept.splice(at, 1);
+      else if (this.kept[at].outcome == Outcome.Unresolved) this.kept[at].outcome = Outcome.Confirmed;
+      return null;
+    }
+    const name = requestDigest(f.kind, f.request);
+    for (let n = 0; n < this.intents.length; n++) {
+      const i = this.intents[n];
+      const asked = i.open ? this.asked(i) : null;
+      if (asked && same(asked.digest, name)) {
+        i.stage = f.outcome == Outcome.Confirmed ? Stage.Confirmed : Stage.Compensated;
+        return i;
+      }
+    }
+    return null;
+  }
+
+  private keep(f: Finding): void {
+    if (u32(this.kept.length) >= MAX_FINDINGS) {
+      throw new Error("effects: the log has 1024 findings of ticks that failed, the limit: look at the requests, or forget them");
+    }
+    let size: u32 = f.result.length;
+    for (let n = 0; n < this.kept.length; n++) size += this.kept[n].result.length;
+    const name = requestDigest(f.kind, f.request);
+    // That it may have happened is what must not be lost.
+    if (f.outcome == Outcome.Ended && size <= MAX_RESULTS) {
+      this.kept.push(new Kept(f.outcome, f.effect, name, f.returned, f.result));
+    } else {
+      this.kept.push(new Kept(Outcome.Unresolved, f.effect, name, 0, new Uint8Array(0)));
+    }
+  }
+
+  /** The ids of the effects of failed ticks whose requests no act has made again yet. */
+  keptEffects(): Uint8Array[] {
+    const all: Uint8Array[] = [];
+    for (let n = 0; n < this.kept.length; n++) all.push(this.kept[n].effect);
+    return all;
+  }
+
+  /** Drops what was kept of an effect: the same request is sent again. */
+  forget(effect: Uint8Array): void {
+    for (let n = 0; n < this.kept.length; n++) {
+      if (same(this.kept[n].effect, effect)) {
+        this.kept.splice(n, 1);
+        return;
+      }
+    }
+  }
+
+  /** Notes the request of an intent, and returns and drops what is kept of it. */
+  take(id: string, name: Uint8Array): Kept | null {
+    let taken: Kept | null = null;
+    for (let n = 0; n < this.kept.length; n++) {
+      if (same(this.kept[n].digest, name)) {
+        taken = this.kept[n];
+        this.kept.splice(n, 1);
+        break;
+      }
+    }
+    const confirmed = taken ? taken.outcome == Outcome.Confirmed : false;
+    this.requests.set(key(Uint8Array.wrap(String.UTF8.encode(id))), new Asked(name, confirmed));
+    if (confirmed) owe(this);
+    return taken;
+  }
+
+  /** Confirms the intents that are to be when a tick begins, and returns them. */
+  settle(): Intent[] {
+    const settled: Intent[] = [];
+    for (let n = 0; n < this.intents.length; n++) {
+      const i = this.intents[n];
+      const asked = i.open ? this.asked(i) : null;
+      if (asked && asked.confirmed) {
+        i.stage = Stage.Confirmed;
+        settled.push(i);
+      }
+    }
+    return settled;
+  }
+
+  private asked(i: Intent): Asked | null {
+    const k = key(i.idBytes);
+    return this.requests.has(k) ? this.requests.get(k) : null;
   }
 
   /**
@@ -112,6 +232,7 @@ export class EffectLog {
     if (length == 0 || length > MAX_ID) refuse(id, `an id has 1 to ${MAX_ID} bytes`);
     if (u32(data.length) > MAX_DATA) refuse(id, `data has at most ${MAX_DATA} bytes`);
     if (u32(this.intents.length) >= MAX_INTENTS || this.size + i.size > MAX_SIZE) refuse(id, "the log is full; prune it");
+    this.requests.delete(key(i.idBytes)); // of one of this id that was pruned
     this.add(i);
   }
 
@@ -144,7 +265,8 @@ export class EffectLog {
     const before = this.intents;
     this.clear();
     for (let n = 0; n < before.length; n++) {
-      if (!before[n].finished) this.add(before[n]);
+      if (before[n].finished) this.requests.delete(key(before[n].idBytes));
+      else this.add(before[n]);
     }
   }
 
@@ -178,8 +300,44 @@ export class EffectLog {
 
   /** Returns the wire form. */
   toBytes(): Uint8Array {
-    const b = new Uint8Array(this.size);
+    const places: i32[] = [];
+    const asked: Asked[] = [];
+    if (this.requests.size) {
+      for (let n = 0; n < this.intents.length; n++) {
+        const one = this.intents[n].open ? this.asked(this.intents[n]) : null;
+        if (!one) continue;
+        places.push(n);
+        asked.push(one);
+      }
+    }
+    let size = this.size;
+    const extended = asked.length + this.kept.length > 0;
+    if (extended) {
+      size += 12 + ASKED * asked.length + KEPT * this.kept.length;
+      for (let n = 0; n < this.kept.length; n++) size += this.kept[n].result.length;
+    }
+    const b = new Uint8Array(size);
     let p = b.dataStart;
+    if (extended) {
+      store<u32>(p, EXTENDED);
+      store<u32>(p, asked.length, 4);
+      p += 8;
+      for (let n = 0; n < asked.length; n++, p += ASKED) {
+        store<u32>(p, places[n]);
+        store<u8>(p, u8(asked[n].confirmed), 4);
+        memory.copy(p + 5, asked[n].digest.dataStart, 32);
+      }
+      store<u32>(p, this.kept.length);
+      p += 4;
+      for (let n = 0; n < this.kept.length; n++) {
+        const k = this.kept[n];
+        store<u8>(p, u8(k.outcome));
+        memory.copy(p + 1, k.effect.dataStart, 32);
+        memory.copy(p + 33, k.digest.dataStart, 32);
+        store<i64>(p, k.returned, 65);
+        p = put(p + 73, k.result);
+      }
+    }
     store<u32>(p, this.intents.length);
     p += 4;
     for (let n = 0; n < this.intents.length; n++) {
@@ -194,10 +352,17 @@ export class EffectLog {
   /** Becomes the log whose wire form is b, or returns what is wrong with it. What was in flight is unresolved. */
   read(b: Uint8Array): string | null {
     const r = new Reader(b);
-    if (u32(b.length) > MAX_SIZE) return r.problem("it is over its limit");
+    const log = new EffectLog();
+    const places: u32[] = [];
+    const asked: Asked[] = [];
+    if (b.length >= 4 && load<u32>(b.dataStart) == EXTENDED) {
+      r.number();
+      const problem = log.readExtension(r, places, asked);
+      if (problem) return r.problem(problem);
+    }
+    if (u32(b.length - r.at) > MAX_SIZE) return r.problem("it is over its limit");
     const count = r.number();
     if (count > MAX_INTENTS) return r.problem("it claims more than 65536 intents");
-    const log = new EffectLog();
     for (let n: u32 = 0; n < count && !r.cut; n++) {
       let stage: i32 = r.byte();
       const id = r.part(MAX_ID);
@@ -211,10 +376,55 @@ export class EffectLog {
     }
     if (r.cut) return r.problem("the bytes end too early, or a length is over its limit");
     if (r.at < b.length) return r.problem("bytes follow the last intent");
+    let owes = false;
+    for (let n = 0; n < asked.length; n++) {
+      if (places[n] >= u32(log.intents.length) || !log.intents[places[n]].open) {
+        return r.problem("a request of an intent that is not open");
+      }
+      log.requests.set(key(log.intents[places[n]].idBytes), asked[n]);
+      if (asked[n].confirmed) owes = true;
+    }
     this.intents = log.intents;
     this.index = log.index;
     this.size = log.size;
+    this.requests = log.requests;
+    this.kept = log.kept;
+    if (owes) owe(this);
     return null;
+  }
+
+  /** Reads what stands before the intents, or returns what is wrong with it. */
+  private readExtension(r: Reader, places: u32[], asked: Asked[]): string | null {
+    let count = r.count(ASKED);
+    for (let n: u32 = 0; n < count; n++) {
+      const place = r.number();
+      const state = r.byte();
+      if (state > 1 || (n > 0 && place <= places[n - 1])) return "a request that is out of its order, or in no known state";
+      places.push(place);
+      asked.push(new Asked(r.bytes(32), state == 1));
+    }
+    count = r.count(KEPT);
+    if (count > MAX_FINDINGS) return "more than 1024 findings";
+    let size: u32 = 0;
+    for (let n: u32 = 0; n < count && !r.cut; n++) {
+      const outcome: i32 = r.byte();
+      const effect = r.bytes(32);
+      const name = r.bytes(32);
+      const returned = r.long();
+      const result = r.part(MAX_RESULTS - size);
+      if (r.cut) break;
+      size += result.length;
+      if (outcome != Outcome.Ended) {
+        if (outcome != Outcome.Confirmed && outcome != Outcome.Unresolved) return "a finding of an outcome that cannot be kept";
+        if (returned || result.length) return "an answer to what has none";
+      }
+      for (let other = 0; other < this.kept.length; other++) {
+        if (same(this.kept[other].effect, effect)) return "an effect that stands twice";
+      }
+      this.kept.push(new Kept(outcome, effect, name, returned, result));
+    }
+    if (r.cut) return "the bytes end too early, or a length is over its limit";
+    return asked.length + this.kept.length == 0 ? "an extension of nothing" : null;
   }
 }
 
@@ -266,12 +476,28 @@ class Reader {
     return p ? load<u32>(p) : 0;
   }
 
-  part(limit: u32): Uint8Array {
+  long(): i64 {
+    const p = this.take(8);
+    return p ? load<i64>(p) : 0;
+  }
+
+  /** A count of things that have so many bytes at least. */
+  count(size: u32): u32 {
     const n = this.number();
-    if (n > limit) this.cut = true;
+    if (n > u32(this.b.length - this.at) / size) this.cut = true;
+    return this.cut ? 0 : n;
+  }
+
+  bytes(n: u32): Uint8Array {
     const p = this.take(n);
     const v = new Uint8Array(p ? n : 0);
     if (p) memory.copy(v.dataStart, p, n);
     return v;
+  }
+
+  part(limit: u32): Uint8Array {
+    const n = this.number();
+    if (n > limit) this.cut = true;
+    return this.bytes(n);
   }
 }

@@ -1,5 +1,6 @@
 // What makes a program an agent: its exports, as docs/spec/abi.md has them.
 
+import { observe, tick } from "./findings";
 import { agent } from "./index";
 import { Decoder, Encoder } from "./state";
 
@@ -10,7 +11,7 @@ export function agent_init(): void {
 }
 
 export function agent_tick(): i32 {
-  return i32(agent().tick());
+  return i32(tick(agent()));
 }
 
 export function agent_checkpoint(): i32 {
@@ -31,6 +32,12 @@ export function agent_resume(ptr: usize, size: i32): void {
   a.load(d);
   const problem = d.close();
   if (problem) throw new Error("the state cannot be restored: " + problem);
+  __unpin(ptr);
+}
+
+export function agent_observe(ptr: usize, size: i32): void {
+  const finding = Uint8Array.wrap(changetype<ArrayBuffer>(ptr), 0, size);
+  observe(agent(), finding);
   __unpin(ptr);
 }
 

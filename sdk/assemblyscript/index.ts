@@ -33,11 +33,14 @@
 export { clock, kv, log, node, pricing, rand, wallet, x402 } from "./capabilities";
 export { decimal } from "./decimal";
 export { EffectLog, Intent, Stage } from "./effects";
+export { Finding, Outcome } from "./findings";
 export { Failure, Kind, Result } from "./failure";
 export { Request, Response, http } from "./http";
 export { Decoder, Encoder } from "./state";
 export { onAbort } from "./abort";
 
+import { Intent } from "./effects";
+import { Finding } from "./findings";
 import { Decoder, Encoder } from "./state";
 
 /**
@@ -62,6 +65,13 @@ export abstract class Agent {
    * longer has to be spread over several ticks.
    */
   abstract tick(): bool;
+
+  /**
+   * Is told what the host found out about a side effect, and the intent that this ended, or null: the
+   * effect logs in the state have taken it in before. Of what was found out before its request was made,
+   * it gets the outcome alone, at the start of the tick after that request. Side effects do not work in it.
+   */
+  observe(finding: Finding, intent: Intent | null): void {}
 
   /** Writes the state. The same state has to give the same bytes. */
   abstract save(e: Encoder): void;

@@ -2,6 +2,7 @@
 // little-endian; bytes and text have their length (u32) before them.
 
 import { EffectLog } from "./effects";
+import { written } from "./findings";
 
 /** Writes a state. */
 export class Encoder {
@@ -59,6 +60,7 @@ export class Encoder {
   }
 
   effects(v: EffectLog): void {
+    written(v);
     this.bytes(v.toBytes());
   }
 

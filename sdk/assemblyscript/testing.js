@@ -23,10 +23,14 @@ import assert from "node:assert/strict";
 const utf8 = new TextDecoder();
 const bytes = (x) => (typeof x === "string" ? new TextEncoder().encode(x) : (x ?? new Uint8Array()));
 
+const part = (b) => Buffer.concat([new Uint8Array(Uint32Array.of(b.length).buffer), b]);
+
 /**
  * @typedef {{ method: string, url: string, headers: string, body: string }} Request
  * @typedef {{ status: number, body?: string | Uint8Array }} Answer
  * @typedef {{ amount: bigint, recipient: string, memo: string }} Payment
+ * @typedef {{ kind: number, request: Uint8Array, returned: number, result: Uint8Array }} Effect kind is 8 for a request, 9 for a payment
+ * @typedef {{ id: string, offers?: (string | Uint8Array)[], drain?: bigint, wish?: string, migration?: number }} Node
  * @typedef {{ result: number, after?: boolean }} Fault a result of docs/spec/abi.md, before it happens or after
  */
 
@@ -49,8 +53,15 @@ export class World {
   requests = [];
   /** What was paid. The receipt of a payment is its index in text, "payment 0". @type {Payment[]} */
   payments = [];
+  /** The side effects that reached the world, and what came of them. @type {Effect[]} */
+  effects = [];
   /**
-   * Makes calls fail, "http_request" or "wallet_pay", by URL or recipient.
+   * Where the agent lives: its DID, the offers of its peers, when it wants to be empty, the DID of the node that the
+   * agent asked to be moved to, and what became of that: 0 none, 1 asked for, 2 moved. @type {Node | null}
+   */
+  node = null;
+  /**
+   * Makes calls fail, "http_request", "wallet_pay" or "migrate", by URL, recipient or DID.
    * @type {((call: string, target: string) => Fault | null) | null}
    */
   fail = null;
@@ -102,6 +113,30 @@ class Agent {
     return this.call("agent_tick") === 1;
   }
 
+  /**
+   * Does what the host does before a tick when there is something to tell: that the side effect of this index
+   * in world.effects was "confirmed" or "compensated", as an operator found out; or that a tick that failed, of
+   * which the agent's state knows nothing, left it "unresolved", or that it "ended", with what came of it.
+   * @param {"confirmed" | "compensated" | "unresolved" | "ended"} outcome @param {number} index
+   */
+  tell(outcome, index) {
+    const effect = this.#world.effects[index];
+    const ended = outcome === "ended";
+    const head = new DataView(new ArrayBuffer(54));
+    head.setUint8(0, ["confirmed", "compensated", "unresolved", "ended"].indexOf(outcome) + 1);
+    head.setUint8(1, effect.kind);
+    head.setUint32(2, index + 1, true); // its id
+    head.setUint32(34, index + 1, true);
+    head.setBigInt64(46, BigInt(ended ? effect.returned : 0), true);
+    const rest = [effect.request, ended ? effect.result : new Uint8Array(), bytes("told by the test")].map(part);
+    this.observe(Buffer.concat([new Uint8Array(head.buffer), ...rest]));
+  }
+
+  /** Hands a finding to the agent, as docs/spec/abi.md has it. @param {Uint8Array} finding */
+  observe(finding) {
+    this.#hand("agent_observe", finding);
+  }
+
   /** The bytes of the state. */
   save() {
     const size = this.call("agent_checkpoint");
@@ -111,11 +146,22 @@ class Agent {
 
   /** Restores a state. @param {Uint8Array} state */
   resume(state) {
-    const ptr = this.call("malloc", state.length);
-    new Uint8Array(this.#memory, ptr, state.length).set(state);
+    this.#hand("agent_resume", state);
+  }
+
+  #hand(name, b) {
+    const ptr = this.call("malloc", b.length);
+    new Uint8Array(this.#memory, ptr, b.length).set(b);
     this.#resuming = true;
-    this.call("agent_resume", ptr, state.length);
+    this.call(name, ptr, b.length);
     this.#resuming = false;
+  }
+
+  /** Remembers a side effect that returned with so much in its buffer. */
+  #made(kind, request, returned, ptr) {
+    const size = returned < 0 ? 0 : 4 + new DataView(this.#memory).getUint32(ptr, true);
+    this.#world.effects.push({ kind, request: new Uint8Array(Buffer.concat(request)), returned, result: this.#bytes(ptr, size).slice() });
+    return returned;
   }
 
   /** What a checkpoint makes of an agent: its state, in a fresh instance. */
@@ -209,9 +255,11 @@ class Agent {
         if (!w.web) return -1;
         const answer = w.web(request);
         w.requests.push(request);
-        if (fault) return fault.result;
         const body = bytes(answer.body);
-        return body.length > 1 << 20 ? need(ptr, cap, 4 + body.length, -5) : sized(body, ptr, cap, answer.status);
+        let result = fault?.result;
+        result ??= body.length > 1 << 20 ? need(ptr, cap, 4 + body.length, -5) : sized(body, ptr, cap, answer.status);
+        if (request.method === "GET" || request.method === "HEAD") return result;
+        return this.#made(8, [[m, ml], [u, ul], [h, hl], [b, bl]].map(([at, size]) => part(this.#bytes(at, size))), result, ptr);
       },
       wallet_pay: (amount, r, rl, m, ml, ptr, cap) => {
         if (rl > 256 || ml > 1 << 10) return -2;
@@ -223,7 +271,9 @@ class Agent {
         if (amount > w.budget) return -1;
         w.budget -= amount;
         const receipt = bytes(`payment ${w.payments.push(payment) - 1}`);
-        return fault ? fault.result : sized(receipt, ptr, cap, 4 + receipt.length);
+        const head = new Uint8Array(BigInt64Array.of(amount).buffer);
+        const request = [head, part(this.#bytes(r, rl)), part(this.#bytes(m, ml))];
+        return this.#made(9, request, fault ? fault.result : sized(receipt, ptr, cap, 4 + receipt.length), ptr);
       },
       kv_get: (k, kl, ptr, cap) => {
         if (kl > 1 << 10) return -2;
@@ -240,13 +290,24 @@ class Agent {
         return 0;
       },
       kv_delete: (k, kl) => (kl > 1 << 10 ? -2 : w.kv.delete(text(k, kl)) ? 0 : -5),
-      // No test lives on a node.
-      node_id: () => -1,
-      peer_count: () => -1,
-      peer_offer: () => -1,
-      migrate: () => -1,
-      migrate_status: () => -1,
-      drain_deadline: () => -1n,
+      node_id: (ptr, cap) => (w.node ? fit(bytes(w.node.id), ptr, cap) : -1),
+      peer_count: () => (w.node ? (w.node.offers ?? []).length : -1),
+      peer_offer: (index, ptr, cap) => {
+        const offer = w.node?.offers?.[index];
+        return offer === undefined ? -1 : fit(bytes(offer), ptr, cap);
+      },
+      migrate: (d, dl) => {
+        if (dl > 256) return -2;
+        if (!w.node) return -1;
+        if (this.#resuming) return -3;
+        const fault = w.fail?.("migrate", text(d, dl));
+        if (fault) return fault.result;
+        w.node.wish = text(d, dl);
+        w.node.migration = 1;
+        return 0;
+      },
+      migrate_status: () => (w.node ? (w.node.migration ?? 0) : -1),
+      drain_deadline: () => (w.node ? (w.node.drain ?? 0n) : -1n),
     };
   }
 }
@@ -305,6 +366,14 @@ class State {
   /** The stages of an effect log's intents, by their ids. */
   effects() {
     const log = new State(new Uint8Array([0, ...this.bytes()]));
+    if (new DataView(log.#b.buffer).getUint32(1, true) === 0xffffffff) {
+      log.count(); // what is known of requests stands before the intents
+      log.#take(37 * log.count());
+      for (let n = log.count(); n > 0; n--) {
+        log.#take(73);
+        log.bytes();
+      }
+    }
     const stages = ["", "recorded", "in-flight", "confirmed", "unresolved", "compensated"];
     return Object.fromEntries(
       Array.from({ length: log.count() }, () => {

@@ -36,6 +36,15 @@ struct igor_failure {
 	bool after;
 };
 
+/* A node for an agent to live on. */
+struct igor_node {
+	const char *id;     /* its DID */
+	const char *offers; /* of its peers, strings, one after the other, and an empty one; NULL: none */
+	igor_time drain;    /* when it wants to be empty; 0: it does not */
+	char wish[257];     /* the DID of the node that the agent asked to be moved to */
+	int migration;      /* what became of that wish: 0 none, 1 asked for, 2 moved */
+};
+
 static struct igor_world {
 	int64_t time, step; /* what the clock says next, and by how much it moves with each look at it */
 	uint64_t random;
@@ -49,8 +58,18 @@ static struct igor_world {
 
 	/* Serves the agent's requests. If it is NULL, they fail. */
 	void (*web)(const char *method, const char *url, const char *body, struct igor_answer *answer);
-	/* Makes calls fail, "http_request" or "wallet_pay", by URL or recipient. */
+	/* Makes calls fail, "http_request", "wallet_pay" or "migrate", by URL, recipient or DID. */
 	struct igor_failure (*fail)(const char *call, const char *target);
+
+	/* The side effects that reached the world, and what came of them. IGOR_TELL tells the agent of one. */
+	struct igor_effect {
+		uint8_t kind; /* IGOR_HTTP or IGOR_PAYMENT */
+		struct igor_encoder request, result;
+		int32_t returned;
+	} effects[64];
+	int effect_count;
+
+	struct igor_node *node; /* where the agent lives, NULL: on no node */
 
 	struct igor_entry {
 		char *key, *value;
@@ -65,6 +84,8 @@ static struct igor_world {
 IGOR_API void igor_world_begin(void)
 {
 	free(igor_world.log);
+	for (int i = 0; i < igor_world.effect_count; i++)
+		free(igor_world.effects[i].request.p), free(igor_world.effects[i].result.p);
 	while (igor_world.kv) {
 		struct igor_entry *e = igor_world.kv;
 		igor_world.kv = e->next;
@@ -103,6 +124,53 @@ IGOR_API void igor_world_begin(void)
 		free(saved.p);                                                                                                 \
 		free(again.p);                                                                                                 \
 	} while (0)
+
+/* Does what the host does before a tick when there is something to tell: that the side effect of this
+ * number happened (IGOR_FOUND_CONFIRMED) or did not (IGOR_FOUND_COMPENSATED), as an operator found out; or
+ * that a tick that failed, of which the agent's state knows nothing, began it (IGOR_FOUND_UNRESOLVED), or
+ * made it with what came of it (IGOR_FOUND_ENDED). */
+#define IGOR_TELL(agent, outcome, n)                                                                                           \
+	do {                                                                                                                   \
+		struct igor_encoder finding = {0};                                                                             \
+		igor_world_finding(&finding, (outcome), (n));                                                                  \
+		igor_world.resuming = true;                                                                                    \
+		igor_agent_observe((agent), finding.p, finding.size);                                                          \
+		igor_world.resuming = false;                                                                                   \
+		free(finding.p);                                                                                               \
+	} while (0)
+
+/* Does what the host does for a tick: beside the agent's own, what is settled when a tick begins. It
+ * matters after IGOR_TELL alone. */
+#define IGOR_TICK(agent) igor_agent_tick(agent)
+
+IGOR_API void igor_world_finding(struct igor_encoder *e, uint8_t outcome, int n)
+{
+	IGOR_CHECK(n >= 0 && n < igor_world.effect_count);
+	const struct igor_effect *effect = &igor_world.effects[n];
+	bool ended = outcome == IGOR_FOUND_ENDED;
+	igor_put_u8(e, outcome);
+	igor_put_u8(e, effect->kind);
+	igor_put_u64(e, (uint64_t)n + 1); /* its id */
+	for (int i = 0; i < 3; i++)
+		igor_put_u64(e, 0);
+	igor_put_u64(e, (uint64_t)n + 1);
+	igor_put_u32(e, 0);
+	igor_put_u64(e, ended ? (uint64_t)(int64_t)effect->returned : 0);
+	igor_put_bytes(e, effect->request.p, effect->request.size);
+	igor_put_bytes(e, effect->result.p, ended ? effect->result.size : 0);
+	igor_put_bytes(e, "told by the test", 16);
+}
+
+/* Remembers a side effect that returned with so much in its buffer. */
+IGOR_API int32_t igor_world_effect(uint8_t kind, struct igor_encoder request, int32_t returned, const void *p)
+{
+	IGOR_CHECK(igor_world.effect_count < (int)(sizeof igor_world.effects / sizeof *igor_world.effects));
+	struct igor_effect *e = &igor_world.effects[igor_world.effect_count++];
+	*e = (struct igor_effect){.kind = kind, .request = request, .returned = returned};
+	if (returned >= 0)
+		igor_put(&e->result, p, 4 + igor_number(p));
+	return returned;
+}
 
 /* ---- The hostcalls. */
 
@@ -202,7 +270,6 @@ IGOR_API struct igor_failure igor_world_failure(const char *call, const char *ta
 int32_t igor_host_http_request(const void *method, uint32_t method_size, const void *url, uint32_t url_size, const void *headers,
 			       uint32_t headers_size, const void *body, uint32_t body_size, void *p, uint32_t room)
 {
-	(void)headers;
 	if (method_size > 32 || url_size > 8 << 10 || headers_size > 32 << 10 || body_size > 1 << 20)
 		return -2;
 	char *m = igor_world_string(method, method_size), *u = igor_world_string(url, url_size), *b = igor_world_string(body, body_size);
@@ -221,6 +288,14 @@ int32_t igor_host_http_request(const void *method, uint32_t method_size, const v
 		igor_world.web(m, u, b, &answer);
 		igor_world.requests++;
 		result = failure.result ? failure.result : igor_world_sized(answer.body, p, room, answer.status);
+		if (strcmp(m, "GET") != 0 && strcmp(m, "HEAD") != 0) {
+			struct igor_encoder request = {0};
+			igor_put_bytes(&request, method, method_size);
+			igor_put_bytes(&request, url, url_size);
+			igor_put_bytes(&request, headers, headers_size);
+			igor_put_bytes(&request, body, body_size);
+			igor_world_effect(IGOR_HTTP, request, result, p);
+		}
 	}
 	free(m);
 	free(u);
@@ -231,7 +306,6 @@ int32_t igor_host_http_request(const void *method, uint32_t method_size, const v
 int32_t igor_host_wallet_pay(int64_t amount, const void *recipient, uint32_t recipient_size, const void *memo, uint32_t memo_size,
 			     void *p, uint32_t room)
 {
-	(void)memo;
 	if (recipient_size > 256 || memo_size > 1 << 10)
 		return -2;
 	if (amount <= 0)
@@ -248,7 +322,11 @@ int32_t igor_host_wallet_pay(int64_t amount, const void *recipient, uint32_t rec
 	igor_world.budget -= amount;
 	char receipt[32];
 	int size = snprintf(receipt, sizeof receipt, "payment %d", igor_world.payments++);
-	return failure.result ? failure.result : igor_world_sized(receipt, p, room, 4 + size);
+	struct igor_encoder request = {0};
+	igor_put_u64(&request, (uint64_t)amount);
+	igor_put_bytes(&request, recipient, recipient_size);
+	igor_put_bytes(&request, memo, memo_size);
+	return igor_world_effect(IGOR_PAYMENT, request, failure.result ? failure.result : igor_world_sized(receipt, p, room, 4 + size), p);
 }
 
 IGOR_API struct igor_entry **igor_world_entry(const void *key, uint32_t size)
@@ -301,33 +379,63 @@ int32_t igor_host_kv_delete(const void *key, uint32_t key_size)
 	return 0;
 }
 
-/* No test lives on a node. */
 int32_t igor_host_node_id(void *p, uint32_t room)
 {
-	(void)p, (void)room;
-	return -1;
+	const struct igor_node *n = igor_world.node;
+	return n ? igor_world_fit(n->id, (uint32_t)strlen(n->id), p, room) : -1;
 }
+
+/* Goes through the offers, and returns how many there are before the one that it stops at. */
+IGOR_API uint32_t igor_world_offer(uint32_t index, const char **offer)
+{
+	uint32_t n = 0;
+	*offer = igor_world.node->offers ? igor_world.node->offers : "";
+	for (; **offer && n < index; n++)
+		*offer += strlen(*offer) + 1;
+	return n;
+}
+
 int32_t igor_host_peer_count(void)
 {
-	return -1;
+	const char *last;
+	return igor_world.node ? (int32_t)igor_world_offer(UINT32_MAX, &last) : -1;
 }
+
 int32_t igor_host_peer_offer(uint32_t index, void *p, uint32_t room)
 {
-	(void)index, (void)p, (void)room;
-	return -1;
+	const char *offer = "";
+	if (igor_world.node)
+		igor_world_offer(index, &offer);
+	return *offer ? igor_world_fit(offer, (uint32_t)strlen(offer), p, room) : -1;
 }
+
 int32_t igor_host_migrate(const void *did, uint32_t did_size)
 {
-	(void)did, (void)did_size;
-	return -1;
+	struct igor_node *n = igor_world.node;
+	if (did_size > 256)
+		return -2;
+	if (!n)
+		return -1;
+	if (igor_world.resuming)
+		return -3;
+	char *wish = igor_world_string(did, did_size);
+	struct igor_failure failure = igor_world_failure("migrate", wish);
+	if (!failure.result) {
+		strcpy(n->wish, wish);
+		n->migration = 1;
+	}
+	free(wish);
+	return failure.result;
 }
+
 int32_t igor_host_migrate_status(void)
 {
-	return -1;
+	return igor_world.node ? igor_world.node->migration : -1;
 }
+
 int64_t igor_host_drain_deadline(void)
 {
-	return -1;
+	return igor_world.node ? igor_world.node->drain : -1;
 }
 
 #endif

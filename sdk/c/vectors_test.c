@@ -119,8 +119,7 @@ static void state(const char *name, char *word, char *want)
 		struct igor_encoder e = {0}, log = {0};
 		everything_save(&e, &s);
 		IGOR_CHECK(e.size == size && memcmp(e.p, bytes, size) == 0);
-		igor_put_u32(&log, s.h.count);
-		igor_put(&log, s.h.p, s.h.size);
+		igor_effects_write(&log, &s.h);
 		char *text = hex(s.e, strlen(s.e)), *data = hex(s.f.p, s.f.size), *effects = hex(log.p, log.size);
 		strcpy(list, "-");
 		for (uint32_t i = 0, n = 0; i < s.count; i++)
@@ -148,8 +147,7 @@ static void state(const char *name, char *word, char *want)
 static char *written(const struct igor_effects *log)
 {
 	struct igor_encoder e = {0};
-	igor_put_u32(&e, log->count);
-	igor_put(&e, log->p, log->size);
+	igor_effects_write(&e, log);
 	char *s = hex(e.p, e.size);
 	free(e.p);
 	return s;
@@ -205,8 +203,127 @@ static void transition(const char *name, char *word, char *rest)
 	free(got), free(log.p);
 }
 
+static int32_t live;
+
+static struct igor_failure refuse(const char *call, const char *target)
+{
+	(void)call, (void)target;
+	return (struct igor_failure){live, true};
+}
+
+/* The parts of an operation, between slashes. */
+static char *cut(char **rest)
+{
+	char *part = *rest;
+	if (part && (*rest = strchr(part, '/')))
+		*(*rest)++ = 0;
+	return part ? part : "";
+}
+
+static void finding(const char *name, char *word, char *rest)
+{
+	static char line[1 << 16];
+	struct igor_effects log = {0};
+	char *end = strstr(rest, "= ");
+	/* The first word and the rest are the operations. */
+	IGOR_CHECK(end != NULL && snprintf(line, sizeof line, "%s %.*s", word, (int)(end - rest), rest) < (int)sizeof line);
+	int n = 0;
+	for (char *op = strtok(line, " "); op; op = strtok(NULL, " "), n++) {
+		char *before = written(&log), *bang = strchr(op, '!'), *parts = op, ended[64] = "-", *id = "", *want = "-";
+		bool refused = bang != NULL;
+		int error = 0;
+		if (bang)
+			*bang = 0;
+		const char *what = cut(&parts);
+		struct igor_intent i;
+		if (strcmp(what, "act") == 0) {
+			struct igor_data receipt = {0};
+			char got[64];
+			id = cut(&parts);
+			int64_t amount = atoll(cut(&parts));
+			live = atoi(cut(&parts));
+			igor_world_begin();
+			igor_world.fail = refuse;
+			IGOR_CHECK(igor_effect_begin(&log, id, NULL, 0) == 0);
+			int paid = igor_pay(amount, "bob", "m", &receipt);
+			IGOR_CHECK(igor_effect_end(&log, id, paid) == 0);
+			if (paid == IGOR_OVER_CAP)
+				paid = -4;
+			if (paid != 0)
+				snprintf(got, sizeof got, "%d", paid);
+			else
+				snprintf(got, sizeof got, igor_world.payments ? "ok" : "ok:%s", (char *)receipt.p);
+			for (char *p = got; *p; p++)
+				*p = *p == ' ' ? '_' : *p;
+			IGOR_CHECK(igor_world.payments == atoi(cut(&parts)));
+			same(name, got, cut(&parts));
+			igor_free(&receipt);
+		} else if (strcmp(what, "tell") == 0) {
+			struct igor_finding f;
+			error = igor_finding_read(&f, bytes, unhex(bytes, cut(&parts)));
+			want = refused ? "-" : cut(&parts);
+			if (error == 0 && igor_effect_observe(&log, &f, &i))
+				snprintf(ended, sizeof ended, "%.*s", (int)i.id_size, (const char *)i.id);
+		} else if (strcmp(what, "tick") == 0) {
+			want = cut(&parts);
+			if (igor_effect_settle(&log, &i))
+				snprintf(ended, sizeof ended, "%.*s", (int)i.id_size, (const char *)i.id);
+		} else if (strcmp(what, "record") == 0) {
+			id = cut(&parts);
+			error = igor_effect_record(&log, id, NULL, 0);
+		} else if (strcmp(what, "begin") == 0) {
+			error = igor_effect_move(&log, cut(&parts), IGOR_IN_FLIGHT);
+		} else if (strcmp(what, "confirm") == 0) {
+			error = igor_effect_confirm(&log, cut(&parts));
+		} else if (strcmp(what, "compensate") == 0) {
+			error = igor_effect_compensate(&log, cut(&parts));
+		} else if (strcmp(what, "prune") == 0) {
+			igor_effect_prune(&log);
+		} else if (strcmp(what, "load") == 0) {
+			error = igor_effects_load(&log, bytes, unhex(bytes, before));
+		} else {
+			IGOR_CHECK(!"a known operation");
+		}
+		char *after = written(&log);
+		same(name, ended, want);
+		if ((error != 0) != refused || (refused && strcmp(before, after) != 0)) {
+			fprintf(stderr, "%s: %d, %s: %s\n", name, n, what, igor_error_text(error));
+			exit(1);
+		}
+		free(before), free(after);
+	}
+	char *got = written(&log);
+	same(name, got, end + 2);
+	free(got), free(log.p), free(log.asked), free(log.kept);
+}
+
+/* What the digests of requests are made with. */
+static void digests(void)
+{
+	static uint8_t as[1000];
+	uint8_t sum[32];
+	static const struct {
+		size_t size;
+		const char *want;
+	} known[] = {
+		{0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+		{55, "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318"},
+		{56, "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a"},
+		{1000, "41edece42d63e8d9bf515a9ba6932e1c20cbc9f5a5d134645adb5db1b9737ea3"},
+	};
+	memset(as, 'a', sizeof as);
+	for (size_t n = 0; n < sizeof known / sizeof *known; n++) {
+		igor_digest(sum, as, known[n].size);
+		char *got = hex(sum, sizeof sum);
+		same("digest", got, known[n].want);
+		free(got);
+	}
+}
+
 int main(void)
 {
+	digests();
+	each("../../testdata/sdk/findings.txt", finding);
 	each("../../testdata/sdk/state.txt", state);
 	each("../../testdata/sdk/effects.txt", effects);
 	each("../../testdata/sdk/transitions.txt", transition);

@@ -70,6 +70,64 @@ type World struct {
 	KV map[string][]byte // the agent's store
 
 	Node *Node // where the agent lives; nil: on no node
+
+	// Effects are the side effects that reached the world, and what came of them. Tell
+	// tells the agent of one.
+	Effects []Effect
+}
+
+// An Effect is a side effect that the agent made.
+type Effect struct {
+	Kind    uint8 // 8 a request, 9 a payment
+	Request []byte
+	Return  int32  // what the agent got
+	Result  []byte // what was written into its buffer
+}
+
+// Tell does what the host does before a tick when there is something to tell: that
+// the effect of this index happened (sdk.OutcomeConfirmed) or did not
+// (sdk.OutcomeCompensated), as an operator found out; or that a tick that failed, of
+// which a's state knows nothing, began it (sdk.OutcomeUnresolved), or made it with
+// what came of it (sdk.OutcomeEnded).
+func (w *World) Tell(t testing.TB, a sdk.Agent, outcome sdk.Outcome, effect int) {
+	t.Helper()
+	e := w.Effects[effect]
+	le := binary.LittleEndian
+	finding := append([]byte{byte(outcome), e.Kind}, make([]byte, 32)...)
+	le.PutUint64(finding[2:], uint64(effect)+1) // its id
+	finding = le.AppendUint64(finding, uint64(effect)+1)
+	finding = le.AppendUint32(finding, 0)
+	if outcome != sdk.OutcomeEnded {
+		e.Return, e.Result = 0, nil
+	}
+	finding = le.AppendUint64(finding, uint64(e.Return))
+	for _, part := range [][]byte{e.Request, e.Result, []byte("told by the test")} {
+		finding = append(le.AppendUint32(finding, uint32(len(part))), part...)
+	}
+	world := host.Current
+	host.Current = resuming{world}
+	defer func() { host.Current = world }()
+	if err := host.Observe(a, finding); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tick does what the host does for a tick: beside a.Tick, what is settled when a tick
+// begins. It matters after [World.Tell] alone.
+func Tick(a sdk.Agent) (more bool) { return host.Tick(a) }
+
+// effect remembers a side effect.
+func (w *World) effect(kind uint8, request []byte, buf []byte, code int32) int32 {
+	e := Effect{Kind: kind, Request: request, Return: code}
+	if code >= 0 && len(buf) >= 4 {
+		e.Result = bytes.Clone(buf[:4+binary.LittleEndian.Uint32(buf)])
+	}
+	w.Effects = append(w.Effects, e)
+	return code
+}
+
+func part[T string | []byte](b []byte, v T) []byte {
+	return append(binary.LittleEndian.AppendUint32(b, uint32(len(v))), v...)
 }
 
 // A Node is one that the agent lives on.
@@ -238,6 +296,14 @@ func (h *hostOf) HTTPRequest(method, url, headers string, body, buf []byte) int3
 		return host.Failed
 	}
 	req.RequestURI = req.URL.RequestURI()
+	code := h.serve(req, url, buf)
+	if method != "GET" && method != "HEAD" {
+		h.w.effect(8, part(part(part(part(nil, method), url), headers), body), buf, code)
+	}
+	return code
+}
+
+func (h *hostOf) serve(req *http.Request, url string, buf []byte) int32 {
 	answer := httptest.NewRecorder()
 	h.w.Requests++
 	if !serve(h.w.Web, answer, req) {
@@ -283,11 +349,12 @@ func (h *hostOf) WalletPay(amount int64, recipient, memo string, buf []byte) int
 	}
 	h.w.Budget -= amount
 	h.w.Paid = append(h.w.Paid, Payment{amount, recipient, memo})
+	request := part(part(binary.LittleEndian.AppendUint64(nil, uint64(amount)), recipient), memo)
 	if code := refused(h.w.Lose, "wallet_pay", recipient); code != 0 {
-		return code
+		return h.w.effect(9, request, nil, code)
 	}
 	receipt := h.receipt(len(h.w.Paid) - 1)
-	return sized(receipt, buf, int32(4+len(receipt)))
+	return h.w.effect(9, request, buf, sized(receipt, buf, int32(4+len(receipt))))
 }
 
 // refused returns the code of the error that a hook gives.

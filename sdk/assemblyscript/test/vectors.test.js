@@ -7,8 +7,12 @@ import { join } from "node:path";
 
 const module = new WebAssembly.Module(readFileSync(join(process.env.PROGRAMS, "vectors.wasm")));
 
-function instance() {
-  const { exports } = new WebAssembly.Instance(module, { wasi_snapshot_preview1: { fd_write: () => 0 } });
+// pay is what wallet_pay does, with where it may write.
+function instance(pay = (memory, ptr) => -1) {
+  const { exports } = new WebAssembly.Instance(module, {
+    wasi_snapshot_preview1: { fd_write: () => 0 },
+    igor: { wallet_pay: (...args) => pay(exports.memory.buffer, args[5]) },
+  });
   exports._initialize();
   return (name, input) => {
     const ptr = exports.malloc(input.length);
@@ -63,6 +67,44 @@ test("transitions", () => {
         log = call("act", Buffer.from(op));
       }
     }
+    assert.equal(log, words.at(-1), name);
+  }
+});
+
+test("findings", () => {
+  for (const [name, ...words] of vectors("findings.txt")) {
+    const done = [];
+    let paid, live;
+    const pay = (memory, ptr) => {
+      paid++;
+      new DataView(memory).setUint32(ptr, 0, true);
+      return live;
+    };
+    let call = instance(pay);
+    const perform = (op) => {
+      paid = 0;
+      live = op.startsWith("act/") ? Number(op.split("/")[3]) : 0;
+      return call("act", Buffer.from(op));
+    };
+    let log = call("act", Buffer.from("prune"));
+    words.slice(0, -2).forEach((op, n) => {
+      if (op.endsWith("!")) {
+        assert.throws(() => perform(op.slice(0, -1)), `${name}: ${n}`);
+        call = instance(pay); // it ended with the refusal: go on in another
+        done.forEach(perform);
+        return;
+      }
+      done.push(op);
+      log = perform(op);
+      const f = op.split("/");
+      const came = call("came", Buffer.from(""));
+      if (f[0] === "tell") assert.equal(came, f[2], `${name}: ${n}`);
+      if (f[0] === "tick") assert.equal(came, f[1], `${name}: ${n}`);
+      if (f[0] === "act") {
+        assert.equal(String(paid), f[4], `${name}: ${n} paid`);
+        assert.equal(came.replaceAll(" ", "_"), f[5] === "ok" ? "ok:" : f[5], `${name}: ${n}`);
+      }
+    });
     assert.equal(log, words.at(-1), name);
   }
 });

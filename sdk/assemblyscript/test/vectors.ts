@@ -1,6 +1,6 @@
 // What vectors.test.js calls.
 
-import { Decoder, EffectLog, Encoder } from "@igor-dev/sdk";
+import { Decoder, EffectLog, Encoder, Finding, x402 } from "@igor-dev/sdk";
 export { malloc } from "@igor-dev/sdk/exports";
 
 let out = new ArrayBuffer(0);
@@ -66,6 +66,19 @@ export function effects(ptr: usize, size: i32): i32 {
   return say(hex(log.toBytes()));
 }
 
+let got = "";
+
+/** What the newest act or finding came to. */
+export function came(ptr: usize, size: i32): i32 {
+  return say(got);
+}
+
+function unhex(s: string): Uint8Array {
+  const b = new Uint8Array(s.length / 2);
+  for (let i = 0; i < b.length; i++) b[i] = u8(U32.parseInt(s.substr(2 * i, 2), 16));
+  return b;
+}
+
 /** Does something with the log of this instance. What it refuses ends the instance. */
 export function act(ptr: usize, size: i32): i32 {
   const f = String.UTF8.decodeUnsafe(ptr, size).split("/");
@@ -75,6 +88,21 @@ export function act(ptr: usize, size: i32): i32 {
   else if (f[0] == "compensate") log.compensate(f[1]);
   else if (f[0] == "prune") log.prune();
   else if (f[0] == "load") assert(!log.read(log.toBytes()));
+  else if (f[0] == "act") {
+    log.begin(f[1], "");
+    const paid = x402.pay(I64.parseInt(f[2]), "bob", "m");
+    log.end(f[1], paid.error);
+    const e = paid.error;
+    got = e ? e.code.toString() : "ok:" + String.UTF8.decodeUnsafe(paid.value.dataStart, paid.value.length);
+  } else if (f[0] == "tell") {
+    const finding = Finding.parse(unhex(f[1]));
+    if (!finding) throw new Error("a finding that cannot be read");
+    const ended = log.observe(finding);
+    got = ended ? ended.id : "-";
+  } else if (f[0] == "tick") {
+    const ended = log.settle();
+    got = ended.length ? ended[0].id : "-";
+  }
   else throw new Error("unknown");
   return say(hex(log.toBytes()));
 }

@@ -134,15 +134,27 @@ pub mod x402 {
     use super::wallet::MAX_RECEIPT;
     use crate::abi;
     use crate::error::{Error, Of};
+    use crate::findings;
     use alloc::vec;
     use alloc::vec::Vec;
+
+    const KIND: u8 = 9;
 
     /// Pays an amount of microcents to a recipient that the manifest allows, and returns the
     /// receipt. A payment is a side effect: see [`EffectLog`](crate::effects::EffectLog).
     pub fn pay(amount: i64, recipient: &str, memo: &str) -> Result<Vec<u8>, Error> {
         const CALL: &str = "wallet_pay";
         let mut b = vec![0; abi::SIZE + MAX_RECEIPT];
-        let n = abi::wallet_pay(amount, recipient.as_bytes(), memo.as_bytes(), &mut b);
+        let request = || {
+            let mut q = amount.to_le_bytes().to_vec();
+            for part in [recipient, memo] {
+                findings::part(&mut q, part.as_bytes());
+            }
+            q
+        };
+        let n = findings::side_effect(KIND, request, &mut b, |b| {
+            abi::wallet_pay(amount, recipient.as_bytes(), memo.as_bytes(), b)
+        });
         if n < 0 {
             return Err(Error::of(CALL, n, Of::Pay));
         }

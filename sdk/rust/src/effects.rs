@@ -1,6 +1,7 @@
 //! A log of the agent's side effects: which were meant, which may have happened, which are
 //! settled. Its rules and its form are those of docs/spec/effects.md.
 
+use crate::findings::{self, Asked, Finding, Kept, Outcome};
 use crate::Error as HostError;
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -17,8 +18,17 @@ pub const MAX_DATA: usize = 2 << 20;
 /// The most bytes of a whole log.
 pub const MAX_SIZE: usize = 16 << 20;
 
+/// The most findings that a log keeps.
+pub const MAX_FINDINGS: usize = 1 << 10;
+/// The most bytes of the answers in them.
+pub const MAX_RESULTS: usize = 2 << 20;
+
 const COUNT: usize = 4;
 const OVERHEAD: usize = 1 + 4 + 4; // state, id length, data length
+/// Stands where the count of intents would, if more is known of them.
+const EXTENDED: usize = 0xffff_ffff;
+const ASKED: usize = 4 + 1 + 32;
+const KEPT: usize = 1 + 32 + 32 + 8 + 4;
 
 /// Where an intent stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +84,10 @@ impl Intent {
     /// The data as text.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.data)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::InFlight | Stage::Unresolved)
     }
 
     fn size(&self) -> usize {
@@ -204,7 +218,9 @@ mod std_errors {
 pub struct EffectLog {
     intents: Vec<Intent>, // in the order of recording
     index: BTreeMap<Vec<u8>, usize>,
-    size: usize, // of the wire form, without the count
+    size: usize, // of the wire form of the intents, without the count
+    requests: BTreeMap<Vec<u8>, Asked>, // by the id of the intent; those of open ones count
+    kept: Vec<Kept>,
 }
 
 impl EffectLog {
@@ -214,6 +230,9 @@ impl EffectLog {
     /// After an error that [may have happened](ActError::may_have_happened) the intent is
     /// unresolved: find out in a later tick, see [`open`](EffectLog::open). After any other error
     /// it is compensated, and the act can be tried again under another id.
+    ///
+    /// An act makes one request. If it makes several, the newest is the one that the host's
+    /// [findings](crate::findings) are about.
     pub fn act<T>(
         &mut self,
         id: impl AsRef<[u8]>,
@@ -223,7 +242,19 @@ impl EffectLog {
         let id = id.as_ref();
         self.record(id, data)?;
         self.begin(id)?;
-        match act() {
+        let mine = findings::Acting {
+            kept: core::mem::take(&mut self.kept),
+            asked: None,
+        };
+        let before = findings::replace(Some(mine));
+        let done = act();
+        if let Some(mine) = findings::replace(before) {
+            self.kept = mine.kept;
+            if let Some(asked) = mine.asked {
+                self.requests.insert(id.to_vec(), asked);
+            }
+        }
+        match done {
             Ok(v) => {
                 self.confirm(id)?;
                 Ok(v)
@@ -247,12 +278,96 @@ impl EffectLog {
         }
     }
 
+    /// Takes in what the host tells of a side effect, and returns the intent that it ended. It is
+    /// called for each log that is in the state.
+    ///
+    /// What the operator found out ends the open intent whose act made that request, the oldest
+    /// if several did. What a tick did that failed, of which the state knows nothing, is kept: an
+    /// [`act`](EffectLog::act) that makes the same request gets the answer from it, once, and
+    /// nothing is sent.
+    pub fn observe(&mut self, f: &Finding) -> Option<Intent> {
+        let known = self.kept.iter().position(|k| k.effect == f.effect);
+        match (f.outcome, known) {
+            (Outcome::Unresolved, None) | (Outcome::Ended, None) => self.keep(f),
+            (Outcome::Confirmed, Some(n)) => {
+                if self.kept[n].outcome == Outcome::Unresolved {
+                    self.kept[n].outcome = Outcome::Confirmed;
+                }
+            }
+            (Outcome::Compensated, Some(n)) => {
+                self.kept.remove(n);
+            }
+            (Outcome::Confirmed, None) | (Outcome::Compensated, None) => {
+                let digest = findings::request_digest(f.kind, &f.request);
+                let requests = &self.requests;
+                let intent = self.intents.iter_mut().find(|i| {
+                    i.is_open() && matches!(requests.get(&i.id), Some(r) if r.digest == digest)
+                })?;
+                intent.stage = match f.outcome {
+                    Outcome::Confirmed => Stage::Confirmed,
+                    _ => Stage::Compensated,
+                };
+                return Some(intent.clone());
+            }
+            _ => (),
+        }
+        None
+    }
+
+    fn keep(&mut self, f: &Finding) {
+        assert!(
+            self.kept.len() < MAX_FINDINGS,
+            "the effect log has 1024 findings of ticks that failed, the limit: look at the requests, or forget them"
+        );
+        let mut kept = Kept {
+            outcome: f.outcome,
+            effect: f.effect,
+            digest: findings::request_digest(f.kind, &f.request),
+            returned: 0,
+            result: Vec::new(),
+        };
+        if f.outcome == Outcome::Ended {
+            let size: usize = self.kept.iter().map(|k| k.result.len()).sum();
+            if size + f.result.len() > MAX_RESULTS {
+                kept.outcome = Outcome::Unresolved; // that it may have happened must not be lost
+            } else {
+                kept.returned = f.returned;
+                kept.result = f.result.clone();
+            }
+        }
+        self.kept.push(kept);
+    }
+
+    /// The ids of the effects of failed ticks whose requests no act has made again yet.
+    pub fn kept(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.kept.iter().map(|k| &k.effect)
+    }
+
+    /// Drops what was kept of an effect: the same request is sent again.
+    pub fn forget(&mut self, effect: &[u8; 32]) {
+        self.kept.retain(|k| k.effect != *effect);
+    }
+
+    /// Confirms the intents that are to be when a tick begins.
+    pub(crate) fn settle(&mut self, settled: &mut Vec<Intent>) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let requests = &self.requests;
+        for i in self.intents.iter_mut().filter(|i| i.is_open()) {
+            if matches!(requests.get(&i.id), Some(r) if r.confirmed) {
+                i.stage = Stage::Confirmed;
+                settled.push(i.clone());
+            }
+        }
+    }
+
     /// The intents whose acts may have happened. Ask the outside world about each at the start of
     /// a tick, then [`confirm`](EffectLog::confirm) or [`compensate`](EffectLog::compensate) it.
     pub fn open(&self) -> Vec<Intent> {
         self.intents
             .iter()
-            .filter(|i| matches!(i.stage, Stage::InFlight | Stage::Unresolved))
+            .filter(|i| i.is_open())
             .cloned()
             .collect()
     }
@@ -277,6 +392,7 @@ impl EffectLog {
         if self.intents.len() >= MAX_INTENTS || COUNT + self.size + intent.size() > MAX_SIZE {
             return Err(LogError::Full);
         }
+        self.requests.remove(id); // of one of this id that was pruned
         self.add(intent);
         Ok(())
     }
@@ -315,10 +431,14 @@ impl EffectLog {
     /// Drops the finished intents, and returns how many there were. The log then no longer knows
     /// their ids: prune an intent only when nothing can ask for its act a second time.
     pub fn prune(&mut self) -> usize {
-        let before = core::mem::take(self);
-        let n = before.intents.len();
-        for i in before.intents {
-            if !i.stage.is_finished() {
+        let before = core::mem::take(&mut self.intents);
+        self.index.clear();
+        self.size = 0;
+        let n = before.len();
+        for i in before {
+            if i.stage.is_finished() {
+                self.requests.remove(&i.id);
+            } else {
                 self.add(i);
             }
         }
@@ -355,6 +475,30 @@ impl EffectLog {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut b = Vec::with_capacity(COUNT + self.size);
         let number = |b: &mut Vec<u8>, n: usize| b.extend_from_slice(&(n as u32).to_le_bytes());
+        let mut asked = Vec::new();
+        if !self.requests.is_empty() {
+            for (n, i) in self.intents.iter().enumerate().filter(|(_, i)| i.is_open()) {
+                if let Some(r) = self.requests.get(&i.id) {
+                    number(&mut asked, n);
+                    asked.push(r.confirmed.into());
+                    asked.extend_from_slice(&r.digest);
+                }
+            }
+        }
+        if !asked.is_empty() || !self.kept.is_empty() {
+            number(&mut b, EXTENDED);
+            number(&mut b, asked.len() / ASKED);
+            b.extend_from_slice(&asked);
+            number(&mut b, self.kept.len());
+            for k in &self.kept {
+                b.push(k.outcome as u8);
+                b.extend_from_slice(&k.effect);
+                b.extend_from_slice(&k.digest);
+                b.extend_from_slice(&k.returned.to_le_bytes());
+                number(&mut b, k.result.len());
+                b.extend_from_slice(&k.result);
+            }
+        }
         number(&mut b, self.intents.len());
         for i in &self.intents {
             b.push(i.stage as u8);
@@ -369,14 +513,23 @@ impl EffectLog {
     /// Reads the wire form. What was in flight is unresolved.
     pub fn from_bytes(b: &[u8]) -> Result<EffectLog, Malformed> {
         let mut r = Reader { b, at: 0 };
-        if b.len() > MAX_SIZE {
+        let mut log = EffectLog::default();
+        let mut asked = Vec::new();
+        if b.len() >= COUNT && crate::abi::number(b) == EXTENDED {
+            r.at = COUNT;
+            asked = r.asked()?;
+            log.kept = r.kept()?;
+            if asked.is_empty() && log.kept.is_empty() {
+                return r.fail("an extension of nothing");
+            }
+        }
+        if b.len() - r.at > MAX_SIZE {
             return r.fail("it is over 16777216 bytes");
         }
         let count = r.number()?;
         if count > MAX_INTENTS {
             return r.fail("it claims more than 65536 intents");
         }
-        let mut log = EffectLog::default();
         for _ in 0..count {
             let at = r.at;
             let stage = match r.take(1)?[0] {
@@ -410,6 +563,12 @@ impl EffectLog {
         if r.at < b.len() {
             return r.fail("bytes follow the last intent");
         }
+        for (n, asked) in asked {
+            match log.intents.get(n) {
+                Some(i) if i.is_open() => log.requests.insert(i.id.clone(), asked),
+                _ => return r.fail("a request of an intent that is not open"),
+            };
+        }
         Ok(log)
     }
 }
@@ -437,6 +596,77 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Result<usize, Malformed> {
         self.take(4).map(crate::abi::number)
+    }
+
+    /// A count of things that have so many bytes at least.
+    fn count(&mut self, size: usize) -> Result<usize, Malformed> {
+        let n = self.number()?;
+        if n > (self.b.len() - self.at) / size {
+            return self.fail("the bytes end too early");
+        }
+        Ok(n)
+    }
+
+    fn digest(&mut self) -> Result<[u8; 32], Malformed> {
+        let mut d = [0; 32];
+        d.copy_from_slice(self.take(32)?);
+        Ok(d)
+    }
+
+    /// The requests of open intents, by their places.
+    fn asked(&mut self) -> Result<Vec<(usize, Asked)>, Malformed> {
+        let mut all: Vec<(usize, Asked)> = Vec::new();
+        for _ in 0..self.count(ASKED)? {
+            let at = self.number()?;
+            let state = self.take(1)?[0];
+            if state > 1 || matches!(all.last(), Some((before, _)) if *before >= at) {
+                return self.fail("a request that is out of its order, or in no known state");
+            }
+            let (digest, confirmed) = (self.digest()?, state == 1);
+            all.push((at, Asked { digest, confirmed }));
+        }
+        Ok(all)
+    }
+
+    fn kept(&mut self) -> Result<Vec<Kept>, Malformed> {
+        let n = self.count(KEPT)?;
+        if n > MAX_FINDINGS {
+            return self.fail("more than 1024 findings");
+        }
+        let mut all: Vec<Kept> = Vec::new();
+        let mut size = 0;
+        for _ in 0..n {
+            let outcome = match self.take(1)?[0] {
+                1 => Outcome::Confirmed,
+                3 => Outcome::Unresolved,
+                4 => Outcome::Ended,
+                _ => return self.fail("a finding of an outcome that cannot be kept"),
+            };
+            let (effect, digest) = (self.digest()?, self.digest()?);
+            let mut returned = [0; 8];
+            returned.copy_from_slice(self.take(8)?);
+            let returned = i64::from_le_bytes(returned);
+            let length = self.number()?;
+            if length > MAX_RESULTS - size {
+                return self.fail("results over their limit of 2097152 bytes");
+            }
+            size += length;
+            let result = self.take(length)?.to_vec();
+            if outcome != Outcome::Ended && (returned != 0 || length > 0) {
+                return self.fail("an answer to what has none");
+            }
+            if all.iter().any(|k| k.effect == effect) {
+                return self.fail("an effect that stands twice");
+            }
+            all.push(Kept {
+                outcome,
+                effect,
+                digest,
+                returned,
+                result,
+            });
+        }
+        Ok(all)
     }
 
     fn part(&mut self, limit: usize) -> Result<&'a [u8], Malformed> {

@@ -29,7 +29,7 @@ impl<A: Agent> Cell<A> {
     }
 
     pub fn tick(&self) -> i32 {
-        match self.agent().tick() {
+        match crate::findings::tick(self.agent()) {
             Next::Idle => 0,
             Next::More => 1,
         }
@@ -57,6 +57,17 @@ impl<A: Agent> Cell<A> {
         match state {
             Ok(agent) => (*self.0.get()).0 = Some(agent),
             Err(e) => panic!("the state cannot be restored: {}", e),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The bytes are those of a [`malloc`] of this length.
+    pub unsafe fn observe(&self, ptr: *mut u8, len: usize) {
+        let finding = core::slice::from_raw_parts(ptr, len).to_vec();
+        dealloc(ptr, layout(len));
+        if crate::findings::observe(self.agent(), &finding).is_err() {
+            panic!("a finding that cannot be read");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::abi;
 use crate::error::{Error, ErrorKind, Of};
+use crate::findings;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,6 +11,7 @@ use alloc::vec::Vec;
 pub const MAX_BODY: usize = 1 << 20;
 
 const CALL: &str = "http_request";
+const KIND: u8 = 8;
 
 /// A request.
 ///
@@ -80,13 +82,25 @@ impl Request {
         let mut room = self.room.unwrap_or(if grow { 16 << 10 } else { MAX_BODY });
         loop {
             let mut b = vec![0; abi::SIZE + room];
-            let status = abi::http_request(
+            let parts: [&[u8]; 4] = [
                 self.method.as_bytes(),
                 self.url.as_bytes(),
                 self.headers.trim_end().as_bytes(),
                 &self.body,
-                &mut b,
-            );
+            ];
+            let send = |b: &mut [u8]| abi::http_request(parts[0], parts[1], parts[2], parts[3], b);
+            let status = if effect {
+                let request = || {
+                    let mut q = Vec::new();
+                    for p in parts {
+                        findings::part(&mut q, p);
+                    }
+                    q
+                };
+                findings::side_effect(KIND, request, &mut b, send)
+            } else {
+                send(&mut b)
+            };
             if status >= 0 {
                 let body = abi::sized(b).ok_or_else(|| Error::of(CALL, -6, Of::Http))?;
                 return Ok(Response {

@@ -52,12 +52,14 @@ extern crate std;
 mod abi;
 mod capabilities;
 mod decimal;
+mod digest;
 pub mod effects;
 mod error;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 #[allow(missing_docs)]
 pub mod exports;
+pub mod findings;
 #[cfg(all(target_arch = "wasm32", not(feature = "std")))]
 mod heap;
 pub mod http;
@@ -83,6 +85,12 @@ pub trait Agent: state::State + Default {
 
     /// Does one step. It has 15 seconds; what takes longer has to be spread over several ticks.
     fn tick(&mut self) -> Next;
+
+    /// Is told what the host found out about a side effect, and the intent that this ended, if
+    /// there is one: the effect logs in the state have taken it in before, see [`findings`]. Of
+    /// what was found out before its request was made, it gets the outcome alone, at the start of
+    /// the tick after that request. Side effects do not work in it.
+    fn observe(&mut self, _finding: &findings::Finding, _intent: Option<&effects::Intent>) {}
 }
 
 /// What an agent has to do after a tick.
@@ -132,6 +140,11 @@ macro_rules! agent {
             #[no_mangle]
             pub unsafe extern "C" fn agent_resume(ptr: *mut u8, len: usize) {
                 AGENT.resume(ptr, len)
+            }
+
+            #[no_mangle]
+            pub unsafe extern "C" fn agent_observe(ptr: *mut u8, len: usize) {
+                AGENT.observe(ptr, len)
             }
 
             #[no_mangle]

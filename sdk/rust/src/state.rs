@@ -15,6 +15,10 @@ pub trait State: Sized {
 
     /// Restores what `save` returned.
     fn load(b: &[u8]) -> Result<Self, StateError>;
+
+    /// Calls `each` with every effect log in the state, so that they hear what the host finds
+    /// out: see [`findings`](crate::findings).
+    fn effects(&mut self, _each: &mut dyn FnMut(&mut EffectLog)) {}
 }
 
 /// What can be a field of a [`state!`](crate::state!): `u64`, `i64`, `bool`, [`Time`], `String`,
@@ -26,6 +30,8 @@ pub trait Field: Sized {
     fn write(&self, e: &mut Encoder);
     /// Reads the next value.
     fn read(d: &mut Decoder<'_>) -> Result<Self, StateError>;
+    /// Calls `each` with every effect log in it.
+    fn effects(&mut self, _each: &mut dyn FnMut(&mut EffectLog)) {}
 }
 
 /// Why a state cannot be restored.
@@ -252,6 +258,9 @@ impl Field for EffectLog {
     fn read(d: &mut Decoder<'_>) -> Result<EffectLog, StateError> {
         EffectLog::from_bytes(d.bytes()?).map_err(StateError::Effects)
     }
+    fn effects(&mut self, each: &mut dyn FnMut(&mut EffectLog)) {
+        each(self);
+    }
 }
 
 impl<T: Field> Field for Vec<T> {
@@ -265,6 +274,11 @@ impl<T: Field> Field for Vec<T> {
     fn read(d: &mut Decoder<'_>) -> Result<Vec<T>, StateError> {
         let n = d.count(T::SIZE)?;
         (0..n).map(|_| T::read(d)).collect()
+    }
+    fn effects(&mut self, each: &mut dyn FnMut(&mut EffectLog)) {
+        for v in self {
+            v.effects(each);
+        }
     }
 }
 
@@ -284,7 +298,7 @@ impl<T: Field> Field for Vec<T> {
 /// ```
 ///
 /// Fields that come with another version are read by a [`State`] written by hand, with
-/// [`Decoder::version`].
+/// [`Decoder::version`]. If it has an effect log, it has [`State::effects`] too.
 #[macro_export]
 macro_rules! state {
     (
@@ -310,6 +324,10 @@ macro_rules! state {
                 let state = $name { $( $field: $crate::state::Field::read(&mut d)? ),* };
                 d.finish()?;
                 ::core::result::Result::Ok(state)
+            }
+
+            fn effects(&mut self, _each: &mut dyn FnMut(&mut $crate::effects::EffectLog)) {
+                $( $crate::state::Field::effects(&mut self.$field, _each); )*
             }
         }
     };

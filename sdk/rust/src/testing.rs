@@ -12,8 +12,10 @@
 //! The hostcalls give the results and have the limits of docs/spec/abi.md; what a manifest forbids
 //! is not modelled, but for [`World::fail`]. Each test, in a thread of its own, has its own world.
 
+use crate::findings::{self, Outcome};
+use crate::node::Migration;
 use crate::state::State;
-use crate::Time;
+use crate::{Agent, Next, Time};
 use core::cell::RefCell;
 use core::time::Duration;
 use std::boxed::Box;
@@ -82,6 +84,47 @@ pub struct Payment {
     pub memo: String,
 }
 
+/// A side effect that the agent made, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// 8 a request, 9 a payment.
+    pub kind: u8,
+    /// As the hostcall was asked.
+    pub request: Vec<u8>,
+    /// What the agent got.
+    pub returned: i32,
+    /// What was written into its buffer.
+    pub result: Vec<u8>,
+}
+
+/// A node for an agent to live on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its DID.
+    pub id: String,
+    /// Signed ones, of its peers.
+    pub offers: Vec<Vec<u8>>,
+    /// When it wants to be empty, if it does.
+    pub drain: Option<Time>,
+    /// The DID of the node that the agent asked to be moved to.
+    pub wish: Option<String>,
+    /// What became of that wish, which is asked for at first.
+    pub migration: Migration,
+}
+
+impl Node {
+    /// A node without peers.
+    pub fn new(id: &str) -> Node {
+        Node {
+            id: id.to_string(),
+            offers: Vec::new(),
+            drain: None,
+            wish: None,
+            migration: Migration::None,
+        }
+    }
+}
+
 /// When a call that is made to [`fail`](World::fail) does so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
@@ -106,6 +149,8 @@ struct Inner {
     paid: Vec<Payment>,
     failing: Option<Failing>,
     kv: BTreeMap<Vec<u8>, Vec<u8>>,
+    effects: Vec<Effect>,
+    node: Option<Node>,
     resuming: bool,
 }
 
@@ -135,6 +180,8 @@ impl World {
             paid: Vec::new(),
             failing: None,
             kv: BTreeMap::new(),
+            effects: Vec::new(),
+            node: None,
             resuming: false,
         })));
         CURRENT.with(|c| *c.borrow_mut() = Some(w.clone()));
@@ -156,6 +203,52 @@ impl World {
             Ok(next) => next,
             Err(e) => panic!("the state cannot be restored: {}", e),
         }
+    }
+
+    /// Does what the host does before a tick when there is something to tell: that the side effect
+    /// of this index happened ([`Outcome::Confirmed`]) or did not ([`Outcome::Compensated`]), as an
+    /// operator found out; or that a tick that failed, of which the agent's state knows nothing,
+    /// began it ([`Outcome::Unresolved`]), or made it with what came of it ([`Outcome::Ended`]).
+    pub fn tell<A: Agent>(&self, agent: &mut A, outcome: Outcome, effect: usize) {
+        let e = self.effects()[effect].clone();
+        let number = effect as u64 + 1;
+        let mut b = std::vec![outcome as u8, e.kind];
+        b.extend_from_slice(&number.to_le_bytes()); // its id
+        b.extend_from_slice(&[0; 24]);
+        b.extend_from_slice(&number.to_le_bytes());
+        b.extend_from_slice(&[0; 4]);
+        let (returned, result) = match outcome {
+            Outcome::Ended => (e.returned, e.result),
+            _ => (0, Vec::new()),
+        };
+        b.extend_from_slice(&i64::from(returned).to_le_bytes());
+        for part in [&e.request[..], &result, b"told by the test"] {
+            findings::part(&mut b, part);
+        }
+        self.0.borrow_mut().resuming = true;
+        findings::observe(agent, &b).expect("a finding");
+        self.0.borrow_mut().resuming = false;
+    }
+
+    /// Does what the host does for a tick: beside the agent's own, what is settled when a tick
+    /// begins. It matters after [`tell`](World::tell) alone.
+    pub fn tick<A: Agent>(&self, agent: &mut A) -> Next {
+        findings::tick(agent)
+    }
+
+    /// The side effects that reached the world, and what came of them.
+    pub fn effects(&self) -> Vec<Effect> {
+        self.0.borrow().effects.clone()
+    }
+
+    /// Sets where the agent lives. It begins on no node.
+    pub fn set_node(&self, node: Option<Node>) {
+        self.0.borrow_mut().node = node;
+    }
+
+    /// Where the agent lives.
+    pub fn node(&self) -> Option<Node> {
+        self.0.borrow().node.clone()
     }
 
     /// What the clock says next.
@@ -204,8 +297,8 @@ impl World {
         self.0.borrow().paid.clone()
     }
 
-    /// Makes calls fail. It is asked with the call, `http_request` or `wallet_pay`, and its URL or
-    /// recipient, and says when it fails and with which result of docs/spec/abi.md.
+    /// Makes calls fail. It is asked with the call, `http_request`, `wallet_pay` or `migrate`, and its
+    /// URL, recipient or DID, and says when it fails and with which result of docs/spec/abi.md.
     pub fn fail(&self, which: impl FnMut(&str, &str) -> Option<(When, i32)> + 'static) {
         self.0.borrow_mut().failing = Some(Box::new(which));
     }
@@ -357,14 +450,37 @@ pub(crate) mod calls {
         let answer = serve(&r);
         let mut inner = w.0.borrow_mut();
         inner.web.get_or_insert(serve);
+        let effect = r.method != "GET" && r.method != "HEAD";
         inner.requests.push(r);
-        match failure {
+        let returned = match failure {
             Some((When::After, code)) => code,
             _ if answer.body.len() > crate::http::MAX_BODY => {
                 put(b, 4 + answer.body.len());
                 TOO_LARGE
             }
             _ => sized(&answer.body, b, answer.status.into()),
+        };
+        if effect {
+            let mut request = Vec::new();
+            for part in [method, url, headers, body] {
+                findings::part(&mut request, part);
+            }
+            inner.effects.push(made(8, request, returned, b));
+        }
+        returned
+    }
+
+    /// A side effect that returned with so much in its buffer.
+    fn made(kind: u8, request: Vec<u8>, returned: i32, b: &[u8]) -> Effect {
+        let result = match returned {
+            n if n >= 0 => b[..4 + crate::abi::number(b)].to_vec(),
+            _ => Vec::new(),
+        };
+        Effect {
+            kind,
+            request,
+            returned,
+            result,
         }
     }
 
@@ -379,6 +495,9 @@ pub(crate) mod calls {
         if recipient.is_empty() || w.0.borrow().resuming {
             return NOT_ALLOWED;
         }
+        let mut request = amount.to_le_bytes().to_vec();
+        findings::part(&mut request, recipient);
+        findings::part(&mut request, memo);
         let recipient = String::from_utf8_lossy(recipient).to_string();
         let failure = w.failure("wallet_pay", &recipient);
         if let Some((When::Before, code)) = failure {
@@ -394,11 +513,15 @@ pub(crate) mod calls {
             recipient,
             memo: String::from_utf8_lossy(memo).into_owned(),
         });
-        if let Some((When::After, code)) = failure {
-            return code;
-        }
-        let receipt = receipt(inner.paid.len() - 1);
-        sized(&receipt, b, 4 + receipt.len() as i32)
+        let returned = match failure {
+            Some((When::After, code)) => code,
+            _ => {
+                let receipt = receipt(inner.paid.len() - 1);
+                sized(&receipt, b, 4 + receipt.len() as i32)
+            }
+        };
+        inner.effects.push(made(9, request, returned, b));
+        returned
     }
 
     pub fn kv_get(key: &[u8], b: &mut [u8]) -> i32 {
@@ -436,24 +559,54 @@ pub(crate) mod calls {
         }
     }
 
-    // No test lives on a node.
-    pub fn node_id(_: &mut [u8]) -> i32 {
-        FAILED
+    /// Asks the node, if there is one.
+    fn on_node(f: impl FnOnce(&mut Node) -> i32) -> i32 {
+        current().0.borrow_mut().node.as_mut().map_or(FAILED, f)
+    }
+    pub fn node_id(b: &mut [u8]) -> i32 {
+        on_node(|n| fit(n.id.as_bytes(), b))
     }
     pub fn peer_count() -> i32 {
-        FAILED
+        on_node(|n| n.offers.len() as i32)
     }
-    pub fn peer_offer(_: u32, _: &mut [u8]) -> i32 {
-        FAILED
+    pub fn peer_offer(index: u32, b: &mut [u8]) -> i32 {
+        on_node(|n| n.offers.get(index as usize).map_or(FAILED, |o| fit(o, b)))
     }
-    pub fn migrate(_: &[u8]) -> i32 {
-        FAILED
+    pub fn migrate(did: &[u8]) -> i32 {
+        if did.len() > 256 {
+            return TOO_LONG;
+        }
+        let did = String::from_utf8_lossy(did).into_owned();
+        let w = current();
+        if w.0.borrow().node.is_none() {
+            return FAILED;
+        }
+        if w.0.borrow().resuming {
+            return NOT_ALLOWED;
+        }
+        if let Some((_, code)) = w.failure("migrate", &did) {
+            return code;
+        }
+        on_node(|n| {
+            n.wish = Some(did);
+            n.migration = Migration::Asked;
+            0
+        })
     }
     pub fn migrate_status() -> i32 {
-        FAILED
+        on_node(|n| match n.migration {
+            Migration::None => 0,
+            Migration::Asked => 1,
+            Migration::Moved => 2,
+        })
     }
     pub fn drain_deadline() -> i64 {
-        FAILED.into()
+        let w = current();
+        let w = w.0.borrow();
+        match &w.node {
+            None => FAILED.into(),
+            Some(n) => n.drain.map_or(0, Time::unix_nanos),
+        }
     }
 
     /// Writes a payload of wallet_receipt or kv_get.

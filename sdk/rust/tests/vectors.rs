@@ -1,8 +1,10 @@
 //! The vectors that all SDKs share: ../../testdata/sdk.
 
-use igor_sdk::effects::EffectLog;
+use igor_sdk::effects::{ActError, EffectLog, Intent};
+use igor_sdk::findings::Finding;
 use igor_sdk::state::State;
-use igor_sdk::{state, Time};
+use igor_sdk::testing::{When, World};
+use igor_sdk::{state, x402, Agent, Next, Time};
 
 state! {
     version 1;
@@ -122,6 +124,107 @@ fn transitions() {
             );
         }
         assert_eq!(hex(&log.to_bytes()), v[v.len() - 1], "{}", v[0]);
+    }
+}
+
+state! {
+    version 1;
+    #[derive(Default)]
+    struct Logger {
+        log: EffectLog,
+    }
+}
+
+thread_local! {
+    static ENDED: std::cell::RefCell<String> = Default::default();
+}
+
+impl Agent for Logger {
+    fn tick(&mut self) -> Next {
+        Next::Idle
+    }
+    fn observe(&mut self, _: &Finding, intent: Option<&Intent>) {
+        if let Some(i) = intent {
+            ENDED.with(|e| *e.borrow_mut() = i.id().into_owned());
+        }
+    }
+}
+
+#[test]
+fn findings() {
+    for v in vectors("findings.txt") {
+        let mut a = Logger::default();
+        for (n, word) in v[1..v.len() - 2].iter().enumerate() {
+            let before = a.log.to_bytes();
+            let refused = word.ends_with('!');
+            let op = word.trim_end_matches('!');
+            let f: Vec<&str> = op.split('/').collect();
+            let world = World::new();
+            ENDED.with(|e| *e.borrow_mut() = "-".into());
+            let mut want_ended = None;
+            let done = match f[0] {
+                "act" => {
+                    let amount = f[2].parse().unwrap();
+                    let live: i32 = f[3].parse().unwrap();
+                    world.fail(move |_, _| Some((When::After, live)).filter(|_| live != 0));
+                    let done = a.log.act(f[1], "", || x402::pay(amount, "bob", "m"));
+                    let paid = world.payments().len();
+                    let got = match done {
+                        Ok(r) if paid == 0 => {
+                            format!("ok:{}", String::from_utf8(r).unwrap().replace(' ', "_"))
+                        }
+                        Ok(_) => "ok".into(),
+                        Err(ActError::Act(e)) => e.code().to_string(),
+                        Err(e) => e.to_string(),
+                    };
+                    assert_eq!(
+                        (paid.to_string(), got.as_str()),
+                        (f[4].into(), f[5]),
+                        "{}: {}",
+                        v[0],
+                        n
+                    );
+                    Ok(())
+                }
+                "tell" => {
+                    want_ended = f.get(2);
+                    match Finding::parse(&unhex(f[1])) {
+                        Err(_) => Err(()),
+                        Ok(None) => Ok(()),
+                        Ok(Some(f)) => {
+                            if let Some(i) = a.log.observe(&f) {
+                                a.observe(&f, Some(&i));
+                            }
+                            Ok(())
+                        }
+                    }
+                }
+                "tick" => {
+                    want_ended = f.get(1);
+                    world.tick(&mut a);
+                    Ok(())
+                }
+                "load" => {
+                    a = Logger::load(&a.save()).unwrap();
+                    Ok(())
+                }
+                "record" => a.log.record(f[1], f[2]).map_err(drop),
+                "begin" => a.log.begin(f[1]).map_err(drop),
+                "confirm" => a.log.confirm(f[1]).map_err(drop),
+                "compensate" => a.log.compensate(f[1]).map_err(drop),
+                "prune" => {
+                    a.log.prune();
+                    Ok(())
+                }
+                _ => panic!("unknown {}", op),
+            };
+            assert_eq!(done.is_err(), refused, "{}: {}", v[0], n);
+            if let (Some(want), false) = (want_ended, refused) {
+                ENDED.with(|e| assert_eq!(*e.borrow(), *want, "{}: {}", v[0], n));
+            }
+            assert!(!refused || a.log.to_bytes() == before, "{}: {}", v[0], n);
+        }
+        assert_eq!(hex(&a.log.to_bytes()), v[v.len() - 1], "{}", v[0]);
     }
 }
 
