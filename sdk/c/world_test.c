@@ -93,10 +93,30 @@ static void no_node(void)
 	IGOR_CHECK(strcmp(igor_error_text(IGOR_NOT_ON_NODE), "not on a node") == 0);
 }
 
+static void on_a_node(void)
+{
+	char did[64], small[3];
+	igor_time deadline;
+	igor_world_begin();
+	struct igor_node node = {.id = "did:key:z6MkHere", .offers = "one\0second\0", .drain = 7};
+	igor_world.node = &node;
+	IGOR_CHECK(igor_node_id(did, sizeof did) == 0 && strcmp(did, node.id) == 0 && igor_peers() == 2);
+	IGOR_CHECK(igor_offer(1, did, sizeof did) == 6 && memcmp(did, "second", 6) == 0);
+	IGOR_CHECK(igor_offer(1, small, sizeof small) == IGOR_NO_ROOM && igor_offer(2, did, sizeof did) < 0);
+	IGOR_CHECK(igor_migration() == 0 && igor_migrate("did:key:z6MkThere") == 0 && igor_migration() == 1);
+	IGOR_CHECK(strcmp(node.wish, "did:key:z6MkThere") == 0);
+	node.migration = 2;
+	IGOR_CHECK(igor_migration() == 2 && igor_drain_deadline(&deadline) == 0 && deadline == 7);
+	igor_world.fail = fail;
+	failure = (struct igor_failure){-3, false};
+	IGOR_CHECK(igor_migrate("did:key:z6MkElse") == IGOR_NOT_ALLOWED && strcmp(node.wish, "did:key:z6MkThere") == 0);
+}
+
 int main(void)
 {
 	requests();
 	results();
 	money_and_store();
 	no_node();
+	on_a_node();
 }

@@ -199,6 +199,7 @@ func TestModules(t *testing.T) {
 		{"(memory", `(import "igor" "clock" (func (result i64))) (memory`, "it imports igor.clock, which no agent has (docs/spec/abi.md lists"},
 		{"(memory", `(import "igor" "clock_now" (func (result i32))) (memory`, "it imports clock_now as () -> (i32), which should be () -> (i64)"},
 		{"(memory", `(func (export "_start")) (memory`, "it exports _start: it is built as a command"},
+		{"(memory", `(func (export "agent_observe") (param i32)) (memory`, "it exports agent_observe as (i32) -> (), which should be (i32 i32) -> ()"},
 		{"(memory", `(func (export "_initialize") (result i32) (i32.const 0)) (memory`, "it exports _initialize as"},
 	} {
 		text := strings.Replace(agent, tt.from, tt.to, 1)

@@ -113,6 +113,9 @@ func checkModule(program []byte) (problems []error) {
 			problem("it exports %s as %v, which should be %v", name, got, want)
 		}
 	}
+	if got, ok := m.exports["agent_observe"]; ok && got != (signature{params: "i32 i32"}) {
+		problem("it exports agent_observe as %v, which should be %v", got, signature{params: "i32 i32"})
+	}
 	if got, ok := m.exports["_initialize"]; ok && got != (signature{}) {
 		problem("it exports _initialize as %v, which should be %v", got, signature{})
 	}
@@ -223,6 +226,10 @@ func read(state []byte) (lines []string, err error) {
 	lines = append(lines, strings.Split(d.Text()+d.Text(), "\n")...)
 	var log sdk.EffectLog
 	d.Value(&log)
+	if d.Close() == nil {
+		b, _ := log.MarshalBinary()
+		defer func() { lines = append(lines, fmt.Sprintf("effect log %x", b)) }()
+	}
 	for i := range log.All() {
 		lines = append(lines, fmt.Sprintf("intent %s %s %q", i.ID, i.State, i.Data))
 	}

@@ -1,7 +1,7 @@
 // Probe is what ../README.md describes, on the SDK for AssemblyScript.
 
 import {
-  Agent, Decoder, EffectLog, Encoder, Failure, Request, clock, http, kv, log, pricing, rand, run, wallet, x402,
+  Agent, Decoder, EffectLog, Encoder, Failure, Request, clock, http, kv, log, node, pricing, rand, run, wallet, x402,
 } from "@igor-dev/sdk";
 export * from "@igor-dev/sdk/exports";
 
@@ -74,6 +74,13 @@ class Probe extends Agent {
     this.came("store", kv.put("k".repeat(1025), new Uint8Array(0)));
     this.came("delete", kv.remove("key"));
     this.came("delete", kv.remove("key"));
+
+    this.came("node", node.id().error);
+    this.came("peers", node.peers().error);
+    this.came("offer", node.offer(0).error);
+    this.came("migrate", node.migrate("did:key:z6Mk"));
+    this.came("migration", node.migration().error);
+    this.came("drain", node.drainDeadline().error);
 
     const open = this.effects.open();
     for (let i = 0; i < open.length; i++) this.effects.confirm(open[i].id);

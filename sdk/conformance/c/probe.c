@@ -113,6 +113,15 @@ static int tick(struct probe *p)
 	came(p, "delete", igor_kv_delete("key"));
 	came(p, "delete", igor_kv_delete("key"));
 
+	char did[128];
+	igor_time deadline;
+	came(p, "node", igor_node_id(did, sizeof did));
+	came(p, "peers", igor_peers());
+	came(p, "offer", igor_offer(0, did, sizeof did));
+	came(p, "migrate", igor_migrate("did:key:z6Mk"));
+	came(p, "migration", igor_migration());
+	came(p, "drain", igor_drain_deadline(&deadline));
+
 	int64_t open = 0;
 	struct igor_intent i = {0};
 	for (; igor_effect_open(&p->effects, &i); open++) {

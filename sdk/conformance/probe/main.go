@@ -88,6 +88,18 @@ func (p *probe) Tick() bool {
 	p.say("delete", "ok", sdk.Delete("key"))
 	p.say("delete", "ok", sdk.Delete("key"))
 
+	_, err = sdk.NodeID()
+	p.say("node", "ok", err)
+	_, err = sdk.Peers()
+	p.say("peers", "ok", err)
+	_, err = sdk.PeerOffer(0)
+	p.say("offer", "ok", err)
+	p.say("migrate", "ok", sdk.Migrate("did:key:z6Mk"))
+	_, err = sdk.MigrateStatus()
+	p.say("migration", "ok", err)
+	_, err = sdk.DrainDeadline()
+	p.say("drain", "ok", err)
+
 	open := p.effects.Open()
 	for _, i := range open {
 		if err := p.effects.Confirm(i.ID); err != nil {

@@ -2,7 +2,7 @@
 
 use igor_sdk::effects::{ActError, EffectLog};
 use igor_sdk::{
-    agent, clock, http, kv, log, pricing, rand, state, wallet, x402, Agent, Error, Next,
+    agent, clock, http, kv, log, node, pricing, rand, state, wallet, x402, Agent, Error, Next,
 };
 
 const WEB: &str = "https://probe.example";
@@ -77,6 +77,13 @@ impl Agent for Probe {
         self.ok("store", kv::put(vec![0; kv::MAX_KEY + 1], ""));
         self.ok("delete", kv::delete("key"));
         self.ok("delete", kv::delete("key"));
+
+        self.ok("node", node::id());
+        self.ok("peers", node::peers());
+        self.ok("offer", node::offer(0));
+        self.ok("migrate", node::migrate("did:key:z6Mk"));
+        self.ok("migration", node::migration());
+        self.ok("drain", node::drain_deadline());
 
         let open = self.effects.open();
         for intent in &open {
