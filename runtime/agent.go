@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"igor.dev/runtime/internal/control"
 	"igor.dev/verifier"
@@ -19,6 +20,9 @@ type Agent struct {
 
 	seen    statusBoard
 	control *control.Server // nil: there is no socket
+
+	memory atomic.Int64          // bytes, after its newest tick
+	why    atomic.Pointer[error] // it is stopped
 
 	alive  chan struct{} // closed when the life is recovered, and begins to run
 	done   chan struct{} // closed when result and err are there

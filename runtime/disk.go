@@ -17,6 +17,7 @@ type diskUsage struct {
 	quota    int64 // bytes; 0 = none
 	measured int64
 	written  atomic.Int64 // since then
+	ever     atomic.Int64 // written by this run
 }
 
 // diskMargin is how near to its quota a life is when it has reached it. What one tick
@@ -91,5 +92,6 @@ type countedFile struct {
 func (c countedFile) WriteAt(b []byte, at int64) (int, error) {
 	n, err := c.File.WriteAt(b, at)
 	c.usage.written.Add(int64(n))
+	c.usage.ever.Add(int64(n))
 	return n, err
 }

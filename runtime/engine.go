@@ -43,6 +43,8 @@ type EngineConfig struct {
 	// are processors. Those that wait for a network or a disk do not count.
 	AtOnce int
 
+	Ceilings Ceilings
+
 	TickLimit time.Duration // for one call into an agent, 0 = 15 s
 	CacheDir  string        // for compiled code, "" = none is kept
 }
@@ -56,6 +58,7 @@ type Engine struct {
 	programs programs
 	turns    *turns
 	syncs    *wal.Group
+	ceilings ceilings
 
 	mu     sync.Mutex
 	closed bool
@@ -69,6 +72,7 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 	if c.Log == nil {
 		return nil, errors.New("an engine needs a log")
 	}
+	e.ceilings.begin(c.Ceilings, e.most)
 	if c.Keys == nil {
 		e.config.Keys = fileKeys{}
 	}
@@ -127,6 +131,8 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 		a.err = errClosed
 	case c.PriceStored < 0:
 		a.err = errors.New("the price of what is stored is negative")
+	default:
+		a.err = e.room(len(e.agents) + 1)
 	}
 	if a.err != nil {
 		cancel()
@@ -138,7 +144,12 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 	e.alive.Go(func() {
 		defer leave()
 		a.result, a.err = live(ctx, a)
+		if why := a.why.Load(); why != nil && a.err == nil && a.result.Reason == Stopped {
+			a.err = *why
+		}
 		a.err = public(a.err)
+		e.ceilings.bytes.leave(a)
+		e.ceilings.effects.leave(a)
 		cancel()
 		close(a.done)
 		a.control.Close()
@@ -253,15 +264,19 @@ func (e *Engine) embody(ctx context.Context, wasm, man []byte, c Config) (*body,
 
 // compile makes a body ready to run. It has to be closed.
 func (e *Engine) compile(ctx context.Context, b *body, c Config) error {
-	program, release, err := e.programs.get(metered{b.wasmHash, b.manHash, b.schedule}, func() (*sandbox.Program, error) {
+	program, release, err := e.programs.get(metered{b.wasmHash, b.manHash, b.schedule}, int64(len(b.wasm)), e.roomForCode, func() (*sandbox.Program, error) {
 		return sandbox.Compile(context.WithoutCancel(ctx), b.wasm, sandbox.Config{
 			Manifest:  b.manifest,
 			Metering:  b.schedule,
 			Log:       e.config.Log,
 			CallLimit: e.config.TickLimit,
 			CacheDir:  e.config.CacheDir,
+			Memory:    &e.ceilings.memory,
 		})
 	})
+	if errors.Is(err, ErrCeiling) {
+		return err
+	}
 	if err != nil {
 		return &refusal{err}
 	}
@@ -278,16 +293,22 @@ type programs struct {
 
 type sharedProgram struct {
 	users    int
+	size     int64                            // of the module
 	compiled func() (*sandbox.Program, error) // once
 }
 
 // get returns a program that is compiled if nobody has it yet, and kept until all who
 // have it released it.
-func (p *programs) get(k metered, compile func() (*sandbox.Program, error)) (_ *sandbox.Program, release func(), err error) {
+// room says whether there is room for one more of a size, where all have so many bytes.
+func (p *programs) get(k metered, size int64, room func(used, size int64) error, compile func() (*sandbox.Program, error)) (_ *sandbox.Program, release func(), err error) {
 	p.mu.Lock()
 	shared := p.all[k]
 	if shared == nil {
-		shared = &sharedProgram{compiled: sync.OnceValues(compile)}
+		if err := room(p.size(), size); err != nil {
+			p.mu.Unlock()
+			return nil, nil, err
+		}
+		shared = &sharedProgram{size: size, compiled: sync.OnceValues(compile)}
 		if p.all == nil {
 			p.all = map[metered]*sharedProgram{}
 		}
@@ -314,6 +335,27 @@ func (p *programs) get(k metered, compile func() (*sandbox.Program, error)) (_ *
 		return nil, nil, err
 	}
 	return program, release, nil
+}
+
+// size returns how many bytes the programs have, as modules.
+func (p *programs) size() (sum int64) {
+	for _, shared := range p.all {
+		sum += shared.size
+	}
+	return sum
+}
+
+func (p *programs) bytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.size()
+}
+
+func (e *Engine) roomForCode(used, size int64) error {
+	if limit := e.ceilings.limits.Code; limit > 0 && used+size > limit {
+		return e.ceilings.refuse(CeilingCode, used, limit)
+	}
+	return nil
 }
 
 // A KeySource has the private keys of agents.

@@ -132,6 +132,9 @@ func public(err error) error {
 	if e, ok := errors.AsType[*store.DamagedError](err); ok {
 		return &DamagedError{File: e.File, err: err}
 	}
+	if errors.Is(err, sandbox.ErrNoMemory) {
+		return fmt.Errorf("%w: %w", ErrCeiling, err)
+	}
 	if _, ok := errors.AsType[*journal.DamageError](err); ok {
 		return &DamagedError{File: journal.Name, err: err}
 	}

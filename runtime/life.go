@@ -52,6 +52,8 @@ type life struct {
 	failed   int   // ticks in a row
 	took     int64 // microcents, of the last tick
 
+	begun      uint64 // side effects, by this run
+	counted    counted
 	interrupts interrupter
 	disk       diskUsage
 
@@ -89,7 +91,7 @@ func (l *life) openWith(s *store.Store) error {
 		return errors.New("the agent's key is not an Ed25519 key")
 	}
 	copy(l.public[:], public)
-	l.disk = diskUsage{dir: s.Path(), quota: quotaOf(l.body.manifest.MaxDisk, l.MaxDisk)}
+	l.disk.dir, l.disk.quota = s.Path(), quotaOf(l.body.manifest.MaxDisk, l.MaxDisk)
 	l.disk.measure()
 	s.Syncs = l.engine.syncs
 	s.Through = func(name string, folder wal.Folder) wal.Folder {

@@ -41,16 +41,31 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if l.disk.full() {
 				return DiskFull, l.checkpoint(ctx)
 			}
+			if ok, err := l.keepPace(ctx); err != nil {
+				return "", err
+			} else if !ok {
+				continue
+			}
 		} else if ctx.Err() != nil {
 			return Stopped, nil // what is recorded can be lived again as well
+		}
+		ok, leave, err := l.enterNetwork(ctx)
+		if err != nil {
+			return "", err
+		}
+		if !ok {
+			continue
 		}
 		l.enterTick(again)
 		began := l.machine.now()
 		failpoint.Reach(failpoint.TickBegins)
 		if err := l.prepareFindings(); err != nil {
+			leave()
 			return "", err
 		}
 		result, err := l.in.tick(ctx)
+		leave()
+		l.used()
 		if err != nil {
 			result = 0
 			if again, err = l.tickFailed(ctx, err); err != nil {

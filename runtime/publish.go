@@ -44,6 +44,7 @@ func (l *life) publish() error {
 
 // publishInTick is publish in a tick, without a turn meanwhile.
 func (l *life) publishInTick() (err error) {
+	l.begun++
 	l.engine.turns.without(func() { err = l.publish() })
 	return err
 }

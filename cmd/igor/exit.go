@@ -42,7 +42,7 @@ func exitStatus(err error) int {
 	switch {
 	case is(runtime.ErrBudgetExhausted):
 		return exitExhausted
-	case is(syscall.ENOSPC, syscall.EDQUOT, runtime.ErrQuota):
+	case is(syscall.ENOSPC, syscall.EDQUOT, runtime.ErrQuota, runtime.ErrCeiling):
 		return exitNoSpace
 	case has[*runtime.LockedError](err):
 		return exitLocked

@@ -154,6 +154,9 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		return nil, c, failed(err)
 	}
 	f.closers = append(f.closers, func() { engine.Close() })
+	if f.monitor != nil {
+		f.monitor.of(engine)
+	}
 	return engine, c, nil
 }
 

@@ -30,6 +30,7 @@ type monitor struct {
 	saves    prometheus.Histogram
 
 	mu     sync.Mutex
+	engine *runtime.Engine       // nil until there is one
 	agents map[string]*monitored // by the name of its folder
 }
 
@@ -73,6 +74,13 @@ func (m *monitor) watch(name string) func(runtime.Status) {
 		}
 		a.status = s
 	}
+}
+
+// of says whose ceilings there are.
+func (m *monitor) of(e *runtime.Engine) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.engine = e
 }
 
 // changed takes how an agent is that is supervised.
@@ -155,6 +163,12 @@ var (
 	agentCount    = describe("igor_agents", "Agents that igor up knows: alive, waiting to be tried again, ended, or failed for good.", "state")
 	agentRestarts = describe("igor_agent_restarts_total", "Times that igor up began to run an agent again.", "agent")
 	agentInfo     = describe("igor_agent_info", "An agent that lives in this process; always 1.", "agent", "did")
+	ceilingLimit  = describe("igor_ceiling", "What the agents of this process may have together, 0 if there is no limit.", "ceiling")
+	ceilingUsed   = describe("igor_ceiling_used", "What they have of it.", "ceiling")
+	ceilingStops  = describe("igor_ceiling_refused_total", "Times that an agent did not start, or was stopped, since there was no room.", "ceiling")
+	ceilingWaits  = describe("igor_ceiling_waited_seconds_total", "Time that agents waited before ticks, since they had more than their share.", "ceiling")
+	syncsAsked    = describe("igor_syncs_asked_total", "Times that something was to be made durable.")
+	syncsMade     = describe("igor_syncs_total", "Times that a disk was asked to, of one file or of all.")
 	hostcalls     = describe("igor_hostcalls_total", "Hostcalls that an agent made.", "agent", "capability")
 	hostcallBytes = describe("igor_hostcall_bytes_total", "Bytes that hostcalls moved in and out of an agent's memory.", "agent", "capability")
 	hostcallTime  = describe("igor_hostcall_seconds_total", "Time that hostcalls took.", "agent", "capability")
@@ -166,7 +180,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements [prometheus.Collector].
 func (m *monitor) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, agentCount, agentRestarts, agentInfo, hostcalls, hostcallBytes, hostcallTime} {
+	for _, d := range []*prometheus.Desc{buildInfo, agentCount, agentRestarts, agentInfo, ceilingLimit, ceilingUsed, ceilingStops, ceilingWaits, syncsAsked, syncsMade, hostcalls, hostcallBytes, hostcallTime} {
 		c <- d
 	}
 	for _, s := range samples {
@@ -184,6 +198,20 @@ func (m *monitor) Collect(c chan<- prometheus.Metric) {
 		goVersion = b.GoVersion
 	}
 	send(buildInfo, prometheus.GaugeValue, 1, verifier.Version(), goVersion)
+	m.mu.Lock()
+	engine := m.engine
+	m.mu.Unlock()
+	if engine != nil {
+		for _, one := range engine.Ceilings() {
+			send(ceilingLimit, prometheus.GaugeValue, one.Limit, one.Name)
+			send(ceilingUsed, prometheus.GaugeValue, one.Used, one.Name)
+			send(ceilingStops, prometheus.CounterValue, float64(one.Refused), one.Name)
+			send(ceilingWaits, prometheus.CounterValue, one.Waited.Seconds(), one.Name)
+		}
+		asked, made := engine.Syncs()
+		send(syncsAsked, prometheus.CounterValue, float64(asked))
+		send(syncsMade, prometheus.CounterValue, float64(made))
+	}
 	names, agents := m.now()
 	states := map[runtime.Supervision]int{}
 	for i, name := range names {

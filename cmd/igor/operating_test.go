@@ -104,9 +104,13 @@ func TestOperating(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		up, _, err := root.Find([]string{"up"})
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, flag := range regexp.MustCompile("`--([a-z-]+)").FindAllStringSubmatch(page, -1) {
-			if flag[1] != "help" && run.Flags().Lookup(flag[1]) == nil {
-				t.Errorf("igor run has no flag --%s", flag[1])
+			if flag[1] != "help" && run.Flags().Lookup(flag[1]) == nil && up.Flags().Lookup(flag[1]) == nil {
+				t.Errorf("igor run and igor up have no flag --%s", flag[1])
 			}
 		}
 		if n < 12 {

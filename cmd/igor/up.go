@@ -27,7 +27,9 @@ stopped (Ctrl-C or SIGTERM); then each makes a last checkpoint. An agent that co
 into FOLDER begins to run, and one that goes is stopped.
 
 An agent that fails is tried again after a second, then two, four and so on up to
-five minutes, if that can help. One whose budget is exhausted goes on when it is
+five minutes, if that can help. One that has more than its share where a ceiling is
+reached (--max-memory and so on) waits before its ticks, or is stopped and tried
+again. One whose budget is exhausted goes on when it is
 given more (igor top-up), and one with a damaged file when somebody mends it. One
 that igor stop stopped stays so until up is started again.`,
 		Example: `  igor up /var/lib/igor --metrics 9464
@@ -70,6 +72,13 @@ that igor stop stopped stays so until up is started again.`,
 		},
 	}
 	live.addShared(cmd)
+	flags, most := cmd.Flags(), &live.engine.Ceilings
+	flags.Var((*bytesFlag)(&most.Memory), "max-memory", "`BYTES` that the memories of all agents may have together, such as 4G (default: no limit)")
+	flags.Var((*bytesFlag)(&most.Code), "max-code", "`BYTES` that all programs may have together (default: no limit)")
+	flags.IntVar(&most.Files, "max-files", 0, "`N` descriptors that all agents may have open together (default: what the system gives)")
+	flags.IntVar(&most.Network, "max-network", 0, "`N` agents may be in a tick that reaches a network at the same time (default: no limit)")
+	flags.Var((*bytesFlag)(&most.BytesPerSecond), "max-bytes-per-second", "`BYTES` that all agents may write in a second together (default: no limit)")
+	flags.Int64Var(&most.EffectsPerSecond, "max-effects-per-second", 0, "`N` side effects that all agents may begin in a second together (default: no limit)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write how each agent ended as JSON")
 	return cmd
 }

@@ -357,6 +357,9 @@ type Instance struct {
 // [AgentError] has it too.
 func (in *Instance) Fuel() uint64 { return in.fuel }
 
+// Size returns how many bytes its memory has.
+func (in *Instance) Size() uint64 { return uint64(in.module.Memory().Size()) }
+
 // Stop ends the call under way, and all later ones, at their next slice of fuel,
 // with ErrStopped: the agent's part in them, not a hostcall that waits. Without
 // metering it does nothing.
