@@ -42,6 +42,7 @@ install: site build
 	bin/igor completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/igor
 	bin/igor completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_igor
 	bin/igor completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/igor.fish
+	for folder in prometheus grafana; do install -d $(DESTDIR)$(PREFIX)/share/igor/$$folder && install -m 644 packaging/$$folder/* $(DESTDIR)$(PREFIX)/share/igor/$$folder || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for unit in packaging/systemd/*; do sed 's|/usr/bin/igor|$(PREFIX)/bin/igor|' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$(basename $$unit) || exit 1; done
 

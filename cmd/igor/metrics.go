@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -65,7 +67,7 @@ func (m *monitor) watch(name string) func(runtime.Status) {
 	return func(s runtime.Status) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		a := m.agent(name)
+		a := m.agent(label(name))
 		if s.Ticks > a.status.Ticks {
 			m.ticks.Observe(s.TickTime.Seconds())
 		}
@@ -87,12 +89,21 @@ func (m *monitor) of(e *runtime.Engine) {
 func (m *monitor) changed(s runtime.Supervised) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	name := label(s.Name)
 	if s.State == "" {
-		delete(m.agents, s.Name)
+		delete(m.agents, name)
 		return
 	}
-	a := m.agent(s.Name)
+	a := m.agent(name)
 	a.state, a.restarts, a.status = s.State, s.Restarts, runtime.Status{}
+}
+
+// label makes the name of a folder one that a label can have: UTF-8.
+func label(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	return strings.Trim(strconv.Quote(name), `"`)
 }
 
 func (m *monitor) agent(name string) *monitored {
@@ -316,7 +327,11 @@ func answer(w http.ResponseWriter, ok string, err error) {
 func serveMetrics(address string) (m *monitor, at net.Addr, stop func(), err error) {
 	l, err := net.Listen("tcp", loopback(address))
 	if err != nil {
-		return nil, nil, nil, &hinted{fmt.Errorf("--metrics %s: %w", address, bareOp(err)), "choose another address, or port 0 for any"}
+		hint := "choose another address, or port 0 for any"
+		if strings.Count(address, ":") > 1 && !strings.Contains(address, "[") {
+			hint = "an address of IPv6 stands in brackets: [::1]:9464"
+		}
+		return nil, nil, nil, &hinted{fmt.Errorf("--metrics %s: %w", address, bareOp(err)), hint}
 	}
 	m = newMonitor()
 	mux := http.NewServeMux()
@@ -327,9 +342,29 @@ func serveMetrics(address string) (m *monitor, at net.Addr, stop func(), err err
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		serve(ctx, l, mux)
+		serve(ctx, l, hereOnly(l.Addr(), mux))
 	}()
 	return m, l.Addr(), func() { cancel(); <-done }, nil
+}
+
+// hereOnly refuses requests for another name than this machine's, of what only this
+// machine can reach: a web page that is open here can have a name of its own point
+// here (DNS rebinding), and would read what is meant for this machine alone.
+func hereOnly(at net.Addr, handler http.Handler) http.Handler {
+	if tcp, ok := at.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		return handler
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if net.ParseIP(strings.Trim(host, "[]")) == nil && !strings.EqualFold(strings.TrimSuffix(host, "."), "localhost") {
+			http.Error(w, "this address answers to localhost and to its IP address alone", http.StatusMisdirectedRequest)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // loopback reads an address: of a port alone, it is this machine's and nobody
@@ -338,7 +373,7 @@ func loopback(address string) string {
 	if !strings.Contains(address, ":") {
 		address = ":" + address
 	}
-	if strings.HasPrefix(address, ":") {
+	if strings.HasPrefix(address, ":") && strings.Count(address, ":") == 1 {
 		return "127.0.0.1" + address
 	}
 	return address

@@ -59,7 +59,11 @@ func startMonitored(t *testing.T, args ...string) *scraped {
 	if m.url == "" {
 		t.Fatal("igor does not say where its metrics are")
 	}
-	for deadline := time.Now().Add(time.Minute); !strings.HasPrefix(m.get("/readyz"), "200 ok: waiting"); time.Sleep(10 * time.Millisecond) {
+	ready := "200 ok: waiting"
+	if args[0] == "up" {
+		ready = "200 ok: 1 of 1 agent"
+	}
+	for deadline := time.Now().Add(time.Minute); !strings.HasPrefix(m.get("/readyz"), ready) || !strings.Contains(m.get("/metrics"), "\nigor_hostcalls_total"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not ready: %s", m.get("/readyz"))
 		}
@@ -206,6 +210,79 @@ func TestMetricsBusy(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the agent began")
+	}
+}
+
+// TestMetricsHost asks for metrics under names that a page elsewhere could have.
+func TestMetricsHost(t *testing.T) {
+	for _, address := range []string{"0", "[::1]:0"} {
+		_, at, stop, err := serveMetrics(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, err := net.SplitHostPort(at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, want := range map[string]int{
+			at.String(): 200, "localhost": 200, "localhost:" + port: 200, "LOCALHOST.:" + port: 200, "127.0.0.1": 200, "[::1]:" + port: 200, "[::1]": 200, "192.168.0.7:" + port: 200,
+			"evil.example": 421, "evil.example:" + port: 421, "localhost.evil.example": 421, "127.0.0.1.nip.example:" + port: 421,
+		} {
+			for _, path := range []string{"/metrics", "/healthz"} {
+				r, err := http.NewRequest("GET", "http://"+at.String()+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Host = host
+				got, err := http.DefaultClient.Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got.Body.Close()
+				if got.StatusCode != want {
+					t.Errorf("%s at %s, as %q: %d, want %d", path, address, host, got.StatusCode, want)
+				}
+			}
+		}
+		stop()
+	}
+	_, at, stop, err := serveMetrics("0.0.0.0:0") // a network may have whatever names
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	r, err := http.NewRequest("GET", "http://"+at.String()+"/healthz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = "igor.example"
+	if got, err := http.DefaultClient.Do(r); err != nil || got.StatusCode != 200 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, _, _, err := serveMetrics("::1:9464"); err == nil || !strings.Contains(nextStep(err), "[::1]:9464") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestMetricsNames scrapes agents whose folders have names that no label can have.
+func TestMetricsNames(t *testing.T) {
+	m := newMonitor()
+	for _, name := range []string{"a", "\xff", "\xfe", "a\nb\"c", "ü"} {
+		m.changed(runtime.Supervised{Name: name, State: runtime.SupervisedAlive})
+		m.watch(name)(runtime.Status{Phase: runtime.Waiting})
+	}
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "igor_tick" && len(f.GetMetric()) != 5 {
+			t.Errorf("%d agents", len(f.GetMetric()))
+		}
+	}
+	m.changed(runtime.Supervised{Name: "\xff"})
+	if names, _ := m.now(); len(names) != 4 {
+		t.Errorf("left are %q", names)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -192,31 +193,90 @@ func TestOperating(t *testing.T) {
 	})
 }
 
-// TestRules has Prometheus read the alert rules, and wants every metric of theirs to
-// be one of igor's.
-func TestRules(t *testing.T) {
-	const file = "../../packaging/prometheus/igor.rules.yml"
+// TestWatched has an agent be watched, and wants every metric of the alert rules and
+// of the dashboard in what it says, and every query to be one that Prometheus reads.
+func TestWatched(t *testing.T) {
+	folder := t.TempDir()
+	if out, err := igor(t, "run", filepath.Join(agents(t), "observer.wasm"), "--dir", filepath.Join(folder, "agent"), "--ticks=1", "--tick-interval=0").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	m := startMonitored(t, "up", folder)
+	_, text, _ := strings.Cut(m.get("/metrics"), " ")
+	m.cmd.Process.Kill()
+	m.cmd.Wait()
+	has := func(name string) bool {
+		return regexp.MustCompile(`(?m)^` + name + `(\{| )`).MatchString(text)
+	}
+	queries := func(file string, exprs []string) (rules string) {
+		found := 0
+		for i, expr := range exprs {
+			for _, name := range regexp.MustCompile(`\b(igor|process|go)_\w+`).FindAllString(expr, -1) {
+				found++
+				if !has(name) {
+					t.Errorf("%s: there is no metric %s in\n%s", file, name, text)
+				}
+			}
+			rules += fmt.Sprintf("      - record: query%d\n        expr: %q\n", i, expr)
+		}
+		if found == 0 {
+			t.Errorf("%s is about nothing", file)
+		}
+		return "groups:\n  - name: queries\n    rules:\n" + rules
+	}
+
+	const rules = "../../packaging/prometheus/igor.rules.yml"
+	b, err := os.ReadFile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var alerts []string
+	for _, e := range regexp.MustCompile(`(?m)^ +expr: (.*)$`).FindAllSubmatch(b, -1) {
+		alerts = append(alerts, string(e[1]))
+	}
+	queries(rules, alerts)
+
+	const dashboard = "../../packaging/grafana/igor.json"
+	if b, err = os.ReadFile(dashboard); err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Panels []struct {
+			ID      int
+			Title   string
+			Targets []struct{ Expr string }
+		}
+		Templating struct{ List []struct{ Definition string } }
+	}
+	if err := json.Unmarshal(b, &d); err != nil {
+		t.Fatal(err)
+	}
+	var shown []string
+	seen := map[int]bool{}
+	for _, p := range d.Panels {
+		if len(p.Targets) == 0 || seen[p.ID] {
+			t.Errorf("panel %d, %s, shows nothing, or is there twice", p.ID, p.Title)
+		}
+		seen[p.ID] = true
+		for _, target := range p.Targets {
+			shown = append(shown, strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$instance", ".*", "$agent", ".*").Replace(target.Expr))
+		}
+	}
+	file := filepath.Join(t.TempDir(), "dashboard.yml")
+	if err := os.WriteFile(file, []byte(queries(dashboard, shown)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range d.Templating.List {
+		if metric := regexp.MustCompile(`^label_values\((\w+)`).FindStringSubmatch(v.Definition); metric != nil && !has(metric[1]) {
+			t.Errorf("there is no metric %s", metric[1])
+		}
+	}
+
 	if _, err := exec.LookPath("promtool"); err != nil {
 		t.Skip("promtool is not here: tools/needs.sh go gets it")
 	}
-	if out, err := exec.Command("promtool", "check", "rules", file).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
-	rules, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := os.ReadFile("../../docs/operating.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics := regexp.MustCompile(`\bigor_\w+`).FindAll(rules, -1)
-	if len(metrics) == 0 {
-		t.Fatal("the rules are about nothing")
-	}
-	for _, m := range metrics { // TestOperating holds the page against the program
-		if !bytes.Contains(page, []byte("| `"+string(m))) {
-			t.Errorf("there is no metric %s", m)
+	for _, file := range []string{rules, file} {
+		if out, err := exec.Command("promtool", "check", "rules", file).CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
 		}
 	}
 }

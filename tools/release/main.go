@@ -204,7 +204,7 @@ func (r *release) documents() (map[string]string, error) {
 		}
 		docs["completions/"+name] = file
 	}
-	for _, folder := range []string{"systemd", "prometheus"} {
+	for _, folder := range []string{"systemd", "prometheus", "grafana"} {
 		files, err := filepath.Glob(filepath.Join(r.root, "packaging", folder, "*"))
 		if err != nil || len(files) == 0 {
 			return nil, errors.Join(fmt.Errorf("packaging/%s is empty", folder), err)

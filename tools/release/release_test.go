@@ -298,7 +298,7 @@ func debs(t *testing.T, root, dir string, packages int) {
 		to := t.TempDir()
 		say(t, exec.Command("dpkg-deb", "-x", deb, to))
 		for _, name := range []string{"usr/bin/igor", "usr/bin/igor-verify", "usr/share/man/man1/igor-run.1.gz", "usr/share/bash-completion/completions/igor",
-			"usr/lib/systemd/system/igor.service", "usr/lib/systemd/system/igor@.service", "usr/share/doc/igor/copyright"} {
+			"usr/lib/systemd/system/igor.service", "usr/share/igor/prometheus/igor.rules.yml", "usr/share/igor/grafana/igor.json", "usr/lib/systemd/system/igor@.service", "usr/share/doc/igor/copyright"} {
 			if _, err := os.Stat(filepath.Join(to, name)); err != nil {
 				t.Error(err)
 			}
