@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"igor.dev/runtime/internal/eventlog"
@@ -76,7 +77,7 @@ func Effects(ctx context.Context, dir string) (all []Effect, err error) {
 func readEffects(ctx context.Context, dir string) (all []Effect, err error) {
 	sights, err := look(dir, true)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return nil, store.NotFolder(dir)
 	case err != nil:
 		return nil, err

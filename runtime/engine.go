@@ -160,7 +160,7 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 	return a
 }
 
-func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Config) (Result, error) {
+func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Config) (result Result, err error) {
 	if b.Budget < 0 || b.Price < 0 {
 		return Result{}, errors.New("a budget or a price is negative")
 	}
@@ -193,6 +193,10 @@ func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Conf
 	defer s.Close()
 	a.listen(e, dir)
 	defer func() { a.control.Unlink() }()
+	if !c.visit {
+		ended := noteRun(s)
+		defer func() { ended(result, err) }()
+	}
 	unborn.logCheckpoint() // now it is durable
 	l = e.newLife(body, c)
 	l.attach(a)
@@ -210,7 +214,7 @@ func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Conf
 	return l.run(ctx)
 }
 
-func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (Result, error) {
+func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (result Result, err error) {
 	s, err := store.Open(dir)
 	if err != nil {
 		return Result{}, err
@@ -218,6 +222,10 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (Re
 	defer s.Close()
 	a.listen(e, dir)
 	defer func() { a.control.Unlink() }()
+	if !c.visit {
+		ended := noteRun(s)
+		defer func() { ended(result, err) }()
+	}
 	if _, err := c.machine.keys().Key(s.Path()); err != nil { // the first thing that a bare history lacks
 		return Result{}, err
 	}

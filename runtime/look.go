@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
 )
@@ -95,46 +95,11 @@ func checkpointNames(dir string) ([]string, error) {
 	return names, err
 }
 
-// A LogLine is what an agent said in a tick.
-type LogLine struct {
-	Tick uint64 `json:"tick,string"`
-	Line string `json:"line"`
-}
-
-// Logs calls each with every line that the agent in dir logged from a tick on, as
-// its event log has them, unverified.
-func Logs(dir string, from uint64, each func(LogLine) error) error {
-	events := filepath.Join(dir, "events")
-	ticks, err := segmentTicks(events)
-	if err != nil {
-		return err
-	}
-	if len(ticks) == 0 {
-		return noEventLog(dir)
-	}
-	log, done, err := openReadOnly(events)
-	if err != nil {
-		return err
-	}
-	defer done()
-	var refused error // by each
-	for _, first := range ticks {
-		err := segmentLogs(log, first, from, func(l LogLine) error {
-			refused = each(l)
-			return refused
-		})
-		if refused != nil {
-			return refused
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", filepath.Join(events, eventlog.FileName(first)), err)
-		}
-	}
-	return nil
-}
-
 func noEventLog(dir string) error {
-	return hint.Wrap(fmt.Errorf("%s has no event log", dir), "name the folder that igor run made, or a copy of it")
+	if _, err := os.Stat(filepath.Join(dir, "history")); err != nil {
+		return store.NotFolder(dir)
+	}
+	return hint.Wrap(&DamagedError{File: "events", err: fmt.Errorf("%s has no event log", dir)}, "restore the folder events from a copy; an exported history has one if it was exported with --events")
 }
 
 // segmentTicks returns the first tick of each segment in a folder, in order.
@@ -156,31 +121,4 @@ func segmentTicks(events string) ([]uint64, error) {
 	}
 	slices.Sort(ticks)
 	return ticks, nil
-}
-
-func segmentLogs(log *eventlog.Log, first, from uint64, each func(LogLine) error) error {
-	s, err := log.Segment(first)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	for {
-		r, err := s.Next()
-		if err == io.EOF || eventlog.Torn(err) {
-			return nil // the life goes on there
-		}
-		if err != nil {
-			return err
-		}
-		if r.Kind != eventlog.LogEmit || r.Tick < from {
-			continue
-		}
-		line, err := log.Content(r.Request)
-		if err != nil {
-			return err
-		}
-		if err := each(LogLine{r.Tick, strings.ToValidUTF8(string(line), "\uFFFD")}); err != nil {
-			return err
-		}
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
@@ -89,6 +90,11 @@ func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 
 // recover finds out where the life stands.
 func (l *life) recover(ctx context.Context, s *store.Store) error {
+	if f, err := s.Folder().Open(receipt.Name); errors.Is(err, fs.ErrNotExist) {
+		l.Log.Warn("the agent's receipts are missing: what it paid, and what nodes signed for its time, is not with it any more", "file", receipt.Name)
+	} else if err == nil {
+		f.Close()
+	}
 	if err := l.open(s); err != nil {
 		return err
 	}
@@ -129,6 +135,9 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 			return err
 		}
 	}
+	if err := l.sayMissing(s); err != nil {
+		return err
+	}
 	if err := l.openLog(s, &found); err != nil {
 		return err
 	}
@@ -168,6 +177,43 @@ func (l *life) openHome(found journal.Epoch) error {
 		copy(l.home.owner[:], node.Public().(ed25519.PublicKey))
 	}
 	return l.home.open(found)
+}
+
+// sayMissing says which segments of the event log are not there. The life goes on
+// without them, and what they had is lost.
+func (l *life) sayMissing(s *store.Store) error {
+	segments, _, _, err := s.Events()
+	if err != nil {
+		return err
+	}
+	names, err := segments.Names()
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, name := range names {
+		there[name] = true
+	}
+	ticks, err := s.Ticks()
+	if err != nil {
+		return err
+	}
+	want, missing, first := uint64(0), 0, ""
+	for _, tick := range ticks {
+		if name := eventlog.FileName(want); !there[name] {
+			if missing++; missing == 1 {
+				first = name
+			}
+		}
+		want = tick + 1
+	}
+	if missing > 0 {
+		l.Log.Warn("segments of the event log are missing: their ticks cannot be run again", "missing", missing, "of", len(ticks), "first", first)
+	}
+	if name := eventlog.FileName(want); !there[name] {
+		l.Log.Warn("the event log after the newest checkpoint is missing: ticks that it had are lost", "file", name)
+	}
+	return nil
 }
 
 // openLog opens the event log and the journal where they stand, and takes what

@@ -50,7 +50,7 @@ func exitStatus(err error) int {
 		return exitConflict
 	case is(runtime.ErrNoKey):
 		return exitNoAccess
-	case has[*runtime.DamagedError](err):
+	case has[*runtime.DamagedError](err), has[*brokenError](err), has[*damageFound](err):
 		return exitDamaged
 	case has[*runtime.ManifestError](err), is(runtime.ErrRefused, runtime.ErrNotAgent, errors.ErrUnsupported):
 		return exitRefused

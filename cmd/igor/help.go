@@ -15,21 +15,19 @@ import (
 	"igor.dev/internal/verifycli"
 )
 
-// groups are the commands by who asks for them. Those that are in none are named in
-// the last line of help.
+// groups are the commands by who asks for them. Of some, help only names the commands,
+// for they say what they do. Those that are in none are named in the last line of help.
 var groups = []struct {
 	title    string
 	commands []string
+	named    bool
 }{
-	{"Authors", []string{"new", "simulate", "fork"}},
-	{"Operators", []string{"run", "resume", "up", "ls", "logs", "effects", "history"}},
-	{livingAgents, []string{"upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop"}},
-	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}},
+	{"Authors", []string{"new", "simulate"}, false},
+	{"Operators", []string{"run", "resume", "up", "ls", "status", "logs", "history"}, false},
+	{"One life", []string{"fork", "upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop"}, true},
+	{"Putting right", []string{"effects", "repair"}, true},
+	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}, false},
 }
-
-// livingAgents is the group of commands that ask something of an agent that another
-// process runs. Help only names them, for they say what they do.
-const livingAgents = "Living agents"
 
 func noShell(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
@@ -96,10 +94,10 @@ func explainUsage(root *cobra.Command) {
 	cobra.AddTemplateFunc("paragraphs", paragraphs)
 	cobra.AddTemplateFunc("takesOperands", takesOperands)
 	cobra.AddTemplateFunc("named", func(g *cobra.Group) string {
-		if g.ID != livingAgents {
-			return ""
+		if of := groups[slices.IndexFunc(root.Groups(), func(o *cobra.Group) bool { return o == g })]; of.named {
+			return strings.Join(of.commands, ", ")
 		}
-		return strings.Join(groups[slices.IndexFunc(root.Groups(), func(o *cobra.Group) bool { return o == g })].commands, ", ")
+		return ""
 	})
 	cobra.AddTemplateFunc("flagsOf", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(columns), "\n") })
 	complete(root)

@@ -231,6 +231,7 @@ func command(code *int) *cobra.Command {
 		upgradeCommand(),
 		effectsCommand(),
 		lsCommand(),
+		statusCommand(),
 		logsCommand(),
 		receiptsCommand(code),
 		siteCommand(),

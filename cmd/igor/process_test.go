@@ -267,3 +267,124 @@ func TestInUse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFollow shows what an agent says while it lives and after it was killed, each line
+// once, and ends by a signal without an error.
+func TestFollow(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	observer := filepath.Join(agents(t), "observer.wasm")
+	p := start(t, "run", observer, "--dir", dir)
+	<-p.acks
+	logs := igor(t, "logs", dir, "-f", "--json")
+	out, err := logs.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	logs.Stderr = &said
+	if err := logs.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { logs.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	var last uint64
+	follow := func(to uint64) {
+		t.Helper()
+		for last < to && lines.Scan() {
+			var l struct {
+				Tick uint64 `json:",string"`
+				Line string
+				Time time.Time
+			}
+			if err := json.Unmarshal(lines.Bytes(), &l); err != nil || l.Tick != last+1 || l.Line != "observed" || time.Since(l.Time) > time.Hour {
+				t.Fatalf("after tick %d: %s, %v", last, lines.Bytes(), err)
+			}
+			last = l.Tick
+		}
+		if last < to {
+			t.Fatalf("it ended after tick %d", last)
+		}
+	}
+	for a := range p.acks {
+		if a.tick >= 20 {
+			break
+		}
+	}
+	follow(20)
+	_, newest := p.kill(t, "", ack{})
+	p = start(t, "resume", dir, "--ticks=30")
+	if newest, err = p.wait(newest); err != nil {
+		t.Fatalf("%v\n%s", err, p.stderr.Bytes())
+	}
+	follow(newest.tick)
+	if err := logs.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if lines.Scan() {
+		t.Errorf("it goes on after tick %d: %s", last, lines.Bytes())
+	}
+	if err := logs.Wait(); err != nil || said.Len() > 0 {
+		t.Errorf("%v: %s", err, &said)
+	}
+}
+
+// TestStates looks at agents as an operator does, from another process.
+func TestStates(t *testing.T) {
+	home := t.TempDir()
+	dir := filepath.Join(home, "agent")
+	see := func() (o struct {
+		State, Reason string
+		PID           int
+		Since         time.Time
+		Run           *struct{ PID int }
+		Live          *struct{ Phase string }
+	}) {
+		t.Helper()
+		var all []json.RawMessage
+		out, err := igor(t, "ls", home, "--json").Output()
+		if err == nil {
+			err = json.Unmarshal(out, &all)
+		}
+		if err == nil && len(all) == 1 {
+			err = json.Unmarshal(all[0], &o)
+		}
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		text, err := igor(t, "ls", home).Output()
+		if err != nil || !strings.Contains(string(text), "agent  "+o.State) {
+			t.Errorf("%v\n%s", err, text)
+		}
+		if out, err := igor(t, "status", dir).CombinedOutput(); err != nil || !strings.Contains(string(out), "state      "+o.State) {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return o
+	}
+	p := start(t, "run", filepath.Join(agents(t), "counter.wasm"), "--dir", dir)
+	<-p.acks
+	<-p.acks
+	if o := see(); o.State != "alive" || o.PID != p.cmd.Process.Pid || o.Live == nil || time.Since(o.Since) > time.Hour {
+		t.Errorf("alive, it is %+v", o)
+	}
+	if out, err := igor(t, "pause", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if o := see(); o.State != "paused" {
+		t.Errorf("paused, it is %+v", o)
+	}
+	p.kill(t, "", ack{})
+	if o := see(); o.State != "crashed" || o.PID != 0 || o.Run == nil || o.Run.PID != p.cmd.Process.Pid {
+		t.Errorf("killed, it is %+v", o)
+	}
+	p = start(t, "resume", dir)
+	<-p.acks
+	if out, err := igor(t, "stop", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := p.wait(ack{}); err != nil {
+		t.Fatal(err)
+	}
+	if o := see(); o.State != "stopped" {
+		t.Errorf("stopped, it is %+v", o)
+	}
+}

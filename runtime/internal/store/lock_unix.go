@@ -28,6 +28,10 @@ func Lock(root *os.Root, dir string) (*os.File, error) {
 		return nil, err
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for try := 0; try < 5 && errors.Is(err, unix.EWOULDBLOCK); try++ { // somebody may only look: see [Holder]
+		time.Sleep(5 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		holder, _ := io.ReadAll(io.LimitReader(f, 256))
 		f.Close()
@@ -52,6 +56,24 @@ func Lock(root *os.Root, dir string) (*os.File, error) {
 		return nil, fmt.Errorf("lock of %s: %w", dir, err)
 	}
 	return f, nil
+}
+
+// Holder returns who has the folder open, as it says of itself, "" if nobody has.
+func Holder(root *os.Root) (string, error) {
+	f, err := root.Open(fileLock)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", bare(err)
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) // which [Lock] waits for, a moment
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		holder, _ := io.ReadAll(io.LimitReader(f, 256))
+		return orUnknown(string(holder)), nil
+	}
+	return "", nil
 }
 
 // orUnknown is for the moment between taking the lock and signing it.

@@ -68,10 +68,10 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	finding := verifier.Examine(newest)
 	if !finding.Authentic() {
 		if last == 0 {
-			return r, hint.Wrap(damaged(s.historyPath(name), "%s is damaged (%s), and there is nothing before it to go on from", s.historyPath(name), damage(&finding)),
+			return r, hint.Wrap(damaged(s.historyPath(name), "%s is damaged (%s), and there is nothing before it to go on from", s.historyPath(name), Damage(&finding)),
 				"restore it from a copy; a second beginning under the same key would be a fork")
 		}
-		r.Damage = damage(&finding)
+		r.Damage = Damage(&finding)
 		if newest, err = s.checkpoint(ticks[last-1]); err != nil {
 			return r, err
 		}
@@ -212,8 +212,8 @@ func Refusal(what string, report *verifier.Report) error {
 	return fmt.Errorf("%s is %s", what, report.Verdict())
 }
 
-// damage says in words what examining found.
-func damage(f *verifier.Finding) string {
+// Damage says in words what examining found that is wrong with a checkpoint by itself.
+func Damage(f *verifier.Finding) string {
 	var found []string
 	for _, c := range []verifier.Code{verifier.Empty, verifier.Truncated, verifier.UnsupportedVersion,
 		verifier.UnsignedVersion, verifier.WeakKey, verifier.BadSignature} {

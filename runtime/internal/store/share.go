@@ -216,6 +216,11 @@ type CheckpointFile struct {
 	Hash, Prev verifier.Hash
 }
 
+// Verify verifies the history in dir and below.
+func Verify(ctx context.Context, dir string) (*verifier.Report, error) {
+	return verify(ctx, verifier.Pins{}, dir)
+}
+
 // Checkpoints verifies the history in dir and below, and lists its checkpoints in
 // the order of their ticks, each once. It refuses a history in which something is
 // wrong, but not one that is merely not whole.

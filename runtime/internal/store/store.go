@@ -8,6 +8,7 @@
 //	journal               its side effects (package journal)
 //	receipts              what it paid, and what its time was (package receipt)
 //	damaged/              what was set aside
+//	run                   which process ran it last, and how that ended, for people
 //	lock                  who has the folder open; the lock itself is the kernel's
 //
 // The newest checkpoint is the newest file of history/, and nothing else says
@@ -155,15 +156,27 @@ func inAgent(dir string) error {
 // IsAgent reports whether a folder looks like an agent's: it has a history, and a key
 // or a program beside it.
 func IsAgent(dir string) bool {
-	if info, err := os.Stat(filepath.Join(dir, DirHistory)); err != nil || !info.IsDir() {
-		return false
-	}
-	for _, name := range []string{fileKey, fileWASM, fileLock} {
-		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			return true
+	info, err := os.Stat(filepath.Join(dir, DirHistory))
+	return err == nil && info.IsDir() && HasParts(dir)
+}
+
+// HasParts reports whether there is something in a folder that an agent has beside its
+// history, and that a history alone has not.
+func HasParts(dir string) bool {
+	return slices.ContainsFunc([]string{fileKey, fileWASM, fileLock}, func(name string) bool {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		return err == nil
+	})
+}
+
+// Remains reports whether a folder without a history is what is left of an agent's.
+func Remains(dir string) bool {
+	for _, name := range []string{fileKey, fileWASM} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // Build fills a new folder beside dir, makes it durable, and gives it its name.
@@ -407,7 +420,13 @@ func notAgent(dir string, err error) error {
 }
 
 // NotFolder says that dir is no agent's folder.
-func NotFolder(dir string) error { return notAgent(dir, fs.ErrNotExist) }
+func NotFolder(dir string) error {
+	err := error(fs.ErrNotExist)
+	if info, statErr := os.Stat(dir); statErr == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	}
+	return notAgent(dir, err)
+}
 
 // Dir returns the folder's path.
 func (s *Store) Dir() string { return s.dir }
