@@ -285,16 +285,12 @@ func missingSegment(dir string, ticks []uint64, from uint64) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	want := uint64(0)
-	for _, name := range names {
-		var tick uint64
-		fmt.Sscanf(name, "%d", &tick)
-		if _, ok := slices.BinarySearch(ticks, want); !ok && tick >= from {
-			file := filepath.Join(store.DirEvents, eventlog.FileName(want))
-			return hint.Wrap(&DamagedError{File: file, err: fmt.Errorf("%s is missing, and what the agent said in ticks %d to %d is not here", filepath.Join(dir, file), want, tick)},
+	for _, in := range intervals(dir, names) {
+		if _, ok := slices.BinarySearch(ticks, in[0]); !ok && in[1] >= from {
+			file := filepath.Join(store.DirEvents, eventlog.FileName(in[0]))
+			return hint.Wrap(&DamagedError{File: file, err: fmt.Errorf("%s is missing, and what the agent said in ticks %d to %d is not here", filepath.Join(dir, file), in[0], in[1])},
 				"restore the folder events from a copy")
 		}
-		want = tick + 1
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -81,6 +82,39 @@ func look(dir string, newest bool) ([]Sight, error) {
 		}
 	}
 	return all, unread
+}
+
+// intervals are the first and last ticks of the intervals that end with the
+// checkpoints in an agent's folder, by their names: of each of them, the event log has a
+// segment. A history that begins with another checkpoint than the genesis has none of
+// the ticks up to that.
+func intervals(dir string, names []string) (all [][2]uint64) {
+	next := uint64(0)
+	for i, name := range names {
+		var tick uint64
+		fmt.Sscanf(name, "%d", &tick)
+		if i > 0 || isGenesis(filepath.Join(dir, "history", name)) {
+			all = append(all, [2]uint64{next, tick})
+		}
+		next = tick + 1
+	}
+	return all
+}
+
+// isGenesis reports whether a checkpoint has none before it; also of one that cannot be
+// read, for most are.
+func isGenesis(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, verifier.HeaderSize))
+	if err != nil {
+		return true
+	}
+	c, err := verifier.Parse(b)
+	return err != nil || c.PrevHash.IsZero()
 }
 
 // checkpointNames lists the checkpoints in an agent's folder, by their ticks.

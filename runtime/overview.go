@@ -314,17 +314,13 @@ func (o *Overview) openEvents(root *os.Root) {
 	if err != nil || len(names) == 0 {
 		return
 	}
-	want, missing := uint64(0), 0
-	var first uint64
-	for _, name := range names {
-		if _, ok := slices.BinarySearch(ticks, want); !ok {
+	missing, first := 0, uint64(0)
+	for _, in := range intervals(o.Folder, names) {
+		if _, ok := slices.BinarySearch(ticks, in[0]); !ok {
 			if missing++; missing == 1 {
-				first = want
+				first = in[0]
 			}
 		}
-		var tick uint64
-		fmt.Sscanf(name, "%d", &tick)
-		want = tick + 1
 	}
 	if missing > 0 {
 		o.problem(false, filepath.Join(store.DirEvents, eventlog.FileName(first)), fmt.Errorf("of the event log's segments, %d of %d are missing: their ticks cannot be run again", missing, len(names)),

@@ -194,23 +194,22 @@ func (l *life) sayMissing(s *store.Store) error {
 	for _, name := range names {
 		there[name] = true
 	}
-	ticks, err := s.Ticks()
+	checkpoints, err := checkpointNames(s.Path())
 	if err != nil {
 		return err
 	}
-	want, missing, first := uint64(0), 0, ""
-	for _, tick := range ticks {
-		if name := eventlog.FileName(want); !there[name] {
+	missing, first := 0, ""
+	for _, in := range intervals(s.Path(), checkpoints) {
+		if name := eventlog.FileName(in[0]); !there[name] {
 			if missing++; missing == 1 {
 				first = name
 			}
 		}
-		want = tick + 1
 	}
 	if missing > 0 {
-		l.Log.Warn("segments of the event log are missing: their ticks cannot be run again", "missing", missing, "of", len(ticks), "first", first)
+		l.Log.Warn("segments of the event log are missing: their ticks cannot be run again", "missing", missing, "of", len(checkpoints), "first", first)
 	}
-	if name := eventlog.FileName(want); !there[name] {
+	if name := eventlog.FileName(l.saved + 1); !there[name] {
 		l.Log.Warn("the event log after the newest checkpoint is missing: ticks that it had are lost", "file", name)
 	}
 	return nil
