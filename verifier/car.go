@@ -56,10 +56,17 @@ func AppendCARBlockStart(dst []byte, h Hash, size int) []byte {
 // is examined, in any order; and Close at the end of the input. Only after
 // Close returned nil is anything read from the CAR to be believed.
 type CARReader struct {
+	// HandOver spares a copy of large blocks, if it is set: of a block over so many
+	// bytes, Next gives what came of it, and the caller keeps the rest. It is no order:
+	// the blocks of a CARv2 are always given whole.
+	HandOver int
+
 	in       []byte // not yet read, of the last Feed
 	partial  []byte // the beginning of a section that Feed will go on with
 	offset   int64  // of what was read, for errors
 	sections int
+	missing  int   // bytes of a block that was handed over, which Pass has to be told of
+	handed   int64 // the size of the section that they end
 	root     Hash
 	sawRoot  bool
 	err      error
@@ -78,6 +85,7 @@ type CARBlock struct {
 	Index         int // from 0
 	UnverifiedCID Hash
 	Data          []byte // aliases the input of Feed, if it came in one piece
+	Missing       int    // how many bytes Data lacks: what follows the input, for the caller to keep and to tell Pass of
 }
 
 // A CARError says where and why a CAR is malformed.
@@ -144,6 +152,10 @@ func (r *CARReader) unwrap() {
 // Next returns the next block, or false if more input is needed for it.
 func (r *CARReader) Next() (b CARBlock, ok bool, err error) {
 	for r.err == nil {
+		at := r.offset
+		if b, ok := r.large(); ok {
+			return b, true, nil
+		}
 		section, ok := r.section()
 		if !ok {
 			return b, false, r.err
@@ -153,19 +165,54 @@ func (r *CARReader) Next() (b CARBlock, ok bool, err error) {
 			r.unwrap()
 			continue
 		}
-		if r.sections++; r.sections == 1 {
+		if r.sections == 0 {
 			r.err = r.header(section)
+			r.sections++
 			continue
 		}
-		b.Index = r.sections - 2
 		if len(section) < cidSize || string(section[:len(cidPrefix)]) != cidPrefix {
-			return b, false, r.fail("its CID is not CIDv1, codec raw, sha2-256")
+			r.err = &CARError{Block: r.sections - 1, Offset: at, Reason: "its CID is not CIDv1, codec raw, sha2-256"}
+			return b, false, r.err
 		}
+		b.Index = r.sections - 1
 		b.UnverifiedCID = Hash(section[len(cidPrefix):cidSize])
 		b.Data = section[cidSize:]
+		r.sections++
 		return b, true, nil
 	}
 	return b, false, r.err
+}
+
+// large takes a block that is to be handed over off the input, once its CID came.
+func (r *CARReader) large() (b CARBlock, ok bool) {
+	if r.HandOver == 0 || r.sections == 0 || r.v2 != nil || r.missing > 0 {
+		return b, false
+	}
+	var start [maxVarint + cidSize]byte
+	came := copy(start[:], r.partial)
+	came += copy(start[came:], r.in)
+	varint, n, ok := r.length(start[:came])
+	if !ok || n-cidSize <= r.HandOver || came < varint+cidSize || string(start[varint:varint+len(cidPrefix)]) != cidPrefix {
+		return b, false
+	}
+	b.Index = r.sections - 1
+	b.UnverifiedCID = Hash(start[varint+len(cidPrefix) : varint+cidSize])
+	rest := r.in[varint+cidSize-len(r.partial):]
+	b.Data = rest[:min(n-cidSize, len(rest))]
+	b.Missing = n - cidSize - len(b.Data)
+	r.partial, r.in = nil, rest[len(b.Data):]
+	r.missing, r.handed = b.Missing, int64(varint+n)
+	r.Pass(0)
+	return b, true
+}
+
+// Pass says that so many bytes that a block was missing came.
+func (r *CARReader) Pass(n int) {
+	if r.missing -= n; r.missing == 0 && r.handed > 0 {
+		r.offset += r.handed
+		r.handed = 0
+		r.sections++
+	}
 }
 
 // section takes the next whole section off the input and returns its payload.
@@ -306,7 +353,7 @@ func (r *CARReader) Close() error {
 		return &CARError{Block: -1, Reason: "it is empty"}
 	case r.sections == 0:
 		return &CARError{Block: -1, Reason: "it is cut inside its header"}
-	case len(r.partial)+len(r.in) > 0:
+	case len(r.partial)+len(r.in)+r.missing > 0:
 		return r.fail("it is cut: the file ends inside this block")
 	case !r.sawRoot:
 		return &CARError{Block: -1, Reason: "its root " + r.root.CID() + " is not in it: the file was cut, or its head left out"}

@@ -12,7 +12,12 @@ import (
 
 // readCAR reads a CAR as its users do, fed in chunks.
 func readCAR(car []byte, chunk int) (blocks [][]byte, err error) {
-	var r verifier.CARReader
+	return readCARHandingOver(0, car, chunk)
+}
+
+// readCARHandingOver reads a CAR and keeps blocks over the given size itself.
+func readCARHandingOver(size int, car []byte, chunk int) (blocks [][]byte, err error) {
+	r := verifier.CARReader{HandOver: size}
 	for len(car) > 0 {
 		n := min(chunk, len(car))
 		r.Feed(car[:n])
@@ -24,6 +29,14 @@ func readCAR(car []byte, chunk int) (blocks [][]byte, err error) {
 			}
 			if !ok {
 				break
+			}
+			if b.Missing > 0 {
+				n := min(b.Missing, len(car))
+				r.Pass(n)
+				b.Data = append(bytes.Clone(b.Data), car[:n]...)
+				if car = car[n:]; n < b.Missing {
+					break
+				}
 			}
 			f := verifier.Examine(b.Data)
 			if err := r.Check(b.Index, b.UnverifiedCID, &f); err != nil {
@@ -72,8 +85,35 @@ func TestCAR(t *testing.T) {
 	if _, err := readCAR(nil, 1); err == nil {
 		t.Error("an empty CAR is read")
 	}
+	// A block that is handed over is the same block, and the same is wrong with it.
+	for i, chunk := range []int{1, 40, 300, len(want)} {
+		for at := i; at < len(want); at += 11 {
+			sameHandedOver(t, want[:at], chunk)
+			want[at] ^= 1
+			sameHandedOver(t, want, chunk)
+			want[at] ^= 1
+		}
+	}
+	if blocks, err := readCARHandingOver(100, want, 80); err != nil || len(blocks) != 5 {
+		t.Errorf("handing over: %d blocks, %v", len(blocks), err)
+	}
 	if _, err := readCAR(append(bytes.Clone(want), 0), 64<<10); err == nil {
 		t.Error("a byte more, and it is read")
+	}
+}
+
+// sameHandedOver holds that a reader that hands over blocks of over 100 bytes gives the blocks and the error of one that does not.
+func sameHandedOver(t *testing.T, car []byte, chunk int) {
+	t.Helper()
+	blocks, err := readCAR(car, chunk)
+	again, err2 := readCARHandingOver(100, car, chunk)
+	if (err == nil) != (err2 == nil) || err != nil && err.Error() != err2.Error() || len(blocks) != len(again) {
+		t.Fatalf("%d blocks, %v; handing over in chunks of %d: %d blocks, %v", len(blocks), err, chunk, len(again), err2)
+	}
+	for i := range blocks {
+		if !bytes.Equal(blocks[i], again[i]) {
+			t.Fatalf("handing over in chunks of %d, block %d is another", chunk, i)
+		}
 	}
 }
 
@@ -137,6 +177,7 @@ func FuzzCAR(f *testing.F) {
 	f.Fuzz(func(t *testing.T, car []byte, chunk int) {
 		blocks, err := readCAR(car, len(car)+1)
 		if chunk > 0 {
+			sameHandedOver(t, car, chunk)
 			again, err2 := readCAR(car, chunk)
 			if (err == nil) != (err2 == nil) || err != nil && err.Error() != err2.Error() || len(blocks) != len(again) {
 				t.Fatalf("%d blocks, %v; in chunks of %d: %d blocks, %v", len(blocks), err, chunk, len(again), err2)

@@ -15,10 +15,13 @@ var (
 	carFailed bool
 )
 
-// caropen begins another CAR.
+// caropen begins another CAR. Of blocks over so many bytes, if that is not zero, the
+// caller keeps what did not come with the block's beginning; see carfeed.
 //
 //go:wasmexport caropen
-func caropen() { car, carBlocks, carFailed = verifier.CARReader{}, nil, false }
+func caropen(handOver uint32) {
+	car, carBlocks, carFailed = verifier.CARReader{HandOver: int(min(handOver, verifier.MaxCheckpointSize))}, nil, false
+}
 
 const (
 	hashSize  = uint32(len(verifier.Hash{}))
@@ -26,10 +29,12 @@ const (
 )
 
 // carfeed reads on in the CAR.
-// Input: its next bytes. Result: n, the number of blocks that these complete; n
-// times a block's index and the 32 bytes that its CID claims; n sizes; n addresses,
-// at which the blocks are until the next reserve. If the CAR is malformed, the
-// result has the blocks before that, and one further byte; carclose then says why.
+// Input: its next bytes. Result: n, the number of blocks that these complete or hand
+// over; n times a block's index and the 32 bytes that its CID claims; n sizes, of what
+// came of the block; n addresses, at which that is until the next reserve; and how many
+// bytes the last block is missing. These follow the input in the CAR: the caller keeps
+// them, and calls carpass. If the CAR is malformed, the result has the blocks before
+// that, and one further byte; carclose then says why.
 //
 //go:wasmexport carfeed
 func carfeed() int32 {
@@ -57,11 +62,21 @@ func carfeed() int32 {
 	for _, b := range carBlocks {
 		output = appendUint32(output, uint32(uintptr(unsafe.Pointer(unsafe.SliceData(b.Data)))))
 	}
+	missing := 0
+	if n := len(carBlocks); n > 0 {
+		missing = carBlocks[n-1].Missing
+	}
+	output = appendUint32(output, uint32(missing))
 	if carFailed {
 		output = append(output, 0)
 	}
 	return done()
 }
+
+// carpass says that so many bytes came of a block that was handed over.
+//
+//go:wasmexport carpass
+func carpass(n uint32) { car.Pass(int(n)) }
 
 // carcheck holds n examined blocks against what the CAR says of them and puts
 // them on the pile. Input: n times index and claimed CID, as they came from

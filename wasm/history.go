@@ -19,7 +19,7 @@ var (
 //go:wasmexport reset
 func reset() {
 	pile, report = verifier.Pile{}, nil
-	caropen()
+	caropen(0)
 }
 
 // add puts n findings on the pile.

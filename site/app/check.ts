@@ -98,7 +98,7 @@ async function session<T>(pins: Pins, f: (linker: Awaited<ReturnType<Pool["linke
 /** Links the life once more, with another finding in the place of one. */
 async function relink(life: Life, row: number, bytes: Uint8Array, pins: Pins): Promise<Report> {
   return session(pins, async (linker, run) => {
-    const changed = await linker.call("examine", [Uint32Array.of(bytes.length), bytes]);
+    const { findings: changed } = await linker.call("examine", [Uint32Array.of(bytes.length), [new Uint8Array(bytes)]]);
     for (let from = 0; from < life.length; from += batchLength) {
       const to = Math.min(from + batchLength, life.length);
       const findings = life.findings(from, to);

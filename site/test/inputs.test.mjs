@@ -10,6 +10,7 @@ import { after, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { close, dist, open, root, serve } from "./browser.mjs";
+import { car, checkpoints } from "./life.mjs";
 import { igorVerify } from "./vectors.mjs";
 
 after(close);
@@ -93,6 +94,45 @@ test("large files, and many small ones, in Node", async (t) => {
   for (let i = 0; i < 300; i++) await writeFile(join(dir, `${i}.ckpt`), Buffer.concat([checkpoint, Buffer.from(String(i))]));
   for (let i = 0; i < 4; i++) await writeFile(join(dir, `large-${i}.ckpt`), Buffer.concat([checkpoint, Buffer.alloc(3 << 20, i)]));
   assert.equal((await same(t, dir)).exit, 1);
+});
+
+test("a CAR of large and small states, whole and cut, in pieces of any size", async (t) => {
+  const dir = await folder(t);
+  const sizes = [0, 200_000, 10, 3 << 20, 131_072 - 209, 131_073 - 209, 1 << 20, 1, 2 << 20, 0];
+  const blocks = checkpoints(sizes.length, (i) => ({ state: Buffer.alloc(sizes[i], i) }));
+  const whole = car(blocks);
+  const path = join(dir, "life.car");
+  const write = (bytes) => writeFile(path, bytes);
+  /** The history, as a stream of pieces that have nothing to do with its blocks. */
+  const stream = (bytes, size) => ({ name: path, bytes: (async function* () {
+    for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+  })() });
+  const outcome = (input) => verifyHistory(input).then(reportJSON, ({ code, problem }) => `${code}: ${problem}`);
+  const changed = (at) => Buffer.from(whole).fill(whole[at] ^ 1, at, at + 1);
+  const inputs = { whole, "changed in a large state": changed(2 << 20), "changed at its end": changed(whole.length - 300), "followed by something": Buffer.concat([whole, Buffer.of(5)]) };
+  for (const at of [150_000, 1 << 20, (1 << 20) + 300, 3_800_000, whole.length - 1]) inputs[`cut at ${at}`] = whole.subarray(0, at);
+  for (const [what, bytes] of Object.entries(inputs)) {
+    await write(bytes);
+    const { exit } = await same(t, path);
+    assert.equal(exit, what === "whole" ? 0 : 2, what);
+    const told = await outcome(path);
+    assert.match(told, what === "whole" ? /"verified"/ : /^malformed-car: /, what);
+    for (const workers of [2, 0]) {
+      configure({ workers });
+      assert.equal(await outcome(new Blob([bytes], { type: "application/vnd.ipld.car" })), told, `${what}, a blob, ${workers} workers`);
+      for (const size of [50_000, 131_072, (1 << 20) + 7]) assert.equal(await outcome(stream(bytes, size)), told, `${what}, in pieces of ${size}, ${workers} workers`);
+    }
+    configure({});
+  }
+  const server = await serve(t, { "/page": `<!doctype html><html lang="en"><title>test</title><input type="file">`, "/npm/": `${dist}/npm` });
+  const page = await open(t, `${server.url}/page`);
+  await write(whole);
+  await page.locator("input").setInputFiles(path);
+  const report = await page.evaluate(async () => {
+    const { reportJSON, verifyHistory } = await import("/npm/index.js");
+    return reportJSON(await verifyHistory(document.querySelector("input").files));
+  });
+  assert.equal(report, (await command(root, "--format=json", path)).stdout);
 });
 
 const short = "/proc/kallsyms"; // each read of it gives less than was asked for, and not its end

@@ -8,6 +8,9 @@ export const findingSize = 184;
 /** The size of what a CAR says of a block: its index and the digest of its CID. */
 const blockClaimSize = 36;
 
+/** Blocks over this size are handed over: see `OpenBlock`. */
+const largeBlock = 128 << 10;
+
 /** Above this size an instance is not used again: WASM memory never shrinks. */
 const keepMemory = 32 << 20;
 
@@ -32,8 +35,9 @@ interface Exports {
   link(didSize: number, spec: number): number;
   distinct(): number;
   path(): number;
-  caropen(): void;
+  caropen(handOver: number): void;
   carfeed(): number;
+  carpass(n: number): void;
   carcheck(n: number): number;
   carclose(): number;
   carstart(): number;
@@ -45,14 +49,26 @@ export interface CARBlocks {
   /** What the CAR claims of each, for `carCheck`. */
   readonly claims: Bytes;
   readonly sizes: Uint32Array<ArrayBuffer>;
-  readonly bytes: Bytes;
+  /** Their bytes, in pieces that need not be a block each. */
+  readonly parts: Bytes[];
 }
 
 /** What some input completed. */
 export interface CARPiece {
   readonly batches: CARBlocks[];
+  /** A large block that the input ended inside. */
+  readonly open: OpenBlock | undefined;
   /** The CAR is malformed after these. `carClose` says why. */
   readonly malformed: boolean;
+}
+
+/** A block whose bytes are the caller's to collect: they are not copied into the instance that reads the CAR. */
+export interface OpenBlock {
+  readonly claim: Bytes;
+  /** How many of its bytes are at the end of the input. */
+  readonly came: number;
+  /** How many follow the input. `carPass` has to be told of them before the next input. */
+  readonly missing: number;
 }
 
 /**
@@ -129,9 +145,9 @@ export class Core {
     return decoder.decode(this.#result(this.#run(() => this.#exports.version(), "crashed")));
   }
 
-  /** Examines checkpoints, which follow each other in `bytes`, and returns their packed findings. */
-  examine(sizes: Uint32Array, bytes: Uint8Array): Bytes {
-    return this.#result(this.#call(() => this.#exports.examine(sizes.length), "crashed", raw(sizes), bytes));
+  /** Examines checkpoints, which follow each other in `parts`, and returns their packed findings. */
+  examine(sizes: Uint32Array, parts: readonly Uint8Array[]): Bytes {
+    return this.#result(this.#call(() => this.#exports.examine(sizes.length), "crashed", raw(sizes), ...parts));
   }
 
   /** Inspects one checkpoint and returns JSON. */
@@ -184,33 +200,44 @@ export class Core {
   }
 
   carOpen(): void {
-    this.#run(() => (this.#exports.caropen(), 0), "crashed");
+    this.#run(() => (this.#exports.caropen(largeBlock), 0), "crashed");
   }
 
   /** Reads on in the CAR and returns the blocks that are now whole, at most so many in a batch. */
   carFeed(input: Uint8Array, batchLength: number): CARPiece {
     const result = this.#result(this.#call(() => this.#exports.carfeed(), "malformed-car", input));
-    const count = new DataView(result.buffer).getUint32(0, true);
+    const view = new DataView(result.buffer);
+    let count = view.getUint32(0, true);
     const sizesAt = 4 + count * blockClaimSize;
     const addressesAt = sizesAt + 4 * count;
     const end = addressesAt + 4 * count;
-    const addresses = new Uint32Array(result.buffer.slice(addressesAt, end));
+    const missing = view.getUint32(end, true);
+    const claims = (first: number, last: number) => result.slice(4 + first * blockClaimSize, 4 + last * blockClaimSize);
+    let open: OpenBlock | undefined;
+    if (missing > 0) {
+      count--;
+      open = { claim: claims(count, count + 1), came: view.getUint32(sizesAt + 4 * count, true), missing };
+    }
     const memory = new Uint8Array(this.#exports.mem.buffer);
     const batches: CARBlocks[] = [];
     for (let first = 0; first < count; first += batchLength) {
       const last = Math.min(first + batchLength, count);
-      const claims = result.slice(4 + first * blockClaimSize, 4 + last * blockClaimSize);
       const sizes = new Uint32Array(result.buffer.slice(sizesAt + 4 * first, sizesAt + 4 * last));
       const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
       let at = 0;
       sizes.forEach((size, i) => {
-        const address = addresses[first + i]!;
+        const address = view.getUint32(addressesAt + 4 * (first + i), true);
         bytes.set(memory.subarray(address, address + size), at);
         at += size;
       });
-      batches.push({ claims, sizes, bytes });
+      batches.push({ claims: claims(first, last), sizes, parts: [bytes] });
     }
-    return { batches, malformed: end < result.length };
+    return { batches, open, malformed: end + 4 < result.length };
+  }
+
+  /** Says that so many bytes of an open block came. */
+  carPass(bytes: number): void {
+    this.#run(() => (this.#exports.carpass(bytes), 0), "crashed");
   }
 
   /** Checks examined blocks against the CAR's claims and adds them to the history. */

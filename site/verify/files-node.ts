@@ -7,7 +7,7 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VerifyError } from "./error.ts";
 import {
-  chunkSize, isCheckpointName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Source,
+  chunkSize, isCheckpointName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Pieces, type Source,
 } from "./input.ts";
 
 /** So many files are opened, and the small ones among them read, at the same time. */
@@ -166,14 +166,14 @@ async function readAll(handle: FileHandle, path: Buffer): Promise<Uint8Array<Arr
 }
 
 function carFile(path: string, size: number): CARSource {
-  async function* chunks() {
+  async function* chunks(): Pieces {
     const handle = await open(path).catch(failed(path));
     try {
-      for (;;) {
-        const chunk = new Uint8Array(chunkSize);
+      for (let want: number | undefined; ; ) {
+        const chunk = new Uint8Array(want ?? chunkSize);
         const { bytesRead } = await handle.read(chunk, 0, chunk.length, null).catch(failed(path));
         if (bytesRead === 0) return;
-        yield chunk.subarray(0, bytesRead);
+        want = yield chunk.subarray(0, bytesRead);
       }
     } finally {
       await handle.close();

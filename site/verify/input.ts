@@ -52,10 +52,13 @@ export interface CARSource {
   readonly path: string;
   readonly size: number | undefined;
   /** Its bytes, in pieces that are the receiver's to keep. */
-  chunks(): AsyncIterable<Uint8Array<ArrayBuffer>>;
+  chunks(): Pieces;
   /** Takes the memory of a piece back. */
   reuse?(buffer: ArrayBuffer): void;
 }
+
+/** Pieces of bytes. `next(n)` asks for n bytes and never more, which a source that cannot choose ignores. */
+export type Pieces = AsyncGenerator<Uint8Array<ArrayBuffer>, void, number | undefined>;
 
 /** A file that is no part of the history, which the report says. */
 export interface LeftOutSource {
@@ -93,6 +96,15 @@ export const maxCheckpointSize = 64 << 20;
 
 /** How much of a CAR is read at a time. */
 export const chunkSize = 1 << 20;
+
+/** What stands before a block's bytes in a CAR is no longer than this. */
+export const blockStartSize = 64;
+
+/** So much is read at most, and so large is the memory that is used again. */
+const bufferSize = chunkSize + (4 << 10);
+
+/** How many pieces of memory wait to be used again: no more are under way at the same time. */
+const maxSpare = 24;
 
 /** Streams that are being read: browsers may collect one that nothing but its own pending read refers to, and that read then never ends. */
 const reading = new Set<object>();
@@ -164,7 +176,7 @@ async function streamed(name: string, path: string, bytes: AsyncIterable<Uint8Ar
     const parts: Uint8Array<ArrayBuffer>[] = [];
     let size = 0;
     for (let next; size < startSize && !(next = await all.next()).done; size += next.value.length) parts.push(next.value);
-    const whole = async function* () {
+    const whole = async function* (): Pieces {
       yield* parts;
       yield* all;
     };
@@ -275,33 +287,31 @@ export function tooLarge(path: string): VerifyError {
 }
 
 function blobCAR(path: string, blob: Blob): CARSource {
-  let spare: ArrayBuffer | undefined;
-  const buffer = () => {
-    const taken = spare ?? new ArrayBuffer(chunkSize);
-    spare = undefined;
-    return taken;
-  };
+  const spare: ArrayBuffer[] = [];
   return {
     kind: "car",
     path,
     size: blob.size,
-    chunks: () => contents(blob, path, buffer),
-    reuse: (buffer) => (spare = buffer),
+    chunks: () => contents(blob, path, () => spare.pop() ?? new ArrayBuffer(bufferSize)),
+    reuse: (buffer) => {
+      if (buffer.byteLength === bufferSize && spare.length < maxSpare) spare.push(buffer);
+    },
   };
 }
 
-/** The bytes of a blob, read as one stream: reading slice by slice takes Chromium ten times the work. */
-async function* contents(blob: Blob, path: string, buffer: () => ArrayBuffer): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+/** The bytes of a blob, read as one stream: reading slice by slice takes Chromium twice the work. */
+async function* contents(blob: Blob, path: string, buffer: () => ArrayBuffer): Pieces {
   let size = 0;
+  let want: number | undefined;
   const body = blob.stream();
   reading.add(body);
   const reader = filling(body, buffer);
   try {
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      size += value.length;
-      yield value;
+      const piece = await reader.read(Math.min(want ?? chunkSize, bufferSize));
+      if (!piece) break;
+      size += piece.length;
+      want = yield piece;
     }
   } catch (cause) {
     throw changed(path, cause);
@@ -312,17 +322,31 @@ async function* contents(blob: Blob, path: string, buffer: () => ArrayBuffer): A
   if (size !== blob.size) throw changed(path);
 }
 
-type Reader = Pick<ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>, "read" | "cancel">;
+/** Reads so many bytes, or, where the browser chooses, some; undefined at the end. */
+interface Reader {
+  read(want: number): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  cancel(): Promise<void>;
+}
 
 /** A reader that fills the given buffers, where the browser has one. */
 function filling(stream: ReadableStream<Uint8Array<ArrayBuffer>>, buffer: () => ArrayBuffer): Reader {
+  let reader: ReadableStreamBYOBReader;
   try {
-    const reader = stream.getReader({ mode: "byob" });
-    const read = () => reader.read(new Uint8Array(buffer())) as ReturnType<Reader["read"]>;
-    return { read, cancel: () => reader.cancel() };
+    reader = stream.getReader({ mode: "byob" });
   } catch {
-    return stream.getReader();
+    const reader = stream.getReader();
+    return { read: async () => (await reader.read()).value, cancel: () => reader.cancel() };
   }
+  const read = async (want: number) => {
+    let memory = buffer();
+    for (let filled = 0; ; ) {
+      const { value, done } = await reader.read(new Uint8Array(memory, filled, want - filled));
+      if (value) memory = value.buffer as ArrayBuffer;
+      filled += value?.length ?? 0;
+      if (done || filled === want) return filled > 0 ? new Uint8Array(memory, 0, filled) : undefined;
+    }
+  };
+  return { read, cancel: () => reader.cancel() };
 }
 
 async function fetched(url: URL, kindOf: KindOf, fetch: Fetch = globalThis.fetch, signal?: AbortSignal): Promise<Source> {
@@ -377,7 +401,7 @@ export async function* stream<Bytes extends Uint8Array>(body: ReadableStream<Byt
 }
 
 /** Copies what a caller yields, which stays the caller's, in pieces of a bounded size. */
-async function* pieces(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+async function* pieces(bytes: AsyncIterable<Uint8Array>): Pieces {
   reading.add(bytes);
   try {
     for await (const piece of bytes) {

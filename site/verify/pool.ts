@@ -25,7 +25,8 @@ export interface Channel {
 
 /** Permission to have a batch under way. */
 export interface Slot {
-  examine(sizes: Uint32Array, bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
+  /** Takes the parts, and gives their memory back. */
+  examine(sizes: Uint32Array, parts: Uint8Array<ArrayBuffer>[]): ReturnType<Operations["examine"]>;
   release(): void;
 }
 
@@ -68,9 +69,9 @@ export class Pool {
     });
     let released = false;
     return {
-      examine: async (sizes, data) => {
+      examine: async (sizes, parts) => {
         const channel = await started.examiner();
-        return channel.call("examine", [sizes, data], [data.buffer]);
+        return channel.call("examine", [sizes, parts], parts.map(({ buffer }) => buffer));
       },
       release: () => {
         if (released) return;

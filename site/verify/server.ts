@@ -39,8 +39,9 @@ export class Server {
     return this.#once((core) => core.version());
   }
 
-  examine(sizes: Uint32Array, bytes: Uint8Array): Promise<Bytes> {
-    return this.#once((core) => core.examine(sizes, bytes));
+  /** Returns the parts too, for their memory to be used again. */
+  async examine(sizes: Uint32Array, parts: Bytes[]): Promise<{ findings: Bytes; parts: Bytes[] }> {
+    return { findings: await this.#once((core) => core.examine(sizes, parts)), parts };
   }
 
   inspect(bytes: Uint8Array): Promise<string> {
@@ -82,17 +83,22 @@ export class Server {
     (await this.#run(run)).carOpen();
   }
 
-  /** Returns the input too, for its memory to be used again. */
-  async carFeed(run: number, input: Bytes, batchLength: number): Promise<CARPiece & { input: Bytes }> {
-    return { ...(await this.#run(run)).carFeed(input, batchLength), input };
+  /** Reads on in a CAR, after so many bytes of an open block. Returns the input too, for its memory to be used again. */
+  async carFeed(run: number, passed: number, input: Bytes, batchLength: number): Promise<CARPiece & { input: Bytes }> {
+    const core = await this.#run(run);
+    core.carPass(passed);
+    return { ...core.carFeed(input, batchLength), input };
   }
 
   async carCheck(run: number, claims: Uint8Array, findings: Uint8Array): Promise<void> {
     (await this.#run(run)).carCheck(claims, findings);
   }
 
-  async carClose(run: number): Promise<void> {
-    (await this.#run(run)).carClose();
+  /** Ends a CAR, after so many bytes of an open block. */
+  async carClose(run: number, passed: number): Promise<void> {
+    const core = await this.#run(run);
+    core.carPass(passed);
+    core.carClose();
   }
 
   /** Returns the report's JSON in UTF-8, or nothing if there is no checkpoint. */

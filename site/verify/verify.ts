@@ -1,11 +1,13 @@
 import type { CARBlocks } from "./core.ts";
 import { VerifyError } from "./error.ts";
 import {
-  readAll, sources, type CARSource, type CheckpointSource, type Input, type KindOf, type LeftOutSource, type Source,
+  blockStartSize, chunkSize, readAll, sources, type CARSource, type CheckpointSource, type Input, type KindOf, type LeftOutSource, type Pieces, type Source,
 } from "./input.ts";
 import { takeOptions, type Options } from "./options.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
 import { parseReport, type Report } from "./report.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Packed findings, and the files or the CAR that they are of. */
 export interface Batch {
@@ -134,7 +136,7 @@ class History {
   #examineFiles(batch: readonly CheckpointSource[], bytes: number): Promise<void> {
     return this.#jobs.start(this.pool.slot(bytes), async (slot) => {
       const sizes = Uint32Array.from(batch, ({ size }) => size);
-      const findings = await slot.examine(sizes, await readAll(batch));
+      const { findings } = await slot.examine(sizes, [await readAll(batch)]);
       this.#examined(batch.length, bytes, { findings, from: batch });
       const names = batch.map(({ name, rawName }) => rawName ?? name);
       await this.linker.call("add", [this.run, findings, names], [findings.buffer]);
@@ -144,21 +146,54 @@ class History {
   async #readCAR(car: CARSource): Promise<void> {
     const { linker, run } = this;
     await linker.call("carOpen", [run]);
-    for await (const chunk of car.chunks()) {
-      const { batches, malformed, input } = await linker.call("carFeed", [run, chunk, this.#batchLength], [chunk.buffer]);
-      car.reuse?.(input.buffer);
-      for (const blocks of batches) await this.#examineBlocks(car, blocks);
-      if (malformed) break;
-    }
+    const passed = await this.#readPieces(car, car.chunks());
     await this.#jobs.finish();
-    await linker.call("carClose", [run]).catch(ofCAR(car));
+    await linker.call("carClose", [run, passed]).catch(ofCAR(car));
   }
 
-  #examineBlocks(car: CARSource, { claims, sizes, bytes }: CARBlocks): Promise<void> {
+  /** Reads a CAR to its end, or to where it is malformed. Returns how many bytes its reader was not told of. */
+  async #readPieces(car: CARSource, pieces: Pieces): Promise<number> {
+    let passed = 0;
+    let open: CARBlocks | undefined; // a large block, of which some bytes are still to come
+    let missing = 0;
+    try {
+      for (;;) {
+        // With a large block comes the beginning of the next and no more, since that would have to be copied.
+        const { value: piece, done } = await pieces.next(open ? Math.min(missing, chunkSize) + blockStartSize : chunkSize);
+        if (done) return passed;
+        let input: Bytes | undefined = piece;
+        if (open) {
+          const size = Math.min(missing, piece.length);
+          missing -= size;
+          passed += size;
+          input = size < piece.length ? piece.slice(size) : undefined;
+          open.parts.push(piece.subarray(0, size));
+          if (missing > 0) continue;
+          await this.#examineBlocks(car, open);
+          open = undefined;
+        }
+        if (!input) continue;
+        const fed = await this.linker.call("carFeed", [this.run, passed, input, this.#batchLength], [input.buffer]);
+        passed = 0;
+        for (const blocks of fed.batches) await this.#examineBlocks(car, blocks);
+        if (fed.open) {
+          missing = fed.open.missing;
+          const { claim, came } = fed.open;
+          open = { claims: claim, sizes: Uint32Array.of(came + missing), parts: [fed.input.subarray(fed.input.length - came)] };
+        } else car.reuse?.(fed.input.buffer);
+        if (fed.malformed) return passed;
+      }
+    } finally {
+      await pieces.return();
+    }
+  }
+
+  #examineBlocks(car: CARSource, { claims, sizes, parts }: CARBlocks): Promise<void> {
     const count = sizes.length;
-    const size = bytes.length;
+    const size = sizes.reduce((sum, size) => sum + size, 0);
     return this.#jobs.start(this.pool.slot(size), async (slot) => {
-      const findings = await slot.examine(sizes, bytes);
+      const { findings, parts: used } = await slot.examine(sizes, parts);
+      for (const { buffer } of used) car.reuse?.(buffer);
       this.#examined(count, size, { findings, from: car });
       await this.linker
         .call("carCheck", [this.run, claims, findings], [claims.buffer, findings.buffer])
