@@ -11,7 +11,7 @@ import { handOver } from "./handover.ts";
 import { goToInspector, inspector } from "./inspector.ts";
 import { goTo, historyURL, loadPage } from "./link.ts";
 import { offline } from "./offline.ts";
-import { namedBy, PinField, type Pins } from "./pins.ts";
+import { namedBy, PinField, savedReport, type Pins } from "./pins.ts";
 import { receive, type Source } from "./receive.ts";
 import { badgeSVG } from "./svg.ts";
 import { Slices } from "./slices.ts";
@@ -266,7 +266,7 @@ function resultActions(done: Checked, failed: (error: unknown) => void): { eleme
     { class: "actions" },
     again(),
     saving,
-    saver("Save the report", "report.json", "application/json", () => reportJSON(report)),
+    saver("Save the report", "report.json", "application/json", () => savedReport(reportJSON(report), pins)),
     saver("Save the badge", "svg", "image/svg+xml", () => badgeSVG(lookOf(report, pins) === "unbroken" ? { ...report, identity: "self-asserted" } : report)),
     embed,
     !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),

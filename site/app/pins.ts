@@ -23,6 +23,14 @@ export const namedBy: Readonly<Record<Namer, string>> = {
   page: "named by this page, with its sample",
 };
 
+/** A report's text as it is saved: where a pin was not the visitor's own, `pinnedBy` says whose it was. */
+export function savedReport(json: string, pins: Pins): string {
+  const others = Object.entries<Pin>({ ...pins }).filter(([, { value, by }]) => value !== "" && by !== "you");
+  if (others.length === 0) return json;
+  const list = others.map(([pin, { by }]) => `    {"pin": "${pin}", "by": "${by}"}`).join(",\n");
+  return json.replace(/\n(?=  "verifier": )/, () => `\n  "pinnedBy": [\n${list}\n  ],\n`);
+}
+
 /** A field that a pin is typed into. What a link put there is the link's, until somebody writes there. */
 export class PinField {
   readonly input: HTMLInputElement;

@@ -381,6 +381,14 @@ test("pins are held, and a wrong one is explained", async (t) => {
   assert.match(await page.textContent(".claims"), /Nor whose key it is: the DID was named by the link, not by you/);
   const [badge] = await Promise.all([page.waitForEvent("download"), page.click("text=Save the badge")]);
   assert.match(await readFile(await badge.path(), "utf8"), /unbroken, self-asserted/);
+  const saved = async () => {
+    const [report] = await Promise.all([page.waitForEvent("download"), page.click("text=Save the report")]);
+    return JSON.parse(await readFile(await report.path(), "utf8"));
+  };
+  const linked = await saved();
+  assert.equal(linked.identity, "pinned");
+  assert.deepEqual(linked.pinnedBy, [{ pin: "did", by: "link" }]);
+  assert.deepEqual(Object.keys(linked).slice(-2), ["pinnedBy", "verifier"]);
   await page.click("text=Verify another");
   assert.equal(await page.textContent("#pin-did-by"), "Named by the link, not by you.");
   await page.fill("#pin-did", await page.inputValue("#pin-did"));
@@ -388,6 +396,7 @@ test("pins are held, and a wrong one is explained", async (t) => {
   await page.setInputFiles("#folder", join(histories, "heartbeat-01"));
   await page.waitForFunction(() => document.getElementById("verdict")?.textContent === "Verified");
   assert.match(await page.textContent(".questions"), /Is it who you expect\?Yes/);
+  assert.equal((await saved()).pinnedBy, undefined);
   await page.click("text=Verify another");
   await page.setInputFiles("#folder", join(histories, "liquidation-02"));
   await page.waitForFunction(() => document.getElementById("verdict")?.textContent === "Invalid");
