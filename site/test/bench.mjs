@@ -1,6 +1,9 @@
 // Measures verifyHistory in Chromium beside WebCrypto, in one run:
 //
-//   go run ./site/build && node site/test/bench.mjs
+//   go run ./site/build && node site/test/bench.mjs [MEASUREMENT…]
+//
+// with the names of some measurements, which are those of the histories below, many, node,
+// and cold; or all.
 //
 // All is CPU time, the least of three runs: what all threads of the browser took, from
 // /proc. It says what there is to do, whatever else the machine does meanwhile. A speed
@@ -70,6 +73,10 @@ const histories = {
 for (const [name, { n, state, change }] of Object.entries(histories)) await writeFile(join(dir, `${name}.car`), life(n, state, change));
 /** How often a measurement is repeated. */
 const runs = 3;
+
+const asked = process.argv.slice(2);
+/** Whether a measurement is wanted. */
+const wanted = (name) => asked.length === 0 || asked.includes(name);
 
 const wasmExec = join(execFileSync("go", ["env", "GOROOT"], { encoding: "utf8" }).trim(), "lib/wasm/wasm_exec.js");
 
@@ -163,7 +170,7 @@ async function verifyWith(workers, name, verdict) {
   return { cpu, longest };
 }
 
-for (const name of ["small", "large"]) {
+for (const name of ["small", "large"].filter(wanted)) {
   const { n, state } = histories[name];
   const speed = (ms) => (name === "small" ? `${Math.round((n / ms) * 1000)} checkpoints/s` : `${Math.round((n * state) / 1e3 / ms)} MB/s`);
   const webCrypto = await least(() => page.evaluate(async ([n, size]) => {
