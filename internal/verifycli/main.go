@@ -130,7 +130,8 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 	return r.Verdict().ExitCode(), nil
 }
 
-const usage = `usage: %[1]s [--did DID] [--head CID] [--format FORMAT] [--report N] PATH...
+const usage = `usage: %[1]s [--did DID] [--head CID] [--format FORMAT] [--report N]
+                   PATH...
        %[1]s inspect FILE
        %[1]s receipts [--did DID] [--format text|json] PATH...
        %[1]s --version

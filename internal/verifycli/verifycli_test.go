@@ -72,6 +72,14 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+func TestUsage(t *testing.T) {
+	for line := range strings.Lines(Usage("igor-verify")) {
+		if width(strings.TrimSuffix(line, "\n")) > columns {
+			t.Errorf("%d columns: %s", width(line)-1, line)
+		}
+	}
+}
+
 // FuzzHostileText gives names to all that puts them somewhere.
 func FuzzHostileText(f *testing.F) {
 	f.Add("0000000004.ckpt", 40)
