@@ -61,8 +61,8 @@ func Examine(b []byte) Finding {
 }
 
 // An Examiner examines checkpoints, faster when it is given many of the same key
-// together. The zero value is ready. It is not safe for concurrent use: give
-// each goroutine its own.
+// together. The zero value is ready, for one history: call Reset before another. It is not
+// safe for concurrent use: give each goroutine its own.
 type Examiner struct {
 	signatures signature.Checker
 	checks     []signature.Check
@@ -74,6 +74,9 @@ type Examiner struct {
 func (x *Examiner) Examine(b []byte) Finding {
 	return x.AppendFindings(nil, b)[0]
 }
+
+// Reset prepares x for another history.
+func (x *Examiner) Reset() { x.signatures.Reset() }
 
 // AppendFindings examines checkpoints and appends what it finds of each.
 func (x *Examiner) AppendFindings(dst []Finding, checkpoints ...[]byte) []Finding {

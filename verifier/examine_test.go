@@ -14,10 +14,18 @@ import (
 func TestNoFalseRed(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	history := testkit.NewAgent("alice").History(1500, 10)
+	unsigned := testkit.NewAgent("alice").History(200, 10)
+	for i := range unsigned {
+		unsigned[i][testkit.OffSignature] ^= 1
+	}
 	report := func(history [][]byte, examiners int, lie func([]bool)) *verifier.Report {
 		var pile verifier.Pile
 		xs := make([]verifier.Examiner, examiners)
 		for i := range xs {
+			if i%2 == 1 { // it had a bad history before
+				xs[i].AppendFindings(nil, unsigned...)
+				xs[i].Reset()
+			}
 			xs[i].Lie(lie)
 		}
 		for rest := history; len(rest) > 0; {

@@ -156,6 +156,7 @@ func examine(n uint32) int32 {
 	if !in.done() {
 		return fail(errInput)
 	}
+	examiner.Reset() // histories take turns
 	findings = examiner.AppendFindings(findings[:0], checkpoints...)
 	clear(checkpoints) // the input may go
 	output = output[:0]

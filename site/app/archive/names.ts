@@ -39,6 +39,8 @@ export class Names {
     const parts = name.split("/").filter((part, i) => part !== "." && (part !== "" || i === 0));
     const path = parts.join("/");
     this.#check(name, path);
+    // Info-ZIP gives a file without a name that of the one before it.
+    if (path === "" && kind !== "folder") throw this.#limits.ambiguous("a file in it has no name");
     if (kind === "folder") {
       this.#folder(key(path));
       return path;

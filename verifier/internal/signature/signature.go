@@ -31,7 +31,8 @@ type Checker struct {
 	onekey *onekey.Verifier
 	each   rfc8032.Verifier
 
-	refused  int  // by onekey, so far
+	asked    int  // how many refusals of onekey rfc8032 was asked about
+	passed   int  // how many since then it was not
 	distrust bool // onekey refused what rfc8032 accepts: it is asked no more
 
 	pending []int           // what onekey is still to be asked about
@@ -102,12 +103,14 @@ func (c *Checker) ask(decisions []Decision, checks []Check) {
 			decisions[i] = Accepted
 			continue
 		}
-		c.refused++
-		if !c.distrust && c.refused > secondOpinions && c.refused%secondOpinions != 0 {
+		if !c.distrust && c.asked >= secondOpinions && c.passed < secondOpinions-1 {
+			c.passed++
 			decisions[i] = Bad
 			c.alone = append(c.alone, i)
 			continue
 		}
+		c.asked++
+		c.passed = 0
 		if decisions[i] = c.decide(&checks[i]); decisions[i] == Accepted && !c.distrust {
 			c.distrust = true
 			for _, i := range c.alone {
@@ -121,6 +124,9 @@ func (c *Checker) ask(decisions []Decision, checks []Check) {
 		c.onekey = nil
 	}
 }
+
+// Reset has the next refusal confirmed, as that of another history.
+func (c *Checker) Reset() { c.passed = secondOpinions }
 
 // decide asks package rfc8032.
 func (c *Checker) decide(s *Check) Decision {

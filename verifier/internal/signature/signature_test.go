@@ -61,7 +61,7 @@ func TestEdgeCases(t *testing.T) {
 	asked := 0
 	for _, v := range vectors(t) {
 		inRun := Checker{key: *v.check.Key, run: prepareAfter - 1}
-		noSecond := Checker{key: *v.check.Key, run: prepareAfter - 1, refused: secondOpinions}
+		noSecond := Checker{key: *v.check.Key, run: prepareAfter - 1, asked: secondOpinions}
 		for name, c := range map[string]*Checker{"alone": {}, "in a run": &inRun, "without a second opinion": &noSecond} {
 			decisions := make([]Decision, 1)
 			if c.Check(decisions, []Check{v.check}); decisions[0] != v.want {
@@ -99,7 +99,7 @@ func TestTogether(t *testing.T) {
 			for i := range some {
 				checks[i] = some[i].check
 				if round%3 == 1 {
-					c.refused = secondOpinions // onekey's word is all there is
+					c.asked = secondOpinions // onekey's word is all there is
 				}
 			}
 			c.Check(decisions, checks)
@@ -150,8 +150,8 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 		decisions := make([]Decision, len(checks))
-		for _, refused := range []int{0, secondOpinions} {
-			c := Checker{refused: refused}
+		for _, asked := range []int{0, secondOpinions} {
+			c := Checker{asked: asked}
 			c.Check(decisions[:len(checks)/3], checks[:len(checks)/3])
 			c.Check(decisions[len(checks)/3:], checks[len(checks)/3:])
 			if c.distrust {
