@@ -40,7 +40,19 @@ func (in *invocation) inspect(args []string, out *bufio.Writer) (code int, err e
 	if len(paths) != 1 || paths[0] == "" {
 		return 0, &failure{"inspect needs exactly one file", in.name + " --help explains the usage"}
 	}
-	b, err := in.readCheckpoint(paths[0])
+	r := in.stdin
+	if path := paths[0]; path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return 0, &failure{path + ": " + cause(err), "check the path"}
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return 0, &failure{path + ": is a folder", "give one checkpoint in it"}
+		}
+		r = f
+	}
+	b, err := readCheckpoint(paths[0], r)
 	if err != nil {
 		return 0, err
 	}
@@ -91,20 +103,8 @@ func examined(f *verifier.Finding) iter.Seq[verifier.Problem] {
 	}
 }
 
-// readCheckpoint reads the file, or standard input for "-".
-func (in *invocation) readCheckpoint(path string) ([]byte, error) {
-	r := in.stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, &failure{path + ": " + cause(err), "check the path"}
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return nil, &failure{path + ": is a folder", "give one checkpoint in it"}
-		}
-		r = f
-	}
+// readCheckpoint reads what may be a checkpoint to its end.
+func readCheckpoint(path string, r io.Reader) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, verifier.MaxCheckpointSize+1))
 	if err != nil {
 		return nil, &failure{path + ": cannot be read: " + cause(err), "check the path"}

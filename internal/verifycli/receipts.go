@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -56,34 +57,28 @@ func (in *invocation) addReceipts(c *receipt.Checker, path string) error {
 	if path == "-" {
 		return addReceiptFile(c, "standard input", in.stdin)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return &failure{path + ": " + cause(err), "check the path"}
-	}
-	switch {
-	case info.IsDir():
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return history.Walk(path, func(e history.Entry) error {
 			if e.Kind != verifier.KindCheckpoint && e.Kind != verifier.KindReceipts {
 				return nil
 			}
 			return in.addReceipts(c, e.Path)
 		}, verifier.KindCheckpoint, verifier.KindReceipts)
-	case !info.Mode().IsRegular():
-		return &failure{path + ": not a regular file", "receipts can be piped in with the path -"}
 	}
-	f, err := os.Open(path)
+	f, err := history.Open(path)
 	if err != nil {
-		return &failure{path + ": " + cause(err), "check the path"}
+		return err
 	}
 	defer f.Close()
-	kind, err := history.KindOf(info.Name(), f)
+	name := filepath.Base(path)
+	kind, err := history.KindOf(name, f)
 	if err != nil {
 		return &failure{path + ": " + cause(err), "check the path"}
 	}
 	switch {
-	case info.Name() == receiptsName: // whatever is in it
+	case name == receiptsName: // whatever is in it
 	case kind == verifier.KindCheckpoint:
-		b, err := in.readCheckpoint(path)
+		b, err := readCheckpoint(path, f)
 		if err != nil {
 			return err
 		}

@@ -220,6 +220,8 @@ with zipfile.ZipFile(Pipe(), "w") as z:
   "a size in its header and another in the directory": [byHand(".zip", () => zipOf([ckpt(good, { central: truth(good.subarray(0, 300)) })])), ambiguous],
   "no size in its header": [byHand(".zip", () => zipOf([ckpt(good, { local: { packed: 0, size: 0, crc: 0 } })])), ambiguous],
   "a method in its header and another in the directory": [byHand(".zip", () => zipOf([ckpt(good, { local: { method: 8 } })])), ambiguous],
+  "a control character in a name": [byHand(".zip", () => zipOf([ckpt(), { name: "2\n.ckpt", data: other }])), ambiguous],
+  "a control character in the ending of a name": [byHand(".zip", () => zipOf([ckpt(), { name: "2.ck\x01pt", data: other }])), ambiguous],
   "a file without a name": [byHand(".zip", () => zipOf([ckpt(), { name: "", data: other }])), ambiguous],
   "a record that the directory does not list": [byHand(".zip", () => zipOf([{ name: "2.ckpt", data: other, listed: false }, ckpt()])), ambiguous],
   "a record between others that it does not list": [byHand(".zip", () => zipOf([ckpt(), { name: "2.ckpt", data: other, listed: false }, { name: "3.ckpt", data: good }])), ambiguous],
@@ -486,7 +488,7 @@ for (const kind of ["zip", "tar", "gzip"]) {
 const seldom = (n, of, odd, usual) => (n(of) === 0 ? odd[n(odd.length)] : usual);
 
 const names = ["a.ckpt", "b.ckpt", "life/c.ckpt", "deep/er/d.ckpt", "e.txt"];
-const oddNames = ["a.ckpt", "A.ckpt", "./b.ckpt", "life//c.ckpt", "life/../b.ckpt", "/b.ckpt", "../b.ckpt", "life", "life/", "b.ckpt/", "b.ckpt ", "b.ckpt.", "life\\c.ckpt", "é.ckpt", "a.ckpt\0.txt", "", ".", "C:b.ckpt", "\u202eb.ckpt", "a\nb.ckpt"];
+const oddNames = ["a.ckpt", "A.ckpt", "./b.ckpt", "life//c.ckpt", "life/../b.ckpt", "/b.ckpt", "../b.ckpt", "life", "life/", "b.ckpt/", "b.ckpt ", "b.ckpt.", "life\\c.ckpt", "é.ckpt", "a.ckpt\0.txt", "", ".", "C:b.ckpt", "b.ck\x01pt", "\u202eb.ckpt", "a\nb.ckpt"];
 
 function anyZip(n) {
   const entries = Array.from({ length: 1 + n(4) }, (_, i) => {

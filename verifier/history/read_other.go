@@ -4,6 +4,8 @@ package history
 
 import "os"
 
+func open(path string) (*os.File, error) { return os.Open(path) }
+
 // readFile reads a regular file as readAll does.
 func readFile(path string, buf []byte) ([]byte, error) {
 	f, err := os.Open(path)

@@ -5,6 +5,7 @@ package history
 import (
 	"io"
 	"io/fs"
+	"os"
 	"syscall"
 )
 
@@ -25,7 +26,21 @@ func readFile(path string, buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
 	}
+	if len(b) == 0 {
+		// A pipe that nobody writes to ends at once, too: that is no empty checkpoint.
+		var info syscall.Stat_t
+		if err := syscall.Fstat(fd, &info); err != nil {
+			return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+		} else if info.Mode&syscall.S_IFMT != syscall.S_IFREG {
+			return nil, errIrregular
+		}
+	}
 	return b, nil
+}
+
+// open opens a file, and does not wait for the writer of a pipe.
+func open(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // A rawFile reads a file. That fewer bytes come than were asked for says nothing: a

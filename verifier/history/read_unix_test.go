@@ -4,6 +4,8 @@ package history
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 )
@@ -30,5 +32,34 @@ func TestShortReads(t *testing.T) {
 	got, err := readAll(&rawFile{fd: fds[0]}, nil)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("read %d bytes of %d: %v", len(got), len(want), err)
+	}
+}
+
+// What became a pipe after it was listed is not taken for an empty checkpoint, and is not
+// waited for.
+func TestPipeInstead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0000000001.ckpt")
+	if err := syscall.Mkfifo(path, 0o666); err != nil {
+		t.Skip(err)
+	}
+	if b, err := readFile(path, nil); err == nil {
+		t.Errorf("a pipe without a writer is read: %q", b)
+	}
+	w, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if b, err := readFile(path, nil); err == nil {
+		t.Errorf("a pipe without data is read: %q", b)
+	}
+	f, err := open(path) // does not wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if f, err := Open(path); err == nil {
+		f.Close()
+		t.Error("a pipe is opened")
 	}
 }

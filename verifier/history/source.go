@@ -30,17 +30,12 @@ type Source interface {
 // See docs/spec/lineage.md, "Inputs".
 func Path(path string) (Source, error) {
 	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, pathError(path, err)
-	case info.IsDir():
+	if err == nil && info.IsDir() {
 		return &folder{path: path}, nil
-	case !info.Mode().IsRegular():
-		return nil, irregular(path)
 	}
-	f, err := os.Open(path)
+	f, err := Open(path)
 	if err != nil {
-		return nil, pathError(path, err)
+		return nil, err
 	}
 	kind, err := KindOf(info.Name(), f)
 	if err != nil {
@@ -60,6 +55,32 @@ func Path(path string) (Source, error) {
 		return leftOut{one.file, kind}, nil
 	}
 }
+
+// Open opens a regular file. What is none, also if it has become so just now, is an
+// [*Error]: it could have no end, or wait for somebody who writes to it.
+func Open(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errIrregular // to open it could do something
+	}
+	var f *os.File
+	if err == nil {
+		f, err = open(path)
+	}
+	if err != nil {
+		return nil, pathError(path, err)
+	}
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = errIrregular
+	}
+	if err != nil {
+		f.Close()
+		return nil, pathError(path, err)
+	}
+	return f, nil
+}
+
+var errIrregular = errors.New("not a regular file")
 
 // KindOf returns the kind of the file f that is called name, and leaves f at its beginning.
 func KindOf(name string, f io.ReadSeeker) (verifier.Kind, error) {
@@ -91,6 +112,8 @@ func pathError(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.Problem, e.Hint = "no such file or folder", "check the path"
+	case err == errIrregular:
+		return irregular(path)
 	case errors.Is(err, fs.ErrPermission):
 		e.Problem, e.Hint = "permission denied", "check who may read it"
 	default:

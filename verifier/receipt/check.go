@@ -292,21 +292,24 @@ func (c *Checker) execution(k *checking, e *entry) {
 		if before, ok = c.checkpoints[r.Prev]; !ok {
 			prev := k.by[r.Prev]
 			if prev == nil { // what is missing is said elsewhere
-				if r.Ticks > r.Tick {
-					k.found(TickMismatch, e, r.Tick, "it is for "+strconv.FormatUint(r.Ticks, 10)+" ticks, and the whole life has "+strconv.FormatUint(r.Tick, 10))
+				if r.Ticks > r.Tick || r.Ticks == 0 {
+					k.found(TickMismatch, e, r.Tick, "it is for "+strconv.FormatUint(r.Ticks, 10)+" ticks after a checkpoint, and the whole life has "+strconv.FormatUint(r.Tick, 10))
 				}
 				return
 			}
 			before = checkpoint{tick: prev.Tick, budget: prev.Budget}
 		}
 	}
-	forked := r.Prev.IsZero() && r.Ticks == 0 // its origin paid for them
-	if !forked && (r.Tick < before.tick || r.Ticks != r.Tick-before.tick) {
+	// A genesis may have no ticks: a fork's origin paid for those before. Between two
+	// checkpoints there are some, so that there is no circle of receipts.
+	forked := r.Prev.IsZero() && r.Ticks == 0
+	none := !r.Prev.IsZero() && r.Ticks == 0
+	if !forked && (none || r.Tick < before.tick || r.Ticks != r.Tick-before.tick) {
 		k.found(TickMismatch, e, r.Tick, "it is for "+strconv.FormatUint(r.Ticks, 10)+" ticks, and they go from "+
 			strconv.FormatUint(before.tick, 10)+" to "+strconv.FormatUint(r.Tick, 10))
 	}
-	// before + added = cost + paid + budget, without overflow.
-	if sum(before.budget, r.Added) != sum(r.Cost, r.Paid, r.Budget) {
+	// before + added = cost + paid + budget, without overflow. A checkpoint's may be negative.
+	if before.budget < 0 || sum(before.budget, r.Added) != sum(r.Cost, r.Paid, r.Budget) {
 		k.found(BudgetMismatch, e, r.Tick, verifier.FormatMicrocents(before.budget)+" before and "+verifier.FormatMicrocents(r.Added)+
 			" added are not "+verifier.FormatMicrocents(r.Cost)+" cost, "+verifier.FormatMicrocents(r.Paid)+" paid and "+
 			verifier.FormatMicrocents(r.Budget)+" left")

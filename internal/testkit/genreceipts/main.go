@@ -273,6 +273,23 @@ func vectors() (vs []vector) {
 	add("ticks-above-tick", "More ticks than the whole life had, of a receipt whose predecessor is not known.", nil, list(impossible.sign(node)), invalid(1, 0, "tick-mismatch", "missing-receipt"))
 	impossible.ticks = 10
 	add("ticks-are-tick", "As many ticks as the whole life had, though a predecessor had some: that is not known.", nil, list(impossible.sign(node)), incomplete(1, "missing-receipt"))
+	impossible.ticks = 0
+	add("ticks-none", "A checkpoint after another has ticks, whichever that is.", nil, list(impossible.sign(node)), invalid(1, 0, "tick-mismatch", "missing-receipt"))
+	add("ticks-none-known", "The same, with the receipt before.", nil, list(func() []byte { e := born; e.tick = 10; return e.sign(node) }(), func() []byte {
+		e := lived
+		e.ticks = 0
+		return e.sign(node)
+	}()), invalid(2, 0, "tick-mismatch"))
+	still := func(prev, checkpoint byte) []byte {
+		e := execution{agent: alice.Key, node: node.Key, prev: [32]byte{prev}, checkpoint: [32]byte{checkpoint}, tick: 10, budget: 1000}
+		return e.sign(node)
+	}
+	add("circle", "Two receipts that are each before the other.", nil, list(still(1, 2), still(2, 1)), invalid(2, 0, "tick-mismatch"))
+	add("circle-of-one", "A receipt that is before itself.", nil, list(still(1, 1)), invalid(1, 0, "tick-mismatch"))
+	debt := alice.Checkpoint(testkit.Fields{Budget: -5, WASMHash: wasm})
+	afterDebt := alice.After(debt, testkit.Fields{Budget: 2, Tick: 10, WASMHash: wasm})
+	add("budget-before-negative", "Modulo 2^64, -5 + 5 and 2 * (2^63 - 1) + 2 are equal.", list(debt, afterDebt),
+		list(execution{alice.Key, node.Key, testkit.Hash(debt), testkit.Hash(afterDebt), 10, 10, 0, 0, 5, 1<<63 - 1, 1<<63 - 1, 2, 1}.sign(node)), invalid(1, 0, "budget-mismatch", "missing-receipt"))
 	forked := alice.Checkpoint(testkit.Fields{Budget: 1000, Price: 7, Tick: 9, WASMHash: wasm})
 	fork9 := execution{alice.Key, node.Key, [32]byte{}, testkit.Hash(forked), 9, 0, 0, 7, 1000, 0, 0, 1000, 1}
 	add("genesis-fork", "A fork's genesis: the ticks before it are another's.", list(forked), list(fork9.sign(node)), verified(1, 0))

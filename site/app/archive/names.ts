@@ -65,7 +65,8 @@ export class Names {
       throw this.#limits.ambiguous(`the name ${shown(name)} leads out of its folder`);
     }
     if (path.includes("\\") && isWanted(path)) throw this.#limits.ambiguous(`${shown(path)} is in a folder to some programs`);
-    const firm = path.replace(shaky, "");
+    // Info-ZIP leaves control characters out.
+    const firm = path.replaceAll(/[\x01-\x1f\x7f]/g, "").replace(shaky, "");
     if (firm !== path && /\.(ckpt|car)$/i.test(firm)) throw this.#limits.ambiguous(`the name ${shown(path)} is not the same on every system`);
   }
 
