@@ -114,6 +114,8 @@ soak: build agents site
 	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
 	cd agents && $(GO) test -timeout 0 -v -run TestCrash ./sentinel ./x402buyer ./deployer -crashes 300 -failpoints
 	cd tools && $(GO) test -timeout 0 -v ./release -whole
+	$(GO) test -timeout 0 -v -run '^TestSize$$' ./internal/verifycli -whole
+	ROUNDS=100 node --test --test-timeout=86400000 --test-name-pattern 'random damage|anything in them' site/test/archive.test.mjs
 
 # Every fuzz target, one after the other.
 fuzz:

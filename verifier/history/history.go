@@ -47,13 +47,41 @@ func (v *Verification) Run(ctx context.Context, sources ...Source) (*verifier.Re
 	r := &run{
 		Verification: v,
 		ctx:          ctx,
-		jobs:         make(chan job),
+		workers:      workers,
 		stop:         make(chan struct{}),
 		chunks:       make(chan []byte, workers+1),
 		pile:         new(verifier.Pile),
 	}
+	if err := r.pass(sources); err != nil {
+		return nil, err
+	}
+	if r.pile.Len() == 0 {
+		return nil, r.nothing()
+	}
+	report := verifier.LinkAs(v.Spec, r.pile, v.Pins)
+	for range relists {
+		had := r.pile.Len()
+		if report.Verdict() != verifier.Incomplete {
+			break
+		} else if err := r.pass(folders(sources)); err != nil {
+			return nil, err
+		} else if r.pile.Len() == had {
+			break
+		}
+		report = verifier.LinkAs(v.Spec, r.pile, v.Pins)
+	}
+	return report, nil
+}
+
+// relists is how often folders are listed again where something is missing. While an agent
+// lives, listing its folder may leave out one file and have a later one.
+const relists = 5
+
+// pass examines what the sources give.
+func (r *run) pass(sources []Source) error {
+	r.jobs = make(chan job)
 	var wg sync.WaitGroup
-	for range workers {
+	for range r.workers {
 		wg.Go(r.work)
 	}
 	for _, s := range sources {
@@ -69,16 +97,10 @@ func (v *Verification) Run(ctx context.Context, sources ...Source) (*verifier.Re
 			r.fail(r.sequence, s.finish())
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if err := r.ctx.Err(); err != nil {
+		return err
 	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	if r.pile.Len() == 0 {
-		return nil, r.nothing()
-	}
-	return verifier.LinkAs(v.Spec, r.pile, v.Pins), nil
+	return r.err
 }
 
 // nothing says what there is, where no checkpoint is.
@@ -124,6 +146,7 @@ var errStopped = errors.New("stopped")
 type run struct {
 	*Verification
 	ctx      context.Context
+	workers  int
 	jobs     chan job
 	sequence int           // of the last job sent
 	stop     chan struct{} // closed at the first failure

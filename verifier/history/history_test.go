@@ -179,8 +179,6 @@ func dangling(t *testing.T, dir string) string {
 	return dir
 }
 
-// TestFirstError verifies a CAR that is wrong in two places: the earlier one is
-// reported, whichever worker is faster.
 // What a folder has besides checkpoints: links are followed to files, and to nothing else.
 func TestLinks(t *testing.T) {
 	dir := t.TempDir()
@@ -233,6 +231,64 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// A meanwhile is a source without checkpoints that does something when it has its turn.
+type meanwhile func()
+
+func (m meanwhile) feed(*run) error { m(); return nil }
+func (m meanwhile) finish() error   { return nil }
+
+// TestLiving verifies a folder to which its agent adds checkpoints meanwhile, so that the
+// first listing of it has a later one and lacks one before.
+func TestLiving(t *testing.T) {
+	history := testkit.NewAgent("alice").History(40, 10)
+	for name, test := range map[string]struct {
+		first, then [][]byte
+		want        verifier.Verdict
+		checkpoints int
+	}{
+		"missed":        {append(slices.Clone(history[:10]), history[12:]...), history[10:12], verifier.Verified, 40},
+		"missed twice":  {append(slices.Clone(history[:10]), history[15]), append(slices.Clone(history[10:15]), history[16:20]...), verifier.Verified, 20},
+		"genesis":       {history[1:], history[:1], verifier.Verified, 40},
+		"still missing": {append(slices.Clone(history[:10]), history[12:]...), history[10:11], verifier.Incomplete, 39},
+		"nothing":       {append(slices.Clone(history[:10]), history[12:]...), nil, verifier.Incomplete, 38},
+		"not asked":     {history[:10], history[11:], verifier.Verified, 10},
+	} {
+		dir := t.TempDir()
+		if err := testkit.WriteFolder(dir, test.first...); err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range map[string][]byte{"copy.ckpt": test.first[0], "note.txt": nil} {
+			if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		source, err := Path(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v Verification
+		r, err := v.Run(context.Background(), source, meanwhile(func() {
+			if err := testkit.WriteFolder(dir, test.then...); err != nil {
+				t.Error(err)
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, duplicates := r.Checkpoints()
+		if r.Verdict() != test.want || n != test.checkpoints || duplicates != 1 {
+			t.Errorf("%s: %s, %d checkpoints, %d duplicates", name, r.Verdict(), n, duplicates)
+		}
+		for l := range r.NotLookedAt() {
+			if l.Files != 1 {
+				t.Errorf("%s: %d files were left out", name, l.Files)
+			}
+		}
+	}
+}
+
+// TestFirstError verifies a CAR that is wrong in two places: the earlier one is
+// reported, whichever worker is faster.
 func TestFirstError(t *testing.T) {
 	history := testkit.NewAgent("alice").History(900, 1000)
 	car := testkit.CAR(history[899], history...)

@@ -2,6 +2,7 @@ package history
 
 import (
 	"errors"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
@@ -31,7 +32,7 @@ type Source interface {
 func Path(path string) (Source, error) {
 	info, err := os.Stat(path)
 	if err == nil && info.IsDir() {
-		return &folder{path: path}, nil
+		return &folder{path: path, seed: maphash.MakeSeed()}, nil
 	}
 	f, err := Open(path)
 	if err != nil {
@@ -199,14 +200,38 @@ type folder struct {
 	path  string
 	found bool
 	batch []file
+
+	again bool // it was listed before
+	seed  maphash.Seed
+	seen  []uint64 // of every checkpoint, its name's hash
+}
+
+// folders returns the folders among sources, to be listed again.
+func folders(sources []Source) (all []Source) {
+	for _, s := range sources {
+		if d, ok := s.(*folder); ok {
+			d.again = true
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 func (d *folder) feed(r *run) error {
+	slices.Sort(d.seen)
+	before := d.seen
 	err := Walk(d.path, func(e Entry) error {
 		if e.Kind != verifier.KindCheckpoint {
-			r.leaveOut(e.Kind, e.Name)
+			if !d.again {
+				r.leaveOut(e.Kind, e.Name)
+			}
 			return nil
 		}
+		name := maphash.String(d.seed, e.Name)
+		if _, ok := slices.BinarySearch(before, name); ok && d.again {
+			return nil
+		}
+		d.seen = append(d.seen, name)
 		d.found = true
 		d.batch = append(d.batch, file{path: e.Path, name: e.Name})
 		if len(d.batch) < filesPerJob {
