@@ -488,7 +488,7 @@ for (const kind of ["zip", "tar", "gzip"]) {
 const seldom = (n, of, odd, usual) => (n(of) === 0 ? odd[n(odd.length)] : usual);
 
 const names = ["a.ckpt", "b.ckpt", "life/c.ckpt", "deep/er/d.ckpt", "e.txt"];
-const oddNames = ["a.ckpt", "A.ckpt", "./b.ckpt", "life//c.ckpt", "life/../b.ckpt", "/b.ckpt", "../b.ckpt", "life", "life/", "b.ckpt/", "b.ckpt ", "b.ckpt.", "life\\c.ckpt", "é.ckpt", "a.ckpt\0.txt", "", ".", "C:b.ckpt", "b.ck\x01pt", "\u202eb.ckpt", "a\nb.ckpt"];
+const oddNames = ["a.ckpt", "A.ckpt", "./b.ckpt", "life//c.ckpt", "life/../b.ckpt", "/b.ckpt", "../b.ckpt", "life", "life/", "b.ckpt/", "b.ckpt ", "b.ckpt.", "life\\c.ckpt", "a.ckpt\0.txt", "", ".", "C:b.ckpt", "b.ck\x01pt", "\u202eb.ckpt", "a\nb.ckpt"];
 
 function anyZip(n) {
   const entries = Array.from({ length: 1 + n(4) }, (_, i) => {
