@@ -112,6 +112,7 @@ soak: build agents site
 	$(GO) test -timeout 0 -v -run '^TestKill' ./cmd/igor -kill-rounds 200
 	$(GO) test -timeout 0 -v -run 'Disk|PowerCut' ./runtime -every-step
 	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
+	$(GO) test -timeout 0 -v -run '^TestTwoOwners$$' ./runtime -owner-runs 2000
 	cd agents && $(GO) test -timeout 0 -v -run TestCrash ./sentinel ./x402buyer ./deployer -crashes 300 -failpoints
 	cd tools && $(GO) test -timeout 0 -v ./release -whole
 	$(GO) test -timeout 0 -v -run '^TestSize$$' ./internal/verifycli -whole

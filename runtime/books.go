@@ -179,19 +179,21 @@ func (b *books) catchUpOne(log *eventlog.Log, first uint64, prev, next *verifier
 
 // beginHanding finds out which receipts the adapter does not have yet, and hands them
 // over. It is called when the life is part of the world: what has no name yet owes
-// nothing.
-func (b *books) beginHanding() error {
+// nothing. If the adapter knows a checkpoint that the life does not have, it returns it:
+// then the folder is an old copy, and nothing is handed over unless that is accepted.
+func (b *books) beginHanding(saved uint64, has func(head verifier.Hash) (bool, error), accepted bool) (newer verifier.Hash, err error) {
 	if b.adapter == nil || b.node == nil {
-		return nil
+		return newer, nil
 	}
 	var newest verifier.Hash
-	err := asking(func(ctx context.Context) (err error) {
+	err = asking(func(ctx context.Context) (err error) {
 		newest, err = b.adapter.Settled(ctx, b.agent)
 		return err
 	})
 	if err != nil {
-		return err
+		return newer, err
 	}
+	known := newest.IsZero()
 	b.handing = true
 	for r := b.file.Durable(0); !newest.IsZero(); {
 		got, err := r.Next()
@@ -199,17 +201,27 @@ func (b *books) beginHanding() error {
 			break
 		}
 		if err != nil {
-			return err
+			return newer, err
 		}
 		if e, ok := got.(*receipts.Execution); ok && e.Checkpoint == newest && b.gave(e) {
 			b.handed = r.Offset()
+			known = e.Tick <= saved
 		}
 	}
-	if b.handed == 0 && !newest.IsZero() {
-		b.log.Warn("the agent does not have the newest receipt that was settled: it may be an old copy", "checkpoint", newest.CID())
+	if !known {
+		if known, err = has(newest); err != nil {
+			return newer, err
+		}
+	}
+	if !known {
+		newer = newest
+		if !accepted {
+			b.handing = false
+			return newer, b.release()
+		}
 	}
 	b.handReceipts()
-	return nil
+	return newer, nil
 }
 
 // gave reports whether this node gave a receipt.
@@ -262,8 +274,13 @@ func (b *books) close() error {
 	err := b.file.Sync()
 	b.handReceipts()
 	b.handing = false
+	return errors.Join(err, b.release())
+}
+
+// release has the adapter let go of what it may hold for the agent.
+func (b *books) release() error {
 	if r, ok := b.adapter.(Releaser); ok {
-		err = errors.Join(err, asking(func(ctx context.Context) error { return r.Release(ctx, b.agent) }))
+		return asking(func(ctx context.Context) error { return r.Release(ctx, b.agent) })
 	}
-	return err
+	return nil
 }

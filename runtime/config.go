@@ -60,6 +60,11 @@ type Config struct {
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 
+	// AcceptOldCopy goes on with a folder although the agent lived on without it, as what
+	// stands behind its budget knows. All that it lived since is lost, and its life is a
+	// fork wherever the other part is known.
+	AcceptOldCopy bool
+
 	// Home is where it is decided who lives the agent, nil = its folder.
 	Home *Home
 

@@ -66,7 +66,31 @@ func (l *life) admitFunds() error {
 	if !changed {
 		return nil
 	}
+	if err := l.noteReleases(); err != nil {
+		return err
+	}
 	return l.commit()
+}
+
+// noteReleases has the journal know of the releases that the event log has, where a
+// successor may have to go on without that part of it.
+func (l *life) noteReleases() error {
+	if !l.home.remote() {
+		return nil
+	}
+	if err := l.sync(); err != nil {
+		return err
+	}
+	for _, e := range l.world.Journal.Effects() {
+		tick := e.Released()
+		if tick == 0 || e.Noted() > 0 {
+			continue
+		}
+		if err := l.world.Journal.NoteRelease(e.ID, tick); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // admitGift writes down what an operator gives, which was authorised.
@@ -116,6 +140,16 @@ func (l *life) findReleases(s *store.Store) error {
 	for _, e := range l.world.Journal.Effects() {
 		if e.State == journal.ResolvedCompensated && e.Held > 0 {
 			l.funds.due = append(l.funds.due, e)
+		}
+	}
+	if len(l.funds.due) == 0 {
+		return nil
+	}
+	// What the journal notes of a segment that is not here counts. What comes after the
+	// newest checkpoint, the event log says.
+	for _, e := range slices.Clone(l.funds.due) {
+		if tick := e.Noted(); tick > 0 && tick <= l.saved {
+			l.released(e.ID, tick)
 		}
 	}
 	if len(l.funds.due) == 0 {

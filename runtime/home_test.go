@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"crypto/ed25519"
+	"path/filepath"
 	"testing"
 
 	"igor.dev/authority"
@@ -53,6 +54,60 @@ func TestHome(t *testing.T) {
 	}
 	noSignatures(t, store.Left(), agent)
 	l.check(t, dir)
+}
+
+// TestRestore has a life go on, again and again, from what its home has, and from its key
+// and nothing else: it comes to the same as one that kept its folder.
+func TestRestore(t *testing.T) {
+	l := newTrading(t)
+	l.every = 3
+	store := authoritytest.NewStore()
+	dir := l.fresh(t)
+	key, err := fileKeys{}.Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Result
+	for n := range 8 {
+		c := l.config(uint64(3 + n))
+		c.through = nil
+		c.Home = at(store)
+		if r, err = Resume(t.Context(), dir, c); err != nil {
+			t.Fatal(err)
+		}
+		agent := newest(t, dir, r.Tick).AgentPubKey
+		p, err := store.Read(t.Context(), agent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What a successor needs is this, and nothing else.
+		kinds := map[authority.Kind]int{}
+		err = p.Walk(func(n authority.Name) (authority.Blob, error) { return store.Get(t.Context(), agent, p, n) },
+			func(b *authority.Blob) error { kinds[b.Kind]++; return nil })
+		if err != nil || kinds[authority.Program] != 1 || kinds[authority.Manifest] != 1 || kinds[authority.Checkpoint] != 1 || kinds[authority.Log] == 0 ||
+			kinds[authority.Journal] == 0 || kinds[authority.Paid] == 0 || len(kinds) > 7 {
+			t.Errorf("a successor gets %v, %v", kinds, err)
+		}
+		dir = filepath.Join(t.TempDir(), "again")
+		restored, err := Restore(t.Context(), dir, RestoreConfig{Home: at(store), Key: key.(ed25519.PrivateKey), Node: l.node})
+		if err != nil || restored.Head != r.Head || restored.Tick != r.Tick {
+			t.Fatalf("restored %+v, %v, and it was %+v", restored, err, r)
+		}
+	}
+	if want := uint64(1 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10); r.Tick != want {
+		t.Errorf("it is at tick %d, and lived %d", r.Tick, want)
+	}
+	if sent := int64(len(l.shop.posts)); sent < 10 {
+		t.Errorf("the shop got %d posts", sent)
+	}
+	for id, n := range l.shop.posts {
+		if n > 1 {
+			t.Errorf("effect %s was sent %d times", id, n)
+		}
+	}
+	if n, _ := l.shop.ledger.Paid(); n < 10 || l.shop.ledger.Repeats() > 0 {
+		t.Errorf("the shop got %d payments, and %d again", n, l.shop.ledger.Repeats())
+	}
 }
 
 // noSignatures looks for what the agent's key signed in what a replica got. A payment that

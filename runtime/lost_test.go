@@ -98,8 +98,8 @@ func TestLostAndKilled(t *testing.T) {
 			if n == 0 { // it is not killed, but asked to end while it lives again
 				steps, _ = disk.Steps()
 				dir = copyOf(t, born)
-				if _, err := Resume(stopped, dir, config(1, 0)); !errors.Is(err, context.Canceled) {
-					t.Fatal(err)
+				if r, err := Resume(stopped, dir, config(1, 0)); err != nil || r.Reason != Stopped {
+					t.Fatal(r, err)
 				}
 			}
 			r, err := Resume(t.Context(), dir, config(1, 0))

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
 
 	"igor.dev/authority"
@@ -192,14 +191,13 @@ func (l *life) leadsTo(head verifier.Hash) (bool, error) {
 
 // otherHead says why the folder does not have the head that was appended.
 func (l *life) otherHead(s *store.Store, p authority.Position) error {
-	for b, err := range s.Newest() {
-		if err != nil {
-			return err
-		}
-		if verifier.Examine(b).ContentHash == p.Head {
-			return &conflictError{hint.Wrap(fmt.Errorf("the agent's home knows an older checkpoint (%s) than its folder: it lost data", p.Head.CID()),
-				"restore the home from a copy; the agent must not live on from there")}
-		}
+	older, err := has(s, p.Head)
+	if err != nil {
+		return err
+	}
+	if older {
+		return &conflictError{hint.Wrap(fmt.Errorf("the agent's home knows an older checkpoint (%s) than its folder: it lost data", p.Head.CID()),
+			"restore the home from a copy; the agent must not live on from there")}
 	}
 	return l.oldCopy(p.Head)
 }
@@ -222,5 +220,10 @@ func (e *OldCopyError) Error() string {
 
 func (e *OldCopyError) Is(target error) bool { return target == ErrConflict }
 
-// ErrRetired says that an agent is retired: it is not lived on.
-var ErrRetired = errors.New("the agent is retired")
+// ErrRetired says that an agent is retired: it is not lived on. It is [ErrConflict].
+var ErrRetired error = retiredError{}
+
+type retiredError struct{}
+
+func (retiredError) Error() string        { return "the agent is retired" }
+func (retiredError) Is(target error) bool { return target == ErrConflict || target == ErrRetired }

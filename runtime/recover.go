@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -147,7 +148,7 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 		}
 	}
 	l.world.Epoch = l.home.epoch
-	if err := l.books.beginHanding(); err != nil {
+	if err := l.openBooks(s); err != nil {
 		return err
 	}
 	failpoint.Reach(failpoint.Recovered)
@@ -213,6 +214,40 @@ func (l *life) sayMissing(s *store.Store) error {
 		l.Log.Warn("the event log after the newest checkpoint is missing: ticks that it had are lost", "file", name)
 	}
 	return nil
+}
+
+// openBooks begins to hand receipts over, unless whoever gets them knows that the agent
+// lived on without this copy of its folder.
+func (l *life) openBooks(s *store.Store) error {
+	newer, err := l.books.beginHanding(l.saved, func(head verifier.Hash) (bool, error) {
+		leads, err := l.leadsTo(head)
+		if err != nil || leads {
+			return leads, err
+		}
+		return has(s, head)
+	}, l.AcceptOldCopy)
+	switch {
+	case err != nil || newer.IsZero():
+		return err
+	case l.AcceptOldCopy:
+		l.Log.Warn("an old copy goes on: all that the agent lived since is lost, and its life is a fork wherever the other part is known", "checkpoint", newer.CID())
+		return nil
+	}
+	return hint.Wrap(&OldCopyError{DID: l.result.DID, Head: newer},
+		"go on with the folder that has that checkpoint. If it is lost for good: igor resume %s --accept-old-copy; then all that the agent lived since is lost, and its life is a fork wherever the other part is known", s.Dir())
+}
+
+// has reports whether a checkpoint is in a history.
+func has(s *store.Store, head verifier.Hash) (bool, error) {
+	for b, err := range s.Newest() {
+		if err != nil {
+			return false, err
+		}
+		if sha256.Sum256(b) == head {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // openLog opens the event log and the journal where they stand, and takes what

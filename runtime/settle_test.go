@@ -219,16 +219,33 @@ func TestLedger(t *testing.T) {
 		}
 	}
 
-	// An old copy of the agent is told of, and what it lives is settled too.
-	var told bytes.Buffer
+	// An old copy of the agent is refused: nothing is sent, and the books stay valid.
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l = ledger()
 	defer l.Close()
 	c := config(l)
-	c.Log, c.TopUp = slog.New(slog.NewTextHandler(&told, nil)), 1 // another life from there on
+	c.TopUp = 1 // another life from there on
+	_, err = Resume(t.Context(), old, c)
+	if lost, ok := errors.AsType[*OldCopyError](err); !ok || !errors.Is(err, ErrConflict) || Temporary(err) || lost.Head.IsZero() {
+		t.Errorf("an old copy: %v", err)
+	}
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the ledger changed: %v", err)
+	}
+	if all := sights(t, old); all[len(all)-1].CID == lineage(t, dir)[len(lineage(t, dir))-1].cid {
+		t.Error("the copy is no old one")
+	}
+
+	// An operator can accept it. What it lives is settled too.
+	var told bytes.Buffer
+	c.Log, c.AcceptOldCopy = slog.New(slog.NewTextHandler(&told, nil)), true
 	if _, err := Resume(t.Context(), old, c); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(told.String(), "it may be an old copy") {
+	if !strings.Contains(told.String(), "an old copy goes on: all that the agent lived since is lost") {
 		t.Errorf("got\n%s", &told)
 	}
 	newest := given(t, filepath.Join(old, "receipts"), nodeKey(1))

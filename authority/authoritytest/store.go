@@ -15,8 +15,9 @@ import (
 
 // A Store has the positions of agents and what they name.
 type Store struct {
-	// Careless accepts every append, whatever prev is: what a store must not do.
-	Careless bool
+	// Careless accepts every append, whatever prev is, and Blind knows of none: what a
+	// store must not do.
+	Careless, Blind bool
 
 	mu        sync.Mutex
 	positions map[verifier.PublicKey]authority.Position
@@ -58,7 +59,7 @@ func (s *Store) Append(_ context.Context, agent verifier.PublicKey, prev, next a
 func (s *Store) Read(_ context.Context, agent verifier.PublicKey) (authority.Position, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p, ok := s.positions[agent]; ok {
+	if p, ok := s.positions[agent]; ok && !s.Blind {
 		return p, nil
 	}
 	return authority.Position{}, authority.ErrNone
@@ -189,8 +190,8 @@ func (s *Store) NewClient(seed uint64, f Faults) *Client {
 	return &Client{store: s, faults: f, rng: rand.New(rand.NewPCG(seed, 7))}
 }
 
-// errNoAnswer is what a call that changes nothing fails with.
-var errNoAnswer = errors.New("no answer")
+// ErrNoAnswer is what a call fails with whose answer is lost, but for an append.
+var ErrNoAnswer = errors.New("no answer")
 
 // arrive has some of what is under way come to the store.
 func (s *Store) arrive(rng *rand.Rand) {
@@ -279,7 +280,7 @@ func (c *Client) Append(ctx context.Context, agent verifier.PublicKey, prev, nex
 // Read implements [authority.Authority].
 func (c *Client) Read(ctx context.Context, agent verifier.PublicKey) (p authority.Position, err error) {
 	var got authority.Position
-	err = c.call(func() (err error) { got, err = c.store.Read(ctx, agent); return err }, false, errNoAnswer)
+	err = c.call(func() (err error) { got, err = c.store.Read(ctx, agent); return err }, false, ErrNoAnswer)
 	if err != nil {
 		return p, err
 	}
@@ -288,16 +289,16 @@ func (c *Client) Read(ctx context.Context, agent verifier.PublicKey) (p authorit
 
 // Put implements [authority.Replica].
 func (c *Client) Put(ctx context.Context, agent verifier.PublicKey, sequence uint64, blobs ...authority.Blob) error {
-	return c.call(func() error { return c.store.Put(ctx, agent, sequence, blobs...) }, true, errNoAnswer)
+	return c.call(func() error { return c.store.Put(ctx, agent, sequence, blobs...) }, true, ErrNoAnswer)
 }
 
 // Get implements [authority.Replica].
 func (c *Client) Get(ctx context.Context, agent verifier.PublicKey, of authority.Position, name authority.Name) (b authority.Blob, err error) {
-	err = c.call(func() (err error) { b, err = c.store.Get(ctx, agent, of, name); return err }, false, errNoAnswer)
+	err = c.call(func() (err error) { b, err = c.store.Get(ctx, agent, of, name); return err }, false, ErrNoAnswer)
 	return b, err
 }
 
 // Accept implements [authority.Replica].
 func (c *Client) Accept(ctx context.Context, agent verifier.PublicKey, p authority.Position) error {
-	return c.call(func() error { return c.store.Accept(ctx, agent, p) }, true, errNoAnswer)
+	return c.call(func() error { return c.store.Accept(ctx, agent, p) }, true, ErrNoAnswer)
 }

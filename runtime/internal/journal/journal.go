@@ -82,8 +82,19 @@ type Effect struct {
 	untold bool
 	told   uint64
 
-	begin, outcome place
+	// noted is the tick before which what it held went back, as the journal has it: see
+	// [Journal.NoteRelease].
+	noted uint64
+
+	begin, outcome, note place
 }
+
+// Released returns the tick of [Journal.Released], 0 if nobody said it.
+func (e *Effect) Released() uint64 { return e.released }
+
+// Noted returns the tick before which what the effect held went back, as far as it is
+// noted in the journal; 0 = it is not.
+func (e *Effect) Noted() uint64 { return e.noted }
 
 // A place is where a record is in the file.
 type place struct{ offset int64 }
@@ -375,10 +386,31 @@ func (j *Journal) apply(p []byte, offset int64) error {
 		}
 		j.held -= e.Held
 		j.pending--
+	case recordRelease:
+		id, tick, err := parseRelease(p)
+		if err != nil {
+			return err
+		}
+		e, err := j.compensated(id)
+		if err != nil {
+			return err
+		}
+		e.noted, e.note = tick, place{offset}
 	default:
 		return fmt.Errorf("a record of the unknown kind %d", p[0])
 	}
 	return nil
+}
+
+func (j *Journal) compensated(id ID) (*Effect, error) {
+	e := j.effects[id]
+	switch {
+	case e == nil || e.State != ResolvedCompensated || e.Held == 0:
+		return nil, fmt.Errorf("a release of effect %s, which holds nothing that goes back", id)
+	case e.noted > 0:
+		return nil, fmt.Errorf("effect %s is released twice", id)
+	}
+	return e, nil
 }
 
 func (j *Journal) checkBegin(id ID, b *Begin) error {
@@ -479,6 +511,15 @@ func (j *Journal) Released(id ID, tick uint64) {
 	if e := j.effects[id]; e != nil {
 		e.released = tick
 	}
+}
+
+// NoteRelease writes down that what a compensated effect held went back before a tick, for
+// a successor who does not have the part of the event log that says so, which is durable.
+func (j *Journal) NoteRelease(id ID, tick uint64) error {
+	if _, err := j.compensated(id); err != nil {
+		return wrap(err)
+	}
+	return j.append(appendRelease(nil, id, tick))
 }
 
 // Untold says that the agent is still to be told what became of an effect: until it
@@ -605,6 +646,9 @@ func (j *Journal) Compact(base Base, accept func(next *Journal) error) error {
 		places = append(places, e.begin)
 		if e.State != Begun {
 			places = append(places, e.outcome)
+		}
+		if e.noted > 0 {
+			places = append(places, e.note)
 		}
 	}
 	content := &feed{rest: wal.AppendRecord(nil, appendHeader(nil, j.Life, base))}

@@ -93,6 +93,7 @@ const (
 	recordEnd     = 2
 	recordResolve = 3
 	recordBeginAt = 4
+	recordRelease = 5
 )
 
 const (
@@ -101,6 +102,7 @@ const (
 	beginAtFixed   = beginFixed + 8
 	endFixed       = 1 + idSize + 8
 	resolveFixed   = 1 + idSize + 1 + 8
+	releaseSize    = 1 + idSize + 8
 	resultInRecord = endFixed
 )
 
@@ -249,6 +251,23 @@ func checkResolve(o Outcome, note string) error {
 	return nil
 }
 
+func appendRelease(dst []byte, id ID, tick uint64) []byte {
+	dst = append(dst, recordRelease)
+	dst = append(dst, id[:]...)
+	return le.AppendUint64(dst, tick)
+}
+
+func parseRelease(p []byte) (id ID, tick uint64, err error) {
+	if len(p) != releaseSize {
+		return id, 0, errors.New("a release of another length")
+	}
+	copy(id[:], p[1:])
+	if tick = le.Uint64(p[1+idSize:]); tick == 0 {
+		return id, 0, errors.New("a release before the first tick")
+	}
+	return id, tick, nil
+}
+
 const signatureSize = 64
 
 // payment reports whether a record begins a payment whose receipt has room for a signature
@@ -284,19 +303,25 @@ func Signed(record []byte, sign func(receipt []byte) ([]byte, error)) ([]byte, e
 	return append(record[:len(record):len(record)], signature...), err
 }
 
-// Restore makes a journal of its records, its header first, and returns its head, and
-// whose it is.
-func Restore(folder wal.Folder, records [][]byte) (head verifier.Hash, of Life, base Base, err error) {
+// HeadOf returns the head of a journal of these records, its header first, and whose it is.
+func HeadOf(records [][]byte) (head verifier.Hash, of Life, err error) {
 	if len(records) == 0 {
-		return head, of, base, &DamageError{errShort}
+		return head, of, &DamageError{errShort}
 	}
-	if of, base, err = parseHeader(records[0]); err != nil {
-		return head, of, base, &DamageError{err}
+	if of, _, err = parseHeader(records[0]); err != nil {
+		return head, of, &DamageError{err}
 	}
-	var content []byte
 	for _, r := range records {
 		head = next(head, r)
+	}
+	return head, of, nil
+}
+
+// Restore makes a journal of its records.
+func Restore(folder wal.Folder, records [][]byte) error {
+	var content []byte
+	for _, r := range records {
 		content = wal.AppendRecord(content, r)
 	}
-	return head, of, base, wrap(wal.WriteFile(folder, nextName, Name, bytes.NewReader(content), false))
+	return wrap(wal.WriteFile(folder, nextName, Name, bytes.NewReader(content), false))
 }

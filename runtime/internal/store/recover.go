@@ -95,7 +95,11 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 		return r, hint.Wrap(damaged(s.historyPath(FileName(named)), "%s holds the checkpoint of tick %d", s.historyPath(FileName(named)), finding.TickNumber),
 			"give each file of the history its name back, %s for that one", FileName(finding.TickNumber))
 	}
-	if err := s.verify(ctx, key, finding.ContentHash, sources); err != nil {
+	restored, err := s.restored()
+	if err != nil {
+		return r, err
+	}
+	if err := s.verify(ctx, key, finding.ContentHash, sources, restored != nil); err != nil {
 		return r, err
 	}
 	if r.Damage != "" {
@@ -112,10 +116,12 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	if err != nil {
 		return r, err
 	}
-	if genesis, err := verifier.Parse(first); err != nil || !genesis.PrevHash.IsZero() {
+	r.First, r.FirstTick = sha256.Sum256(first), ticks[0]
+	if restored != nil && r.First == restored.Checkpoint {
+		r.First, r.FirstTick = restored.Genesis, 0
+	} else if genesis, err := verifier.Parse(first); err != nil || !genesis.PrevHash.IsZero() {
 		return r, hint.Wrap(damaged(s.historyPath(FileName(ticks[0])), "%s does not hold the genesis", s.historyPath(FileName(ticks[0]))), "give each file of the history its name back")
 	}
-	r.First, r.FirstTick = sha256.Sum256(first), ticks[0]
 	r.Newest, r.Hash, r.Tick = newest, finding.ContentHash, finding.TickNumber
 	s.head, s.recovered = r.Hash, true
 	return r, nil
@@ -149,13 +155,13 @@ func (s *Store) checkpoint(tick uint64) ([]byte, error) {
 
 // verify asks for more than a green verdict: the life has to be that of the
 // key, and the checkpoint to go on from has to be its end.
-func (s *Store) verify(ctx context.Context, key ed25519.PublicKey, newest verifier.Hash, paths []string) error {
+func (s *Store) verify(ctx context.Context, key ed25519.PublicKey, newest verifier.Hash, paths []string, restored bool) error {
 	did := verifier.PublicKey(key)
 	report, err := verify(ctx, verifier.Pins{DID: &did, Head: &newest}, paths...)
 	if err != nil {
 		return err
 	}
-	if report.Verdict() != verifier.Verified {
+	if report.Verdict() != verifier.Verified && !(restored && isEnd(report)) {
 		return hint.Wrap(&DamagedError{s.path(DirHistory), Refusal("the history of "+s.dir, report)},
 			"igor verify %s shows all of it; restore the files from a copy, for nothing is changed here", s.dir)
 	}
@@ -164,6 +170,17 @@ func (s *Store) verify(ctx context.Context, key ed25519.PublicKey, newest verifi
 			"give each file of the history its name back, %s for tick 1", FileName(1))
 	}
 	return nil
+}
+
+// isEnd reports whether a history is the end of one: nothing is wrong with it, and nothing
+// but its beginning is missing.
+func isEnd(report *verifier.Report) bool {
+	for p := range report.Problems() {
+		if p.Code != verifier.Gap && p.Code != verifier.MissingGenesis {
+			return false
+		}
+	}
+	return report.Verdict() == verifier.Incomplete
 }
 
 // verify verifies what the paths name.
