@@ -235,7 +235,7 @@ func unframe(parts [][]byte, each func([]byte) error) error {
 // write makes the folder.
 func (r *remains) write(dir string) error {
 	begins := store.Beginning{Genesis: r.genesis, Checkpoint: sha256.Sum256(r.signed)}
-	return store.Restore(dir, &store.Remains{WASM: r.wasm, Manifest: r.man, Key: r.key, Checkpoint: r.signed, Begins: begins}, func(s *store.Store) error {
+	return store.Restore(dir, &store.Parts{WASM: r.wasm, Manifest: r.man, Key: r.key, Checkpoint: r.signed, Begins: begins}, func(s *store.Store) error {
 		segments, payloads, _, err := s.Events()
 		if err != nil {
 			return err

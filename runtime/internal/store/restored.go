@@ -56,8 +56,8 @@ func (s *Store) restored() (*Beginning, error) {
 	return &at, nil
 }
 
-// A Remains is what is left of a life that lost its folder.
-type Remains struct {
+// Parts are what is left of a life that lost its folder.
+type Parts struct {
 	WASM, Manifest []byte
 	Key            []byte // as its file has it
 	Checkpoint     []byte
@@ -66,7 +66,7 @@ type Remains struct {
 
 // Restore makes an agent's folder of what is left of its life. rest makes what other
 // packages keep in it.
-func Restore(dir string, r *Remains, rest func(*Store) error) error {
+func Restore(dir string, r *Parts, rest func(*Store) error) error {
 	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return inUse(dir)
 	}
