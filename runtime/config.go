@@ -75,6 +75,8 @@ type Config struct {
 	Watch func(Status)
 
 	visit   bool    // only carries out what it is asked
+	relive  bool    // before, what is recorded is lived again
+	passes  bool    // before, what is recorded is passed over
 	machine machine // to live on, nil = this one
 
 	// through has folders written through others, nil = as they are.

@@ -325,7 +325,12 @@ const visitLimit = 10 * time.Minute
 // something, and closes it again. It refuses one that was killed, whose recorded ticks
 // are to be lived again first.
 func (e *Engine) Visit(ctx context.Context, dir string, do func(context.Context, *Agent) error) (Result, error) {
-	a := e.Resume(ctx, dir, Config{Paused: true, visit: true})
+	return e.visitWith(ctx, dir, Config{visit: true}, do)
+}
+
+func (e *Engine) visitWith(ctx context.Context, dir string, c Config, do func(context.Context, *Agent) error) (Result, error) {
+	c.Paused = true
+	a := e.Resume(ctx, dir, c)
 	ctx, stop := context.WithTimeout(ctx, visitLimit)
 	defer stop()
 	err := do(ctx, a)

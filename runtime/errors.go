@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"igor.dev/runtime/internal/hostcall"
@@ -25,6 +26,9 @@ var (
 
 	// ErrNotFolder says that a folder is no agent's.
 	ErrNotFolder = store.ErrNotFolder
+
+	// ErrInUse says that the folder of a new agent has something in it.
+	ErrInUse = store.ErrInUse
 
 	// ErrRefused says that a program or its manifest asks for what this engine does not
 	// give, or cannot be run at all.
@@ -64,6 +68,8 @@ func (e *AgentError) Hint() string {
 		return e.hint
 	case !e.Born:
 		return "nothing was made; mend the program or its manifest, and try again"
+	case strings.HasPrefix(e.Call, "agent_checkpoint") || e.Call == "agent_resume":
+		return "it cannot make a checkpoint of what it is now; igor upgrade --from-checkpoint gives it a mended program from the newest one that it has"
 	}
 	return fmt.Sprintf("its life is kept up to tick %d; igor resume goes on from there", e.Tick)
 }
@@ -148,7 +154,7 @@ func public(err error) error {
 func Temporary(err error) bool {
 	switch {
 	case err == nil,
-		errors.Is(err, ErrBudgetExhausted), errors.Is(err, ErrNoKey), errors.Is(err, ErrNotFolder), errors.Is(err, ErrNotRunning),
+		errors.Is(err, ErrBudgetExhausted), errors.Is(err, ErrNoKey), errors.Is(err, ErrNotFolder), errors.Is(err, ErrNotRunning), errors.Is(err, ErrInUse),
 		errors.Is(err, ErrRefused), errors.Is(err, ErrNotAgent), errors.Is(err, ErrConflict),
 		errors.Is(err, errors.ErrUnsupported):
 		return false

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -143,7 +142,7 @@ func TestSupervise(t *testing.T) {
 		dir := filepath.Join(folder, name)
 		b := birth(agent)
 		b.Budget, b.Price = budget, price
-		if _, err := Start(t.Context(), dir, b, ticks(1, 0)); err != nil && !errors.Is(err, ErrBudgetExhausted) {
+		if _, err := Start(t.Context(), dir, b, ticks(1, 0)); err != nil {
 			t.Fatal(err)
 		}
 		return dir

@@ -158,7 +158,13 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	}
 	l.Log.Info("alive", "did", l.result.DID, "folder", s.Dir(), "tick", l.tick, "budget", verifier.FormatMicrocents(after.budget))
 	again, err := l.recovery.feed.More()
-	if err == nil && l.visit && (again || !l.recovery.lost.IsZero()) {
+	if err == nil && l.passes {
+		if err = l.passOver(&c); err == nil {
+			again, err = l.recovery.feed.More()
+		}
+	}
+	totals := l.world.Writer.Totals()
+	if relives := l.relive && !totals.Begun() && l.recovery.lost.IsZero(); err == nil && l.visit && !relives && (again || !l.recovery.lost.IsZero()) {
 		return hint.Wrap(fmt.Errorf("the agent in %s was killed, and what was recorded of its life since is to be lived again first", s.Dir()),
 			"do this while it lives: igor resume %s, and ask for it again", s.Dir())
 	}
@@ -432,6 +438,9 @@ func (l *life) endRecovery(ctx context.Context) error {
 		if err := l.checkpoint(ctx); err != nil {
 			return err
 		}
+	}
+	if l.passes {
+		return nil // it may come to nothing
 	}
 	return l.admitFunds()
 }

@@ -72,16 +72,12 @@ func (l *life) replay(ctx context.Context, prev, next []byte) error {
 	defer turns.give()
 	e := replay.Engine{Programs: l.body.again, Log: l.log, Pass: turns.pass}
 	r, err := e.Run(context.WithoutCancel(ctx), replay.Interval{Prev: prev, Next: next})
-	switch {
-	case err == nil:
+	if err == nil {
 		l.Log.Debug("replayed", "tick", l.saved, "ticks", r.Ticks, "observations", r.Observations)
 		return nil
-	case errors.Is(err, replay.ErrMissing):
-		l.Log.Warn("the ticks before the newest checkpoint cannot be run again", "error", err)
-		return nil
 	}
-	if _, diverged := problemOf(0, 0, err); !diverged {
-		l.Log.Warn("the ticks before the newest checkpoint could not be run again", "error", err)
+	if _, diverged := problemOf(0, 0, err); errors.Is(err, replay.ErrMissing) || !diverged {
+		l.Log.Warn("the ticks before the newest checkpoint cannot be run again", "error", err)
 		return nil
 	}
 	l.watch.status.Divergences++

@@ -13,6 +13,7 @@ import (
 	"igor.dev/runtime/internal/fuel"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/record"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 )
@@ -25,6 +26,10 @@ type Upgrade struct {
 
 	// MoreRights allows a manifest that grants more than the one before.
 	MoreRights bool
+
+	// FromCheckpoint has an agent that does not run go on from its newest checkpoint, as
+	// if the ticks after it had never been: for one that cannot make another.
+	FromCheckpoint bool
 }
 
 // ReadUpgrade reads the files of an upgrade; "" is none.
@@ -64,6 +69,51 @@ func (a *Agent) Upgrade(ctx context.Context, u Upgrade) (r Upgraded, err error) 
 		return err
 	})
 	return r, err
+}
+
+// UpgradeStopped is [Agent.Upgrade] for an agent that does not run. What was recorded of
+// its life since its newest checkpoint is lived again before, by the program that lived
+// it; or, with FromCheckpoint, never was.
+func (e *Engine) UpgradeStopped(ctx context.Context, dir string, u Upgrade) (r Upgraded, err error) {
+	c := Config{visit: true, relive: !u.FromCheckpoint, passes: u.FromCheckpoint}
+	_, err = e.visitWith(ctx, dir, c, func(ctx context.Context, a *Agent) (err error) {
+		r, err = a.Upgrade(ctx, u)
+		return err
+	})
+	return r, err
+}
+
+// passOver has a life that is visited stand at its newest checkpoint, with what money came
+// in after it, as if nothing else had: an upgrade makes it so. What it did outside cannot
+// be made undone: then it refuses.
+func (l *life) passOver(c *verifier.Checkpoint) error {
+	dir := l.store.Dir()
+	if !l.recovery.lost.IsZero() {
+		return hint.Wrap(fmt.Errorf("a checkpoint was made after tick %d, and is lost: without it, its ticks cannot be passed over", l.saved),
+			"igor resume %s makes it again", dir)
+	}
+	for _, e := range l.world.Journal.Effects() {
+		if e.Tick > l.saved {
+			return hint.Wrap(fmt.Errorf("tick %d, after the newest checkpoint, had a side effect (%s): it cannot be as if it had never been", e.Tick, e.ID),
+				"igor fork %s --at %d --wasm FILE begins another life before it, with a mended program", dir, l.saved)
+		}
+	}
+	l.account = account{budget: c.Budget, price: c.PricePerSecond, rest: l.world.Writer.Header().Rest}
+	sum := l.account.sum()
+	err := readSegment(l.log, l.saved+1, func(r *eventlog.Record) error {
+		if r.Kind != eventlog.Account {
+			return nil
+		}
+		return r.Apply(&sum)
+	})
+	if err != nil {
+		return err
+	}
+	l.account.set(sum)
+	if l.recovery.feed, err = record.NewFeed(l.log, l.saved+1, 0); err == nil {
+		l.closers = append(l.closers, l.recovery.feed)
+	}
+	return err
 }
 
 // MoreRightsError says what an upgrade would grant.
@@ -112,7 +162,13 @@ func (l *life) upgrade(ctx context.Context, u Upgrade) (r Upgraded, err error) {
 	if !l.metered() {
 		return r, errors.New("the agent has to live a tick first, which ends the event log that an earlier igor began")
 	}
+	if u.FromCheckpoint && !l.visit {
+		return r, hint.Wrap(errors.New("the agent lives, and goes on from what it did last"), "stop it first, if what it did since its newest checkpoint is to be forgotten: igor stop")
+	}
 	if err := l.checkpoint(ctx); err != nil {
+		if _, ok := errors.AsType[*AgentError](err); ok {
+			err = hint.Wrap(err, "what it did since tick %d cannot be kept: igor upgrade --from-checkpoint goes on from there, and igor fork --at %[1]d --wasm FILE begins another life", l.saved)
+		}
 		return r, fatal(err)
 	}
 	if err := l.commits.waitDurable(); err != nil {
@@ -138,7 +194,8 @@ func (l *life) upgrade(ctx context.Context, u Upgrade) (r Upgraded, err error) {
 		fresh.close()
 	}
 	if err != nil {
-		return back(fmt.Errorf("the new program cannot go on from the agent's state: %w", err))
+		return back(hint.Wrap(fmt.Errorf("the new program cannot go on from the agent's state: %w", err),
+			"nothing was changed; igor upgrade --dry-run tries a program without an agent that lives"))
 	}
 	if err := l.store.Keep(map[string][]byte{
 		programName(old.wasmHash): old.wasm, manifestName(old.manHash): old.man,
@@ -149,7 +206,8 @@ func (l *life) upgrade(ctx context.Context, u Upgrade) (r Upgraded, err error) {
 	}
 	failpoint.Reach(failpoint.ProgramKept)
 	// From here on the new program is the agent's, whatever happens.
-	w, err := l.log.Upgrade(l.world.Writer, l.header(), &eventlog.Record{WASM: old.wasmHash, Manifest: old.manHash})
+	last := l.world.Writer.Totals().Last
+	w, aside, err := l.log.Upgrade(l.world.Writer, l.header(), &eventlog.Record{WASM: old.wasmHash, Manifest: old.manHash}, l.passes)
 	if err != nil {
 		fresh.close()
 		return r, fatal(err)
@@ -169,6 +227,9 @@ func (l *life) upgrade(ctx context.Context, u Upgrade) (r Upgraded, err error) {
 		return r, fatal(err)
 	}
 	l.failed = 0
+	if aside != "" {
+		l.Log.Warn("the ticks after the newest checkpoint never were", "from", l.saved+1, "to", last, "file", aside)
+	}
 	l.Log.Info("upgraded", "tick", l.tick, "program", b.wasmHash.String(), "before", old.wasmHash.String())
 	return Upgraded{Tick: l.tick, WASM: b.wasmHash, Before: old.wasmHash, More: more}, nil
 }

@@ -27,12 +27,7 @@ func upgradeTo(t *testing.T, dir string, u Upgrade) (Upgraded, error) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	var r Upgraded
-	_, err = e.Visit(t.Context(), dir, func(ctx context.Context, a *Agent) (err error) {
-		r, err = a.Upgrade(ctx, u)
-		return err
-	})
-	return r, err
+	return e.UpgradeStopped(t.Context(), dir, u)
 }
 
 // TestPoison has an agent that posts and then traps, always. Its life goes on past the
@@ -186,5 +181,117 @@ func TestTryUpgrade(t *testing.T) {
 	}
 	if after, err := Look(dir); err != nil || len(after) != len(before) {
 		t.Errorf("it has %d checkpoints, and had %d", len(after), len(before))
+	}
+}
+
+// TestUpgradeFromCheckpoint has agents that cannot make a checkpoint from their fifth tick
+// on: in agent_checkpoint, or since the state that it gives cannot be restored. Neither an
+// upgrade alone nor one that a new program cannot go on from changes anything; from the
+// newest checkpoint, the mended program goes on. What money came in stays.
+func TestUpgradeFromCheckpoint(t *testing.T) {
+	full := wasmtest.Agent{Funcs: map[string]wasmtest.Func{
+		"agent_checkpoint": {Type: wasmtest.ToI32, Body: wasmtest.After(4, wasmtest.Unreachable) + "\x41\x08"},
+	}}
+	strict := wasmtest.Agent{Funcs: map[string]wasmtest.Func{
+		"agent_resume": {Type: wasmtest.I32I32, Body: "\x41\x00\x20\x00\x29\x03\x00\x37\x03\x00" + wasmtest.After(4, wasmtest.Unreachable)},
+	}}
+	mended := wasmtest.Agent{Data: "mended"}.Bytes()
+	for name, agent := range map[string]wasmtest.Agent{"agent_checkpoint": full, "agent_resume": strict} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "agent")
+			b := birth(agent)
+			b.Price = 1_000_000
+			if _, err := Start(t.Context(), dir, b, ticks(3, 3)); err != nil {
+				t.Fatal(err)
+			}
+			c := ticks(4, 0)
+			c.TopUp = 500
+			_, err := Resume(t.Context(), dir, c)
+			failed, ok := errors.AsType[*AgentError](err)
+			if !ok || failed.Call != name || failed.Tick != 7 || !strings.Contains(failed.Hint(), "igor upgrade --from-checkpoint") {
+				t.Fatalf("got %v", err)
+			}
+			if _, err = Resume(t.Context(), dir, ticks(1, 1)); err == nil {
+				t.Error("it makes a checkpoint")
+			}
+			was := lineage(t, dir)
+			if _, err := upgradeTo(t, dir, Upgrade{WASM: mended}); err == nil || !strings.Contains(hintOf(err), "--from-checkpoint") {
+				t.Errorf("got %v", err)
+			}
+			broken := wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_resume": {Type: wasmtest.I32I32, Body: wasmtest.Unreachable}}}.Bytes()
+			if _, err := upgradeTo(t, dir, Upgrade{WASM: broken, FromCheckpoint: true}); err == nil || !strings.Contains(err.Error(), "cannot go on") || !strings.Contains(hintOf(err), "nothing was changed") {
+				t.Errorf("got %v, hint %q", err, hintOf(err))
+			}
+			r, err := upgradeTo(t, dir, Upgrade{WASM: mended, FromCheckpoint: true})
+			if err != nil || r.Tick != 3 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			result, err := Resume(t.Context(), dir, ticks(4, 2))
+			if err != nil || result.Tick != 7 {
+				t.Fatalf("%+v, %v", result, err)
+			}
+			if is := lineage(t, dir); is[1] != was[1] || len(is) != 4 {
+				t.Errorf("the history was %v, and is %v", was, is)
+			}
+			state := newest(t, dir, 7)
+			if binary.LittleEndian.Uint64(state.State) != 7 || state.Budget > b.Budget+500 || state.Budget < b.Budget+400 {
+				t.Errorf("it has %d and counted %x", state.Budget, state.State)
+			}
+			after := Birth{WASM: mended}
+			if report, err := Replay(t.Context(), dir, replayConfig(dir, after)); err != nil || report.Verdict != Replayed {
+				t.Errorf("%+v, %v", report, err)
+			}
+		})
+	}
+}
+
+// TestUpgradeRelives upgrades an agent that was killed: what it did since its checkpoint
+// is lived again first, and stays.
+func TestUpgradeRelives(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	if _, err := Start(t.Context(), dir, birth(wasmtest.Agent{}), ticks(5, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "history", store.FileName(5))); err != nil { // as a kill leaves it
+		t.Fatal(err)
+	}
+	events := filepath.Join(dir, "events", eventlog.FileName(5))
+	whole, err := os.ReadFile(events)
+	if err == nil {
+		err = os.WriteFile(events, whole[:len(whole)-165], 0o644) // without its footer
+	}
+	if err == nil {
+		err = os.Remove(filepath.Join(dir, "events", eventlog.FileName(6)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	mended := wasmtest.Agent{Data: "mended"}.Bytes()
+	r, err := upgradeTo(t, dir, Upgrade{WASM: mended})
+	if err != nil || r.Tick != 5 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if got := counts(t, dir); len(got) != 4 || got[3] != 5 {
+		t.Errorf("checkpoints at %v", got)
+	}
+}
+
+// TestUpgradeFromCheckpointRefuses has an agent that acted outside after its newest
+// checkpoint: it cannot be as if it had not.
+func TestUpgradeFromCheckpointRefuses(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	agent := poster(server.URL+"/", "")
+	agent.Funcs["agent_checkpoint"] = wasmtest.Func{Type: wasmtest.ToI32, Body: wasmtest.After(1, wasmtest.Unreachable) + "\x41\x08"}
+	b := birth(agent)
+	b.Manifest = []byte(`{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": ["` + host + `"]}}}}`)
+	dir := filepath.Join(t.TempDir(), "agent")
+	if _, err := Start(t.Context(), dir, b, ticks(3, 3)); err == nil {
+		t.Fatal("it makes a checkpoint")
+	}
+	_, err := upgradeTo(t, dir, Upgrade{WASM: poster(server.URL+"/", "").Bytes(), FromCheckpoint: true})
+	if err == nil || !strings.Contains(err.Error(), "had a side effect") || !strings.Contains(hintOf(err), "igor fork") {
+		t.Errorf("got %v, hint %q", err, hintOf(err))
 	}
 }

@@ -85,4 +85,21 @@ func TestWatch(t *testing.T) {
 	if s := second[len(second)-1]; s.Ticks != 0 || s.Saved != 5 || s.Health(time.Now()) != nil {
 		t.Errorf("told %+v at last", s)
 	}
+
+	// One of which the newest checkpoint is lost: its ticks are lived again.
+	lost := filepath.Join(t.TempDir(), "lost")
+	if _, err := Start(t.Context(), lost, birth(wasmtest.Agent{}), ticks(5, 3)); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, lost, 5)
+	third, err := watched(t, func(c settings) (Result, error) {
+		c.MaxTicks = 1
+		return Resume(t.Context(), lost, c)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := say(third), "recovering 3/3 recovering 4/3! saving 5/3! ticking 5/"; !strings.HasPrefix(got, want) {
+		t.Errorf("told %s, want %s…", got, want)
+	}
 }

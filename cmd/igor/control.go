@@ -25,13 +25,18 @@ func aliveOr(ctx context.Context, dir string, alive func(*runtime.Remote) error,
 	if !errors.Is(err, runtime.ErrNotRunning) {
 		return false, err
 	}
-	engine, err := runtime.NewEngine(runtime.EngineConfig{Log: slog.New(slog.DiscardHandler), CacheDir: userCache()})
+	engine, err := ownEngine()
 	if err != nil {
 		return false, err
 	}
 	defer engine.Close()
 	_, err = engine.Visit(ctx, dir, stopped)
 	return false, err
+}
+
+// ownEngine makes an engine for an agent that nobody runs.
+func ownEngine() (*runtime.Engine, error) {
+	return runtime.NewEngine(runtime.EngineConfig{Log: slog.New(slog.DiscardHandler), CacheDir: userCache()})
 }
 
 // writeRows writes a name and what there is to say of it on a line each.

@@ -40,6 +40,8 @@ func exitStatus(err error) int {
 		return exitFailed // what was done is done
 	}
 	switch {
+	case is(runtime.ErrInUse):
+		return exitUsage
 	case is(runtime.ErrBudgetExhausted):
 		return exitExhausted
 	case is(syscall.ENOSPC, syscall.EDQUOT, runtime.ErrQuota, runtime.ErrCeiling):

@@ -14,7 +14,7 @@ import (
 
 func upgradeCommand() *cobra.Command {
 	var wasm, manifest, cacheDir string
-	var moreRights, dryRun, asJSON bool
+	var moreRights, fromCheckpoint, dryRun, asJSON bool
 	var ticks uint64
 	cmd := &cobra.Command{
 		Use:   "upgrade FOLDER --wasm FILE",
@@ -41,20 +41,15 @@ checkpoint on a simulated machine, whose requests and payments reach nobody.`,
 			if err != nil {
 				return failed(err)
 			}
-			u.MoreRights = moreRights
+			u.MoreRights, u.FromCheckpoint = moreRights, fromCheckpoint
 			if cacheDir == "" {
 				cacheDir = userCache()
 			}
 			if dryRun {
 				return failed(tryUpgrade(cmd, args[0], u, ticks, cacheDir, asJSON))
 			}
-			var r runtime.Upgraded
-			if _, err := aliveOr(cmd.Context(), args[0],
-				func(a *runtime.Remote) (err error) {
-					r, err = a.Upgrade(cmd.Context(), absolute(wasm), absolute(manifest), moreRights)
-					return err
-				},
-				func(ctx context.Context, a *runtime.Agent) (err error) { r, err = a.Upgrade(ctx, u); return err }); err != nil {
+			r, err := upgrade(cmd.Context(), args[0], u, absolute(wasm), absolute(manifest))
+			if err != nil {
 				return failed(err)
 			}
 			return failed(printUpgrade(cmd, args[0], &r, asJSON))
@@ -64,11 +59,31 @@ checkpoint on a simulated machine, whose requests and payments reach nobody.`,
 	flags.StringVar(&wasm, "wasm", "", "the new program's `FILE` (default: as before)")
 	flags.StringVar(&manifest, "manifest", "", "the new manifest's `FILE` (default: as before)")
 	flags.BoolVar(&moreRights, "more-rights", false, "take a manifest that grants more than the one before")
+	flags.BoolVar(&fromCheckpoint, "from-checkpoint", false, "go on from the newest checkpoint, as if the ticks after it had never been: for an agent that fails in agent_checkpoint")
 	flags.BoolVar(&dryRun, "dry-run", false, "change nothing; simulate the new program")
 	flags.Uint64Var(&ticks, "ticks", 10, "let --dry-run simulate `N` ticks")
 	flags.StringVar(&cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	flags.BoolVar(&asJSON, "json", false, "write what was done as JSON")
 	return cmd
+}
+
+// upgrade tells the process that runs the agent, or if nobody does, does it itself.
+func upgrade(ctx context.Context, dir string, u runtime.Upgrade, wasm, manifest string) (runtime.Upgraded, error) {
+	r, err := runtime.Connect(dir)
+	switch {
+	case err == nil && u.FromCheckpoint:
+		return runtime.Upgraded{}, &hinted{errors.New("the agent lives, and goes on from what it did last"), "stop it first, if that is to be forgotten: igor stop " + dir}
+	case err == nil:
+		return r.Upgrade(ctx, wasm, manifest, u.MoreRights)
+	case !errors.Is(err, runtime.ErrNotRunning):
+		return runtime.Upgraded{}, err
+	}
+	engine, err := ownEngine()
+	if err != nil {
+		return runtime.Upgraded{}, err
+	}
+	defer engine.Close()
+	return engine.UpgradeStopped(ctx, dir, u)
 }
 
 // absolute is the absolute path of a file, "" of none.

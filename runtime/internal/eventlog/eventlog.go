@@ -324,25 +324,38 @@ func (l *Log) begin(f wal.File, h Header) (w *Writer, err error) {
 
 // Upgrade begins the open segment anew, for another program or manifest: with a header
 // of its own, and u as its first record. What money came in since the checkpoint stays;
-// there must be nothing else. It is durable then, all at once. w is closed.
-func (l *Log) Upgrade(w *Writer, h Header, u *Record) (*Writer, error) {
+// there must be nothing else, unless that is to be dropped: then the segment is kept as it
+// was under another name, aside. It is durable then, all at once. w is closed.
+func (l *Log) Upgrade(w *Writer, h Header, u *Record, drop bool) (next *Writer, aside string, err error) {
 	if err := w.Sync(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	first := w.header.First
 	h.First = first
 	u.Kind, u.Tick = Upgrade, first
-	if w.header.Version == Version1 || w.totals.ended || w.totals.begun {
-		return nil, errors.New("event log: an upgrade where something else is recorded")
+	switch {
+	case w.header.Version == Version1 || w.sealed, !drop && (w.totals.ended || w.totals.begun):
+		return nil, "", errors.New("event log: an upgrade where something else is recorded")
+	case w.totals.ended || w.totals.begun:
+		if aside, err = wal.SetAside(l.segments, FileName(first)); err != nil {
+			return nil, "", fmt.Errorf("event log: %w", err)
+		}
 	}
-	records := []Record{*u}
+	next, err = l.anew(w, h, *u)
+	return next, aside, err
+}
+
+// anew puts another segment in the place of the open one, which is closed: with a header,
+// records, and what money came in.
+func (l *Log) anew(w *Writer, h Header, records ...Record) (*Writer, error) {
+	first := w.header.First
 	s, err := l.Segment(first)
 	if err != nil {
 		return nil, fmt.Errorf("event log: %w", err)
 	}
 	for {
 		r, err := s.Next()
-		if err == io.EOF {
+		if err == io.EOF || Torn(err) {
 			break
 		}
 		if err != nil {

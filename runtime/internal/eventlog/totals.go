@@ -47,6 +47,9 @@ func (t *Totals) next() uint64 {
 	return t.first
 }
 
+// Begun reports whether something was observed of a tick that has no end.
+func (t *Totals) Begun() bool { return t.begun }
+
 // EndsFailed reports whether the last record is of a tick that failed.
 func (t *Totals) EndsFailed() bool { return t.failed }
 

@@ -18,6 +18,15 @@ func More(before, after *Manifest) (more []string) {
 			more = append(more, "the host "+h.String())
 		}
 	}
+	for _, h := range after.HTTP.AllowedHosts {
+		was, known := before.HTTP.classOf(h)
+		if is, _ := after.HTTP.classOf(h); known && repeats[is] > repeats[was] {
+			more = append(more, fmt.Sprintf("to repeat requests to %s: %s instead of %s", h, is, was))
+		}
+	}
+	if _, had := before.Capabilities["x402"]; had && repeats[after.X402.Class] > repeats[before.X402.Class] {
+		more = append(more, fmt.Sprintf("to repeat payments: %s instead of %s", after.X402.Class, before.X402.Class))
+	}
 	for _, r := range after.X402.AllowedRecipients {
 		if !slices.Contains(before.X402.AllowedRecipients, r) {
 			more = append(more, fmt.Sprintf("payments to %q", r))
@@ -34,4 +43,20 @@ func More(before, after *Manifest) (more []string) {
 	limit("milliseconds in a tick", before.MaxTick.Milliseconds(), after.MaxTick.Milliseconds())
 	limit("bytes of storage", int64(before.MaxStorage), int64(after.MaxStorage))
 	return more
+}
+
+// repeats orders the classes by what they let a host do after a crash, with nobody
+// asked: nothing, to send again if the other side says that it has not got it, and to
+// send again.
+var repeats = map[Class]int{Unsafe: 0, Queryable: 1, Idempotent: 2}
+
+// classOf returns the class of an allowed host, which may be allowed without its port.
+func (o *HTTP) classOf(h Host) (c Class, ok bool) {
+	if !slices.Contains(o.AllowedHosts, h) {
+		h.Port = ""
+	}
+	if c, ok = o.Classes[h.String()]; ok {
+		return c, true
+	}
+	return o.Class, slices.Contains(o.AllowedHosts, h)
 }

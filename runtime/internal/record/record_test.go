@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -588,6 +589,47 @@ func testHostileLog(t *testing.T) {
 		if err == nil {
 			t.Fatalf("byte %d of %d may be another one", at, len(b))
 		}
+	}
+}
+
+// TestNothingLeftToWait has calls that wait longer than a tick's calls may together: the
+// last one that begins counts as long as there was left, and after that nothing is asked,
+// sent or begun. It is recorded, and given again.
+func TestNothingLeftToWait(t *testing.T) {
+	defer func() { version = eventlog.Version1 }()
+	version = eventlog.Version2
+	l := newLife(t)
+	now := time.Unix(0, 0)
+	l.world.Clock = func() time.Time { now = now.Add(350 * time.Millisecond); return now } // once before a call, once after
+	calls := func(h *Host) (all []string) {
+		for range 3 {
+			all = append(all, said(h.HTTP(t.Context(), get("https://a/"))))
+		}
+		all = append(all, said(h.HTTP(t.Context(), get("https://a/"))), said(h.HTTP(t.Context(), post("https://a/"))), said(pay(h, 5, 100, "shop", "memo")))
+		return all
+	}
+	h := NewHost(l.world, nil, l.kv, 1)
+	got := calls(h)
+	for i, s := range got {
+		if want := fmt.Sprint(hostcall.CodeTimeout); strings.HasSuffix(s, " "+want) != (i >= 3) {
+			t.Errorf("call %d came to %s", i, s)
+		}
+	}
+	if len(l.sent) != 3 || l.world.Journal.Len() != 0 {
+		t.Errorf("sent are %q, and %d effects begun", l.sent, l.world.Journal.Len())
+	}
+	if h.waited != uint64(time.Second) {
+		t.Errorf("the tick waited %d", h.waited)
+	}
+	if _, err := h.End(0, Used{}, func(u Used) eventlog.Metered { return eventlog.Metered{Fuel: u.Fuel, Waited: u.Waited} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.world.Writer.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	again := l.replay(t)
+	if given := calls(again); !slices.Equal(given, got) || again.Err() != nil {
+		t.Errorf("given again: %q, %v", given, again.Err())
 	}
 }
 

@@ -13,6 +13,13 @@ var ErrConflict = errors.New("the history has another newest checkpoint")
 // ErrNotFolder says that a folder is no agent's.
 var ErrNotFolder = errors.New("not an agent's folder")
 
+// ErrInUse says that a folder in which something is to be made has something in it.
+var ErrInUse = errors.New("the folder is in use")
+
+type inUseError struct{ error }
+
+func (e *inUseError) Unwrap() []error { return []error{ErrInUse, e.error} }
+
 type notFolderError struct{ error }
 
 func (e *notFolderError) Unwrap() []error { return []error{ErrNotFolder, e.error} }

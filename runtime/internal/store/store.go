@@ -116,13 +116,13 @@ func Create(dir string, wasm, manifest []byte, begin func(*Store) error) error {
 
 func inUse(dir string) error {
 	if _, err := os.Lstat(filepath.Join(dir, fileKey)); err == nil {
-		return hint.Wrap(fmt.Errorf("%s already holds an agent", dir),
+		return hint.Wrap(&inUseError{fmt.Errorf("%s already holds an agent", dir)},
 			"to go on with its life: igor resume %s; to start another one, name another folder with --dir", dir)
 	}
 	if isMountPoint(dir) {
 		return mountPoint(dir)
 	}
-	return hint.Wrap(fmt.Errorf("%s is not empty", dir), "name another folder with --dir")
+	return hint.Wrap(&inUseError{fmt.Errorf("%s is not empty", dir)}, "name another folder with --dir")
 }
 
 // mountPoint refuses a volume's own folder: an agent's folder gets its name when it
