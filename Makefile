@@ -102,6 +102,7 @@ x402/x402test/node_modules: x402/x402test/package.json x402/x402test/package-loc
 check: node_modules
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
 	for m in $(MODULES) tools; do (cd $$m && $(GO) vet ./...) || exit 1; done
+	for a in 386 arm; do GOARCH=$$a $(GO) vet ./cmd/... ./runtime/... ./verifier/... || exit 1; done
 	for m in $(MODULES); do (cd $$m && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...) || exit 1; done
 	npx --no-install tsc --noEmit -p .
 

@@ -36,7 +36,7 @@ func wholeOf(f *os.File) *os.File {
 		if err := unix.Fstatfs(fd, &stat); err != nil {
 			return err
 		}
-		switch stat.Type {
+		switch uint32(stat.Type) { // of 32 bits with a sign on some machines
 		case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC:
 		default:
 			return errors.ErrUnsupported
