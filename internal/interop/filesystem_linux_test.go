@@ -20,6 +20,7 @@ type lacking struct {
 	whole    bool // FUSE with direct_io, some network ones: reads give less than was asked for
 	locks    bool // NFS without lockd: flock is ENOLCK
 	setModes bool // exFAT, SMB: chmod is EPERM
+	modes    bool // NTFS, SMB: whatever is asked for, everybody may read it
 }
 
 type node struct {
@@ -81,6 +82,27 @@ func (n *node) Setattr(ctx context.Context, f fs.FileHandle, in *fuse.SetAttrIn,
 		return syscall.EPERM
 	}
 	return n.LoopbackNode.Setattr(ctx, f, in, out)
+}
+
+func (n *node) shown(a *fuse.Attr, errno syscall.Errno) syscall.Errno {
+	if n.lacks.modes {
+		a.Mode |= 0o777
+	}
+	return errno
+}
+
+func (n *node) Getattr(ctx context.Context, f fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	return n.shown(&out.Attr, n.LoopbackNode.Getattr(ctx, f, out))
+}
+
+func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	child, errno := n.LoopbackNode.Lookup(ctx, name, out)
+	return child, n.shown(&out.Attr, errno)
+}
+
+func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	child, f, flags, errno := n.LoopbackNode.Create(ctx, name, flags, mode, out)
+	return child, f, flags, n.shown(&out.Attr, errno)
 }
 
 func (n *node) Setlk(_ context.Context, _ fs.FileHandle, _ uint64, _ *fuse.FileLock, _ uint32) syscall.Errno {
@@ -214,6 +236,23 @@ func TestFileSystems(t *testing.T) {
 		car := filepath.Join(at, "life.car")
 		say(0, igor, "history", "export", good, "-o", car)
 		contains(t, say(0, verify, car), "verified: unbroken, but self-asserted, 5 checkpoints")
+		dir := filepath.Join(at, "agent") // they are right from the start
+		say(0, run(dir)...)
+		say(0, resume(dir)...)
+		contains(t, say(0, verify, dir), "verified: unbroken, but self-asserted, 7 checkpoints")
+	})
+	t.Run("no modes", func(t *testing.T) {
+		at := mount(t, &lacking{modes: true})
+		contains(t, say(notSupported, run(filepath.Join(at, "agent"))...), "its file system has no modes: everybody here could read its key (mode 0777)", "hint: ", "file_mode=0600")
+		if left, err := os.ReadDir(at); err != nil || len(left) > 0 {
+			t.Errorf("%v is left there, %v", left, err)
+		}
+		copied := filepath.Join(at, "copied")
+		if err := os.CopyFS(copied, os.DirFS(good)); err != nil {
+			t.Fatal(err)
+		}
+		contains(t, say(77, resume(copied)...), "can be read by others (mode 0777)", "hint: ")
+		contains(t, say(0, verify, copied), "verified: unbroken, but self-asserted, 5 checkpoints")
 	})
 	t.Run("a mount point", func(t *testing.T) {
 		if os.Getuid() != 0 {

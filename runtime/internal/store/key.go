@@ -46,7 +46,18 @@ func NewKey(dir string) (ed25519.PrivateKey, error) {
 		return nil, err
 	}
 	defer root.Close()
-	return key, writeFile(root, fileKey, encoded, 0o600)
+	if err := writeFile(root, fileKey, encoded, 0o600); err != nil {
+		return nil, err
+	}
+	info, err := root.Stat(fileKey)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, hint.Wrap(&UnsupportedError{filepath.Dir(dir), fmt.Sprintf("no modes: everybody here could read its key (mode %04o)", info.Mode().Perm())},
+			"put the agent's folder on another file system, or mount this one for one user alone: umask=077, of SMB file_mode=0600,dir_mode=0700")
+	}
+	return key, nil
 }
 
 // Key reads the private key in an agent's folder. It never makes one.
