@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -233,12 +234,13 @@ func hashAll(dir string) (hash string, names []string, err error) {
 	return hex.EncodeToString(sum.Sum(nil))[:16], names, err
 }
 
-// serviceWorker writes the service worker, which knows all of the site's files.
+// serviceWorker writes the service worker, which knows all files that the site's pages want.
 func (b *bundler) serviceWorker(dir string) error {
 	hash, names, err := hashAll(dir)
 	if err != nil {
 		return err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == pages.SocialImage })
 	for _, name := range names {
 		if folder, ok := strings.CutSuffix(name, "index.html"); ok {
 			names = append(names, "./"+folder) // how it is asked for

@@ -14,8 +14,15 @@ import (
 	"igor.dev/site/policy"
 )
 
-//go:embed *.html *.svg *.webmanifest
+//go:embed *.html icon.svg social.png *.webmanifest
 var sources embed.FS
+
+// SocialImage is the picture that links to the site are shown with, where such links are shown. No
+// page loads it. Those that do want a whole address, so it is that of the project's own site.
+const (
+	SocialImage = "social.png"
+	socialURL   = "https://igor.dev/" + SocialImage
+)
 
 // A Build is what the pages say of the verifier that they run.
 type Build struct {
@@ -103,7 +110,7 @@ func Render(docs, histories fs.FS, build Build) (map[string][]byte, error) {
 		site["samples/"+s.CAR] = s.car
 		site["samples/"+s.File] = s.bytes
 	}
-	for _, name := range []string{"icon.svg", "manifest.webmanifest"} {
+	for _, name := range []string{"icon.svg", "manifest.webmanifest", SocialImage} {
 		if site[name], err = sources.ReadFile(name); err != nil {
 			return nil, err
 		}
@@ -142,6 +149,7 @@ func (p page) render(content template.HTML, build Build) ([]byte, error) {
 	}
 	out, err := execute("layout.html", map[string]any{
 		"CSP":         policy.For(p.path),
+		"Social":      socialURL,
 		"Title":       p.title,
 		"Description": p.description,
 		"Root":        template.URL(strings.Repeat("../", strings.Count(p.path, "/"))),

@@ -2,8 +2,7 @@
 //
 //   go run ./site/build && node site/test/bench.mjs [MEASUREMENT…]
 //
-// with the names of some measurements, which are those of the histories below, many, node,
-// and cold; or all.
+// with the names of some measurements: small, large, refusals, many, node, cold, tasks; or all.
 //
 // All is CPU time, the least of three runs: what all threads of the browser took, from
 // /proc. It says what there is to do, whatever else the machine does meanwhile. A speed
@@ -12,13 +11,16 @@
 // and the page; so many percent of all.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
 import { close, dist, open, serve } from "./browser.mjs";
 import { car, checkpoints } from "./life.mjs";
+import { tarOf } from "./tar.mjs";
+import { zipOf } from "./zips.mjs";
 
 /** A life as a CAR, each state of one byte many times over, and each checkpoint changed after it was signed. */
 const life = (n, stateSize, change = () => {}) =>
@@ -70,7 +72,14 @@ const histories = {
   "bad-signatures": { n: 2000, state: 1 << 10, change: (checkpoint) => checkpoint[145]++ },
   unparsable: { n: 10_000, state: 1 << 10, change: (checkpoint) => (checkpoint[0] = 9) },
 };
-for (const [name, { n, state, change }] of Object.entries(histories)) await writeFile(join(dir, `${name}.car`), life(n, state, change));
+/** The file of a history, made when it is first wanted. */
+async function history(name) {
+  const path = join(dir, `${name}.car`);
+  const { n, state, change } = histories[name];
+  if (!existsSync(path)) await writeFile(path, life(n, state, change));
+  return path;
+}
+
 /** How often a measurement is repeated. */
 const runs = 3;
 
@@ -136,6 +145,7 @@ const server = await serve(context, {
   "/wasm_exec.js": (_, response) => response.setHeader("content-type", "text/javascript").end(readFileSync(wasmExec)),
   "/empty": `<!doctype html><html lang="en"><title>bench</title><input type="file">`,
   "/npm/": `${dist}/npm`,
+  "/site/": `${dist}/site`,
 });
 const page = await open(context, server.url + "/page");
 await page.waitForFunction(() => "verifyHistory" in window);
@@ -160,7 +170,7 @@ async function verifyWith(workers, name, verdict) {
     configure({ workers });
     await verifierVersion();
   }, workers);
-  await page.locator("input").setInputFiles(join(dir, `${name}.car`));
+  await page.locator("input").setInputFiles(await history(name));
   let longest = 0;
   const cpu = await least(async () => {
     const run = await page.evaluate(timed);
@@ -183,7 +193,7 @@ for (const name of ["small", "large"].filter(wanted)) {
     }
   }, [n, state]));
   print([`${name}: WebCrypto, verify and SHA-256, one after the other`, speed(webCrypto.all)]);
-  await page.locator("input").setInputFiles(join(dir, `${name}.car`));
+  await page.locator("input").setInputFiles(await history(name));
   const reading = await least(() => page.evaluate(async () => {
     const reader = document.querySelector("input").files[0].stream().getReader({ mode: "byob" });
     for (let buffer = new ArrayBuffer(1 << 20); ; ) {
@@ -210,38 +220,101 @@ for (const name of ["small", "large"].filter(wanted)) {
 }
 
 const perCheckpoint = async (name, verdict) => (await verifyWith(2, name, verdict)).cpu.all / histories[name].n;
-const good = await perCheckpoint("small", "verified");
-for (const name of ["bad-signatures", "unparsable"]) {
-  print([`${name}: verifyHistory, 2 workers`, `${((await perCheckpoint(name, "invalid")) / good).toFixed(2)} times the cost of good checkpoints`]);
+if (wanted("refusals")) {
+  const good = await perCheckpoint("small", "verified");
+  for (const name of ["bad-signatures", "unparsable"]) {
+    print([`${name}: verifyHistory, 2 workers`, `${((await perCheckpoint(name, "invalid")) / good).toFixed(2)} times the cost of good checkpoints`]);
+  }
 }
 
 // A report with 100,000 problems.
-await page.evaluate(() => configure({}));
-await page.evaluate(() => Object.defineProperty(document.querySelector("input"), "files", {
-  value: Array.from({ length: 100_000 }, (_, i) => ({ name: `${i}.ckpt`, bytes: Uint8Array.of(4, i & 0xff, (i >> 8) & 0xff, i >> 16) })),
-}));
-const many = await page.evaluate(timed);
-print(["100,000 files with a problem each", `longest task over 50 ms: ${many.longest ? `${Math.round(many.longest)} ms` : "none"}`]);
+if (wanted("many")) {
+  await page.evaluate(() => configure({}));
+  await page.evaluate(() => Object.defineProperty(document.querySelector("input"), "files", {
+    value: Array.from({ length: 100_000 }, (_, i) => ({ name: `${i}.ckpt`, bytes: Uint8Array.of(4, i & 0xff, (i >> 8) & 0xff, i >> 16) })),
+  }));
+  const many = await page.evaluate(timed);
+  print(["100,000 files with a problem each", `longest task over 50 ms: ${many.longest ? `${Math.round(many.longest)} ms` : "none"}`]);
+}
 
-const { stdout } = spawnSync("node", ["--input-type=module", "--eval", `
-  import { verifyHistory } from ${JSON.stringify(pathToFileURL(join(dist, "npm/node.js")).href)};
-  function* items() {
-    for (let i = 0; i < 1e6; i++) yield { name: i + ".ckpt", bytes: Uint8Array.of(4, i & 0xff, (i >> 8) & 0xff, i >> 16) };
+if (wanted("node")) {
+  const { stdout } = spawnSync("node", ["--input-type=module", "--eval", `
+    import { verifyHistory } from ${JSON.stringify(pathToFileURL(join(dist, "npm/node.js")).href)};
+    function* items() {
+      for (let i = 0; i < 1e6; i++) yield { name: i + ".ckpt", bytes: Uint8Array.of(4, i & 0xff, (i >> 8) & 0xff, i >> 16) };
+    }
+    const { problems } = await verifyHistory(items());
+    console.log(problems.length + " problems, at most " + Math.round(process.resourceUsage().maxRSS / 1024) + " MiB");
+  `], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  print(["1,000,000 files with a problem each, in Node", stdout.trim()]);
+}
+
+if (wanted("cold")) {
+  const cold = await open(context, server.url + "/empty");
+  await cold.locator("input").setInputFiles(await history("hundred"));
+  const first = await cold.evaluate(async () => {
+    const start = performance.now();
+    const { verifyHistory } = await import("/npm/index.js");
+    await verifyHistory(document.querySelector("input").files);
+    return performance.now() - start;
+  });
+  print(["100 checkpoints, from a page without the verifier", `${Math.round(first)} ms`, ""]);
+}
+
+/**
+ * The longest task of the page's thread while f runs, in CPU time and by the clock, in milliseconds. What
+ * a visitor notices is the clock's; on a machine that does other things too, that is of these as well.
+ */
+async function longestTask(page, f) {
+  const session = await page.context().newCDPSession(page);
+  const events = [];
+  session.on("Tracing.dataCollected", ({ value }) => events.push(...value));
+  await session.send("Tracing.start", { traceConfig: { includedCategories: ["toplevel", "__metadata"] }, transferMode: "ReportEvents" });
+  await f();
+  const complete = new Promise((resolve) => session.once("Tracing.tracingComplete", resolve));
+  await session.send("Tracing.end");
+  await complete;
+  await session.detach();
+  const renderers = events.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain");
+  const tasks = events.filter(({ name, pid, tid, dur }) => dur && /RunTask$/.test(name) && renderers.some((main) => main.pid === pid && main.tid === tid));
+  if (tasks.length === 0) throw new Error("the trace has no tasks");
+  const over = tasks.filter(({ tdur }) => tdur > 50_000).length;
+  return { cpu: Math.max(...tasks.map(({ tdur }) => tdur ?? 0)) / 1000, clock: Math.max(...tasks.map(({ dur }) => dur)) / 1000, over };
+}
+
+if (wanted("tasks")) {
+  const many = 100_000;
+  const good = checkpoints(10_000, (i) => ({ state: Buffer.alloc(100, i) })).map((data, i) => ({ name: `life/${String(i).padStart(10, "0")}.ckpt`, data }));
+  const bad = Array.from({ length: many }, (_, i) => ({ name: `life/${i}.ckpt`, data: Buffer.of(4, i & 0xff, (i >> 8) & 0xff, i >> 16) }));
+  const deep = good.slice(0, 2000).map(({ name, data }, i) => ({ name: `${"a/".repeat(i % 100)}${name}`, data }));
+  await mkdir(join(dir, "life"));
+  for (const { name, data } of good) await writeFile(join(dir, name), data);
+  const inputs = {
+    "10,000 files in a zip": ["life.zip", zipOf(good.map((entry) => ({ ...entry, method: 8 })))],
+    "10,000 files in a tar.gz": ["life.tar.gz", gzipSync(tarOf(good))],
+    "2,000 files in up to 100 folders in a zip": ["deep.zip", zipOf(deep)],
+    "60,000 files with a problem each in a zip": ["bad.zip", zipOf(bad.slice(0, 60_000))],
+    "100,000 files with a problem each in a tar.gz": ["bad.tar.gz", gzipSync(tarOf(bad))],
+    "10,000 checkpoints in a CAR": [basename(await history("small"))],
+    "a folder of 10,000 files": [],
+  };
+  const site = await open(context, `${server.url}/site/`);
+  for (const [what, [name, bytes]] of Object.entries(inputs)) {
+    if (bytes) await writeFile(join(dir, name), bytes);
+    const runs = [];
+    for (let i = 0; i < 2; i++) {
+      await site.goto(`${server.url}/site/`);
+      await site.waitForTimeout(500);
+      runs.push(await longestTask(site, async () => {
+        await site.locator(name ? "#files" : "#folder").setInputFiles(join(dir, name ?? "life"));
+        await site.locator("#verdict").waitFor({ timeout: 300_000 });
+        await site.waitForTimeout(300);
+      }));
+    }
+    const { cpu, clock, over } = runs.sort((a, b) => a.cpu - b.cpu)[0];
+    print([`the page, ${what}`, `longest task ${Math.round(cpu)} ms of CPU, ${Math.round(clock)} ms by the clock`, `${over} over 50 ms of CPU`]);
   }
-  const { problems } = await verifyHistory(items());
-  console.log(problems.length + " problems, at most " + Math.round(process.resourceUsage().maxRSS / 1024) + " MiB");
-`], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
-print(["1,000,000 files with a problem each, in Node", stdout.trim()]);
-
-const cold = await open(context, server.url + "/empty");
-await cold.locator("input").setInputFiles(join(dir, "hundred.car"));
-const first = await cold.evaluate(async () => {
-  const start = performance.now();
-  const { verifyHistory } = await import("/npm/index.js");
-  await verifyHistory(document.querySelector("input").files);
-  return performance.now() - start;
-});
-print(["100 checkpoints, from a page without the verifier", `${Math.round(first)} ms`, ""]);
+}
 
 for (const cleanup of cleanups.reverse()) await cleanup();
 await rm(dir, { recursive: true, force: true });

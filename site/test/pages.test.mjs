@@ -504,6 +504,22 @@ test("the address names a link's history only while that is what is shown", asyn
   assert.equal(await page.evaluate(() => document.activeElement.id), "ask-yes");
 });
 
+test("a link to a page is shown with a picture, which no page loads", async (t) => {
+  const files = await readdir(join(root, dist, "site"), { recursive: true });
+  const pages = files.filter((name) => name.endsWith(".html"));
+  assert.ok(pages.length > 5);
+  for (const name of pages) {
+    const html = await readFile(join(root, dist, "site", name), "utf8");
+    for (const property of ["og:image", "twitter:image"]) assert.match(html, new RegExp(`"${property}" content="https://igor\\.dev/social\\.png"`), name);
+  }
+  const png = await readFile(join(root, dist, "site", "social.png"));
+  assert.deepEqual([png.readUInt32BE(16), png.readUInt32BE(20)], [1200, 630]);
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
+  assert.deepEqual(server.requests.filter((path) => path.includes("social")), []);
+});
+
 test("the page asks no other server than its own", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url, { expect: [/policy violation: connect-src/, /Content Security Policy/] });
