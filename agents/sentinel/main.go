@@ -112,6 +112,25 @@ func (s *sentinel) reconcile(i effects.Intent) {
 	}
 }
 
+// Observe counts a transfer of which the operator found out what the bank did not say.
+func (s *sentinel) Observe(f sdk.Finding, intent string) {
+	i, ok := s.log.Get(intent)
+	if !ok {
+		return
+	}
+	if i.State == effects.Compensated {
+		s.void++
+		sdk.Log("told of " + intent + ": it did not happen")
+		return
+	}
+	o, err := parseOrder(string(i.Data))
+	if err != nil {
+		panic(err) // the agent wrote it
+	}
+	s.moved += o.cents
+	sdk.Log("told of " + intent + ": it happened")
+}
+
 // An order is a transfer that the bank is asked for.
 type order struct {
 	id       string

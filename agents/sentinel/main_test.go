@@ -158,6 +158,31 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestTold has an operator find out what the bank does not say: the sentinel counts the
+// transfer, and does not make it again.
+func TestTold(t *testing.T) {
+	for outcome, moved := range map[sdk.Outcome]int64{sdk.OutcomeConfirmed: transfer, sdk.OutcomeCompensated: 0} {
+		w := sdktest.New(t)
+		b := newBank(func() time.Time { return w.Time })
+		w.Web = b
+		s := &sentinel{}
+		s.Init()
+		w.Lose = func(_, target string) error {
+			if strings.HasSuffix(target, "/balance") {
+				return nil
+			}
+			return sdk.ErrUnresolved
+		}
+		s.Tick()
+		s = sdktest.Restart(t, s, &sentinel{})
+		w.Tell(t, s, outcome, 0)
+		if len(s.log.Open()) != 0 || s.moved != moved || s.moved == 0 && s.void != 1 || len(b.taken) != 1 {
+			t.Errorf("told %d: %+v\n%s", outcome, s, w.Log())
+		}
+		sdktest.Restart(t, s, &sentinel{})
+	}
+}
+
 // TestNever waits for the deadline of a transfer that the bank does not know,
 // before it makes another one.
 func TestNever(t *testing.T) {

@@ -69,6 +69,20 @@ for (const result of [-7, -4, -1]) {
   });
 }
 
+// An operator finds out what the bank does not say: the sentinel counts the transfer, and does not make it again.
+for (const [outcome, moved, voided] of [["confirmed", 500_00n, 0n], ["compensated", 0n, 1n]]) {
+  test(`told that it is ${outcome}`, () => {
+    let { world, bank, agent } = born();
+    world.fail = (_, url) => (url.endsWith("/balance") ? null : { result: -7, after: true });
+    agent.tick();
+    agent = agent.restart();
+    agent.tell(outcome, 0);
+    const state = kept(agent);
+    assert.deepEqual([state.open, state.moved, state.void, bank.taken.length], [0, moved, voided, 1]);
+    agent.restart();
+  });
+}
+
 // The deadline of a transfer that the bank does not know has to pass before another one is made.
 test("never", () => {
   const { world, bank, agent } = born();

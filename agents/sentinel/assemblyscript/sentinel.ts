@@ -6,7 +6,7 @@
 // bank, and knows when to believe that there was none.
 
 import {
-  Agent, Decoder, EffectLog, Encoder, Failure, Intent, Response, Result, clock, decimal, http, log, rand, run,
+  Agent, Decoder, EffectLog, Encoder, Failure, Finding, Intent, Outcome, Response, Result, clock, decimal, http, log, rand, run,
 } from "@igor-dev/sdk";
 export * from "@igor-dev/sdk/exports";
 
@@ -88,6 +88,18 @@ class Sentinel extends Agent {
       this.effects.compensate(order.id);
       this.void++;
       log(`reconciled ${order.id}: it did not happen, and cannot any more`);
+    }
+  }
+
+  /** Counts a transfer of which the operator found out what the bank did not say. */
+  observe(finding: Finding, intent: Intent | null): void {
+    if (!intent) return;
+    if (finding.outcome == Outcome.Compensated) {
+      this.void++;
+      log(`told of ${intent.id}: it did not happen`);
+    } else {
+      this.moved += Order.parse(intent.text()).cents;
+      log(`told of ${intent.id}: it happened`);
     }
   }
 

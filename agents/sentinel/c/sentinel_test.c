@@ -84,6 +84,23 @@ static void lost(void)
 	}
 }
 
+/* An operator finds out what the bank does not say: the sentinel counts the transfer, and does not make
+ * it again. */
+static void told(void)
+{
+	for (uint8_t outcome = IGOR_FOUND_CONFIRMED; outcome <= IGOR_FOUND_COMPENSATED; outcome++) {
+		struct sentinel s = born();
+		lost_with = -7;
+		igor_world.fail = lose;
+		tick(&s);
+		IGOR_RESTART(sentinel, &s);
+		IGOR_TELL(&s, outcome, 0);
+		bool happened = outcome == IGOR_FOUND_CONFIRMED;
+		IGOR_CHECK(!is_open(&s) && bank.count == 1 && s.moved == (happened ? TRANSFER : 0) && s.voided == !happened);
+		IGOR_RESTART(sentinel, &s);
+	}
+}
+
 /* Waits for the deadline of a transfer that the bank does not know, before it makes another one. */
 static void never(void)
 {
@@ -114,6 +131,7 @@ int main(void)
 {
 	tops_up();
 	lost();
+	told();
 	never();
 	refused();
 }

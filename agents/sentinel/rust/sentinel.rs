@@ -10,6 +10,7 @@ use core::fmt;
 use core::time::Duration;
 
 use igor_sdk::effects::{EffectLog, Intent};
+use igor_sdk::findings::{Finding, Outcome};
 use igor_sdk::{agent, clock, decimal, http, log, rand, state, Agent, Error, Next, Time};
 
 /// The bank.
@@ -64,6 +65,23 @@ impl Agent for Sentinel {
             Err(e) => log!("no balance: {}", e),
         }
         Next::Idle
+    }
+
+    /// Counts a transfer of which the operator found out what the bank did not say.
+    fn observe(&mut self, finding: &Finding, intent: Option<&Intent>) {
+        let intent = match intent {
+            Some(intent) => intent,
+            None => return,
+        };
+        if finding.outcome == Outcome::Compensated {
+            self.void += 1;
+            log!("told of {}: it did not happen", intent.id());
+            return;
+        }
+        self.moved += Order::parse(&intent.text())
+            .expect("the agent wrote it")
+            .cents;
+        log!("told of {}: it happened", intent.id());
     }
 }
 

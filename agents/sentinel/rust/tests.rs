@@ -106,6 +106,27 @@ fn lost() {
     }
 }
 
+/// An operator finds out what the bank does not say: the sentinel counts the transfer, and does not
+/// make it again.
+#[test]
+fn told() {
+    for (outcome, moved, void) in [
+        (Outcome::Confirmed, TRANSFER, 0),
+        (Outcome::Compensated, 0, 1),
+    ] {
+        let world = World::new();
+        let bank = Bank::new(&world);
+        let mut s = born();
+        world.fail(move |_, url| (!url.ends_with("/balance")).then(|| (When::After, -7)));
+        s.tick();
+        s = world.restart(s);
+        world.tell(&mut s, outcome, 0);
+        assert_eq!((s.log.open().len(), s.moved, s.void), (0, moved, void));
+        assert_eq!(bank.borrow().taken.len(), 1);
+        world.restart(s);
+    }
+}
+
 /// Waits for the deadline of a transfer that the bank does not know, before it makes another.
 #[test]
 fn never() {
