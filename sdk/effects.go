@@ -12,8 +12,8 @@ import (
 // has AppendBinary and UnmarshalBinary; see [Encoder.Value]. Loaded, what was in
 // flight is unresolved.
 //
-// What the host finds out about them ends their intents by itself, see
-// [EffectLog.Observe].
+// What a tick did that failed it takes in by itself, so that it is not done again; what
+// an operator found out, if the agent is an [Observer]. See [EffectLog.Observe].
 type EffectLog struct {
 	effects.Log
 
@@ -79,6 +79,11 @@ func (l *EffectLog) do(id string, f func() error) error {
 	acting = &act{l, id}
 	defer func() { acting = before }()
 	return f()
+}
+
+func (l *EffectLog) isOpen(id string) bool {
+	i, ok := l.Get(id)
+	return ok && (i.State == effects.InFlight || i.State == effects.Unresolved)
 }
 
 // Open returns the intents whose acts may have happened: those that are

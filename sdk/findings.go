@@ -31,13 +31,18 @@ type Finding struct {
 	Note    string   // the operator's
 }
 
-// An Observer is an agent that wants to hear of its side effects itself, after the
-// effect logs in its state have taken in what there is to know.
+// An Observer is an agent that hears what an operator found out about its side effects.
 type Observer interface {
-	// Observe gets a finding, and the id of the intent that it ended, "" if it ended
-	// none. Of one that was found out before its request was made, it gets the outcome
-	// alone, at the start of the tick after that request. Side effects do not work in it.
-	Observe(f Finding, intent string)
+	// Observe gets a finding, and the id of the open intent that it is about, "" if
+	// there is none. It counts what happened, as after an act, and returns true: the
+	// intent is over then. With false it stays open, for the agent to ask; so it does
+	// with an agent that is no Observer, for what it has to count nobody else knows.
+	//
+	// What a tick did that failed the effect logs take in by themselves, so there is
+	// nothing to do about OutcomeUnresolved and OutcomeEnded. Of what was found out
+	// before its request was made, Observe gets the outcome alone, at the start of the
+	// tick after that request. Side effects do not work in it.
+	Observe(f Finding, intent string) (over bool)
 }
 
 // What the log has of findings, in count and in bytes.
@@ -79,7 +84,7 @@ func parseFinding(b []byte) (f Finding, err error) {
 type asked struct {
 	digest [32]byte
 	// confirmed says that it happened, as was found out before it was made again: the
-	// intent is confirmed at the start of the next tick.
+	// agent hears of it at the start of the next tick.
 	confirmed bool
 }
 
@@ -111,11 +116,10 @@ func (l *EffectLog) Observe(f Finding) (intent string) {
 			known = i
 		}
 	}
-	name := requestDigest(f.Kind, f.Request)
 	switch f.Outcome {
 	case OutcomeUnresolved, OutcomeEnded:
 		if known < 0 {
-			l.keep(f, name)
+			l.keep(f, requestDigest(f.Kind, f.Request))
 		}
 	case OutcomeConfirmed, OutcomeCompensated:
 		if known >= 0 {
@@ -126,17 +130,34 @@ func (l *EffectLog) Observe(f Finding) (intent string) {
 			}
 			return ""
 		}
-		for _, i := range l.Open() {
-			if r, ok := l.requests[i.ID]; ok && r.digest == name {
-				end := l.Confirm
-				if f.Outcome == OutcomeCompensated {
-					end = l.Compensate
-				}
-				if err := end(i.ID); err != nil {
-					panic(err) // it is open
-				}
-				return i.ID
-			}
+		if intent = l.about(f); intent == "" {
+			return ""
+		}
+		end := l.Confirm
+		if f.Outcome == OutcomeCompensated {
+			end = l.Compensate
+		}
+		if err := end(intent); err != nil {
+			panic(err) // it is open
+		}
+	}
+	return intent
+}
+
+// about returns the intent that a finding ends, "" if none.
+func (l *EffectLog) about(f Finding) (intent string) {
+	if f.Outcome != OutcomeConfirmed && f.Outcome != OutcomeCompensated {
+		return ""
+	}
+	for i := range l.kept {
+		if l.kept[i].effect == f.Effect {
+			return ""
+		}
+	}
+	name := requestDigest(f.Kind, f.Request)
+	for _, i := range l.Open() {
+		if r, ok := l.requests[i.ID]; ok && r.digest == name {
+			return i.ID
 		}
 	}
 	return ""
@@ -242,14 +263,15 @@ func tick(a Agent) (more bool) {
 	owing = nil
 	for _, l := range logs {
 		for _, i := range l.Open() {
-			if !l.requests[i.ID].confirmed {
+			r := l.requests[i.ID]
+			if !r.confirmed {
 				continue
 			}
-			if err := l.Confirm(i.ID); err != nil {
-				panic(err) // it is open
-			}
-			if o, ok := a.(Observer); ok {
-				o.Observe(Finding{Outcome: OutcomeConfirmed}, i.ID)
+			l.requests[i.ID] = asked{digest: r.digest}
+			if o, ok := a.(Observer); ok && o.Observe(Finding{Outcome: OutcomeConfirmed}, i.ID) && l.isOpen(i.ID) {
+				if err := l.Confirm(i.ID); err != nil {
+					panic(err) // it is open
+				}
 			}
 		}
 	}
@@ -269,14 +291,17 @@ func observe(a Agent, finding []byte) error {
 	collecting = &logs
 	a.Marshal()
 	collecting = nil
+	var of *EffectLog
 	intent := ""
 	for _, l := range logs {
-		if ended := l.Observe(f); intent == "" {
-			intent = ended
+		if i := l.about(f); i == "" {
+			l.Observe(f)
+		} else if of == nil {
+			of, intent = l, i
 		}
 	}
-	if o, ok := a.(Observer); ok {
-		o.Observe(f, intent)
+	if o, ok := a.(Observer); ok && o.Observe(f, intent) && of != nil && of.about(f) == intent {
+		of.Observe(f)
 	}
 	return nil
 }

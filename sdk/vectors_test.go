@@ -177,11 +177,14 @@ type logger struct {
 	ended string
 }
 
-func (*logger) Init()                         {}
-func (*logger) Tick() bool                    { return false }
-func (l *logger) Marshal() []byte             { b, _ := l.MarshalBinary(); return b }
-func (l *logger) Unmarshal(b []byte) error    { return l.UnmarshalBinary(b) }
-func (l *logger) Observe(_ Finding, i string) { l.ended = i }
+func (*logger) Init()                      {}
+func (*logger) Tick() bool                 { return false }
+func (l *logger) Marshal() []byte          { b, _ := l.MarshalBinary(); return b }
+func (l *logger) Unmarshal(b []byte) error { return l.UnmarshalBinary(b) }
+func (l *logger) Observe(_ Finding, i string) bool {
+	l.ended = i
+	return true
+}
 
 func TestFindingVectors(t *testing.T) {
 	before := host.Current

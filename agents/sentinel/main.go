@@ -113,15 +113,15 @@ func (s *sentinel) reconcile(i effects.Intent) {
 }
 
 // Observe counts a transfer of which the operator found out what the bank did not say.
-func (s *sentinel) Observe(f sdk.Finding, intent string) {
+func (s *sentinel) Observe(f sdk.Finding, intent string) (over bool) {
 	i, ok := s.log.Get(intent)
 	if !ok {
-		return
+		return false
 	}
-	if i.State == effects.Compensated {
+	if f.Outcome == sdk.OutcomeCompensated {
 		s.void++
 		sdk.Log("told of " + intent + ": it did not happen")
-		return
+		return true
 	}
 	o, err := parseOrder(string(i.Data))
 	if err != nil {
@@ -129,6 +129,7 @@ func (s *sentinel) Observe(f sdk.Finding, intent string) {
 	}
 	s.moved += o.cents
 	sdk.Log("told of " + intent + ": it happened")
+	return true
 }
 
 // An order is a transfer that the bank is asked for.

@@ -133,14 +133,22 @@ export class EffectLog {
       else if (this.kept[at].outcome == Outcome.Unresolved) this.kept[at].outcome = Outcome.Confirmed;
       return null;
     }
+    const i = this.intentOf(f);
+    if (i) i.stage = f.outcome == Outcome.Confirmed ? Stage.Confirmed : Stage.Compensated;
+    return i;
+  }
+
+  /** The intent that a finding ends. */
+  intentOf(f: Finding): Intent | null {
+    if (f.outcome != Outcome.Confirmed && f.outcome != Outcome.Compensated) return null;
+    for (let n = 0; n < this.kept.length; n++) {
+      if (same(this.kept[n].effect, f.effect)) return null;
+    }
     const name = requestDigest(f.kind, f.request);
     for (let n = 0; n < this.intents.length; n++) {
       const i = this.intents[n];
       const asked = i.open ? this.asked(i) : null;
-      if (asked && same(asked.digest, name)) {
-        i.stage = f.outcome == Outcome.Confirmed ? Stage.Confirmed : Stage.Compensated;
-        return i;
-      }
+      if (asked && same(asked.digest, name)) return i;
     }
     return null;
   }
@@ -193,14 +201,14 @@ export class EffectLog {
     return taken;
   }
 
-  /** Confirms the intents that are to be when a tick begins, and returns them. */
+  /** The intents that are known to have happened since before their requests were made. They are told of once. */
   settle(): Intent[] {
     const settled: Intent[] = [];
     for (let n = 0; n < this.intents.length; n++) {
       const i = this.intents[n];
       const asked = i.open ? this.asked(i) : null;
       if (asked && asked.confirmed) {
-        i.stage = Stage.Confirmed;
+        asked.confirmed = false;
         settled.push(i);
       }
     }

@@ -1,9 +1,9 @@
-// What the host finds out about side effects, and tells the agent: docs/spec/abi.md. An agent need not
-// do anything for it: the effect logs in its state take it in. Agent.observe is for one that wants to
-// hear of it too.
+// What the host finds out about side effects, and tells the agent: docs/spec/abi.md. What a tick did that
+// failed, the effect logs in the state take in by themselves; what an operator found out, Agent.observe
+// hears, which ends the intent.
 
 import { digest } from "./digest";
-import { EffectLog, Intent } from "./effects";
+import { EffectLog, Intent, Stage } from "./effects";
 import { Agent } from "./index";
 import { Encoder } from "./state";
 
@@ -85,10 +85,10 @@ export class Asked {
   constructor(
     readonly digest: Uint8Array,
     /**
-     * It happened, as was found out before it was made again: the intent is confirmed at the start of
-     * the next tick.
+     * It happened, as was found out before it was made again: the agent hears of it at the start of the
+     * next tick.
      */
-    readonly confirmed: bool,
+    public confirmed: bool,
   ) {}
 }
 
@@ -175,7 +175,9 @@ export function tick(agent: Agent): bool {
     owing = [];
     for (let n = 0; n < logs.length; n++) {
       const settled = logs[n].settle();
-      for (let i = 0; i < settled.length; i++) agent.observe(new Finding(), settled[i]);
+      for (let i = 0; i < settled.length; i++) {
+        if (agent.observe(new Finding(), settled[i]) && settled[i].open) settled[i].stage = Stage.Confirmed;
+      }
     }
   }
   return agent.tick();
@@ -189,10 +191,17 @@ export function observe(agent: Agent, b: Uint8Array): void {
   collecting = logs;
   agent.save(new Encoder(agent.version));
   collecting = null;
-  let ended: Intent | null = null;
+  let intent: Intent | null = null;
+  let asking: EffectLog | null = null;
   for (let n = 0; n < logs.length; n++) {
-    const one = logs[n].observe(f);
-    if (!ended) ended = one;
+    const i = logs[n].intentOf(f);
+    if (!i) {
+      logs[n].observe(f);
+    } else if (!intent) {
+      intent = i;
+      asking = logs[n];
+    }
   }
-  agent.observe(f, ended);
+  const over = agent.observe(f, intent);
+  if (over && asking && asking.intentOf(f) === intent) asking.observe(f);
 }

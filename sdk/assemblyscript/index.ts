@@ -67,11 +67,16 @@ export abstract class Agent {
   abstract tick(): bool;
 
   /**
-   * Is told what the host found out about a side effect, and the intent that this ended, or null: the
-   * effect logs in the state have taken it in before. Of what was found out before its request was made,
-   * it gets the outcome alone, at the start of the tick after that request. Side effects do not work in it.
+   * Hears what the host found out about a side effect, with the open intent that it is about, or null. It
+   * counts what happened, as after an act, and returns true: the intent is over then. With false, as by
+   * default, it stays open, for the agent to ask: what it has to count, nobody else knows.
+   *
+   * Of what was found out before its request was made, it gets the outcome alone, at the start of the tick
+   * after that request. Side effects do not work in it.
    */
-  observe(finding: Finding, intent: Intent | null): void {}
+  observe(finding: Finding, intent: Intent | null): bool {
+    return false;
+  }
 
   /** Writes the state. The same state has to give the same bytes. */
   abstract save(e: Encoder): void;

@@ -1028,12 +1028,29 @@ IGOR_API bool igor_answered(struct igor_encoder *request, uint8_t *p, uint32_t r
 	return true;
 }
 
+/* Finds the intent that a finding ends. */
+IGOR_API bool igor_effect_about(const struct igor_effects *log, const struct igor_finding *f, struct igor_intent *i)
+{
+	uint8_t digest[32];
+	if (f->outcome != IGOR_FOUND_CONFIRMED && f->outcome != IGOR_FOUND_COMPENSATED)
+		return false;
+	if (igor_find_kept(log, 1, f->effect))
+		return false;
+	igor_request_digest(digest, f->kind, f->request);
+	*i = (struct igor_intent){0};
+	for (uint32_t place = 0; igor_effect_next(log, i); place++) {
+		const uint8_t *asked = igor_find_asked(log, place);
+		if (asked && memcmp(asked + 5, digest, 32) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Takes in what the host tells of a side effect. Returns whether that ended an intent, and which.
  * IGOR_AGENT calls it for each effect log of the state. */
 IGOR_API bool igor_effect_observe(struct igor_effects *log, const struct igor_finding *f, struct igor_intent *ended)
 {
 	uint8_t digest[32], *known = igor_find_kept(log, 1, f->effect);
-	igor_request_digest(digest, f->kind, f->request);
 	if (f->outcome == IGOR_FOUND_CONFIRMED || f->outcome == IGOR_FOUND_COMPENSATED) {
 		if (known) {
 			if (f->outcome == IGOR_FOUND_COMPENSATED)
@@ -1042,19 +1059,17 @@ IGOR_API bool igor_effect_observe(struct igor_effects *log, const struct igor_fi
 				*known = IGOR_FOUND_CONFIRMED;
 			return false;
 		}
-		*ended = (struct igor_intent){0};
-		for (uint32_t place = 0; igor_effect_next(log, ended); place++) {
-			const uint8_t *asked = igor_find_asked(log, place);
-			if (!asked || memcmp(asked + 5, digest, 32) != 0)
-				continue;
-			*ended->state = f->outcome == IGOR_FOUND_CONFIRMED ? IGOR_CONFIRMED : IGOR_COMPENSATED;
-			igor_drop_asked(log, place);
-			return true;
-		}
-	} else if ((f->outcome == IGOR_FOUND_UNRESOLVED || f->outcome == IGOR_FOUND_ENDED) && !known) {
+		if (!igor_effect_about(log, f, ended))
+			return false;
+		*ended->state = f->outcome == IGOR_FOUND_CONFIRMED ? IGOR_CONFIRMED : IGOR_COMPENSATED;
+		igor_drop_asked(log, igor_place(log, ended));
+		return true;
+	}
+	if ((f->outcome == IGOR_FOUND_UNRESOLVED || f->outcome == IGOR_FOUND_ENDED) && !known) {
 		if (log->kept_count >= IGOR_MAX_FINDINGS)
 			igor_panic("the effect log has 1024 findings of ticks that failed, the limit: look at the requests, or forget them");
 		uint8_t outcome = f->outcome;
+		igor_request_digest(digest, f->kind, f->request);
 		/* That it may have happened is what must not be lost. */
 		if (f->result.size > IGOR_MAX_RESULTS || log->kept_size - log->kept_count * IGOR_KEPT + f->result.size > IGOR_MAX_RESULTS)
 			outcome = IGOR_FOUND_UNRESOLVED;
@@ -1072,20 +1087,17 @@ IGOR_API bool igor_effect_observe(struct igor_effects *log, const struct igor_fi
 	return false;
 }
 
-/* Confirms an intent that is to be when a tick begins: it happened, as was found out before its request
- * was made. Returns whether there was one, and which. */
-IGOR_API bool igor_effect_settle(struct igor_effects *log, struct igor_intent *ended)
+/* Finds an intent that is known to have happened since before its request was made, once. */
+IGOR_API bool igor_effect_settle(struct igor_effects *log, struct igor_intent *i)
 {
 	for (uint32_t n = 0; n < log->asked_count; n++) {
-		const uint8_t *a = log->asked + (size_t)n * IGOR_ASKED;
+		uint8_t *a = log->asked + (size_t)n * IGOR_ASKED;
 		if (a[4] == 0)
 			continue;
-		uint32_t place = igor_number(a);
-		*ended = (struct igor_intent){0};
-		for (uint32_t i = 0; i <= place; i++)
-			igor_effect_next(log, ended);
-		*ended->state = IGOR_CONFIRMED;
-		igor_drop_asked(log, place);
+		a[4] = 0;
+		*i = (struct igor_intent){0};
+		for (uint32_t place = 0; place <= igor_number(a); place++)
+			igor_effect_next(log, i);
 		return true;
 	}
 	return false;
@@ -1335,46 +1347,75 @@ enum {
  * and NAME_load, which IGOR_STATE makes, can be written by hand too, with NAME_log(s, n), which returns
  * the state's effect log of that number, or NULL.
  *
- * IGOR_AGENT_OBSERVES(NAME, INIT, TICK, OBSERVE) makes one that hears of findings itself, after its effect
- * logs took them in, with the intent that this ended, or NULL:
+ * IGOR_AGENT_OBSERVES(NAME, INIT, TICK, OBSERVE) makes one that hears what the host found out about a side
+ * effect, with the open intent that it is about, or NULL:
  *
- *	static void observe(struct heart *h, const struct igor_finding *f, const struct igor_intent *ended)
+ *	static bool observe(struct heart *h, const struct igor_finding *f, const struct igor_intent *i)
  *
+ * It counts what happened, as after an act, and returns true: the intent is over then. With false it stays
+ * open, for the agent to ask; so it does with IGOR_AGENT, for what the agent has to count nobody else knows.
  * Of what was found out before its request was made, it gets the outcome alone, at the start of the tick
  * after that request. Side effects do not work in it. */
 
+/* The id of an intent, beside the log. */
+struct igor_name {
+	char text[IGOR_MAX_ID + 1];
+	uint32_t size;
+};
+
+IGOR_API void igor_name_of(struct igor_name *name, const struct igor_intent *i)
+{
+	memcpy(name->text, i->id, i->id_size);
+	name->text[i->id_size] = 0;
+	name->size = i->id_size;
+}
+
+IGOR_API bool igor_is_named(const struct igor_intent *i, const struct igor_name *name)
+{
+	return i->id_size == name->size && memcmp(i->id, name->text, name->size) == 0;
+}
+
 #define IGOR_AGENT(NAME, INIT, TICK) IGOR_AGENT_OBSERVES(NAME, INIT, TICK, IGOR_NOBODY_OBSERVES)
-#define IGOR_NOBODY_OBSERVES(s, f, ended) ((void)(s), (void)(f), (void)(ended))
+#define IGOR_NOBODY_OBSERVES(s, f, i) ((void)(s), (void)(f), (void)(i), false)
 
 #define IGOR_AGENT_OBSERVES(NAME, INIT, TICK, OBSERVE)                                                                         \
 	_Static_assert(sizeof(struct NAME) > 0, "IGOR_AGENT: an empty state");                                                 \
 	IGOR_API int igor_agent_tick(struct NAME *s)                                                                           \
 	{                                                                                                                      \
-		struct igor_intent ended;                                                                                      \
+		struct igor_intent i;                                                                                          \
+		struct igor_name name;                                                                                         \
 		struct igor_effects *log;                                                                                      \
 		const struct igor_finding found = {.outcome = IGOR_FOUND_CONFIRMED};                                           \
 		igor_acting.log = NULL;                                                                                        \
 		for (uint32_t n = 0; (log = NAME##_log(s, n)); n++) {                                                          \
-			while (igor_effect_settle(log, &ended))                                                                \
-				OBSERVE(s, &found, &ended);                                                                    \
+			while (igor_effect_settle(log, &i)) {                                                                  \
+				igor_name_of(&name, &i);                                                                       \
+				if (OBSERVE(s, &found, &i))                                                                    \
+					igor_effect_confirm(log, name.text);                                                   \
+			}                                                                                                      \
 		}                                                                                                              \
 		return TICK(s);                                                                                                \
 	}                                                                                                                      \
 	IGOR_API void igor_agent_observe(struct NAME *s, const uint8_t *p, size_t size)                                        \
 	{                                                                                                                      \
 		struct igor_finding found;                                                                                     \
-		struct igor_intent ended, *which = NULL;                                                                       \
-		struct igor_effects *log;                                                                                      \
+		struct igor_intent i, again;                                                                                   \
+		struct igor_name name = {0};                                                                                   \
+		struct igor_effects *log, *of = NULL;                                                                          \
 		if (igor_finding_read(&found, p, size) != 0)                                                                   \
 			igor_panic("a finding that cannot be read");                                                           \
 		for (uint32_t n = 0; (log = NAME##_log(s, n)); n++) {                                                          \
-			struct igor_intent one;                                                                                \
-			if (igor_effect_observe(log, &found, &one) && !which) {                                                \
-				ended = one;                                                                                   \
-				which = &ended;                                                                                \
+			if (!igor_effect_about(log, &found, &again)) {                                                         \
+				igor_effect_observe(log, &found, &again);                                                      \
+			} else if (!of) {                                                                                      \
+				of = log;                                                                                      \
+				i = again;                                                                                     \
+				igor_name_of(&name, &i);                                                                       \
 			}                                                                                                      \
 		}                                                                                                              \
-		OBSERVE(s, &found, which);                                                                                     \
+		bool over = OBSERVE(s, &found, of ? &i : NULL);                                                                \
+		if (over && of && igor_effect_about(of, &found, &again) && igor_is_named(&again, &name))                       \
+			igor_effect_observe(of, &found, &again);                                                               \
 	}                                                                                                                      \
 	IGOR_EXPORTS(NAME, INIT)
 

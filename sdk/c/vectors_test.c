@@ -266,8 +266,10 @@ static void finding(const char *name, char *word, char *rest)
 				snprintf(ended, sizeof ended, "%.*s", (int)i.id_size, (const char *)i.id);
 		} else if (strcmp(what, "tick") == 0) {
 			want = cut(&parts);
-			if (igor_effect_settle(&log, &i))
+			if (igor_effect_settle(&log, &i)) {
 				snprintf(ended, sizeof ended, "%.*s", (int)i.id_size, (const char *)i.id);
+				IGOR_CHECK(igor_effect_confirm(&log, ended) == 0);
+			}
 		} else if (strcmp(what, "record") == 0) {
 			id = cut(&parts);
 			error = igor_effect_record(&log, id, NULL, 0);

@@ -40,7 +40,10 @@ func (b *till) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.came[memo]++
 	if b.dumb[memo] {
 		w.WriteHeader(500)
+		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"status": "settled", "nonce": %q, "amountMicrocents": "5"}`, r.Header.Get("Idempotency-Key"))
 }
 
 // TestFindings lives a payer in each language, whose ticks fail after a payment was
@@ -73,8 +76,7 @@ func testPayer(t *testing.T, wasm string) {
 	defer server.Close()
 	tmp := t.TempDir()
 	life, manifest := filepath.Join(tmp, "life"), filepath.Join(tmp, "payer.manifest.json")
-	if err := os.WriteFile(manifest, []byte(`{"capabilities": {"log": {"version": 1},
-		"x402": {"version": 1, "options": {"allowed_recipients": ["bob"], "max_payment_microcents": 5}}}}`), 0o644); err != nil {
+	if err := os.WriteFile(manifest, []byte(`{"capabilities": {"x402": {"version": 1, "options": {"allowed_recipients": ["bob"], "max_payment_microcents": 5}}}}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	igor := func(fails bool, args ...string) string {

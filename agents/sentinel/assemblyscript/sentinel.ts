@@ -92,8 +92,8 @@ class Sentinel extends Agent {
   }
 
   /** Counts a transfer of which the operator found out what the bank did not say. */
-  observe(finding: Finding, intent: Intent | null): void {
-    if (!intent) return;
+  observe(finding: Finding, intent: Intent | null): bool {
+    if (!intent) return false;
     if (finding.outcome == Outcome.Compensated) {
       this.void++;
       log(`told of ${intent.id}: it did not happen`);
@@ -101,6 +101,7 @@ class Sentinel extends Agent {
       this.moved += Order.parse(intent.text()).cents;
       log(`told of ${intent.id}: it happened`);
     }
+    return true;
   }
 
   save(e: Encoder): void {

@@ -169,23 +169,24 @@ static int tick(struct sentinel *s)
 }
 
 /* Counts a transfer of which the operator found out what the bank did not say. */
-static void observe(struct sentinel *s, const struct igor_finding *f, const struct igor_intent *ended)
+static bool observe(struct sentinel *s, const struct igor_finding *f, const struct igor_intent *i)
 {
 	struct order o;
 	char order[ORDER_SIZE] = "";
-	if (!ended)
-		return;
+	if (!i)
+		return false;
 	if (f->outcome == IGOR_FOUND_COMPENSATED) {
 		s->voided++;
-		igor_logf("told of %.*s: it did not happen", (int)ended->id_size, (const char *)ended->id);
-		return;
+		igor_logf("told of %.*s: it did not happen", (int)i->id_size, (const char *)i->id);
+		return true;
 	}
-	if (ended->data_size < sizeof order)
-		memcpy(order, ended->data, ended->data_size);
+	if (i->data_size < sizeof order)
+		memcpy(order, i->data, i->data_size);
 	if (!read_order(&o, order))
 		igor_panic("an order that the agent did not write");
 	s->moved += o.cents;
 	igor_logf("told of %s: it happened", o.id);
+	return true;
 }
 
 IGOR_AGENT_OBSERVES(sentinel, init, tick, observe)

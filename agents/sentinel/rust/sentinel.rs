@@ -68,20 +68,21 @@ impl Agent for Sentinel {
     }
 
     /// Counts a transfer of which the operator found out what the bank did not say.
-    fn observe(&mut self, finding: &Finding, intent: Option<&Intent>) {
+    fn observe(&mut self, finding: &Finding, intent: Option<&Intent>) -> bool {
         let intent = match intent {
             Some(intent) => intent,
-            None => return,
+            None => return false,
         };
         if finding.outcome == Outcome::Compensated {
             self.void += 1;
             log!("told of {}: it did not happen", intent.id());
-            return;
+            return true;
         }
         self.moved += Order::parse(&intent.text())
             .expect("the agent wrote it")
             .cents;
         log!("told of {}: it happened", intent.id());
+        true
     }
 }
 

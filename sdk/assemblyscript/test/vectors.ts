@@ -102,6 +102,7 @@ export function act(ptr: usize, size: i32): i32 {
   } else if (f[0] == "tick") {
     const ended = log.settle();
     got = ended.length ? ended[0].id : "-";
+    if (ended.length) log.confirm(got);
   }
   else throw new Error("unknown");
   return say(hex(log.toBytes()));

@@ -41,14 +41,11 @@ func (p *payer) Tick() (more bool) {
 func (p *payer) settle() { p.paid, p.tries = p.paid+1, 0 }
 
 // Observe counts what the operator found out. What did not happen is tried again.
-func (p *payer) Observe(f sdk.Finding, intent string) {
-	if intent == "" {
-		return
-	}
-	if f.Outcome == sdk.OutcomeConfirmed {
+func (p *payer) Observe(f sdk.Finding, intent string) (over bool) {
+	if intent != "" && f.Outcome == sdk.OutcomeConfirmed {
 		p.settle()
 	}
-	sdk.Log(intent + " ended")
+	return true
 }
 
 func (p *payer) Marshal() []byte {

@@ -298,11 +298,8 @@ impl EffectLog {
                 self.kept.remove(n);
             }
             (Outcome::Confirmed, None) | (Outcome::Compensated, None) => {
-                let digest = findings::request_digest(f.kind, &f.request);
-                let requests = &self.requests;
-                let intent = self.intents.iter_mut().find(|i| {
-                    i.is_open() && matches!(requests.get(&i.id), Some(r) if r.digest == digest)
-                })?;
+                let n = self.about(f)?;
+                let intent = &mut self.intents[n];
                 intent.stage = match f.outcome {
                     Outcome::Confirmed => Stage::Confirmed,
                     _ => Stage::Compensated,
@@ -312,6 +309,22 @@ impl EffectLog {
             _ => (),
         }
         None
+    }
+
+    /// Where the intent is that a finding ends.
+    fn about(&self, f: &Finding) -> Option<usize> {
+        let found_out = matches!(f.outcome, Outcome::Confirmed | Outcome::Compensated);
+        if !found_out || self.kept.iter().any(|k| k.effect == f.effect) {
+            return None;
+        }
+        let digest = findings::request_digest(f.kind, &f.request);
+        let asked = |i: &Intent| matches!(self.requests.get(&i.id), Some(r) if r.digest == digest);
+        self.intents.iter().position(|i| i.is_open() && asked(i))
+    }
+
+    /// The intent that a finding ends.
+    pub(crate) fn intent_of(&self, f: &Finding) -> Option<Intent> {
+        self.about(f).map(|n| self.intents[n].clone())
     }
 
     fn keep(&mut self, f: &Finding) {
@@ -348,17 +361,19 @@ impl EffectLog {
         self.kept.retain(|k| k.effect != *effect);
     }
 
-    /// Confirms the intents that are to be when a tick begins.
+    pub(crate) fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    /// The intents that are known to have happened since before their requests were made. They are
+    /// told of once.
     pub(crate) fn settle(&mut self, settled: &mut Vec<Intent>) {
-        if self.requests.is_empty() {
-            return;
-        }
-        let requests = &self.requests;
-        for i in self.intents.iter_mut().filter(|i| i.is_open()) {
-            if matches!(requests.get(&i.id), Some(r) if r.confirmed) {
-                i.stage = Stage::Confirmed;
-                settled.push(i.clone());
+        for i in self.intents.iter().filter(|i| i.is_open()) {
+            match self.requests.get_mut(&i.id) {
+                Some(r) if r.confirmed => r.confirmed = false,
+                _ => continue,
             }
+            settled.push(i.clone());
         }
     }
 

@@ -1,9 +1,8 @@
 //! What the host finds out about side effects, and tells the agent: docs/spec/abi.md.
 //!
-//! An agent need not do anything for it. The effect logs in its state take it in: an intent ends
-//! whose request an operator found out about, and an [`act`](crate::effects::EffectLog::act) gets
-//! its answer from what a tick did that failed, instead of doing it twice.
-//! [`Agent::observe`](crate::Agent::observe) is for one that wants to hear of it too.
+//! What a tick did that failed, the effect logs in the state take in by themselves: an
+//! [`act`](crate::effects::EffectLog::act) gets its answer from it, instead of doing it twice. What
+//! an operator found out, [`Agent::observe`](crate::Agent::observe) hears, which ends the intent.
 
 use crate::digest::{digest, Digest};
 use crate::effects::{EffectLog, Intent};
@@ -99,7 +98,7 @@ impl Finding {
         }))
     }
 
-    /// One of an intent that is confirmed when a tick begins.
+    /// One of which the request was made after it was known.
     fn settled() -> Finding {
         Finding {
             outcome: Outcome::Confirmed,
@@ -138,8 +137,8 @@ pub(crate) fn request_digest(kind: u8, request: &[u8]) -> Digest {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub digest: Digest,
-    /// It happened, as was found out before it was made again: the intent is confirmed at the
-    /// start of the next tick.
+    /// It happened, as was found out before it was made again: the agent hears of it at the start
+    /// of the next tick.
     pub confirmed: bool,
 }
 
@@ -231,9 +230,18 @@ pub(crate) fn part(b: &mut Vec<u8>, part: &[u8]) {
 pub(crate) fn tick<A: Agent>(agent: &mut A) -> Next {
     replace(None);
     let mut settled = Vec::new();
-    agent.effects(&mut |log: &mut EffectLog| log.settle(&mut settled));
+    agent.effects(&mut |log: &mut EffectLog| {
+        if log.has_requests() {
+            log.settle(&mut settled);
+        }
+    });
     for intent in &settled {
-        agent.observe(&Finding::settled(), Some(intent));
+        if agent.observe(&Finding::settled(), Some(intent)) {
+            let mut done = false;
+            agent.effects(&mut |log: &mut EffectLog| {
+                done = done || log.confirm(&intent.id).is_ok();
+            });
+        }
     }
     agent.tick()
 }
@@ -244,13 +252,21 @@ pub(crate) fn observe<A: Agent>(agent: &mut A, b: &[u8]) -> Result<(), Malformed
         Some(f) => f,
         None => return Ok(()),
     };
-    let mut ended: Option<Intent> = None;
-    agent.effects(&mut |log: &mut EffectLog| {
-        let intent = log.observe(&finding);
-        if ended.is_none() {
-            ended = intent;
+    let mut intent: Option<Intent> = None;
+    agent.effects(&mut |log: &mut EffectLog| match log.intent_of(&finding) {
+        None => {
+            log.observe(&finding);
         }
+        found if intent.is_none() => intent = found,
+        _ => (),
     });
-    agent.observe(&finding, ended.as_ref());
+    if agent.observe(&finding, intent.as_ref()) && intent.is_some() {
+        agent.effects(&mut |log: &mut EffectLog| {
+            if intent.is_some() && log.intent_of(&finding) == intent {
+                log.observe(&finding);
+                intent = None;
+            }
+        });
+    }
     Ok(())
 }

@@ -86,11 +86,16 @@ pub trait Agent: state::State + Default {
     /// Does one step. It has 15 seconds; what takes longer has to be spread over several ticks.
     fn tick(&mut self) -> Next;
 
-    /// Is told what the host found out about a side effect, and the intent that this ended, if
-    /// there is one: the effect logs in the state have taken it in before, see [`findings`]. Of
-    /// what was found out before its request was made, it gets the outcome alone, at the start of
-    /// the tick after that request. Side effects do not work in it.
-    fn observe(&mut self, _finding: &findings::Finding, _intent: Option<&effects::Intent>) {}
+    /// Hears what the host found out about a side effect, with the open intent that it is about,
+    /// if there is one: see [`findings`]. It counts what happened, as after an act, and returns
+    /// true: the intent is over then. With false, as by default, it stays open, for the agent to
+    /// ask: what it has to count, nobody else knows.
+    ///
+    /// Of what was found out before its request was made, it gets the outcome alone, at the start
+    /// of the tick after that request. Side effects do not work in it.
+    fn observe(&mut self, _finding: &findings::Finding, _intent: Option<&effects::Intent>) -> bool {
+        false
+    }
 }
 
 /// What an agent has to do after a tick.

@@ -143,10 +143,11 @@ impl Agent for Logger {
     fn tick(&mut self) -> Next {
         Next::Idle
     }
-    fn observe(&mut self, _: &Finding, intent: Option<&Intent>) {
+    fn observe(&mut self, _: &Finding, intent: Option<&Intent>) -> bool {
         if let Some(i) = intent {
             ENDED.with(|e| *e.borrow_mut() = i.id().into_owned());
         }
+        true
     }
 }
 

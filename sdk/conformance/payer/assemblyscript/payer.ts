@@ -1,6 +1,6 @@
 // Payer is what ../main.go describes, on the SDK for AssemblyScript.
 
-import { Agent, Decoder, EffectLog, Encoder, Finding, Intent, Outcome, log, run, x402 } from "@igor-dev/sdk";
+import { Agent, Decoder, EffectLog, Encoder, Finding, Intent, Outcome, run, x402 } from "@igor-dev/sdk";
 export * from "@igor-dev/sdk/exports";
 
 class Payer extends Agent {
@@ -29,10 +29,9 @@ class Payer extends Agent {
   }
 
   /** Counts what the operator found out. What did not happen is tried again. */
-  observe(finding: Finding, intent: Intent | null): void {
-    if (!intent) return;
-    if (finding.outcome == Outcome.Confirmed) this.settle();
-    log(intent.id + " ended");
+  observe(finding: Finding, intent: Intent | null): bool {
+    if (intent && finding.outcome == Outcome.Confirmed) this.settle();
+    return true;
   }
 
   save(e: Encoder): void {

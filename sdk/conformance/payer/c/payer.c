@@ -44,13 +44,11 @@ static int tick(struct payer *p)
 }
 
 /* Counts what the operator found out. What did not happen is tried again. */
-static void observe(struct payer *p, const struct igor_finding *f, const struct igor_intent *ended)
+static bool observe(struct payer *p, const struct igor_finding *f, const struct igor_intent *i)
 {
-	if (!ended)
-		return;
-	if (f->outcome == IGOR_FOUND_CONFIRMED)
+	if (i && f->outcome == IGOR_FOUND_CONFIRMED)
 		settle(p);
-	igor_logf("%.*s ended", (int)ended->id_size, (const char *)ended->id);
+	return true;
 }
 
 IGOR_AGENT_OBSERVES(payer, init, tick, observe)

@@ -2,7 +2,7 @@
 
 use igor_sdk::effects::{EffectLog, Intent};
 use igor_sdk::findings::{Finding, Outcome};
-use igor_sdk::{agent, log, state, x402, Agent, Next};
+use igor_sdk::{agent, state, x402, Agent, Next};
 
 state! {
     version 1;
@@ -42,13 +42,11 @@ impl Agent for Payer {
     }
 
     /// Counts what the operator found out. What did not happen is tried again.
-    fn observe(&mut self, finding: &Finding, intent: Option<&Intent>) {
-        if let Some(intent) = intent {
-            if finding.outcome == Outcome::Confirmed {
-                self.settle();
-            }
-            log!("{} ended", intent.id());
+    fn observe(&mut self, finding: &Finding, intent: Option<&Intent>) -> bool {
+        if intent.is_some() && finding.outcome == Outcome::Confirmed {
+            self.settle();
         }
+        true
     }
 }
 
