@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"igor.dev/authority"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
+	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
@@ -30,13 +32,16 @@ type books struct {
 	adapter  BudgetAdapter      // nil = nobody gets them
 	file     *receipt.File
 	payments payments
+	onchain  *receipt.File // of payments on a chain; nil = the agent makes none
+	moved    []*receipts.Onchain
 	signed   int // execution receipts, in this run
 
 	handing bool  // the adapter gets those that this node gave
 	handed  int64 // how far, as an offset in the file
 }
 
-// payments are an agent's payment receipts, the oldest first.
+// payments are an agent's payment receipts, the oldest first: those of wallet_pay, and
+// those on a chain.
 type payments struct {
 	all    [][]byte
 	nonces map[[32]byte]bool
@@ -45,33 +50,120 @@ type payments struct {
 
 func (p *payments) list() [][]byte { return p.all }
 
-func (p *payments) add(r *receipts.Payment) {
+func (p *payments) add(nonce [32]byte, b []byte) {
 	if p.nonces == nil {
 		p.nonces = make(map[[32]byte]bool)
 	}
-	p.nonces[r.Nonce] = true
-	b := r.Append(nil)
+	p.nonces[nonce] = true
 	p.all, p.chain = append(p.all, b), authority.ChainPaid(p.chain, b)
 }
 
-// open opens the agent's receipts, and reads what it paid.
-func (b *books) open(folder wal.Folder) error {
-	var err error
-	if b.file, err = receipt.Open(folder); err != nil {
+// open opens the agent's receipts, and reads what it paid. onchain says that it may pay on
+// a chain.
+func (b *books) open(folder wal.Folder, onchain bool) (err error) {
+	if b.file, err = receipt.Open(folder, receipt.Name); err != nil {
 		return err
 	}
-	for r := b.file.Durable(0); ; {
-		got, err := r.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
+	if onchain {
+		if b.onchain, err = receipt.Open(folder, receipt.Onchain); err != nil {
 			return errors.Join(err, b.file.Close())
 		}
-		if p, ok := got.(*receipts.Payment); ok {
-			b.payments.add(p)
+	}
+	if err := b.read(); err != nil {
+		return errors.Join(err, b.closeFiles())
+	}
+	return nil
+}
+
+func (b *books) closeFiles() error {
+	err := b.file.Close()
+	if b.onchain != nil {
+		err = errors.Join(err, b.onchain.Close())
+	}
+	return err
+}
+
+// read reads what was paid. Each receipt on a chain says where its place is.
+func (b *books) read() error {
+	next := func(r *receipts.Reader) (receipts.Receipt, error) {
+		got, err := r.Next()
+		if err == io.EOF {
+			return nil, nil
+		}
+		return got, err
+	}
+	place := func(o *receipts.Onchain) {
+		b.moved = append(b.moved, o)
+		b.payments.add(o.Nonce, o.Append(nil))
+	}
+	var waiting []*receipts.Onchain
+	if b.onchain != nil {
+		for r := b.onchain.Durable(0); ; {
+			got, err := next(r)
+			if err != nil {
+				return err
+			}
+			if got == nil {
+				break
+			}
+			if o, ok := got.(*receipts.Onchain); ok {
+				waiting = append(waiting, o)
+			}
 		}
 	}
+	for r := b.file.Durable(0); ; {
+		got, err := next(r)
+		if err != nil {
+			return err
+		}
+		for len(waiting) > 0 && (got == nil || waiting[0].Index <= uint64(len(b.payments.all))) {
+			place(waiting[0])
+			waiting = waiting[1:]
+		}
+		if got == nil {
+			return nil
+		}
+		if p, ok := got.(*receipts.Payment); ok {
+			b.payments.add(p.Nonce, p.Append(nil))
+		}
+	}
+}
+
+// move keeps the receipt of a payment on a chain, which it signs.
+func (b *books) move(o *receipts.Onchain, key crypto.Signer) error {
+	if b.onchain == nil {
+		return errors.New("there is no file for the receipt of a payment on a chain")
+	}
+	if b.payments.nonces[o.Nonce] {
+		return nil // before the crash
+	}
+	o.Index = uint64(len(b.payments.all))
+	if err := receipt.SignOnchain(o, key); err != nil {
+		return err
+	}
+	if err := errors.Join(b.onchain.Append(o), b.onchain.Sync()); err != nil {
+		return err
+	}
+	failpoint.Reach(failpoint.PaymentKept)
+	b.moved = append(b.moved, o)
+	b.payments.add(o.Nonce, o.Append(nil))
+	return nil
+}
+
+// paidSince is how much receipts on a chain and what is under way say was paid since a
+// time.
+func (b *books) paidSince(since int64, effects []journal.Effect) (sum int64) {
+	for _, o := range b.moved {
+		if o.Time >= since {
+			sum += o.Amount
+		}
+	}
+	for _, e := range effects {
+		if e.Kind == journal.Paid && (e.State == journal.Begun || e.State == journal.ResolvedConfirmed) && e.Time >= since && !b.payments.nonces[receipts.PaymentNonce(e.ID)] {
+			sum += e.Held
+		}
+	}
+	return sum
 }
 
 // paid keeps the receipt of a payment.
@@ -83,7 +175,7 @@ func (b *books) paid(p *receipts.Payment) error {
 		return err
 	}
 	failpoint.Reach(failpoint.PaymentKept)
-	b.payments.add(p)
+	b.payments.add(p.Nonce, p.Append(nil))
 	return nil
 }
 

@@ -22,6 +22,7 @@ import (
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
+	"igor.dev/x402"
 )
 
 // An Effect is a side effect in an agent's journal.
@@ -50,7 +51,13 @@ type Effect struct {
 	Amount    int64  `json:"amountMicrocents,string,omitempty"`
 	Recipient string `json:"recipient,omitempty"`
 	Memo      string `json:"memo,omitempty"`
-	Nonce     string `json:"nonce,omitempty"` // by which the pay endpoint knows it
+	Nonce     string `json:"nonce,omitempty"` // by which the pay endpoint, or the chain, knows it
+
+	// Of a payment on a chain, which is also an HTTP request.
+	Network     string    `json:"network,omitempty"` // as CAIP-2 writes it
+	Asset       string    `json:"asset,omitempty"`
+	Wallet      string    `json:"wallet,omitempty"`     // that pays
+	ValidBefore time.Time `json:"validBefore,omitzero"` // when it can no longer be made
 }
 
 // Unresolved reports whether nobody knows whether the effect happened.
@@ -361,8 +368,11 @@ func lastTick(dir string, saved uint64) (uint64, error) {
 }
 
 func kindName(k journal.Kind) string {
-	if k == journal.Payment {
+	switch k {
+	case journal.Payment:
 		return "payment"
+	case journal.Paid:
+		return "x402"
 	}
 	return "http"
 }
@@ -386,11 +396,26 @@ func (e *Effect) describe(k journal.Kind, sent []byte) {
 		e.Request = fmt.Sprintf("%s to %q, memo %q", verifier.FormatMicrocents(p.Amount), p.Recipient, p.Memo)
 		return
 	}
+	paying := ""
+	if k == journal.Paid {
+		p, err := request.ParsePaid(sent)
+		payment, bad := x402.ParsePayment(p.Name, p.Value)
+		if err != nil || bad != nil {
+			e.Request = "a request with a payment that cannot be read"
+			return
+		}
+		a := &payment.Authorization
+		sent, e.Amount, e.Recipient, e.Nonce = p.HTTP, int64(a.Value), a.To.String(), hex.EncodeToString(a.Nonce[:])
+		e.Network, e.Asset, e.Wallet = x402.NetworkOf(p.Domain.Chain), p.Domain.Contract.String(), a.From.String()
+		e.ValidBefore = time.Unix(int64(min(a.ValidBefore, math.MaxInt32)), 0).UTC()
+		paying = fmt.Sprintf(", paying %s to %s on %s", verifier.FormatMicrocents(e.Amount), e.Recipient, e.Network)
+	}
 	r, err := request.ParseHTTP(sent)
 	if err != nil {
 		e.Request = "a request that cannot be read"
 		return
 	}
+	defer func() { e.Request += paying }()
 	body := r.Body
 	e.Method, e.URL, e.Body = text([]byte(r.Method), maxShownURL), text([]byte(r.URL), maxShownURL), text(body, maxShownBody)
 	e.Request = fmt.Sprintf("%s %q", e.Method, e.URL)

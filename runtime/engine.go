@@ -36,6 +36,9 @@ type EngineConfig struct {
 	// every payment fails.
 	PayAt string
 
+	// Payments pay what HTTP servers ask agents for by x402, nil = nothing is paid so.
+	Payments *Payments
+
 	// Control has each agent listen at a Unix socket in its folder: see [Connect].
 	Control bool
 

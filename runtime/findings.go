@@ -66,6 +66,12 @@ func about(e *journal.Effect, failed bool) (all []finding) {
 // find has the agent told what it is to be told about the effects of some ticks.
 func (l *life) find(effects []journal.Effect, failed func(tick uint64) bool) {
 	for i := range effects {
+		// A request that was sent again with a payment is one to the agent.
+		if e := &effects[i]; e.Kind == journal.HTTP && slices.ContainsFunc(effects, func(p journal.Effect) bool {
+			return p.Kind == journal.Paid && p.Tick == e.Tick && p.Ordinal == e.Ordinal+1
+		}) {
+			continue
+		}
 		for _, f := range about(&effects[i], failed(effects[i].Tick)) {
 			l.findings.add(f)
 			l.world.Journal.Untold(f.effect)
@@ -214,6 +220,13 @@ func (l *life) describeFinding(d finding) (*request.Finding, error) {
 	sent, err := l.world.Journal.Request(d.effect)
 	if err != nil {
 		return nil, err
+	}
+	if e.Kind == journal.Paid { // the agent asked for the request
+		p, err := request.ParsePaid(sent)
+		if err != nil {
+			return nil, err
+		}
+		sent, f.Kind = p.HTTP, uint8(journal.HTTP)
 	}
 	if e.Kind == journal.Payment {
 		r, _, err := receipt.Parse(sent)

@@ -14,6 +14,7 @@ import (
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
+	receipts "igor.dev/verifier/receipt"
 )
 
 // A life is one run of an agent. Each of its parts has one job, and a file: life
@@ -44,6 +45,7 @@ type life struct {
 	funds    funds      // what is to come in
 	findings findings   // what it is to be told
 	books    books      // who owes whom
+	onchain  onchain    // what became of payments on chains
 	home     home       // who lives it
 	commits  committer  // what is on its way to the disk
 	recovery recovery   // what is to be lived again
@@ -111,10 +113,13 @@ func (l *life) openWith(s *store.Store) error {
 	}
 	l.result.DID = l.public.DID()
 	l.books = books{agent: l.public, log: l.Log, node: l.engine.config.NodeKey, adapter: l.engine.config.Budgets}
-	if err := l.books.open(l.folder); err != nil {
+	if err := l.books.open(l.folder, l.body.paysOnChains() || hasOnchain(l.folder)); err != nil {
 		return err
 	}
 	l.closers = append(l.closers, l.books.file)
+	if l.books.onchain != nil {
+		l.closers = append(l.closers, l.books.onchain)
+	}
 	l.commits = committer{durable: l.acknowledged, lost: l.forget, makeDurable: l.makeDurable}
 	l.world = record.World{
 		Live: hostcall.Live{
@@ -130,6 +135,10 @@ func (l *life) openWith(s *store.Store) error {
 		Begun:    l.publishInTick,
 		Spend:    func(microcents int64) { l.account.budget -= microcents },
 		Paid:     l.books.paid,
+		Moved:    func(o *receipts.Onchain) error { return l.books.move(o, l.key) },
+		PaidSince: func(since int64) int64 {
+			return l.books.paidSince(since, l.world.Journal.Effects())
+		},
 	}
 	l.machine.connect(l)
 	return nil

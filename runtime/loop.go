@@ -35,6 +35,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if ctx.Err() != nil {
 				return Stopped, l.checkpoint(ctx)
 			}
+			if err := l.settlePayments(ctx); err != nil {
+				return "", err
+			}
 			if l.exhausted(&l.account) {
 				return BudgetExhausted, l.checkpoint(ctx)
 			}

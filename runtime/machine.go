@@ -60,4 +60,7 @@ func (m thisMachine) connect(l *life) {
 	if m.payer != nil {
 		l.world.Live.Payer = waits(m.payer, m.turns)
 	}
+	if p := m.config.Payments; p != nil {
+		l.world.Buyer = waitingBuyer{p.buyer, m.turns}
+	}
 }

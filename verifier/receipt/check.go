@@ -99,12 +99,17 @@ type Report struct {
 	Receipts   int // without duplicates
 	Executions int // authentic ones
 	Payments   int // authentic ones
+	Onchains   int // authentic ones
 	Duplicates int
 
 	// Lived are the authentic executions of the agent, by tick, and Bought its authentic
 	// payments, by time.
 	Lived  []*Execution
 	Bought []*Payment
+
+	// Moved are the agent's authentic receipts of payments on chains, by time. That they
+	// are on the chain, only the chain says.
+	Moved []*Onchain
 
 	// Sums over the authentic executions. Valid unless the verdict is Invalid.
 	Added, Cost, Paid Sum
@@ -148,7 +153,7 @@ func (c *Checker) Check() (*Report, error) {
 			k.found(IdentityMismatch, nil, 0, "checkpoints that were supplied are those of "+l.Agent.DID()+" ("+strconv.Itoa(l.Checkpoints)+"), not of "+agent.DID())
 		}
 	}
-	nonces := make(map[[32]byte]bool)
+	nonces, moved := make(map[[32]byte]bool), make(map[[32]byte]bool)
 	after := make(map[verifier.Hash]bool) // predecessors that have a receipt after them
 	var executions []*entry
 	for i := range authentic {
@@ -184,6 +189,16 @@ func (c *Checker) Check() (*Report, error) {
 			if r.Amount < 0 {
 				k.found(NegativeAmount, e, 0, "the amount of the payment is negative")
 			}
+		case *Onchain:
+			k.Onchains++
+			k.Moved = append(k.Moved, r)
+			if moved[r.Nonce] {
+				k.found(Conflict, e, 0, "there is another payment on a chain with the same nonce")
+			}
+			moved[r.Nonce] = true
+			if r.Amount < 0 {
+				k.found(NegativeAmount, e, 0, "the amount of the payment is negative")
+			}
 		}
 	}
 	for _, e := range executions {
@@ -191,6 +206,7 @@ func (c *Checker) Check() (*Report, error) {
 	}
 	c.missing(k)
 	slices.SortStableFunc(k.Bought, func(a, b *Payment) int { return cmp.Compare(a.Time, b.Time) })
+	slices.SortStableFunc(k.Moved, func(a, b *Onchain) int { return cmp.Compare(a.Time, b.Time) })
 	k.Verdict = verifier.Verified
 	for _, p := range k.Problems {
 		if !p.Code.Incomplete() {

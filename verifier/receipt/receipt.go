@@ -41,7 +41,7 @@ const (
 
 var le = binary.LittleEndian
 
-// A Receipt is an [*Execution] or a [*Payment].
+// A Receipt is an [*Execution], a [*Payment] or an [*Onchain].
 type Receipt interface {
 	// Append appends the wire form: what Parse read, byte for byte.
 	Append(dst []byte) []byte
@@ -174,7 +174,12 @@ func Parse(b []byte) (r Receipt, size int, err error) {
 		return parseExecution(b[:ExecutionSize]), ExecutionSize, nil
 	case hasTag(b, paymentTag):
 		return parsePayment(b)
-	case len(b) < len(executionTag) && (hasPrefix(executionTag, b) || hasPrefix(paymentTag, b)):
+	case hasTag(b, onchainTag):
+		if len(b) < OnchainSize {
+			return nil, 0, ErrTruncated
+		}
+		return parseOnchain(b[:OnchainSize]), OnchainSize, nil
+	case len(b) < len(executionTag) && (hasPrefix(executionTag, b) || hasPrefix(paymentTag, b) || hasPrefix(onchainTag, b)):
 		return nil, 0, ErrTruncated
 	}
 	return nil, 0, errors.New("not a receipt of a known kind and version")

@@ -50,6 +50,11 @@ const (
 	MigrateStatus Kind = 17
 	DrainDeadline Kind = 18
 
+	// Not calls of their own: they come directly after the http_request whose answer
+	// asked for a payment. Of version 2 on.
+	PaymentRequired Kind = 19 // what it asked for
+	PaidRequest     Kind = 20 // what came of the request with the payment
+
 	TickEnd Kind = 128 // a tick is over
 	Account Kind = 129 // money came in, or the price changed
 	Origin  Kind = 130 // the life is a fork, and begins with a state of another
@@ -94,6 +99,8 @@ var shapes = [256]uint8{
 	Migrate:            known | hasRequest | isNew,
 	MigrateStatus:      known | isNew,
 	DrainDeadline:      known | isNew,
+	PaymentRequired:    known | hasRequest | isNew,
+	PaidRequest:        known | hasResult | hasSpent | isNew,
 }
 
 var names = [256]string{
@@ -102,6 +109,7 @@ var names = [256]string{
 	HTTPRequest: "http_request", WalletPay: "wallet_pay", KVGet: "kv_get", KVPut: "kv_put", KVDelete: "kv_delete",
 	NodeID: "node_id", PeerCount: "peer_count", PeerOffer: "peer_offer",
 	Migrate: "migrate", MigrateStatus: "migrate_status", DrainDeadline: "drain_deadline",
+	PaymentRequired: "payment required", PaidRequest: "paid request",
 	TickEnd: "tick end", Account: "account", Origin: "origin",
 	again: "tick end", TickFailed: "tick failed", Upgrade: "upgrade", Finding: "finding",
 }

@@ -28,6 +28,7 @@ const (
 	PositionAppended               // and the authority has it
 	EffectLeaves                   // nothing more is waited for
 	EffectActed                    // it left the machine and came back
+	PaidAnswered                   // a server that was paid answered, or did not
 	EffectProbed                   // after a crash, the other side was asked
 	EffectEnded                    // its end is durable
 	PaymentKept                    // so is the receipt of a payment
@@ -71,6 +72,7 @@ var names = [points]string{
 	PositionAppended:  "position-appended",
 	EffectLeaves:      "effect-leaves",
 	EffectActed:       "effect-acted",
+	PaidAnswered:      "paid-answered",
 	EffectProbed:      "effect-probed",
 	EffectEnded:       "effect-ended",
 	PaymentKept:       "payment-kept",

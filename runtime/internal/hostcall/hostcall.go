@@ -46,6 +46,8 @@ const (
 	CodeNotFound   = -5 // kv
 	CodeProcessing = -6
 	CodeUnresolved = -7
+	CodePaid       = -8 // http: paid, and what was paid for did not come
+	CodeNeverPaid  = -9 // http: it was to be paid, and certainly never will be
 )
 
 // Limits of one tick, and of agent_init. An agent that goes over the first two

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/x402"
 )
 
 // Limits of a request, in bytes.
@@ -30,6 +32,12 @@ type HTTPRequest struct {
 
 	// Extra is sent beside Headers, and replaces those of the same name.
 	Extra http.Header
+
+	// Once has the request sent to its own URL alone, even if the answer leads elsewhere.
+	Once bool
+	// Heard is filled in with the answer's headers by a [Doer], if it is there, and
+	// there is an answer from the request's own URL.
+	Heard *http.Header
 }
 
 // A Doer sends requests. A code that is not negative is the status, and comes
@@ -107,15 +115,20 @@ func token(s string) bool {
 }
 
 // check returns the code of what is wrong with a request, or 0.
-func (r *HTTPRequest) check(m *manifest.HTTP, p Phase) int32 {
+func (r *HTTPRequest) check(grants *manifest.Manifest, p Phase) int32 {
 	u, err := r.Target()
 	if err != nil || !token(r.Method) {
 		return CodeProcessing
 	}
+	m, pays := &grants.HTTP, grants.X402.Pays(u)
 	if _, err := r.Header(); err == errForbiddenHeader {
 		return CodeNotAllowed
 	} else if err != nil {
 		return CodeProcessing
+	}
+	// A payment is the runtime's to make.
+	if h, _ := r.Header(); pays && slices.ContainsFunc(x402.PaymentHeaders(), func(name string) bool { return h.Get(name) != "" }) {
+		return CodeNotAllowed
 	}
 	if r.Method == http.MethodConnect || p == Resume || r.Effect() && p != Tick || !m.Allows(u) {
 		return CodeNotAllowed
@@ -146,7 +159,7 @@ var httpRequest = function{
 		}
 		// The body is copied, for a transport may read it after the call.
 		r := &HTTPRequest{Method: string(in[0]), URL: string(in[1]), Headers: string(in[2]), Body: bytes.Clone(in[3]), Room: room}
-		if code := r.check(&c.Manifest.HTTP, c.phase); code != 0 {
+		if code := r.check(c.Manifest, c.phase); code != 0 {
 			c.return32(code)
 			return
 		}

@@ -92,6 +92,7 @@ func (c *Client) Do(ctx context.Context, r *hostcall.HTTPRequest) (body []byte, 
 	if err != nil {
 		return nil, hostcall.CodeProcessing
 	}
+	own := u
 	if header["User-Agent"] == nil {
 		header.Set("User-Agent", "igor")
 	}
@@ -99,6 +100,9 @@ func (c *Client) Do(ctx context.Context, r *hostcall.HTTPRequest) (body []byte, 
 		resp, code := c.send(ctx, r, u, header)
 		if code != 0 {
 			return nil, code
+		}
+		if r.Heard != nil && *u == *own {
+			*r.Heard = resp.Header
 		}
 		next, code := redirect(r, resp, u)
 		if code != 0 || next == nil {
@@ -160,7 +164,7 @@ func redirect(r *hostcall.HTTPRequest, resp *http.Response, from *url.URL) (*url
 		return nil, 0
 	}
 	location := resp.Header.Get("Location")
-	if location == "" || r.Effect() {
+	if location == "" || r.Effect() || r.Once {
 		return nil, 0
 	}
 	next, err := from.Parse(location)

@@ -52,11 +52,12 @@ type Kind uint8
 
 // The kinds.
 const (
-	HTTP    Kind = 8 // http_request
-	Payment Kind = 9 // wallet_pay
+	HTTP    Kind = 8  // http_request
+	Payment Kind = 9  // wallet_pay
+	Paid    Kind = 10 // http_request again, with a payment by x402
 )
 
-func (k Kind) valid() bool { return k == HTTP || k == Payment }
+func (k Kind) valid() bool { return k == HTTP || k == Payment || k == Paid }
 
 // An Epoch is under which authority an effect was begun: the fields of the same
 // names in a checkpoint.

@@ -99,6 +99,9 @@ var capabilities = map[string]int{
 	"node":    1,
 }
 
+// newer are the capabilities of which there is more than one version, with the newest.
+var newer = map[string]int{"x402": 2}
+
 // Capabilities returns the names of the capabilities, sorted.
 func Capabilities() []string { return slices.Sorted(maps.Keys(capabilities)) }
 
@@ -136,6 +139,9 @@ func Parse(b []byte) (*Manifest, error) {
 	if _, err := p.dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, p.errorf("there is something after the manifest's closing brace")
 	}
+	if err := p.checkPaying(m); err != nil {
+		return nil, err
+	}
 	return m, nil
 }
 
@@ -150,7 +156,9 @@ func (p *parser) capabilities(m *Manifest) error {
 		err := p.object("capability "+strconv.Quote(name), fields{
 			"version": func() (err error) {
 				version, err = p.integer("version")
-				if err == nil && version != int64(have) {
+				if newest := newer[name]; err == nil && newest > 0 && (version < int64(have) || version > int64(newest)) {
+					err = p.errorf("version %d of capability %q is not supported by this version, which has %d to %d", version, name, have, newest)
+				} else if err == nil && newest == 0 && version != int64(have) {
 					err = p.errorf("version %d of capability %q is not supported by this version, which has %d", version, name, have)
 				}
 				return err
@@ -163,7 +171,7 @@ func (p *parser) capabilities(m *Manifest) error {
 		if version == 0 {
 			return p.errorf(`capability %q states no version, such as {"version": %d}`, name, have)
 		}
-		m.Capabilities[name] = have
+		m.Capabilities[name] = int(version)
 		return nil
 	})
 }

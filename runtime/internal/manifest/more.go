@@ -3,6 +3,8 @@ package manifest
 import (
 	"fmt"
 	"slices"
+
+	"igor.dev/x402"
 )
 
 // More returns what a manifest grants that another one did not, in words.
@@ -32,12 +34,28 @@ func More(before, after *Manifest) (more []string) {
 			more = append(more, fmt.Sprintf("payments to %q", r))
 		}
 	}
+	for _, h := range after.X402.Hosts {
+		if !slices.Contains(before.X402.Hosts, h) && !slices.Contains(before.X402.Hosts, Host{Name: h.Name}) {
+			more = append(more, "paying the host "+h.String())
+		}
+	}
+	for _, n := range after.X402.Networks {
+		if !slices.Contains(before.X402.Networks, n) {
+			more = append(more, "payments on "+x402.NetworkOf(n))
+		}
+	}
+	for _, a := range after.X402.Assets {
+		if !slices.Contains(before.X402.Assets, a) {
+			more = append(more, "payments in "+a.String())
+		}
+	}
 	limit := func(what string, before, after int64) {
 		if after > before {
 			more = append(more, fmt.Sprintf("%s: %d instead of %d", what, after, before))
 		}
 	}
 	limit("microcents in a payment", before.X402.MaxPayment, after.X402.MaxPayment)
+	limit("microcents in a day", before.X402.MaxPerDay, after.X402.MaxPerDay)
 	limit("bytes in a response", int64(before.HTTP.MaxResponse), int64(after.HTTP.MaxResponse))
 	limit("bytes of memory", int64(before.MaxMemory), int64(after.MaxMemory))
 	limit("milliseconds in a tick", before.MaxTick.Milliseconds(), after.MaxTick.Milliseconds())

@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"igor.dev/x402"
+	"igor.dev/x402/evm"
 )
 
 // Limits of options.
@@ -19,6 +22,7 @@ const (
 	maxHosts      = 256
 	maxRecipients = 1024
 	maxRecipient  = 256
+	maxNetworks   = 64 // and assets
 	maxProbe      = 1 << 10
 )
 
@@ -43,11 +47,35 @@ type HTTP struct {
 	Probes       map[string]string
 }
 
-// X402 has the options of the capability x402.
+// X402 has the options of the capability x402. Version 1 of it is wallet_pay; with
+// version 2, http_request pays too, where a host asks for it by x402.
 type X402 struct {
-	AllowedRecipients []string // none = no recipient
+	AllowedRecipients []string // none = no recipient; of x402, addresses
 	MaxPayment        int64    // microcents; 0 = no payment
-	Class             Class
+	Class             Class    // of wallet_pay
+
+	// Of version 2.
+	Hosts     []Host // that are paid; none = no host
+	Networks  []uint64
+	Assets    []evm.Address
+	MaxPerDay int64 // microcents, in any 24 hours
+}
+
+// Pays reports whether the host of u is one that is paid where it asks for it.
+func (x *X402) Pays(u *url.URL) bool {
+	h, err := HostOf(u)
+	return err == nil && (slices.Contains(x.Hosts, h) || slices.Contains(x.Hosts, Host{Name: h.Name}))
+}
+
+// Policy is what may be paid by x402.
+func (x *X402) Policy() *x402.Policy {
+	p := &x402.Policy{Networks: x.Networks, Assets: x.Assets, MaxPayment: x.MaxPayment, MaxPerDay: x.MaxPerDay}
+	for _, r := range x.AllowedRecipients {
+		if a, err := evm.ParseAddress(r); err == nil {
+			p.Recipients = append(p.Recipients, a)
+		}
+	}
+	return p
 }
 
 // Allows reports whether a payment may go to recipient.
@@ -316,7 +344,92 @@ func (p *parser) x402(what string, o *X402) error {
 			o.Class, err = p.class("class")
 			return err
 		},
+		"hosts": func() error {
+			return p.array("hosts", func() error {
+				h, err := p.host("a host of x402")
+				switch {
+				case err != nil:
+					return err
+				case len(o.Hosts) == maxHosts:
+					return p.errorf("hosts of x402 holds more than %d hosts", maxHosts)
+				case slices.Contains(o.Hosts, h):
+					return p.errorf("%q stands twice in hosts of x402", h)
+				}
+				o.Hosts = append(o.Hosts, h)
+				return nil
+			})
+		},
+		"networks": func() error {
+			return p.array("networks", func() error {
+				s, err := p.text("a network")
+				if err != nil {
+					return err
+				}
+				chain, err := x402.ParseNetwork(s)
+				switch {
+				case err != nil:
+					return p.errorf("%w", err)
+				case len(o.Networks) == maxNetworks || slices.Contains(o.Networks, chain):
+					return p.errorf("networks holds %s twice, or more than %d", s, maxNetworks)
+				}
+				o.Networks = append(o.Networks, chain)
+				return nil
+			})
+		},
+		"assets": func() error {
+			return p.array("assets", func() error {
+				s, err := p.text("an asset")
+				if err != nil {
+					return err
+				}
+				asset, err := evm.ParseAddress(s)
+				switch {
+				case err != nil:
+					return p.errorf("%w", err)
+				case len(o.Assets) == maxNetworks || slices.Contains(o.Assets, asset):
+					return p.errorf("assets holds %s twice, or more than %d", s, maxNetworks)
+				}
+				o.Assets = append(o.Assets, asset)
+				return nil
+			})
+		},
+		"max_per_day_microcents": func() (err error) {
+			o.MaxPerDay, err = p.integer("max_per_day_microcents")
+			if err == nil && o.MaxPerDay < 0 {
+				err = p.errorf("max_per_day_microcents is negative")
+			}
+			return err
+		},
 	})
+}
+
+// checkPaying holds what the options of x402 need of each other and of http.
+func (p *parser) checkPaying(m *Manifest) error {
+	o, version := &m.X402, m.Capabilities["x402"]
+	if version < 2 {
+		if len(o.Hosts)+len(o.Networks)+len(o.Assets) > 0 || o.MaxPerDay != 0 {
+			return p.errorf(`hosts, networks, assets and max_per_day_microcents are options of {"version": 2} of x402`)
+		}
+		return nil
+	}
+	if len(o.Hosts) == 0 {
+		return nil
+	}
+	for _, h := range o.Hosts {
+		if !slices.Contains(m.HTTP.AllowedHosts, h) && !slices.Contains(m.HTTP.AllowedHosts, Host{Name: h.Name}) {
+			return p.errorf("%q is in hosts of x402, and not in allowed_hosts of http", h)
+		}
+	}
+	for _, missing := range []struct {
+		what string
+		is   bool
+	}{{"networks", len(o.Networks) == 0}, {"assets", len(o.Assets) == 0}, {"allowed_recipients", len(o.Policy().Recipients) == 0},
+		{"max_payment_microcents", o.MaxPayment == 0}, {"max_per_day_microcents", o.MaxPerDay == 0}} {
+		if missing.is {
+			return p.errorf("x402 has hosts that are to be paid, and no %s: nothing could be paid", missing.what)
+		}
+	}
+	return nil
 }
 
 func (p *parser) class(what string) (Class, error) {

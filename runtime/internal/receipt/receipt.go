@@ -20,10 +20,12 @@ import (
 	"igor.dev/verifier/receipt"
 )
 
-// Name is the file of receipts in an agent's folder. nextName is what a new one is
-// called until it is whole.
+// The files of receipts in an agent's folder. nextName is what a new one is called until
+// it is whole.
 const (
-	Name     = "receipts"
+	Name    = "receipts"
+	Onchain = "receipts.x402" // of payments on a chain, apart so that older programs read the others
+
 	nextName = ".receipts.next"
 )
 
@@ -37,6 +39,14 @@ const (
 func SignExecution(e *receipt.Execution, node ed25519.PrivateKey) {
 	e.Node = public(node)
 	copy(e.Signature[:], ed25519.Sign(node, e.AppendMessage(nil)))
+}
+
+// SignOnchain signs a receipt of a payment on a chain with the payer's key.
+func SignOnchain(o *receipt.Onchain, payer crypto.Signer) error {
+	o.Payer = public(payer)
+	signature, err := payer.Sign(nil, o.AppendMessage(nil), crypto.Hash(0))
+	copy(o.Signature[:], signature)
+	return err
 }
 
 // SignPayment signs a payment with the payer's key. The payment of an effect has
@@ -61,6 +71,7 @@ type period struct{ prev, checkpoint verifier.Hash }
 // A File has the receipts of one agent. It is not safe for concurrent use.
 type File struct {
 	f       wal.File
+	name    string
 	end     int64
 	durable int64    // how much of it is
 	recent  []period // of the newest execution receipts
@@ -70,10 +81,10 @@ type File struct {
 // Open opens the receipts of an agent, or begins them. What was never durable, and is
 // cut short, ends in zeros or lacks what a disk writes at once, is cut off, but for the
 // payments in it; anything else that is no receipt is an error, and changes nothing.
-func Open(folder wal.Folder) (_ *File, err error) {
-	f, err := folder.Open(Name)
+func Open(folder wal.Folder, name string) (_ *File, err error) {
+	f, err := folder.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		if f, err = folder.Create(Name); err == nil {
+		if f, err = folder.Create(name); err == nil {
 			if err = folder.Sync(); err != nil {
 				f.Close()
 			}
@@ -82,7 +93,7 @@ func Open(folder wal.Folder) (_ *File, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("receipts: %w", err)
 	}
-	file := &File{f: f}
+	file := &File{f: f, name: name}
 	defer func() {
 		if err != nil {
 			file.f.Close()
@@ -113,7 +124,7 @@ func Open(folder wal.Folder) (_ *File, err error) {
 		// A file system may have made the file longer before it wrote the data: of one
 		// receipt there may be a part, and then come zeros.
 		if err != nil && !zeros(f, min(file.end+int64(receipt.MaxSize), size-1), size) {
-			return nil, hint.Wrap(err, "restore the file %s from a copy, or move it away: the receipts before it are then no longer with the agent", Name)
+			return nil, hint.Wrap(err, "restore the file %s from a copy, or move it away: the receipts before it are then no longer with the agent", name)
 		}
 		break
 	}
@@ -166,16 +177,17 @@ func (f *File) salvage(folder wal.Folder, size int64) error {
 	var payments []byte
 	for at := 0; at < len(b); at++ {
 		r, n, err := receipt.Parse(b[at:])
-		if p, ok := r.(*receipt.Payment); ok && err == nil && p.Authentic() {
+		_, given := r.(*receipt.Execution)
+		if err == nil && !given && r.Authentic() {
 			payments = append(payments, b[at:at+n]...)
 			at += n - 1 // its memo is what the agent chose
 		}
 	}
 	content := io.MultiReader(io.NewSectionReader(f.f, 0, f.end), bytes.NewReader(payments))
-	if err := wal.WriteFile(folder, nextName, Name, content, true); err != nil {
+	if err := wal.WriteFile(folder, nextName, f.name, content, true); err != nil {
 		return err
 	}
-	whole, err := folder.Open(Name)
+	whole, err := folder.Open(f.name)
 	if err != nil {
 		return err
 	}

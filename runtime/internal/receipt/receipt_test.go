@@ -42,7 +42,7 @@ func TestFile(t *testing.T) {
 	var whole []byte
 	var at []int
 	for i := range byte(3) {
-		f, err := Open(d)
+		f, err := Open(d, Name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,14 +65,14 @@ func TestFile(t *testing.T) {
 	for cut := range whole {
 		torn := waltest.New()
 		torn.Put(Name, whole[:cut])
-		f, err := Open(torn)
+		f, err := Open(torn, Name)
 		if err != nil {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
 		kept := torn.Get(Name)
 		zeros := waltest.New()
 		zeros.Put(Name, append(bytes.Clone(whole[:cut]), make([]byte, len(whole)-cut)...))
-		if _, err := Open(zeros); err != nil || !bytes.Equal(zeros.Get(Name), kept) {
+		if _, err := Open(zeros, Name); err != nil || !bytes.Equal(zeros.Get(Name), kept) {
 			t.Fatalf("cut at %d with zeros after it: %d bytes are kept, not %d, %v", cut, len(zeros.Get(Name)), len(kept), err)
 		}
 		if !bytes.HasPrefix(whole, kept) || len(kept) > cut || cut >= at[0] && len(kept) < at[0] {
@@ -81,14 +81,14 @@ func TestFile(t *testing.T) {
 		if err := f.Append(execution(9)); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := Open(torn); err != nil || !again.Has(verifier.Hash{10}) {
+		if again, err := Open(torn, Name); err != nil || !again.Has(verifier.Hash{10}) {
 			t.Fatalf("cut at %d, what is appended then is lost: %v", cut, err)
 		}
 	}
 	bad := bytes.Clone(whole)
 	bad[at[0]+1] ^= 1
 	d.Put(Name, bad)
-	if _, err := Open(d); err == nil || !bytes.Equal(d.Get(Name), bad) {
+	if _, err := Open(d, Name); err == nil || !bytes.Equal(d.Get(Name), bad) {
 		t.Errorf("a damaged file: %v", err)
 	}
 }
@@ -111,7 +111,7 @@ func durable(t *testing.T, f *File) (b []byte) {
 // TestDurable tells what is durable from what is written.
 func TestDurable(t *testing.T) {
 	d := waltest.New()
-	f, err := Open(d)
+	f, err := Open(d, Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestDurable(t *testing.T) {
 			t.Errorf("%d bytes are durable, want all", len(got))
 		}
 	}
-	if f, err = Open(d); err != nil || !bytes.Equal(durable(t, f), d.Get(Name)) {
+	if f, err = Open(d, Name); err != nil || !bytes.Equal(durable(t, f), d.Get(Name)) {
 		t.Errorf("opened again: %v", err)
 	}
 }
@@ -139,7 +139,7 @@ func TestDurable(t *testing.T) {
 // sectors: what is left of them are the payments.
 func TestEverySector(t *testing.T) {
 	d := waltest.New()
-	f, err := Open(d)
+	f, err := Open(d, Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestEverySector(t *testing.T) {
 		}
 		d := waltest.New()
 		d.Put(Name, left)
-		f, err := Open(d)
+		f, err := Open(d, Name)
 		if got := d.Get(Name); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("sectors %b: %d bytes are left, want %d, %v", choice, len(got), len(want), err)
 		}
@@ -191,7 +191,7 @@ func TestEverySector(t *testing.T) {
 		if err := errors.Join(f.Append(execution(9)), f.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if f, err = Open(d); err != nil || !f.Has(verifier.Hash{10}) || len(d.Get(Name)) != len(want)+receipt.ExecutionSize {
+		if f, err = Open(d, Name); err != nil || !f.Has(verifier.Hash{10}) || len(d.Get(Name)) != len(want)+receipt.ExecutionSize {
 			t.Fatalf("sectors %b, what is appended then is lost: %v", choice, err)
 		}
 	}
@@ -204,7 +204,7 @@ func TestRecent(t *testing.T) {
 		h[0], h[1] = byte(n), byte(n>>8)
 		return h
 	}
-	f, err := Open(d)
+	f, err := Open(d, Name)
 	for n := 1; n < 3*Recent && err == nil; n++ {
 		e := &receipt.Execution{Prev: name(n - 1), Checkpoint: name(n)}
 		SignExecution(e, node)
@@ -220,14 +220,14 @@ func TestRecent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, err = Open(d); err != nil || !f.Has(name(3*Recent-1)) || !f.Has(name(2*Recent)) || f.Has(name(1)) || !f.After(name(3*Recent-2)) || f.After(name(3*Recent-1)) {
+	if f, err = Open(d, Name); err != nil || !f.Has(name(3*Recent-1)) || !f.Has(name(2*Recent)) || f.Has(name(1)) || !f.After(name(3*Recent-2)) || f.After(name(3*Recent-1)) {
 		t.Errorf("opened again, it has others, %v", err)
 	}
 }
 
 func TestFaults(t *testing.T) {
 	n := waltest.EachFault(func(d *waltest.Folder) (acknowledged int) {
-		f, err := Open(d)
+		f, err := Open(d, Name)
 		if err != nil {
 			return 0
 		}
@@ -241,7 +241,7 @@ func TestFaults(t *testing.T) {
 		}
 		return 3
 	}, func(when string, acknowledged int, found *waltest.Folder) {
-		if _, err := Open(found); err != nil {
+		if _, err := Open(found, Name); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 		if n := len(found.Get(Name)) / receipt.ExecutionSize; n < acknowledged || n > acknowledged+1 {

@@ -50,6 +50,13 @@ type World struct {
 	Spend func(microcents int64)
 	// Paid keeps the receipt of a payment, durably, and once.
 	Paid func(*receipts.Payment) error
+	// Moved signs and keeps that of a payment on a chain, in the same way.
+	Moved func(*receipts.Onchain) error
+	// PaidSince is how much began to be paid by x402 since a time.
+	PaidSince func(unixNano int64) int64
+
+	// Buyer pays what servers ask for by x402, nil = nobody does.
+	Buyer Buyer
 }
 
 func (w *World) now() time.Time {
@@ -74,13 +81,23 @@ type effect struct {
 	// same reports whether they are of the request that was recorded.
 	same func(recorded []byte) bool
 	// act sends the recorded request, for the first time or again. With
-	// CodeUnresolved nobody knows whether it happened. spent is of what was held.
+	// CodeUnresolved nobody knows whether it happened. spent is of what was held; -1 says
+	// that the agent gets its answer, and what it costs is not known yet.
 	act func(ctx context.Context, id journal.ID, request []byte) (written []byte, code int32, spent int64)
-	// probe asks whether it happened: if known and it did, with what result.
-	probe func(ctx context.Context, id journal.ID, request []byte) (written []byte, code int32, happened, known bool)
+	// probe asks what became of it: where it is over, with what result.
+	probe func(ctx context.Context, id journal.ID, request []byte) (f fate, written []byte, code int32, spent int64)
 	// ended is called when the outcome is durable, before the agent sees it.
 	ended func(request []byte, spent int64) error
 }
+
+// A fate is what is found out about an effect that has begun.
+type fate uint8
+
+const (
+	unknown fate = iota
+	over         // it happened, or it certainly never will
+	again        // it did not happen: the same bytes can be sent
+)
 
 // effect answers a side effect: from the journal, if it has begun before, or by
 // beginning it. What has begun, and may or may not have happened, is not begun
@@ -142,13 +159,13 @@ func (h *Host) effect(ctx context.Context, e *effect) (written []byte, code int3
 			if e.probe == nil {
 				break
 			}
-			written, code, happened, known := e.probe(ctx, id, request)
+			f, written, code, spent := e.probe(ctx, id, request)
 			failpoint.Reach(failpoint.EffectProbed)
-			switch {
-			case known && happened:
-				h.end(e, id, request, found.Held, written, code)
-				return written, code, found.Held
-			case known:
+			switch f {
+			case over:
+				h.end(e, id, request, spent, written, code)
+				return written, code, spent
+			case again:
 				return h.carryOut(ctx, e, id, request, found.Held, true)
 			}
 		}
@@ -176,6 +193,10 @@ func (h *Host) carryOut(ctx context.Context, e *effect, id journal.ID, request [
 	if code == hostcall.CodeUnresolved {
 		h.world.Spend(held)
 		return nil, code, held
+	}
+	if spent < 0 {
+		h.world.Spend(held)
+		return written, code, held
 	}
 	h.end(e, id, request, spent, written, code)
 	return written, code, spent
@@ -228,7 +249,7 @@ func (h *Host) httpEffect(r *hostcall.HTTPRequest, request []byte, ordinal uint3
 	if e.class, path = h.world.Manifest.HTTP.ClassOf(u); path == "" {
 		return e
 	}
-	e.probe = func(ctx context.Context, id journal.ID, _ []byte) ([]byte, int32, bool, bool) {
+	e.probe = func(ctx context.Context, id journal.ID, _ []byte) (fate, []byte, int32, int64) {
 		ask := hostcall.HTTPRequest{
 			Method: http.MethodGet,
 			URL:    u.Scheme + "://" + u.Host + strings.Replace(path, "{id}", id.String(), 1),
@@ -238,11 +259,11 @@ func (h *Host) httpEffect(r *hostcall.HTTPRequest, request []byte, ordinal uint3
 		switch {
 		case status >= 200 && status < 300:
 			written, code := hostcall.Fit(answer[4:], status, r.Room)
-			return written, code, true, true
+			return over, written, code, 0
 		case status == http.StatusNotFound:
-			return nil, 0, false, true
+			return again, nil, 0, 0
 		}
-		return nil, 0, false, false
+		return unknown, nil, 0, 0
 	}
 	return e
 }
@@ -298,13 +319,16 @@ func (h *Host) payEffect(p *hostcall.Payment, ordinal uint32) *effect {
 		},
 	}
 	if asks, ok := w.Live.Payer.(Settler); ok {
-		e.probe = func(ctx context.Context, _ journal.ID, request []byte) ([]byte, int32, bool, bool) {
+		e.probe = func(ctx context.Context, _ journal.ID, request []byte) (fate, []byte, int32, int64) {
 			settled, known := asks.Settled(ctx, request)
-			if !settled || !known {
-				return nil, 0, false, known
+			switch {
+			case !known:
+				return unknown, nil, 0, 0
+			case !settled:
+				return again, nil, 0, 0
 			}
 			written, code := hostcall.Fit(request, int32(4+len(request)), p.Room)
-			return written, code, true, true
+			return over, written, code, p.Amount
 		}
 	}
 	return e

@@ -15,6 +15,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -355,8 +356,14 @@ func (h *Host) HTTP(ctx context.Context, r *hostcall.HTTPRequest) (written []byt
 		h.ordinal++
 	}
 	if result, ret, ok := h.given(eventlog.HTTPRequest, asked); ok {
+		result = slices.Clone(result)
+		if offered, ok := h.offered(ret); ok {
+			return h.paid(ctx, r, asked, offered, result)
+		}
 		return result, int32(ret)
 	}
+	var heard http.Header
+	r.Heard = &heard
 	record := eventlog.Record{Kind: eventlog.HTTPRequest, Request: eventlog.Bytes(asked)}
 	h.waits(ctx, &record, func(ctx context.Context) ([]byte, int32) {
 		if r.Effect() {
@@ -366,6 +373,9 @@ func (h *Host) HTTP(ctx context.Context, r *hostcall.HTTPRequest) (written []byt
 		}
 		return written, code
 	})
+	if offered, ok := h.offer(r, heard, &record); ok {
+		return h.paid(ctx, r, asked, offered, record.Result.Inline())
+	}
 	return record.Result.Inline(), int32(record.Return)
 }
 

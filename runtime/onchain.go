@@ -1,0 +1,198 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"igor.dev/runtime/internal/buyer"
+	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/receipt"
+	"igor.dev/runtime/internal/record"
+	"igor.dev/runtime/internal/request"
+	"igor.dev/runtime/internal/wal"
+	receipts "igor.dev/verifier/receipt"
+	"igor.dev/x402"
+	"igor.dev/x402/evm"
+	"igor.dev/x402/wallet"
+)
+
+// paysOnChains reports whether the agent's manifest has hosts paid by x402.
+func (b *body) paysOnChains() bool { return len(b.manifest.X402.Hosts) > 0 }
+
+// hasOnchain reports whether there are receipts of payments on a chain.
+func hasOnchain(folder wal.Folder) bool {
+	f, err := folder.Open(receipt.Onchain)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+// settleEvery is how often it is asked what became of payments whose end is not known.
+const settleEvery = 5 * time.Second
+
+// onchain finds out what became of payments on chains that have begun and not ended.
+type onchain struct {
+	next  time.Time
+	found chan []settled // nil while nobody asks
+}
+
+// A settled is a payment whose fate is final.
+type settled struct {
+	id      journal.ID
+	receipt *receipts.Onchain // nil = never paid
+	fate    evm.Fate
+}
+
+// settlePayments ends what the chain has decided, and asks about the rest, in the
+// background. It is called between two ticks of a life that is live.
+func (l *life) settlePayments(ctx context.Context) error {
+	payments := l.engine.config.Payments
+	if payments == nil {
+		return nil
+	}
+	select {
+	case all := <-l.onchain.found:
+		l.onchain.found = nil
+		for i := range all {
+			if err := l.endPayment(&all[i]); err != nil {
+				return err
+			}
+		}
+	default:
+	}
+	now := l.machine.now()
+	if l.onchain.found != nil || now.Before(l.onchain.next) {
+		return nil
+	}
+	l.onchain.next = now.Add(settleEvery)
+	open := map[journal.ID]request.Paid{}
+	for _, e := range l.world.Journal.Effects() {
+		if e.Kind != journal.Paid || e.State != journal.Begun || e.Tick > l.tick {
+			continue
+		}
+		sent, err := l.world.Journal.Request(e.ID)
+		if err != nil {
+			return err
+		}
+		p, err := request.ParsePaid(bytes.Clone(sent))
+		if err != nil {
+			return err
+		}
+		open[e.ID] = p
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	found := make(chan []settled, 1)
+	l.onchain.found = found
+	go func() {
+		var all []settled
+		for id, p := range open {
+			f, asked := payments.buyer.Fate(ctx, &p)
+			o, _, final, err := record.Settled(&p, f, asked)
+			if err == nil && final {
+				all = append(all, settled{id, o, f.Fate})
+			}
+		}
+		found <- all
+	}()
+	return nil
+}
+
+func (l *life) endPayment(s *settled) error {
+	if e, ok := l.world.Journal.Effect(s.id); !ok || e.State != journal.Begun {
+		return nil // the operator was faster
+	}
+	note := fmt.Sprintf("the chain says: %s", s.fate)
+	if s.receipt != nil {
+		s.receipt.Time = l.machine.now().UnixNano()
+		if err := l.books.move(s.receipt, l.key); err != nil {
+			return err
+		}
+		note = fmt.Sprintf("the chain says: paid on %s, in transaction %s", x402.NetworkOf(s.receipt.Chain), evm.Hash(s.receipt.Transaction))
+	}
+	id, err := l.resolveEffect(l.store.Path(), s.id.String(), s.receipt != nil, note)
+	if err != nil {
+		return err
+	}
+	l.Log.Info("a payment is settled", "effect", id, "outcome", note)
+	return nil
+}
+
+// Payments say how an engine pays what HTTP servers ask agents for by x402.
+type Payments struct {
+	Wallet wallet.Wallet
+	buyer  *buyer.Buyer
+}
+
+// OpenPayments reads a configuration of payments (docs/spec/x402.md), and opens the wallet
+// that it names, with what unlocks its file.
+func OpenPayments(ctx context.Context, file string, u wallet.Unlock, log *slog.Logger) (*Payments, error) {
+	src, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, hint.Wrap(err, `make it: {"wallet": "FILE", "networks": {"eip155:8453": {"nodes": ["https://…"]}}}`)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := buyer.ParseConfig(src)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	w, err := openWallet(ctx, c.Wallet, u)
+	if err != nil {
+		return nil, err
+	}
+	b, err := buyer.New(w, c, log)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return &Payments{w, b}, nil
+}
+
+func openWallet(ctx context.Context, file string, u wallet.Unlock) (wallet.Wallet, error) {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, hint.Wrap(fmt.Errorf("there is no wallet %s", file), "make one with igor wallet new %s", file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Type() == fs.ModeSocket {
+		return wallet.Dial(ctx, file)
+	}
+	return wallet.Open(file, u)
+}
+
+// Nodes returns the nodes of a chain that the configuration names, nil if there are none.
+func (p *Payments) Nodes(chain uint64) *evm.Nodes { return p.buyer.Nodes(chain) }
+
+// A waitingBuyer asks without a turn.
+type waitingBuyer struct {
+	*buyer.Buyer
+	turns *turns
+}
+
+func (b waitingBuyer) Pay(ctx context.Context, r *x402.Required, o *x402.Offer, nonce evm.Hash) (p *request.Paid, err error) {
+	b.turns.without(func() { p, err = b.Buyer.Pay(ctx, r, o, nonce) })
+	return p, err
+}
+
+func (b waitingBuyer) Fate(ctx context.Context, p *request.Paid) (f evm.Finding, asked int) {
+	b.turns.without(func() { f, asked = b.Buyer.Fate(ctx, p) })
+	return f, asked
+}
+
+func (b waitingBuyer) Watch(ctx context.Context, p *request.Paid) (f evm.Finding, asked int) {
+	b.turns.without(func() { f, asked = b.Buyer.Watch(ctx, p) })
+	return f, asked
+}
