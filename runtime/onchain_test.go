@@ -1,0 +1,232 @@
+package runtime
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/wasmtest"
+	"igor.dev/verifier/receipt"
+	"igor.dev/x402/evm"
+	"igor.dev/x402/wallet"
+	"igor.dev/x402/x402test"
+)
+
+// A market is a chain with the token on it, a shop that sells by x402, and a node's wallet.
+type market struct {
+	t           *testing.T
+	chain       *x402test.Chain
+	facilitator *x402test.Part
+	server      *x402test.Part
+	shop        evm.Address
+	payments    *Payments
+	birth       Birth
+	dir         string
+	given       int64
+	before      int64 // that the shop had before this life
+}
+
+const (
+	marketPrice = 2500
+	marketFunds = 1_000_000
+)
+
+func newMarket(t *testing.T) *market {
+	t.Helper()
+	m := &market{t: t, chain: x402test.NewChain(t), shop: evm.Address{19: 9}}
+	m.facilitator = m.chain.Facilitator()
+	m.server = m.chain.Server(m.facilitator, m.shop, marketPrice)
+	key, err := wallet.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.chain.Mint(key.Address(), 10_000_000)
+	dir := t.TempDir()
+	if err := key.Save(filepath.Join(dir, "wallet"), wallet.Lock{}); err != nil {
+		t.Fatal(err)
+	}
+	config, _ := json.Marshal(map[string]any{"wallet": filepath.Join(dir, "wallet"), "networks": map[string]any{
+		fmt.Sprintf("eip155:%d", x402test.ChainID): map[string]any{"nodes": []string{m.chain.URL}, "confirmations": 1}}})
+	file := filepath.Join(dir, "payments.json")
+	if err := os.WriteFile(file, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if m.payments, err = OpenPayments(t.Context(), file, wallet.Unlock{}, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// begin is a market for another life, of an agent that asks in each tick.
+func (m *market) begin(t *testing.T, method string) *market {
+	t.Helper()
+	had, err := m.chain.Node().Balance(t.Context(), m.chain.Token, m.shop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	another := *m
+	m = &another
+	m.t, m.given, m.before, m.dir = t, marketFunds, int64(had), filepath.Join(t.TempDir(), "agent")
+	host := strings.TrimPrefix(m.server.URL, "http://")
+	path := "/data"
+	if method == "POST" {
+		path = "/order"
+	}
+	const data = wasmtest.DataAt + 100
+	call := wasmtest.I32(data) + wasmtest.I32(int32(len(method))) + wasmtest.I32(data+4) + wasmtest.I32(int32(len(m.server.URL+path))) +
+		wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(8192) + wasmtest.I32(4000) + wasmtest.Call(0) + wasmtest.Drop
+	agent := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.HTTPRequest},
+		Data: strings.Repeat("\x00", 100) + method + strings.Repeat("\x00", 4-len(method)) + m.server.URL + path,
+		Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + call + wasmtest.I32(1)}}}
+	m.birth = Birth{WASM: agent.Bytes(), Budget: marketFunds, Manifest: fmt.Appendf(nil, `{"capabilities": {
+		"http": {"version": 1, "options": {"allowed_hosts": [%q], "timeout_ms": 8000}},
+		"x402": {"version": 2, "options": {"hosts": [%q], "networks": ["eip155:%d"], "assets": [%q], "allowed_recipients": [%q],
+			"max_payment_microcents": %d, "max_per_day_microcents": 100000}}}, "resource_limits": {"max_tick_ms": 3000}}`,
+		host, host, x402test.ChainID, m.chain.Token, m.shop, marketPrice)}
+	return m
+}
+
+func (m *market) config(n uint64) settings {
+	c := ticks(n, 1)
+	if testing.Verbose() {
+		c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	c.Payments = m.payments
+	return c
+}
+
+// live lives some ticks, from the beginning if there is none, and returns what the agent got
+// for the last request.
+func (m *market) live(n uint64) int64 {
+	m.t.Helper()
+	var err error
+	if _, failed := os.Stat(m.dir); failed != nil {
+		_, err = Start(m.t.Context(), m.dir, m.birth, m.config(n))
+	} else {
+		_, err = Resume(m.t.Context(), m.dir, m.config(n))
+	}
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return m.last()
+}
+
+func (m *market) last() (code int64) {
+	m.t.Helper()
+	rc := replayConfig(m.dir, m.birth)
+	rc.Observe = func(o Observation) {
+		if o.kind == eventlog.HTTPRequest || o.kind == eventlog.PaidRequest {
+			code = o.Return
+		}
+	}
+	report, err := Replay(m.t.Context(), m.dir, rc)
+	if err != nil || report.Verdict != Replayed {
+		m.t.Fatalf("run again it is %+v, %v", report, err)
+	}
+	return code
+}
+
+// accounts wants the chain, the receipts and the budget to say the same: what moved, what
+// is open.
+func (m *market) accounts(payments, open int64) {
+	m.t.Helper()
+	have, err := m.chain.Node().Balance(m.t.Context(), m.chain.Token, m.shop)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	have -= uint64(m.before)
+	receipts, sum := 0, int64(0)
+	if f, err := os.Open(filepath.Join(m.dir, "receipts.x402")); err == nil {
+		for r := receipt.NewReader(f); ; {
+			got, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			o := got.(*receipt.Onchain)
+			if !o.Authentic() || o.Agreed != 1 || o.Asked != 1 {
+				m.t.Errorf("the receipt %+v", o)
+			}
+			receipts, sum = receipts+1, sum+o.Amount
+		}
+		f.Close()
+	}
+	budget, held := m.standing()
+	if int64(have) != payments*marketPrice || sum != int64(have) || receipts != int(payments) || m.given-budget-held != sum || held != open*marketPrice {
+		m.t.Errorf("the chain has %d, %d receipts have %d, the budget lost %d, of which %d are held; want %d payments and %d open", have, receipts, sum, m.given-budget, held, payments, open)
+	}
+}
+
+func (m *market) standing() (budget, held int64) {
+	m.t.Helper()
+	seen, err := Look(m.dir)
+	if err != nil || len(seen) == 0 {
+		m.t.Fatal(seen, err)
+	}
+	effects, err := Effects(m.t.Context(), m.dir)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, e := range effects {
+		if e.Unresolved() {
+			held += e.Held
+		}
+	}
+	return seen[len(seen)-1].Budget, held
+}
+
+// TestMarket goes through all that can be lost between an agent and a shop: it pays once or
+// not at all, and the books say which.
+func TestMarket(t *testing.T) {
+	shared := newMarket(t)
+	for _, method := range []string{"GET", "POST"} {
+		for _, row := range []struct {
+			name, facilitator, server string
+			code                      int64
+			paid                      int64
+			open                      int64
+		}{
+			{"all goes well", "", "", 200, 1, 0},
+			{"facilitator down before settling", "settle down", "", hostcall.CodeUnresolved, 0, 1},
+			{"settled, the facilitator's answer lost", "settle answer lost", "", hostcall.CodePaid, 1, 0},
+			{"settled, the server's answer lost", "", "server answer lost", hostcall.CodePaid, 1, 0},
+			{"settled, a proxy answers", "", "server answers 502", hostcall.CodePaid, 1, 0},
+			{"the server is gone before it settles", "", "server down before", hostcall.CodeUnresolved, 0, 1},
+		} {
+			t.Run(method+" "+row.name, func(t *testing.T) {
+				m := shared.begin(t, method)
+				if row.facilitator != "" {
+					m.facilitator.Fail(row.facilitator, 1)
+				}
+				if row.server != "" {
+					m.server.Fail(row.server, 1)
+				}
+				if code := m.live(1); code != row.code {
+					t.Errorf("the agent gets %d, want %d", code, row.code)
+				}
+				m.accounts(row.paid, row.open)
+				if row.open == 0 {
+					return
+				}
+				// When its time is over, what was not paid comes back, and the agent pays again.
+				m.chain.Pass(2 * time.Minute)
+				m.live(1)
+				time.Sleep(100 * time.Millisecond)
+				if code := m.live(2); code != 200 {
+					t.Errorf("later the agent gets %d", code)
+				}
+				m.accounts(3, 0)
+			})
+		}
+	}
+}
