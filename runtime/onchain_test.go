@@ -84,7 +84,7 @@ func (m *market) begin(t *testing.T, method string) *market {
 	call := wasmtest.I32(data) + wasmtest.I32(int32(len(method))) + wasmtest.I32(data+4) + wasmtest.I32(int32(len(m.server.URL+path))) +
 		wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(8192) + wasmtest.I32(4000) + wasmtest.Call(0) + wasmtest.Drop
 	agent := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.HTTPRequest},
-		Data: strings.Repeat("\x00", 100) + method + strings.Repeat("\x00", 4-len(method)) + m.server.URL + path,
+		Data:  strings.Repeat("\x00", 100) + method + strings.Repeat("\x00", 4-len(method)) + m.server.URL + path,
 		Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + call + wasmtest.I32(1)}}}
 	m.birth = Birth{WASM: agent.Bytes(), Budget: marketFunds, Manifest: fmt.Appendf(nil, `{"capabilities": {
 		"http": {"version": 1, "options": {"allowed_hosts": [%q], "timeout_ms": 8000}},

@@ -121,7 +121,7 @@ type remains struct {
 	payloads   []authority.Blob
 	records    [][]byte // of the journal
 	genesis    verifier.Hash
-	payments   []*receipts.Payment
+	payments   []receipts.Receipt // of wallet_pay, and on chains
 }
 
 // assemble signs again what was signed, and holds everything against the position.
@@ -200,12 +200,11 @@ func (f fetched) assemble(p authority.Position, key ed25519.PrivateKey) (r remai
 		if err != nil {
 			return err
 		}
-		payment, ok := got.(*receipts.Payment)
-		if !ok || size != len(whole) {
+		if _, ok := got.(*receipts.Execution); ok || size != len(whole) {
 			return errors.New("it is no payment receipt")
 		}
 		paid = authority.ChainPaid(paid, whole)
-		r.payments = append(r.payments, payment)
+		r.payments = append(r.payments, got)
 		return nil
 	})
 	if err == nil && paid != p.Paid {
@@ -254,15 +253,27 @@ func (r *remains) write(dir string) error {
 		if err := journal.Restore(s.Folder(), r.records); err != nil {
 			return err
 		}
-		file, err := receipt.Open(s.Folder())
-		if err != nil {
-			return err
+		isOnchain := func(p receipts.Receipt) bool { _, is := p.(*receipts.Onchain); return is }
+		err = writeReceipts(s.Folder(), receipt.Name, r.payments, func(p receipts.Receipt) bool { return !isOnchain(p) })
+		if err == nil && slices.ContainsFunc(r.payments, isOnchain) {
+			err = writeReceipts(s.Folder(), receipt.Onchain, r.payments, isOnchain)
 		}
-		for _, p := range r.payments {
-			if err := file.Append(p); err != nil {
-				return errors.Join(err, file.Close())
-			}
-		}
-		return file.Close()
+		return err
 	})
+}
+
+func writeReceipts(folder wal.Folder, name string, all []receipts.Receipt, are func(receipts.Receipt) bool) error {
+	file, err := receipt.Open(folder, name)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if !are(p) {
+			continue
+		}
+		if err := file.Append(p); err != nil {
+			return errors.Join(err, file.Close())
+		}
+	}
+	return file.Close()
 }
