@@ -83,8 +83,12 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	if err != nil {
 		return nil, err
 	}
-	if from.WASMHash != old.wasmHash && c.WASM == nil {
-		return nil, fmt.Errorf("the checkpoint of tick %d is of another program, with SHA-256 %s", from.TickNumber, from.WASMHash)
+	same := c.Origin.WASM
+	if from.WASMHash != old.wasmHash && c.WASM == nil { // one of before an upgrade
+		same, err = newLibrary(c.Origin.WASM, c.Origin.Manifest, c.Origin.Events, c.Log, c.CacheDir).read(programName(from.WASMHash), from.WASMHash, MaxWASM)
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("the checkpoint of tick %d is of another program, with SHA-256 %s: %w", from.TickNumber, from.WASMHash, err), "name the program that the fork shall have: --wasm FILE")
+		}
 	}
 	man := c.Manifest
 	if man == nil {
@@ -92,7 +96,7 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	}
 	wasm := c.WASM
 	if wasm == nil {
-		wasm = c.Origin.WASM
+		wasm = same
 	}
 	b, err := embody(wasm, man)
 	if err == nil && c.WASM != nil {

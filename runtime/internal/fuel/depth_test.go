@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -118,6 +119,9 @@ for (const file of process.argv.slice(1)) {
 // TestDepthOfEngines checks that every engine has room for calls as deep as the
 // schedule lets them be, whatever their frames hold.
 func TestDepthOfEngines(t *testing.T) {
+	if runtime.GOARCH != "amd64" && runtime.GOARCH != "arm64" {
+		t.Skip("there is one engine on this machine: wazero compiles for amd64 and arm64")
+	}
 	dir := t.TempDir()
 	var files []string
 	for i, r := range recursives {
