@@ -113,6 +113,7 @@ soak: build agents site
 	$(GO) test -timeout 0 -v -run '^TestKill' ./cmd/igor -kill-rounds 200
 	$(GO) test -timeout 0 -v -run 'Disk|PowerCut' ./runtime -every-step
 	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
+	$(GO) test -timeout 0 -v -run '^TestUpSoak$$' ./cmd/igor -soak-small 1000 -soak-go 100 -soak-for 10m
 	$(GO) test -timeout 0 -v -run '^TestTwoOwners$$' ./runtime -owner-runs 2000
 	cd agents && $(GO) test -timeout 0 -v -run TestCrash ./sentinel ./x402buyer ./deployer -crashes 300 -failpoints
 	cd tools && $(GO) test -timeout 0 -v ./release -whole
