@@ -51,8 +51,9 @@ const (
 	prepareAfter = 16
 
 	// Of what onekey refuses, rfc8032 is asked about the first secondOpinions, and then
-	// about one in so many.
+	// about one in laterOpinions.
 	secondOpinions = 64
+	laterOpinions  = 256
 )
 
 // Check sets decisions[i] to what the rule says of checks[i]. Package onekey may accept a
@@ -103,7 +104,7 @@ func (c *Checker) ask(decisions []Decision, checks []Check) {
 			decisions[i] = Accepted
 			continue
 		}
-		if !c.distrust && c.asked >= secondOpinions && c.passed < secondOpinions-1 {
+		if !c.distrust && c.asked >= secondOpinions && c.passed < laterOpinions-1 {
 			c.passed++
 			decisions[i] = Bad
 			c.alone = append(c.alone, i)
@@ -126,7 +127,7 @@ func (c *Checker) ask(decisions []Decision, checks []Check) {
 }
 
 // Reset has the next refusal confirmed, as that of another history.
-func (c *Checker) Reset() { c.passed = secondOpinions }
+func (c *Checker) Reset() { c.passed = laterOpinions }
 
 // decide asks package rfc8032.
 func (c *Checker) decide(s *Check) Decision {

@@ -239,16 +239,16 @@ func TestWrongOnekey(t *testing.T) {
 }
 
 // TestSecondOpinions holds how many second opinions there are: for as many bad signatures as
-// make a history bad whatever the others are, and then for one in so many.
+// make a history bad whatever the others are, and then for one in many.
 func TestSecondOpinions(t *testing.T) {
 	const bad = prepareAfter - 1 + secondOpinions
-	checks := run(3*bad, func(i int) bool { return i < bad })
+	checks := run(bad+2*laterOpinions, func(i int) bool { return i < bad })
 	c := Checker{Lie: refuseAll}
 	decision := make([]Decision, 1)
 	for i := range checks { // one at a time, so that nothing is taken back
 		c.Check(decision, checks[i:i+1])
 		want := Accepted
-		if i < bad+secondOpinions-1 {
+		if i < bad+laterOpinions-1 {
 			want = Bad
 		}
 		if decision[0] != want {
