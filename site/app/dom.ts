@@ -96,21 +96,31 @@ export function copyButton(text: () => string, what = "", label = "Copy"): HTMLE
   return h("span", { class: "copy" }, button, said);
 }
 
-/** Characters that are not seen, or turn what is around them: controls, directions of writing, invisible ones. */
-const unseen = /[\0-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\u{e0000}-\u{e0fff}]/gu;
+/**
+ * Characters that are not seen, or turn what is around them: controls, directions of writing, invisible ones. And
+ * marks on a letter that has six already, which no script needs and which would cover the lines above and below.
+ */
+const unseen = /(?<=\p{M}{6})\p{M}|[\0-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\u{e0000}-\u{e0fff}]/gu;
+
+function escaped(c: string): string {
+  const code = c.codePointAt(0)!;
+  return code > 0xffff ? `\\u{${code.toString(16)}}` : `\\u${code.toString(16).padStart(4, "0")}`;
+}
 
 /** Writes what is not seen in a text as escapes. */
 export function visible(text: string): string {
-  return text.replace(unseen, (c) => (c.codePointAt(0)! > 0xffff ? `\\u{${c.codePointAt(0)!.toString(16)}}` : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`));
+  return text.replace(unseen, escaped);
 }
 
 /** Shows a text that somebody else wrote, as a name of a file: by itself, whatever its direction, and with what is not seen in it as escapes. */
 export function foreign(text: string, keep = ""): HTMLElement {
   const element = h("bdi", {});
   let at = 0;
+  let escapes: HTMLElement | undefined; // that end at `at`
   for (const { 0: c, index } of text.matchAll(unseen)) {
     if (keep.includes(c)) continue;
-    element.append(text.slice(at, index), h("span", { class: "escape" }, visible(c)));
+    if (!escapes || index > at) element.append(text.slice(at, index), (escapes = h("span", { class: "escape" })));
+    escapes.append(escaped(c));
     at = index + c.length;
   }
   element.append(text.slice(at));

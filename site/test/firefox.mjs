@@ -58,7 +58,7 @@ async function start(t, onEvent) {
 }
 
 /**
- * Opens a page in Firefox. When the test ends, it fails if there was a console error.
+ * Opens a page in Firefox. When the test ends, it fails if there was a console error or a policy violation.
  *
  * @returns a function that evaluates an expression on the page, whose value is made of what JSON has
  */
@@ -67,6 +67,8 @@ export async function firefox(t, url) {
   const call = await start(t, (_, { level, text }) => level === "error" && errors.push(text));
   await call("session.new", { capabilities: {} });
   await call("session.subscribe", { events: ["log.entryAdded"] });
+  const violations = `() => addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => console.error("policy violation: " + effectiveDirective + " " + blockedURI))`;
+  await call("script.addPreloadScript", { functionDeclaration: violations });
   const { contexts } = await call("browsingContext.getTree", {});
   const { context } = contexts[0];
   await call("browsingContext.navigate", { context, url, wait: "complete" });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { dist, serve, strictPolicy } from "./browser.mjs";
 import { firefox } from "./firefox.mjs";
+import { car, checkpoints } from "./life.mjs";
 
 test("the Verify page in Firefox", async (t) => {
   const server = await serve(t, { "/": `${dist}/site` });
@@ -20,6 +21,41 @@ test("the Verify page in Firefox", async (t) => {
     })()`);
     assert.deepEqual(shown, { verdict, wide: false }, sample);
   }
+});
+
+/** On the page: gives it files, and waits for what is then said. */
+const give = `window.give = async (files) => {
+  document.getElementById("verdict")?.remove();
+  const transfer = new DataTransfer();
+  for (const file of files) transfer.items.add(file);
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  return window.said();
+}, window.said = async () => {
+  for (let text; ; await new Promise((resolve) => setTimeout(resolve, 20))) if ((text = document.getElementById("verdict")?.textContent)) return text;
+}`;
+
+test("several things dropped at once, back and forward, in Firefox", async (t) => {
+  const server = await serve(t, { "/": `${dist}/site` });
+  const evaluate = await firefox(t, `${server.url}/`);
+  await evaluate(`(${give}, 0)`);
+  const first = car(checkpoints(3)).toString("base64");
+  const [a, b, c] = checkpoints(3).map((bytes) => bytes.toString("base64"));
+  const bytes = (text) => `Uint8Array.from(atob("${text}"), (c) => c.charCodeAt(0))`;
+  assert.equal(await evaluate(`give([new File([${bytes(first)}], "life.car")])`), "Unbroken");
+  const shown = () => evaluate(`({ start: !document.getElementById("idle").hidden, verdict: document.getElementById("verdict")?.textContent })`);
+  const step = async (which) => {
+    await evaluate(`new Promise((resolve) => (addEventListener("popstate", () => setTimeout(resolve, 100), { once: true }), history.${which}()))`);
+    return shown();
+  };
+  assert.equal((await step("back")).start, true);
+  assert.deepEqual(await step("forward"), { start: false, verdict: "Unbroken" });
+  // One history in pieces, with what is none of it.
+  const pieces = [b, a, c].map((text, i) => `new File([${bytes(text)}], "${i}.ckpt")`);
+  assert.equal(await evaluate(`give([${pieces}, new File(["notes"], "notes.txt"), new File(["x"], ".DS_Store")])`), "Unbroken");
+  assert.match(await evaluate(`document.querySelector(".questions").textContent`), /3 checkpoints.*not looked at: 2 other files/);
+  // Two lives are no one's.
+  assert.equal(await evaluate(`give([new File([${bytes(first)}], "life.car"), ${pieces}])`), "Invalid");
+  assert.deepEqual(await evaluate(`[...document.querySelectorAll(".keys li b")].map(({ textContent }) => textContent)`), ["3 checkpoints", "3 checkpoints"]);
 });
 
 test("badges in Firefox, under a strict policy", async (t) => {

@@ -8,14 +8,18 @@ import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { strToU8, zipSync } from "fflate";
 import { close, dist, open, root, serve } from "./browser.mjs";
+import { firefox } from "./firefox.mjs";
+import { checkpoints } from "./life.mjs";
 import { tarHeader } from "./tar.mjs";
 
 after(close);
 
 const histories = join(root, "testdata", "histories");
 
+const site = { "/": `${dist}/site` };
+
 async function visit(t) {
-  const server = await serve(t, { "/": `${dist}/site` });
+  const server = await serve(t, site);
   return open(t, server.url);
 }
 
@@ -96,6 +100,70 @@ test("names and states of a history are never read as HTML", async (t) => {
   assert.equal(await page.locator("main img").count(), 0);
   assert.match(await page.textContent(".problem"), /<img src=x onerror=alert\(1\)>\.ckpt/);
 });
+
+/** On the page: gives it files, shows all that can be shown of them, and returns what of it is not as it has to be. */
+async function attack(files) {
+  document.getElementById("verdict")?.remove();
+  const transfer = new DataTransfer();
+  for (const [name, base64] of files) transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  while (!document.getElementById("verdict")) await pause(20);
+  const found = new Set();
+  const look = () => {
+    const bad = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb\u{e0000}-\u{e0fff}]|\p{M}{7}/u;
+    const report = (where, text) => bad.test(text) && found.add(`${where}: ${JSON.stringify(text.slice(0, 80))}`);
+    report("the title", document.title);
+    for (const element of document.querySelectorAll("*")) {
+      for (const { name, value } of element.attributes) report(`${element.localName}[${name}]`, value);
+      for (const node of element.childNodes) if (node.nodeType === Node.TEXT_NODE) report(element.localName, node.data);
+      if ("value" in element && typeof element.value === "string") report(`the value of ${element.localName}`, element.value);
+    }
+    if (document.querySelector("main img, main script, main iframe")) found.add("HTML of a name");
+    if (document.documentElement.scrollWidth > innerWidth) found.add(`wider than the window: ${document.documentElement.scrollWidth}`);
+  };
+  look();
+  for (let more; (more = document.querySelector("button.more:not([hidden])")); ) more.click();
+  for (const button of [...document.querySelectorAll(".problem .places button")].slice(0, 40)) {
+    button.click();
+    await pause(30);
+    look();
+  }
+  return { found: [...found], verdict: document.getElementById("verdict").textContent, text: document.getElementById("result").innerText };
+}
+
+const hostileNames = [
+  "\u202egpj", "a\u200b\u0007\u009b31m", "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "x".repeat(5000), `z${"\u0336".repeat(500)}`,
+  "::error::x", "\u2066iso\u2069", "\u{e0041}tag", "$&$`$1", "${7*7}", "__proto__", "constructor", "\u0627\u0644\u0639", "\ufeff", "\"'>",
+];
+
+for (const browser of ["Chromium", "Firefox"]) {
+  test(`hostile names and states in every place, in ${browser}`, async (t) => {
+    const server = await serve(t, site);
+    let evaluate;
+    if (browser === "Firefox") evaluate = await firefox(t, `${server.url}/`);
+    else {
+      const page = await open(t, `${server.url}/`, { viewport: { width: 390, height: 844 } });
+      evaluate = (expression) => page.evaluate(expression);
+    }
+    const run = (files) => evaluate(`(${attack})(${JSON.stringify(files)})`);
+    const life = checkpoints(hostileNames.length, (i) => ({ state: Buffer.from(hostileNames[i]) }));
+    const bad = hostileNames.map((name, i) => [`${name}.ckpt`, (i % 2 ? life[i].subarray(0, 100) : Buffer.from(life[i]).fill(1, 150, 160)).toString("base64")]);
+    const piles = { "wrong checkpoints": bad, "left out": [["0.ckpt", life[0].toString("base64")], ...hostileNames.map((name) => [`${name}.txt`, btoa("text")])] };
+    for (const [what, files] of Object.entries(piles)) assert.deepEqual((await run(files)).found, [], what);
+    for (const name of hostileNames) {
+      for (const file of [[`${name}.zip`, btoa("no zip")], [`${name}.car`, life[0].toString("base64")], [`${name}.ckpt`, life[1].toString("base64")]]) assert.deepEqual((await run([file])).found, [], JSON.stringify(file[0].slice(0, 40)));
+    }
+    // The largest numbers there are.
+    const most = (1n << 64n) - 1n;
+    const huge = checkpoints(2, (i) => ({ tick: most - 1n + BigInt(i), budget: (1n << 63n) - 1n, price: (1n << 63n) - 1n }));
+    const { found, verdict, text } = await run(huge.map((bytes, i) => [`${i}.ckpt`, bytes.toString("base64")]));
+    assert.deepEqual({ found, verdict }, { found: [], verdict: "Unbroken" });
+    assert.match(text, /ticks 18,446,744,073,709,551,614 to 18,446,744,073,709,551,615/);
+    assert.match(text, /9,223,372,036,854\.775807/);
+    assert.doesNotMatch(text, /NaN|Infinity|undefined|1\.8e|e\+/);
+  });
+}
 
 /** A gzip stream, of members, that unpacks to a tar of over 1 GiB that has no checkpoint. */
 function bomb() {
