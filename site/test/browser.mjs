@@ -154,3 +154,10 @@ export async function open(t, url, { expect = [], init, viewport, colorScheme, r
   await page.goto(url);
   return page;
 }
+
+/** Makes a page that of a phone, whose one pointer is a finger, until its size is set again. */
+export async function asPhone(page, { width, height } = { width: 390, height: 844 }) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: true });
+  await session.send("Emulation.setTouchEmulationEnabled", { enabled: true });
+}

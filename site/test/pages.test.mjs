@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { strToU8, zipSync } from "fflate";
-import { close, dist, open, root, serve } from "./browser.mjs";
+import { asPhone, close, dist, open, root, serve } from "./browser.mjs";
 import { tarball } from "./tar.mjs";
 import { igorVerify } from "./vectors.mjs";
 
@@ -336,6 +336,17 @@ test("a finger on the timeline shows a checkpoint, and stays there", async (t) =
   await touch(...[0.9, 0.6, 0.3, 0.1].map((part) => ({ x: x + width * part, y: y + 60 })));
   await touch({ x: x + width / 2, y: y + 60 });
   await page.waitForFunction(() => Number(/^Tick (\d+)/.exec(document.querySelector(".readout").textContent)[1]) > 9);
+});
+
+test("a phone, which drops nothing, is told to choose", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  assert.match(await page.innerText("main"), /Drop a folder or files here/);
+  await asPhone(page);
+  assert.match(await page.innerText("main"), /Choose a folder or files/);
+  assert.doesNotMatch(await page.innerText("main"), /\bdrop/i);
+  await page.goto(`${server.url}/embed.html`);
+  assert.doesNotMatch(await page.innerText("main"), /\bdrop/i);
 });
 
 test("fields and bytes light each other", async (t) => {

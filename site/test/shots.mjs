@@ -10,7 +10,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { zipSync } from "fflate";
-import { close, dist, open, root, serve } from "./browser.mjs";
+import { asPhone, close, dist, open, root, serve } from "./browser.mjs";
 import { car, checkpoints } from "./life.mjs";
 
 const [out, ...only] = process.argv.slice(2);
@@ -164,7 +164,7 @@ const all = {
     quick: true,
   },
   "verify-consent-pins": { path: `load.html${pinned}&history=https://agents.example/lives/heartbeat/history.car` },
-  "verify-phone": { touch: true, widths: [390] },
+  "verify-phone": { touch: true, widths: [390], view: true },
   "verify-consent": { path: "load.html?history=https://agents.example/lives/heartbeat/2026/history-with-a-rather-long-name.car" },
   verified: { act: sample("whole.car") },
   "verified-pinned": {
@@ -314,13 +314,13 @@ for (const [name, state] of Object.entries(all)) {
     const page = await open(context, `${path.startsWith("badges") ? hosts.url : server.url}/${path}`, { viewport, colorScheme: themes[0] });
     if (quick) await page.setViewportSize({ width: widths[0], height: 900 });
     if (quick) await page.emulateMedia({ colorScheme: themes[0] });
-    if (state.touch) await (await page.context().newCDPSession(page)).send("Emulation.setTouchEmulationEnabled", { enabled: true });
     if (forced) await page.emulateMedia({ forcedColors: "active" });
     await page.evaluate(() => document.fonts.ready);
     await act?.(page);
     for (const width of widths) {
       // An element is seen as a whole, or what is sticky in it would be in its middle.
       await page.setViewportSize({ width, height: element ? 3000 : width < 600 ? 844 : width < 1900 ? 900 : 1080 });
+      if (state.touch) await asPhone(page);
       for (const colorScheme of themes) {
         await page.emulateMedia({ colorScheme });
         await page.waitForTimeout(quick ? 0 : 150);
