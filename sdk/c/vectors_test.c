@@ -159,7 +159,29 @@ static void effects(const char *name, char *word, char *want)
 	size_t size = unhex(bytes, word);
 	char *got = igor_effects_load(&log, bytes, size) == 0 ? written(&log) : hex(NULL, 0);
 	same(name, got, want);
-	free(got), free(log.p);
+	free(got), free(log.p), free(log.asked), free(log.kept);
+
+	/* Every byte changed, and every end cut off, gives an error or a log that can be gone through. */
+	for (size_t i = 0; i < 9 * size; i++) {
+		size_t left = i < 8 * size ? size : i - 8 * size;
+		uint8_t *hostile = igor_copied(bytes, size);
+		struct igor_effects other = {0};
+		struct igor_intent intent = {0};
+		if (i < 8 * size)
+			hostile[i / 8] ^= (uint8_t)(1u << i % 8);
+		if (igor_effects_load(&other, hostile, left) == 0) {
+			while (igor_effect_next(&other, &intent))
+				;
+			char *saved = written(&other);
+			IGOR_CHECK(strlen(saved) == 2 * left);
+			free(saved);
+			igor_effect_prune(&other);
+			while (other.kept_count)
+				igor_effect_forget(&other, other.kept + 1);
+			IGOR_CHECK(other.kept_size == 0);
+		}
+		free(other.p), free(other.asked), free(other.kept), free(hostile);
+	}
 }
 
 static void transition(const char *name, char *word, char *rest)

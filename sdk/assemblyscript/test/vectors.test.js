@@ -48,7 +48,16 @@ test("states", () => {
 
 test("effect logs", () => {
   const call = instance();
-  for (const [name, bytes, want] of vectors("effects.txt")) assert.equal(call("effects", unhex(bytes)), want, name);
+  for (const [name, bytes, want] of vectors("effects.txt")) {
+    assert.equal(call("effects", unhex(bytes)), want, name);
+    // Every byte changed, and every end cut off, gives a log or a refusal.
+    const b = unhex(bytes);
+    for (let i = 0; i < b.length; i++) {
+      call("effects", b.subarray(0, i));
+      const got = call("effects", Buffer.from(b.map((x, at) => (at === i ? x ^ (1 << i % 8) : x))));
+      assert.ok(got === "-" || got.length === bytes.length, name);
+    }
+  }
 });
 
 test("transitions", () => {

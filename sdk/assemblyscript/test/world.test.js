@@ -40,6 +40,21 @@ test("capabilities", () => {
   ]);
 });
 
+test("on a node", () => {
+  const world = new World();
+  world.node = { id: "did:key:z6MkHere", offers: ["one", "x".repeat(5000)], drain: 7n };
+  const agent = world.load(program);
+  agent.call("settled");
+  assert.deepEqual(world.lines, ["node did:key:z6MkHere 2 5000 0", "then done 1 7"]);
+  assert.equal(world.node.wish, "did:key:z6MkThere");
+  world.node.migration = 2;
+  world.node.drain = 0n;
+  world.fail = (call) => (call === "migrate" ? { result: -3 } : null);
+  world.lines = [];
+  agent.call("settled");
+  assert.deepEqual(world.lines, ["node did:key:z6MkHere 2 5000 2", "then migrate: not allowed false 2 0"]);
+});
+
 test("results have names", () => {
   const names = {
     "-1": "failed true",

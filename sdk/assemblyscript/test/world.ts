@@ -58,4 +58,10 @@ export function ask(): void {
   log(why(http.get(URL).error));
 }
 
+// Lives on a node.
+export function settled(): void {
+  log(`node ${node.id().value} ${node.peers().value} ${node.offer(1).value.length} ${node.migration().value}`);
+  log(`then ${why(node.migrate("did:key:z6MkThere"))} ${node.migration().value} ${node.drainDeadline().value}`);
+}
+
 run(new Caller());

@@ -1,6 +1,6 @@
 //! The vectors that all SDKs share: ../../testdata/sdk.
 
-use igor_sdk::effects::{ActError, EffectLog, Intent};
+use igor_sdk::effects::{ActError, EffectLog, Intent, MAX_FINDINGS, MAX_RESULTS};
 use igor_sdk::findings::Finding;
 use igor_sdk::state::State;
 use igor_sdk::testing::{When, World};
@@ -89,7 +89,43 @@ fn effects() {
         let got =
             EffectLog::from_bytes(&unhex(&v[1])).map_or("-".into(), |log| hex(&log.to_bytes()));
         assert_eq!(got, v[2], "{}", v[0]);
+        // Every byte changed, and every end cut off, gives a log or an error.
+        let bytes = unhex(&v[1]);
+        for i in 0..bytes.len() {
+            let _ = EffectLog::from_bytes(&bytes[..i]);
+            for bit in 0..8 {
+                let mut b = bytes.clone();
+                b[i] ^= 1 << bit;
+                if let Ok(log) = EffectLog::from_bytes(&b) {
+                    let saved = log.to_bytes();
+                    let again = EffectLog::from_bytes(&saved).unwrap();
+                    assert_eq!(again.to_bytes(), saved, "{}", v[0]);
+                }
+            }
+        }
     }
+}
+
+/// More than a log can keep.
+#[test]
+fn finding_limits() {
+    let mut log = EffectLog::default();
+    let mut tell = |n: usize, result: usize| {
+        let mut f = Finding::parse(&[[4, 9].as_slice(), &[0; 64]].concat())
+            .unwrap()
+            .unwrap();
+        f.effect[..8].copy_from_slice(&n.to_le_bytes());
+        f.result = vec![0; result];
+        log.observe(&f);
+    };
+    tell(0, MAX_RESULTS);
+    tell(1, 1);
+    for n in 2..MAX_FINDINGS {
+        tell(n, 0);
+    }
+    tell(5, 0); // known
+    assert_eq!(log.kept().count(), MAX_FINDINGS);
+    assert!(EffectLog::from_bytes(&log.to_bytes()).is_ok());
 }
 
 #[test]

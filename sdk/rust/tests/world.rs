@@ -2,8 +2,9 @@
 
 use igor_sdk::effects::{ActError, EffectLog, LogError, Stage};
 use igor_sdk::http::{self, Request};
-use igor_sdk::testing::{Answer, When, World};
-use igor_sdk::{clock, decimal, kv, log, node, pricing, rand, wallet, x402, ErrorKind};
+use igor_sdk::node::Migration;
+use igor_sdk::testing::{Answer, Node, When, World};
+use igor_sdk::{clock, decimal, kv, log, node, pricing, rand, wallet, x402, ErrorKind, Time};
 use std::time::Duration;
 
 #[test]
@@ -234,4 +235,36 @@ fn decimals() {
             "1.000000"
         ]
     );
+}
+
+#[test]
+fn on_a_node() {
+    let world = World::new();
+    let mut here = Node::new("did:key:z6MkHere");
+    here.offers = vec![b"one".to_vec(), vec![7; 5000]];
+    here.drain = Some(Time::from_unix_nanos(7));
+    world.set_node(Some(here));
+    assert_eq!(node::id().unwrap(), "did:key:z6MkHere");
+    assert_eq!(
+        (node::peers().unwrap(), node::offer(1).unwrap()),
+        (2, vec![7; 5000])
+    );
+    assert!(node::offer(2).is_err());
+    assert_eq!(node::migration().unwrap(), Migration::None);
+    node::migrate("did:key:z6MkThere").unwrap();
+    assert_eq!(node::migration().unwrap(), Migration::Asked);
+    let mut there = world.node().unwrap();
+    assert_eq!(there.wish.as_deref(), Some("did:key:z6MkThere"));
+    there.migration = Migration::Moved;
+    there.drain = None;
+    assert_eq!(
+        node::drain_deadline().unwrap(),
+        Some(Time::from_unix_nanos(7))
+    );
+    world.set_node(Some(there));
+    assert_eq!(node::migration().unwrap(), Migration::Moved);
+    assert_eq!(node::drain_deadline().unwrap(), None);
+    world.fail(|call, _| (call == "migrate").then(|| (When::Before, -3)));
+    let refused = node::migrate("did:key:z6MkElse").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::NotAllowed);
 }
