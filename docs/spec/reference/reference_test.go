@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,6 +109,36 @@ for v in json.load(open(sys.argv[1])):
 print("checked", v["name"])`
 	out, err := exec.Command("python3", "-B", "-c", program, "../../../testdata/kinds.json").CombinedOutput()
 	if err != nil || !strings.HasPrefix(string(out), "checked") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestReceipts holds receipts.py to the vectors of receipts.
+func TestReceipts(t *testing.T) {
+	const program = `
+import glob, json, sys, receipts, verify
+from hashlib import sha256
+files = glob.glob(sys.argv[1] + "/*.json")
+for file in files:
+    v = json.load(open(file))
+    want = v["expect"]
+    examine = lambda b: verify.examine(b"", b, sha256(b).digest())
+    checkpoints = [examine(bytes.fromhex(c)) for c in v["checkpoints"]] if "checkpoints" in v else None
+    agent = verify.parse_did(v["agent"]) if "agent" in v else None
+    try:
+        got = receipts.check(list(receipts.parse(bytes.fromhex(v["receipts"]))), checkpoints, agent)
+    except ValueError as error:
+        if want["exit"] != 2:
+            sys.exit("%s: %r" % (file, error))
+        continue
+    codes = {p["code"] for p in got["problems"]}
+    for key in "verdict", "executions", "payments", "duplicates":
+        if want["exit"] == 2 or got[key] != want[key] or codes != set(want.get("codes", [])):
+            sys.exit("%s: %r, want %r" % (file, got, want))
+print("checked", len(files))`
+	out, err := exec.Command("python3", "-B", "-c", program, "../../../testdata/receipts").CombinedOutput()
+	var n int
+	if fmt.Sscanf(string(out), "checked %d", &n); err != nil || n < 60 {
 		t.Errorf("%v: %s", err, out)
 	}
 }

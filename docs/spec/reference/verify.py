@@ -86,11 +86,11 @@ def examine(name, data, digest):  # lineage.md, Examine
     if not data or data[0] not in HEADER or len(data) < HEADER[data[0]]:
         c.problems = ["empty" if not data else "truncated" if data[0] in HEADER else "unsupported-version"]
         return c
-    c.version, budget, price, c.tick, c.wasm = struct.unpack_from("<BqqQ32s", data)
+    c.version, c.budget, c.price, c.tick, c.wasm = struct.unpack_from("<BqqQ32s", data)
     c.prev, c.key = data[81:113], data[113:145]  # of version 4, which is all that link() asks for
     signature = signature_problem(c.key, data[145:209], data[:145] + data[209:]) if c.version == 4 else "unsigned-version"
     c.authentic = signature is None
-    codes = {signature: not c.authentic, "negative-budget": budget < 0, "negative-price": price < 0}
+    codes = {signature: not c.authentic, "negative-budget": c.budget < 0, "negative-price": c.price < 0}
     c.problems = [code for code in codes if codes[code]]
     return c
 
