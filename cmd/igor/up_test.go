@@ -16,7 +16,7 @@ var upKills = flag.Int("up-kills", 10, "how often TestUpKill kills a process of 
 
 // TestUpKill kills a process in which 20 agents live, again and again, at random
 // moments: some act outside and pay, some fail in ticks that they act in, some are
-// upgraded meanwhile. What they act on counts; every life verifies, is run again, and accounts
+// upgraded meanwhile, and any may be stopped. What they act on counts; every life verifies, is run again, and accounts
 // for every microcent, in its own receipts and in the node's ledger.
 func TestUpKill(t *testing.T) {
 	const actors, stumblers, counters = 8, 6, 6
@@ -76,7 +76,7 @@ func TestUpKill(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	kills, upgrades := 0, 0
+	kills, upgrades, stops := 0, 0, 0
 	for round := range *upKills {
 		p := up()
 		if rand.IntN(4) == 0 {
@@ -99,6 +99,16 @@ func TestUpKill(t *testing.T) {
 					time.Sleep(rand.N(100 * time.Millisecond))
 				} else if <-over {
 					upgrades++
+				}
+			}
+			if round%3 == 2 { // some of them end in peace, or begin to
+				stop := igor(t, "stop", filepath.Join(folder, all[rand.IntN(len(all))].name))
+				over := make(chan bool, 1)
+				go func() { over <- stop.Run() == nil }()
+				if rand.IntN(2) == 0 {
+					time.Sleep(rand.N(50 * time.Millisecond))
+				} else if <-over {
+					stops++
 				}
 			}
 			time.Sleep(rand.N(2 * time.Millisecond))
@@ -174,7 +184,7 @@ func TestUpKill(t *testing.T) {
 	for _, a := range all {
 		accounted(t, filepath.Join(ledger, a.did[len("did:key:"):]))
 	}
-	t.Logf("%d kills of %d agents in one process, %d upgrades; %d ticks failed and were passed, %d payments", kills, len(all), upgrades, failed, len(till.payments))
+	t.Logf("%d kills of %d agents in one process, %d upgrades, %d stops; %d ticks failed and were passed, %d payments", kills, len(all), upgrades, stops, failed, len(till.payments))
 	if kills == 0 || upgrades == 0 || failed == 0 || paid == 0 {
 		t.Error("no kills, no upgrades, no failed ticks, or no payments")
 	}
