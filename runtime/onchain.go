@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"igor.dev/runtime/internal/buyer"
@@ -135,8 +136,8 @@ type Payments struct {
 }
 
 // OpenPayments reads a configuration of payments (docs/spec/x402.md), and opens the wallet
-// that it names, with what unlocks its file.
-func OpenPayments(ctx context.Context, file string, u wallet.Unlock, log *slog.Logger) (*Payments, error) {
+// that it names. Files that it names are beside it, if they are not absolute.
+func OpenPayments(ctx context.Context, file string, log *slog.Logger) (*Payments, error) {
 	src, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint.Wrap(err, `make it: {"wallet": "FILE", "networks": {"eip155:8453": {"nodes": ["https://…"]}}}`)
@@ -148,7 +149,17 @@ func OpenPayments(ctx context.Context, file string, u wallet.Unlock, log *slog.L
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	w, err := openWallet(ctx, c.Wallet, u)
+	beside := func(name string) string {
+		if name == "" || filepath.IsAbs(name) {
+			return name
+		}
+		return filepath.Join(filepath.Dir(file), name)
+	}
+	u, err := wallet.UnlockWith(beside(c.Passphrase), beside(c.Identity))
+	if err != nil {
+		return nil, err
+	}
+	w, err := OpenWallet(ctx, beside(c.Wallet), u)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +170,8 @@ func OpenPayments(ctx context.Context, file string, u wallet.Unlock, log *slog.L
 	return &Payments{w, b}, nil
 }
 
-func openWallet(ctx context.Context, file string, u wallet.Unlock) (wallet.Wallet, error) {
+// OpenWallet opens a wallet's file, or that of the signer at a Unix socket.
+func OpenWallet(ctx context.Context, file string, u wallet.Unlock) (wallet.Wallet, error) {
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, hint.Wrap(fmt.Errorf("there is no wallet %s", file), "make one with igor wallet new %s", file)
@@ -172,6 +184,9 @@ func openWallet(ctx context.Context, file string, u wallet.Unlock) (wallet.Walle
 	}
 	return wallet.Open(file, u)
 }
+
+// Networks are the chains that the configuration names.
+func (p *Payments) Networks() []uint64 { return p.buyer.Networks() }
 
 // Nodes returns the nodes of a chain that the configuration names, nil if there are none.
 func (p *Payments) Nodes(chain uint64) *evm.Nodes { return p.buyer.Nodes(chain) }

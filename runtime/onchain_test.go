@@ -59,7 +59,7 @@ func newMarket(t *testing.T) *market {
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if m.payments, err = OpenPayments(t.Context(), file, wallet.Unlock{}, slog.New(slog.DiscardHandler)); err != nil {
+	if m.payments, err = OpenPayments(t.Context(), file, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	return m

@@ -25,7 +25,7 @@ var groups = []struct {
 	{"Authors", []string{"new", "simulate"}, false},
 	{"Operators", []string{"run", "resume", "up", "ls", "status", "logs", "history"}, false},
 	{"One life", []string{"fork", "upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop"}, true},
-	{"Putting right", []string{"effects", "repair"}, true},
+	{"Money and mending", []string{"wallet", "effects", "repair"}, true},
 	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}, false},
 }
 

@@ -33,6 +33,7 @@ type liveFlags struct {
 	cacheDir     string
 	nodeKey      string
 	ledger       string
+	payments     string
 	logFormat    string
 	quiet        bool
 	asJSON       bool
@@ -59,6 +60,7 @@ func (f *liveFlags) addShared(cmd *cobra.Command) {
 	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
 	flags.UintVar(&f.maxFailed, "max-failed-ticks", runtime.DefaultMaxFailedTicks, "`N`: end with an error when so many ticks in a row fail by the agent's own doing, 0 for never")
 	flags.StringVar(&f.engine.PayAt, "pay-at", "", "`URL` of the endpoint that settles the agent's payments (default: payments fail)")
+	flags.StringVar(&f.payments, "payments", "", "`FILE` that says how to pay servers that ask for it by x402: the wallet, and nodes of chains (default: nothing is paid so)")
 	f.config.Replay = runtime.ReplayPolicy{Mode: runtime.ReplayOff, Interval: runtime.DefaultReplayInterval, OnDivergence: runtime.DivergenceLog}
 	flags.Var(&choice[runtime.ReplayMode]{&f.config.Replay.Mode, []runtime.ReplayMode{runtime.ReplayOff, runtime.ReplayPeriodic, runtime.ReplayOnResume, runtime.ReplayFull}},
 		"replay-mode", "`MODE`: run the agent's own ticks again and compare: off, periodic, on-resume or full")
@@ -135,6 +137,13 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		}
 		e.Budgets = ledger
 		f.closers = append(f.closers, func() { ledger.Close() })
+	}
+	if f.payments != "" {
+		var err error
+		if e.Payments, err = runtime.OpenPayments(cmd.Context(), f.payments, e.Log); err != nil {
+			return nil, c, failed(err)
+		}
+		e.Log.Info("servers that ask for it by x402 are paid", "wallet", e.Payments.Wallet.Address())
 	}
 	e.CacheDir = f.cacheDir
 	if !cmd.Flags().Changed("cache-dir") {

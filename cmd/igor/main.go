@@ -218,6 +218,7 @@ func command(code *int) *cobra.Command {
 		resumeCommand(),
 		upCommand(),
 		topUpCommand(),
+		walletCommand(),
 		priceCommand(),
 		checkpointCommand(),
 		pauseCommand(),

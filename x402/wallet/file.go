@@ -34,6 +34,43 @@ type Unlock struct {
 	Identities []age.Identity
 }
 
+// maxUnlock is how large a file that unlocks another may be.
+const maxUnlock = 16 << 10
+
+// UnlockWith opens what the passphrase in a file opens, on its only line, or the age
+// identities in another. Either may be "".
+func UnlockWith(passphraseFile, identityFile string) (u Unlock, err error) {
+	if passphraseFile != "" {
+		u.Passphrase = func() (string, error) { return readLineOf(passphraseFile) }
+	}
+	if identityFile != "" {
+		f, err := os.Open(identityFile)
+		if err != nil {
+			return u, err
+		}
+		defer f.Close()
+		if u.Identities, err = age.ParseIdentities(io.LimitReader(f, maxUnlock)); err != nil {
+			return u, fmt.Errorf("%s has no identities of age", identityFile) // the error could quote one
+		}
+	}
+	return u, nil
+}
+
+// readLineOf returns the only line of a file.
+func readLineOf(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxUnlock+1))
+	line := strings.TrimRight(string(b), "\r\n")
+	if err == nil && (line == "" || len(b) > maxUnlock || strings.ContainsAny(line, "\r\n")) {
+		err = fmt.Errorf("%s has not one line, which would be the passphrase", file)
+	}
+	return line, err
+}
+
 // ErrLocked is the error of a file that what is in Unlock does not open.
 var ErrLocked = errors.New("the wallet's file is encrypted, and nothing that was given opens it")
 

@@ -23,6 +23,10 @@ import (
 type Config struct {
 	// Wallet is the file of a wallet, or the Unix socket of a signer.
 	Wallet string `json:"wallet"`
+	// Passphrase and Identity are files that open an encrypted wallet: its passphrase on a
+	// line, or identities of age.
+	Passphrase string `json:"passphraseFile"`
+	Identity   string `json:"identityFile"`
 	// Networks are the chains on which it pays, as CAIP-2 names them.
 	Networks map[string]Network `json:"networks"`
 }
@@ -106,6 +110,9 @@ func New(w wallet.Wallet, c *Config, log *slog.Logger) (*Buyer, error) {
 
 // Wallet returns the wallet.
 func (b *Buyer) Wallet() wallet.Wallet { return b.wallet }
+
+// Networks returns the chains that are configured.
+func (b *Buyer) Networks() []uint64 { return slices.Sorted(maps.Keys(b.networks)) }
 
 // Nodes returns the nodes of a chain, nil if there are none.
 func (b *Buyer) Nodes(chain uint64) *evm.Nodes {

@@ -33,6 +33,8 @@ type HTTPRequest struct {
 	// Extra is sent beside Headers, and replaces those of the same name.
 	Extra http.Header
 
+	// Unpaid says that this call may not pay, whatever the answer asks for.
+	Unpaid bool
 	// Once has the request sent to its own URL alone, even if the answer leads elsewhere.
 	Once bool
 	// Heard is filled in with the answer's headers by a [Doer], if it is there, and
@@ -158,7 +160,7 @@ var httpRequest = function{
 			return
 		}
 		// The body is copied, for a transport may read it after the call.
-		r := &HTTPRequest{Method: string(in[0]), URL: string(in[1]), Headers: string(in[2]), Body: bytes.Clone(in[3]), Room: room}
+		r := &HTTPRequest{Method: string(in[0]), URL: string(in[1]), Headers: string(in[2]), Body: bytes.Clone(in[3]), Room: room, Unpaid: c.phase != Tick}
 		if code := r.check(c.Manifest, c.phase); code != 0 {
 			c.return32(code)
 			return

@@ -101,8 +101,11 @@ func (c *Client) Do(ctx context.Context, r *hostcall.HTTPRequest) (body []byte, 
 		if code != 0 {
 			return nil, code
 		}
-		if r.Heard != nil && *u == *own {
-			*r.Heard = resp.Header
+		if r.Heard != nil {
+			*r.Heard = nil
+			if u == own {
+				*r.Heard = resp.Header
+			}
 		}
 		next, code := redirect(r, resp, u)
 		if code != 0 || next == nil {

@@ -363,7 +363,9 @@ func (h *Host) HTTP(ctx context.Context, r *hostcall.HTTPRequest) (written []byt
 		return result, int32(ret)
 	}
 	var heard http.Header
-	r.Heard = &heard
+	if !r.Unpaid {
+		r.Heard = &heard
+	}
 	record := eventlog.Record{Kind: eventlog.HTTPRequest, Request: eventlog.Bytes(asked)}
 	h.waits(ctx, &record, func(ctx context.Context) ([]byte, int32) {
 		if r.Effect() {
