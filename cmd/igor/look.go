@@ -296,7 +296,7 @@ Exit codes: 0 nothing is wrong, 65 something in the folder is missing or damaged
 				for _, p := range d.Problems {
 					files = append(files, p.File)
 				}
-				err = &hinted{&damageFound{strings.Join(files, ", ")}, "igor repair " + args[0] + " says what can be mended"}
+				err = &hinted{&damageFound{"missing or damaged: " + strings.Join(files, ", ")}, "igor repair " + args[0] + " says what can be mended"}
 			}
 			return failed(err)
 		},
@@ -306,9 +306,9 @@ Exit codes: 0 nothing is wrong, 65 something in the folder is missing or damaged
 }
 
 // A damageFound names files that are missing or damaged.
-type damageFound struct{ files string }
+type damageFound struct{ what string }
 
-func (e *damageFound) Error() string { return "missing or damaged: " + e.files }
+func (e *damageFound) Error() string { return e.what }
 
 func writeDetails(w io.Writer, d *runtime.Details, now time.Time) error {
 	var b strings.Builder

@@ -231,6 +231,7 @@ func command(code *int) *cobra.Command {
 		forkCommand(),
 		upgradeCommand(),
 		effectsCommand(),
+		repairFolderCommand(),
 		lsCommand(),
 		statusCommand(),
 		logsCommand(),

@@ -157,6 +157,9 @@ func (d Data) file() uint64 {
 // not read: nil.
 func (d Data) Inline() []byte { return d.inline }
 
+// Payload returns the hash of bytes that are a file of their own, by which it is named.
+func (d Data) Payload() (hash verifier.Hash, ok bool) { return d.hash, d.size > MaxInline }
+
 // Is reports whether b is the payload.
 func (d Data) Is(b []byte) bool {
 	if int(d.size) != len(b) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 
-	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/wal"
 )
 
@@ -29,11 +28,16 @@ type Loss struct {
 // together. What is lost is forgotten: an effect may be repeated, if its beginning
 // is lost and the event log does not have it. newest is the newest checkpoint.
 //
-// With dry, it changes nothing.
+// Where there is no journal it makes an empty one. With dry, it changes nothing.
 func Repair(folder wal.Folder, life Life, newest Base, dry bool) (*Repaired, error) {
 	f, err := folder.Open(Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, hint.Wrap(wrap(err), "restore it from a copy of the agent's folder")
+		r := &Repaired{Lost: []Loss{{What: "all of it: there is no journal"}}}
+		if !dry {
+			err := Create(folder, life, newest)
+			return r, err
+		}
+		return r, nil
 	} else if err != nil {
 		return nil, wrap(err)
 	}

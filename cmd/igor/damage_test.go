@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+)
+
+// damages are what is done to a file, one at a time.
+var damages = []struct {
+	name string
+	do   func(path string, b []byte) error
+}{
+	{"deleted", func(path string, _ []byte) error { return os.Remove(path) }},
+	{"emptied", func(path string, _ []byte) error { return os.Truncate(path, 0) }},
+	{"cut", func(path string, b []byte) error { return os.Truncate(path, int64(len(b)/2)) }},
+	{"flipped", func(path string, b []byte) error {
+		if len(b) == 0 {
+			return os.WriteFile(path, []byte{1}, 0o600)
+		}
+		b = bytes.Clone(b)
+		b[len(b)/2] ^= 4
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, b, info.Mode())
+	}},
+}
+
+// A told is what a command said, and what it exited with.
+type told struct {
+	code        int
+	out, stderr string
+}
+
+// tell runs a command in this process, so that a panic ends the test.
+func tell(args ...string) told {
+	var out, stderr bytes.Buffer
+	code := run(args, strings.NewReader(""), &out, &stderr)
+	return told{code, out.String(), stderr.String()}
+}
+
+// harmless are files whose loss loses nothing but what they say to people.
+var harmless = []string{"lock", "run"}
+
+// stutter finds what an error says twice in a row.
+func stutter(text string) string {
+	words := strings.Fields(text)
+	for i := range words[:max(0, len(words)-1)] {
+		if strings.HasSuffix(words[i], ":") && strings.TrimSuffix(words[i+1], ":") == strings.TrimSuffix(words[i], ":") {
+			return words[i] + " " + words[i+1]
+		}
+	}
+	return ""
+}
+
+// accusations are words for what somebody did, not for what happened to a file.
+var accusations = regexp.MustCompile(`forg|tamper|another history|do not rely|not by the agent|wrong-key|diverge`)
+
+// TestEveryFile damages each file of a stopped agent's folder in turn, and asks every
+// command. None panics, none accuses anybody of what a disk did, and what is lost is
+// said: by resume, unless it loses nothing, and by status and repair in any case. What
+// repair mends from a copy of the folder is as before. With -v, it shows a table of what
+// each command says.
+func TestEveryFile(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	t.Cleanup(server.Close)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	for name, born := range map[string][]string{
+		"observer": {"run", filepath.Join(agents(t), "observer.wasm"), "--ticks=7"},
+		"actor":    {"run", actor(t, u, "unsafe"), "--ticks=8", "--budget=1", "--price=0", "--pay-at=" + server.URL},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			whole := filepath.Join(home, "whole")
+			if got := tell(append(born, "--dir", whole, "--tick-interval=0", "--checkpoint-every=3", "-q")...); got.code != 0 {
+				t.Fatalf("%+v", got)
+			}
+			m := &damageMatrix{T: t, whole: whole, logs: tell("logs", whole).out, effects: tell("effects", whole, "--json").out}
+			var files []string
+			err := filepath.WalkDir(whole, func(path string, d fs.DirEntry, err error) error {
+				if err == nil && d.Type().IsRegular() {
+					rel, _ := filepath.Rel(whole, path)
+					files = append(files, rel)
+				}
+				return err
+			})
+			if err != nil || len(files) < 14 {
+				t.Fatalf("%q, %v", files, err)
+			}
+			for i, file := range files {
+				for j, d := range damages {
+					if testing.Short() && (i+j)%4 != 0 {
+						continue
+					}
+					m.try(file, d.name, d.do)
+				}
+			}
+			m.show()
+		})
+	}
+}
+
+type damageMatrix struct {
+	*testing.T
+	whole         string
+	logs, effects string // of the whole one
+	rows          [][]string
+}
+
+var damageCommands = []string{"ls", "status", "verify", "resume", "replay", "receipts", "logs", "export", "fork", "repair", "mended"}
+
+func (m *damageMatrix) copyOf(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	if err := os.CopyFS(dir, os.DirFS(m.whole)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func (m *damageMatrix) try(file, how string, do func(string, []byte) error) {
+	m.Run(file+" "+how, func(t *testing.T) {
+		b, err := os.ReadFile(filepath.Join(m.whole, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		damaged := func(name string) string {
+			dir := m.copyOf(t, name)
+			if err := do(filepath.Join(dir, file), b); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}
+		row := []string{file, how}
+		said := map[string]told{}
+		look := damaged("look") // for those that change nothing
+		checkpoint := strings.HasPrefix(file, "history/")
+		for _, command := range damageCommands {
+			var got told
+			switch command {
+			case "ls":
+				got = tell("ls", filepath.Dir(look))
+			case "export":
+				got = tell("history", "export", look, "-o", filepath.Join(filepath.Dir(look), "x.car"))
+				os.Remove(filepath.Join(filepath.Dir(look), "x.car"))
+			case "fork":
+				got = tell("fork", look, "--at", "6", "--dir", filepath.Join(t.TempDir(), "fork"))
+			case "resume":
+				got = tell("resume", damaged("resumed"), "--ticks=1", "--tick-interval=0", "-q")
+			case "mended":
+				dir := damaged("mended")
+				if got = tell("repair", dir, "--yes"); got.code == 0 {
+					got = tell("resume", dir, "--ticks=1", "--tick-interval=0", "-q")
+				}
+			default:
+				got = tell(command, look)
+			}
+			said[command] = got
+			row = append(row, inShort(got))
+			text := got.out + got.stderr
+			if strings.Contains(text, "panic") || strings.Contains(text, "goroutine ") || strings.Contains(text, "runtime error") {
+				t.Errorf("%s panics:\n%s", command, text)
+			}
+			if s := stutter(got.stderr); s != "" {
+				t.Errorf("%s stutters: %q in\n%s", command, s, got.stderr)
+			}
+			// A checkpoint that is cut is no whole history, and that verification says.
+			if !checkpoint && accusations.MatchString(proof(text)) {
+				t.Errorf("%s accuses:\n%s", command, text)
+			}
+			if got.code != 0 && got.stderr == "" && !slices.Contains([]string{"verify", "replay", "receipts"}, command) {
+				t.Errorf("%s exits with %d, and does not say why", command, got.code)
+			}
+		}
+		m.rows = append(m.rows, row)
+		m.judge(t, file, said, damaged)
+	})
+}
+
+// proof leaves out what a report says that it does not prove.
+func proof(text string) string {
+	if i := strings.Index(text, "\nIt does not prove "); i >= 0 {
+		end := strings.Index(text[i:], "\n\n")
+		if end < 0 {
+			end = len(text) - i
+		}
+		return text[:i] + text[i+end:]
+	}
+	return text
+}
+
+// judge checks that nothing is lost without a word.
+func (m *damageMatrix) judge(t *testing.T, file string, said map[string]told, damaged func(string) string) {
+	if slices.Contains(harmless, file) {
+		for command, got := range said {
+			if got.code != 0 {
+				t.Errorf("%s exits with %d:\n%s", command, got.code, got.stderr)
+			}
+		}
+		return
+	}
+	for _, command := range []string{"status", "repair"} {
+		if got := said[command]; got.code == 0 || !strings.Contains(got.out, file) {
+			t.Errorf("%s exits with %d, and does not name it:\n%s%s", command, got.code, got.out, got.stderr)
+		}
+	}
+	resumed := said["resume"]
+	if resumed.code != 0 {
+		if !strings.Contains(resumed.stderr, "\nhint: ") {
+			t.Errorf("resume does not say what to do:\n%s", resumed.stderr)
+		}
+		if !slices.Contains([]int{exitDamaged, exitNoAccess}, resumed.code) {
+			t.Errorf("resume exits with %d:\n%s", resumed.code, resumed.stderr)
+		}
+		if inHistory := strings.HasPrefix(file, "history/"); said["ls"].code == 0 && !inHistory {
+			t.Errorf("resume refuses, and ls does not say that it is broken:\n%s\n%s", resumed.stderr, said["ls"].out)
+		}
+	} else if resumed.stderr == "" {
+		// Without a word: then everything is there.
+		dir := damaged("silent")
+		for _, args := range [][]string{{"resume", dir, "--ticks=1", "--tick-interval=0", "-q"}, {"verify", dir}, {"replay", dir}, {"receipts", dir}, {"status", dir}} {
+			if got := tell(args...); got.code != 0 {
+				t.Errorf("%q after a resume that said nothing: exit code %d\n%s%s", args[0], got.code, got.out, got.stderr)
+			}
+		}
+		if got := tell("logs", dir); got.code != 0 || !strings.HasPrefix(clockless(got.out), clockless(m.logs)) {
+			t.Errorf("the log after a resume that said nothing:\n%s%s\nwant it to begin with\n%s", got.out, got.stderr, m.logs)
+		}
+		if got := tell("effects", dir, "--json"); got.code != 0 || got.out != m.effects {
+			t.Errorf("the effects after a resume that said nothing:\n%s%s\nwant\n%s", got.out, got.stderr, m.effects)
+		}
+	}
+	// From a copy, all is as it was, but for what a copy cannot say: what happened since.
+	dir := damaged("restored")
+	tell("repair", dir, "--from", m.whole, "--yes")
+	if file != "journal" && !regexp.MustCompile(`^(events|history)/0*(7|8|9)\.`).MatchString(file) {
+		for _, command := range []string{"status", "repair", "verify", "replay", "receipts"} {
+			if got := tell(command, dir); got.code != 0 {
+				t.Errorf("%s after repair --from: exit code %d\n%s%s", command, got.code, got.out, got.stderr)
+			}
+		}
+	}
+	if got := tell("resume", dir, "--ticks=1", "--tick-interval=0", "-q"); got.code != 0 {
+		t.Errorf("resume after repair --from: exit code %d\n%s", got.code, got.stderr)
+	}
+	if got := tell("verify", dir); got.code != 0 {
+		t.Errorf("verify after repair --from and resume: exit code %d\n%s", got.code, got.out)
+	}
+}
+
+// clockless leaves out the times of log lines, which files may say.
+func clockless(logs string) string {
+	return regexp.MustCompile(`(?m)^\S+ `).ReplaceAllString(logs, "")
+}
+
+// inShort says in a word what a command did: its exit code, and whether it warned.
+func inShort(got told) string {
+	s := fmt.Sprint(got.code)
+	if got.code == 0 {
+		s = "ok"
+		if strings.Contains(got.stderr, "level=WARN") {
+			s = "warns"
+		}
+		if strings.Contains(got.out, "damaged (") || strings.Contains(got.out, "are missing:") || strings.Contains(got.out, "it is missing") {
+			s = "notes"
+		}
+	}
+	return s
+}
+
+func (m *damageMatrix) show() {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(w, "file\tdamage\t"+strings.Join(damageCommands, "\t"))
+	for _, row := range m.rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	if err := errors.Join(w.Flush()); err != nil {
+		m.Error(err)
+	}
+	m.Logf("what each command says: its exit code, whether it warns, or notes it in a list\n%s", &b)
+}
