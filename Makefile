@@ -111,6 +111,7 @@ soak: build agents site
 	@tools/needs.sh go languages release
 	$(GO) test -timeout 0 -v -run '^TestUpKill$$' ./cmd/igor -up-kills 1000
 	$(GO) test -timeout 0 -v -run '^TestKill' ./cmd/igor -kill-rounds 200
+	$(GO) test -timeout 0 -v -run '^TestEveryFile$$' ./cmd/igor -every-damage
 	$(GO) test -timeout 0 -v -run 'Disk|PowerCut' ./runtime -every-step
 	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
 	$(GO) test -timeout 0 -v -run '^TestUpSoak$$' ./cmd/igor -soak-small 1000 -soak-go 100 -soak-for 10m

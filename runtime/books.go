@@ -61,11 +61,11 @@ func (p *payments) add(nonce [32]byte, b []byte) {
 // open opens the agent's receipts, and reads what it paid. onchain says that it may pay on
 // a chain.
 func (b *books) open(folder wal.Folder, onchain bool) (err error) {
-	if b.file, err = receipt.Open(folder, receipt.Name); err != nil {
+	if b.file, err = openReceipts(folder, receipt.Name); err != nil {
 		return err
 	}
 	if onchain {
-		if b.onchain, err = receipt.Open(folder, receipt.Onchain); err != nil {
+		if b.onchain, err = openReceipts(folder, receipt.Onchain); err != nil {
 			return errors.Join(err, b.file.Close())
 		}
 	}
@@ -73,6 +73,14 @@ func (b *books) open(folder wal.Folder, onchain bool) (err error) {
 		return errors.Join(err, b.closeFiles())
 	}
 	return nil
+}
+
+func openReceipts(folder wal.Folder, name string) (*receipt.File, error) {
+	f, err := receipt.Open(folder, name)
+	if receipt.Bad(err) {
+		err = &DamagedError{File: name, err: err}
+	}
+	return f, err
 }
 
 func (b *books) closeFiles() error {

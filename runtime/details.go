@@ -95,7 +95,14 @@ func (d *Details) history(ctx context.Context) error {
 	if r.Verdict() == verifier.Verified || len(d.Problems) > 0 && d.Problems[0].File != "key" { // the newest, which was found already
 		return nil
 	}
-	d.problem(true, store.DirHistory, store.Refusal("it", r), "igor verify %s shows all of it; restore the files from a copy", d.Folder)
+	file := store.DirHistory
+	for p := range r.Problems() {
+		if p.Name != "" {
+			file = filepath.Join(store.DirHistory, p.Name)
+		}
+		break
+	}
+	d.problem(true, file, store.Refusal("the history", r), "igor verify %s shows all of it; restore the files from a copy", d.Folder)
 	return nil
 }
 
@@ -136,8 +143,8 @@ func (d *Details) events(ctx context.Context) error {
 			return ctx.Err()
 		}
 		prev, next := finding(i-1), finding(i)
-		if next == nil || i > 0 && prev == nil {
-			continue
+		if next == nil || i > 0 && (prev == nil || next.PrevHash != prev.ContentHash) || i == 0 && !next.PrevHash.IsZero() {
+			continue // what is before it is missing, and that is said
 		}
 		first := uint64(0)
 		if prev != nil {

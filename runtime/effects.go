@@ -105,6 +105,9 @@ func readEffects(ctx context.Context, dir string) (all []Effect, err error) {
 	}
 	defer f.Close()
 	j, err := journal.Read(f)
+	if err == nil {
+		err = checkJournalSize(dir, sights[0].CID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -252,6 +255,9 @@ func releasedAt(dir string, e journal.Effect) (tick uint64, err error) {
 
 func withJournal(ctx context.Context, dir string, do func(j *journal.Journal, newest uint64) error) error {
 	return withFolder(ctx, dir, func(s *store.Store, life journal.Life, found *store.Recovery) error {
+		if err := checkJournalSize(dir, found.Hash.CID()); err != nil {
+			return err
+		}
 		j, err := journal.Open(s.Folder(), life, found.Tick)
 		if err != nil {
 			return err
@@ -283,7 +289,11 @@ func withFolder(ctx context.Context, dir string, do func(s *store.Store, life jo
 			"igor resume makes it again from the event log")
 	}
 	life.Genesis = found.First
-	return do(s, life, &found)
+	if err := do(s, life, &found); err != nil {
+		return err
+	}
+	noteSizes(s)
+	return nil
 }
 
 // A JournalRepair says what repairing a damaged journal takes.

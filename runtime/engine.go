@@ -197,7 +197,7 @@ func (e *Engine) bear(ctx context.Context, a *Agent, dir string, b Birth, c Conf
 	a.listen(e, dir)
 	defer func() { a.control.Unlink() }()
 	if !c.visit {
-		ended := noteRun(s)
+		ended := noteRun(s, nil)
 		defer func() { ended(result, err) }()
 	}
 	unborn.logCheckpoint() // now it is durable
@@ -225,10 +225,12 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (re
 	defer s.Close()
 	a.listen(e, dir)
 	defer func() { a.control.Unlink() }()
+	before := ranOf(s)
+	ended := noteVisit(s)
 	if !c.visit {
-		ended := noteRun(s)
-		defer func() { ended(result, err) }()
+		ended = noteRun(s, before)
 	}
+	defer func() { ended(result, err) }()
 	if _, err := c.machine.keys().Key(s.Path()); err != nil { // the first thing that a bare history lacks
 		return Result{}, err
 	}
@@ -246,6 +248,7 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (re
 	}
 	l := e.newLife(body, c)
 	l.attach(a)
+	l.lastRun = before
 	defer l.close()
 	if err := l.recover(ctx, s); err != nil { // before the slow part
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) { // it was stopped before it lived

@@ -51,6 +51,7 @@ type life struct {
 	recovery recovery   // what is to be lived again
 	checks   selfChecks // its own ticks, run again
 	in       *incarnation
+	lastRun  *Ran  // the run before this one, nil = nobody wrote that down
 	failed   int   // ticks in a row
 	took     int64 // microcents, of the last tick
 

@@ -61,7 +61,7 @@ func Logs(ctx context.Context, dir string, c LogsConfig, each func(LogLine) erro
 	if len(ticks) == 0 {
 		return noEventLog(dir)
 	}
-	l := &logs{LogsConfig: c, dir: dir, each: each, times: receiptTimes(dir)}
+	l := &logs{LogsConfig: c, dir: dir, each: each, times: receiptTimes(dir), newest: ticks[len(ticks)-1]}
 	var closeLog func()
 	if l.log, closeLog, err = openReadOnly(events); err != nil {
 		return err
@@ -97,6 +97,7 @@ type logs struct {
 	log    *eventlog.Log
 	each   func(LogLine) error
 	times  map[uint64]time.Time // of checkpoints, by their ticks
+	newest uint64               // segment when it began: those before it are whole
 	read   uint64               // records of the segment that was read last
 	unread error                // the first segment that could not be
 }
@@ -146,7 +147,9 @@ func (l *logs) more(first uint64) (refused error) {
 		}
 		lines = append(lines, line)
 	}
-	if err != io.EOF && !eventlog.Torn(err) { // torn: the life goes on there
+	if _, sealed := s.Seal(); first < l.newest && !sealed && (err == io.EOF || eventlog.Torn(err)) {
+		l.bad(name, errors.New("it is cut short"))
+	} else if err != io.EOF && !eventlog.Torn(err) { // torn: the life goes on there
 		l.bad(name, err)
 	}
 	if len(lines) == 0 {

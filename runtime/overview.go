@@ -353,11 +353,17 @@ func (o *Overview) openEvents(root *os.Root) {
 	case eventlog.Torn(err): // a new one, which a killed process left
 		return
 	case eventlog.Bad(err):
-		o.problem(false, filepath.Join(store.DirEvents, name), fmt.Errorf("it is damaged: %w", err), "restore it from a copy, if there is one; igor repair %s says what is lost", o.Folder)
+		o.problem(true, filepath.Join(store.DirEvents, name), fmt.Errorf("it is damaged: %w", err), "restore it from a copy, if there is one; igor repair %s says what is lost", o.Folder)
 		return
 	}
 	for err == nil {
 		_, err = s.Next()
+	}
+	if seal, ok := s.Seal(); ok {
+		lost := filepath.Join(store.DirHistory, store.FileName(s.Totals().Last))
+		if !slices.ContainsFunc(o.Problems, func(p FolderProblem) bool { return p.File == lost }) {
+			o.problem(false, lost, fmt.Errorf("it is missing: the event log has it as %s", seal.Next.CID()), "igor resume %s makes it again from the event log", o.Folder)
+		}
 	}
 	if err != io.EOF && !eventlog.Torn(err) {
 		o.problem(false, filepath.Join(store.DirEvents, name), fmt.Errorf("it is damaged: %w", err), "restore it from a copy, if there is one; igor resume %s goes on with what is whole of it, and says what is lost", o.Folder)
@@ -419,6 +425,8 @@ func (o *Overview) parts(root *os.Root) {
 		}
 		if err != io.EOF && !errors.Is(err, receipt.ErrTruncated) {
 			o.problem(true, "receipts", fmt.Errorf("it is damaged: %w", err), "restore it from a copy; igor repair %s says what can be had back", o.Folder)
+		} else if lost := o.Ran.lost(o.Folder, "receipts", o.CID); lost > 0 {
+			o.problem(false, "receipts", fmt.Errorf("it is cut: %d bytes are lost that it had when the agent stopped", lost), "restore it from a copy; igor repair %s says what can be had back", o.Folder)
 		}
 	}
 }
@@ -446,6 +454,9 @@ func (o *Overview) journal(root *os.Root) {
 	if err == nil {
 		defer f.Close()
 		j, err = journal.Read(f)
+	}
+	if lost := o.Ran.lost(o.Folder, journal.Name, o.CID); err == nil && lost > 0 {
+		err = journal.Cut(lost)
 	}
 	if err != nil {
 		o.problem(true, journal.Name, plainPath(err), "restore it from a copy that was made after the agent stopped; igor repair %s says what is lost without one", o.Folder)

@@ -35,6 +35,10 @@ func (l *life) findProgram(s *store.Store, c verifier.Checkpoint, head verifier.
 		return hint.Wrap(&DamagedError{File: "agent.wasm", err: errors.New("the agent's program is not the one of its newest checkpoint")},
 			"put the program with SHA-256 %s back as agent.wasm", wasm)
 	}
+	if errors.Is(err, fs.ErrNotExist) && man != l.body.manHash {
+		return hint.Wrap(&DamagedError{File: "agent.manifest.json", err: errors.New("the agent's manifest is not the one with which it lives")},
+			"put the manifest with SHA-256 %s back as agent.manifest.json; igor upgrade gives an agent another one", man)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the event log says what is wrong
 	}

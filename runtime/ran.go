@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 )
@@ -35,17 +39,28 @@ type Ran struct {
 	Reason Reason    `json:"reason,omitempty"`
 	Error  string    `json:"error,omitempty"`
 	Hint   string    `json:"hint,omitempty"`
+
+	// What files had then that only grow without a run, in bytes, and the newest
+	// checkpoint: if it is another one, an earlier igor ran the agent since.
+	Head  string           `json:"head,omitempty"`
+	Sizes map[string]int64 `json:"sizes,omitempty"`
 }
 
 // noteRun writes down that a run begins, and returns what writes down how it ended. That
 // either cannot be written is no reason not to live.
-func noteRun(s *store.Store) (ended func(Result, error)) {
+func noteRun(s *store.Store, before *Ran) (ended func(Result, error)) {
 	host, _ := os.Hostname()
 	ran := Ran{PID: os.Getpid(), Host: host, Igor: verifier.Version(), Began: time.Now().UTC().Truncate(time.Second)}
+	if before != nil { // until this run has something newer to say
+		ran.Head, ran.Sizes = before.Head, before.Sizes
+	}
 	ran.write(s)
 	return func(r Result, err error) {
 		if r.Reason == "" && err == nil {
 			return // a panic is on its way
+		}
+		if !r.Head.IsZero() {
+			ran.Head, ran.Sizes = r.Head.CID(), sizesIn(s.Path())
 		}
 		ran.Ended, ran.Reason = time.Now().UTC().Truncate(time.Second), r.Reason
 		switch {
@@ -65,6 +80,51 @@ func noteRun(s *store.Store) (ended func(Result, error)) {
 		}
 		ran.write(s)
 	}
+}
+
+// measured are the files whose sizes are written down.
+var measured = []string{receipt.Name, journal.Name}
+
+func sizesIn(dir string) map[string]int64 {
+	sizes := map[string]int64{}
+	for _, name := range measured {
+		if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			sizes[name] = info.Size()
+		}
+	}
+	return sizes
+}
+
+// lost says how many bytes of a file are not there any more that there were when the
+// last run ended. head is the newest checkpoint's CID.
+func (r *Ran) lost(dir, name, head string) (bytes int64) {
+	if r == nil || r.Ended.IsZero() || r.Head != head {
+		return 0
+	}
+	return max(0, r.Sizes[name]-sizesIn(dir)[name])
+}
+
+// noteSizes writes the sizes down anew, after somebody did something to the folder of an
+// agent that does not run.
+func noteSizes(s *store.Store) {
+	if r := ranOf(s); r != nil && !r.Ended.IsZero() {
+		r.Sizes = sizesIn(s.Path())
+		r.write(s)
+	}
+}
+
+// checkJournalSize refuses a journal that is shorter than it was when the last run
+// ended: what it began may be forgotten, and done again.
+func checkJournalSize(dir, head string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if lost := readRun(root).lost(dir, journal.Name, head); lost > 0 {
+		return journal.Cut(lost)
+	}
+	return nil
 }
 
 func cutText(s string) string {
@@ -103,4 +163,31 @@ func readRun(root *os.Root) *Ran {
 		return nil
 	}
 	return r
+}
+
+// ranOf reads the newest run, nil if there is none that can be read.
+func ranOf(s *store.Store) *Ran {
+	root, err := os.OpenRoot(s.Path())
+	if err != nil {
+		return nil
+	}
+	defer root.Close()
+	return readRun(root)
+}
+
+// noteVisit returns what is called when something was done to the folder of an agent
+// that does not run.
+func noteVisit(s *store.Store) (ended func(Result, error)) {
+	return func(_ Result, err error) {
+		if err == nil {
+			noteSizes(s)
+		}
+	}
+}
+
+// sayLostReceipts says so if receipts are missing that the agent had.
+func sayLostReceipts(s *store.Store, before *Ran, head string, log *slog.Logger) {
+	if lost := before.lost(s.Path(), receipt.Name, head); lost > 0 {
+		log.Warn("the agent's receipts are cut: a part of what it paid, or of what nodes signed for its time, is not with it any more", "file", receipt.Name, "lost", lost)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -91,10 +93,8 @@ func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 
 // recover finds out where the life stands.
 func (l *life) recover(ctx context.Context, s *store.Store) error {
-	if f, err := s.Folder().Open(receipt.Name); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(s.Path(), receipt.Name)); errors.Is(err, fs.ErrNotExist) { // which it will make
 		l.Log.Warn("the agent's receipts are missing: what it paid, and what nodes signed for its time, is not with it any more", "file", receipt.Name)
-	} else if err == nil {
-		f.Close()
 	}
 	if err := l.open(s); err != nil {
 		return err
@@ -138,6 +138,10 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	}
 	if err := l.sayMissing(s); err != nil {
 		return err
+	}
+	sayLostReceipts(s, l.lastRun, found.Hash.CID(), l.Log)
+	if lost := l.lastRun.lost(s.Path(), journal.Name, found.Hash.CID()); lost > 0 {
+		return journal.Cut(lost)
 	}
 	if err := l.openLog(s, &found); err != nil {
 		return err
@@ -298,6 +302,9 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 // from the account.
 func (l *life) openSegment() error {
 	w, was, err := l.log.Continue(l.header(), l.saved+1)
+	if eventlog.Bad(err) {
+		err = &DamagedError{File: filepath.Join(store.DirEvents, eventlog.FileName(l.saved+1)), err: err}
+	}
 	if err != nil {
 		return err
 	}

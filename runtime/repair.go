@@ -108,6 +108,14 @@ type pastFinding struct {
 	name string
 }
 
+// lost says how many bytes are missing at the end of a file.
+func (r *repairing) lost(name string) int64 {
+	if len(r.chain) == 0 {
+		return 0
+	}
+	return readRun(r.root).lost(r.dir, name, r.chain[len(r.chain)-1].ContentHash.CID())
+}
+
 func (r *repairing) found(one Repair) { r.all = append(r.all, one) }
 
 // replace returns what puts content in the place of a file.
@@ -240,6 +248,11 @@ func (r *repairing) history() error {
 					name, what = filepath.Join(store.DirHistory, n), "it is damaged ("+damage[n]+")"
 				}
 			}
+			if name == store.DirHistory {
+				if tick, ok := tickBefore(r.dir, at.TickNumber); ok {
+					name = filepath.Join(store.DirHistory, store.FileName(tick))
+				}
+			}
 			one := Repair{File: name, Damage: what, Fatal: true, Next: "restore it from a copy: igor repair " + r.dir + " --from COPY"}
 			if b != nil {
 				before = pastFinding{*f, store.FileName(f.TickNumber)}
@@ -258,6 +271,21 @@ func (r *repairing) history() error {
 	slices.Reverse(r.chain)
 	r.wasm = newest.WASMHash
 	return nil
+}
+
+// tickBefore returns the tick of the checkpoint before the one of a tick, by the names of
+// the event log's segments.
+func tickBefore(dir string, tick uint64) (before uint64, ok bool) {
+	ticks, err := segmentTicks(filepath.Join(dir, store.DirEvents))
+	if err != nil {
+		return 0, false
+	}
+	for _, first := range ticks {
+		if first > 0 && first <= tick {
+			before, ok = first-1, true
+		}
+	}
+	return before, ok
 }
 
 // checkpointOfCopy finds a checkpoint in the other copy by its hash.
@@ -419,6 +447,16 @@ func (r *repairing) openSegment(log *eventlog.Log, first uint64) error {
 		for err == nil {
 			_, err = s.Next()
 		}
+		if seal, ok := s.Seal(); ok {
+			lost := filepath.Join(store.DirHistory, store.FileName(s.Totals().Last))
+			if !slices.ContainsFunc(r.all, func(one Repair) bool { return one.File == lost }) {
+				one := Repair{File: lost, Damage: "it is missing: the event log has it as " + seal.Next.CID(), Next: "igor resume " + r.dir + " makes it again from the event log: the same bytes"}
+				if b, f := r.checkpointOfCopy(seal.Next); b != nil && f.AgentPubKey == r.agent {
+					one.Mend, one.Next, one.do = "the one of "+r.Copy, "", r.replace(lost, b, false)
+				}
+				r.found(one)
+			}
+		}
 		if err != io.EOF && !eventlog.Torn(err) {
 			at := s.Totals().Last
 			r.found(Repair{File: name, Damage: "it is damaged: " + err.Error(), Lost: []string{fmt.Sprintf("what was lived after tick %d, and money that came in since then", max(at, first-1))},
@@ -528,6 +566,8 @@ func (r *repairing) receipts() error {
 		one.Damage = "it is missing"
 	case dropped > 0:
 		one.Damage = fmt.Sprintf("%d bytes of it are no receipts", dropped)
+	case r.lost(receipt.Name) > 0:
+		one.Damage = fmt.Sprintf("it is cut: %d bytes are lost that it had when the agent stopped", r.lost(receipt.Name))
 	case r.Receipts == nil && r.Copy == "":
 		return nil
 	}
@@ -549,7 +589,14 @@ func (r *repairing) receipts() error {
 	if err != nil || dropped > 0 {
 		one.Lost = append(one.Lost, "receipts of payments that neither the journal nor the event log has")
 	}
-	one.do = r.replace(receipt.Name, books.content, false)
+	replace := r.replace(receipt.Name, books.content, false)
+	one.do = func() (string, error) {
+		aside, err := replace()
+		if err == nil {
+			noteSizes(r.store)
+		}
+		return aside, err
+	}
 	r.found(one)
 	return nil
 }
@@ -647,8 +694,12 @@ func (r *repairing) journal() error {
 	life := journal.Life{Agent: r.agent, Genesis: r.genesis}
 	base := journal.Base{Tick: newest.TickNumber, Hash: newest.ContentHash}
 	_, err := r.journalEffects()
+	cut := int64(0)
 	if err == nil {
-		return nil
+		if cut = r.lost(journal.Name); cut == 0 {
+			return nil
+		}
+		err = journal.Cut(cut)
 	}
 	one := Repair{File: journal.Name, Fatal: true, Damage: "it is missing"}
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -661,7 +712,22 @@ func (r *repairing) journal() error {
 	if err != nil {
 		return err
 	}
-	repaired, err := journal.Repair(r.folder, life, base, true)
+	mend := func(dry bool) (*journal.Repaired, error) {
+		if cut > 0 { // what there is of it, is whole
+			effects, err := r.journalEffects()
+			repaired := &journal.Repaired{Effects: effects, Lost: []journal.Loss{{What: fmt.Sprintf("%d bytes at its end", cut)}}}
+			if err == nil && !dry {
+				noteSizes(r.store)
+			}
+			return repaired, err
+		}
+		repaired, err := journal.Repair(r.folder, life, base, dry)
+		if err == nil && !dry {
+			noteSizes(r.store)
+		}
+		return repaired, err
+	}
+	repaired, err := mend(true)
 	if err != nil {
 		return err
 	}
@@ -684,7 +750,7 @@ func (r *repairing) journal() error {
 		"what a lost record held that was unresolved stays out of the budget, and igor effects cannot give it back",
 		"what a lost record ended, or an operator said of it, is unresolved again, keeps what it holds, and is not done again")
 	one.do = func() (string, error) {
-		repaired, err := journal.Repair(r.folder, life, base, false)
+		repaired, err := mend(false)
 		if err != nil {
 			return "", err
 		}

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -200,6 +201,9 @@ func writeReplay(w io.Writer, r *runtime.ReplayReport) error {
 		verdict = fmt.Sprintf("%d of %s cannot be re-executed, or the lineage is not whole", r.Intervals-r.Replayed, intervals)
 	default:
 		verdict = fmt.Sprintf("%s in %s; do not rely on this history", verifycli.Plural(len(r.Problems), "problem"), intervals)
+		if !slices.ContainsFunc(r.Problems, func(p runtime.ReplayProblem) bool { return p.Code != "bad-segment" }) {
+			verdict = fmt.Sprintf("%s in %s: a file of the event log is damaged, or was changed", verifycli.Plural(len(r.Problems), "problem"), intervals)
+		}
 	}
 	fmt.Fprintf(&b, "\n%s: %s\n", p.Paint(style, string(r.Verdict)), verdict)
 	_, err := io.WriteString(w, b.String())
@@ -267,7 +271,9 @@ func (f *pastFlags) find(cmd *cobra.Command, path string) (p runtime.Past, done 
 		manifest = first(filepath.Join(p.Events, "agent.manifest.json"), filepath.Join(path, "agent.manifest.json"), beside(wasm))
 	}
 	if p.Manifest, err = readLimited(manifest, runtime.MaxManifest); f.manifest == "" && errors.Is(err, fs.ErrNotExist) {
-		err = nil // and grants nothing
+		if err = nil; f.wasm == "" { // a program by itself may have none; an agent's folder has one
+			err = &hinted{fmt.Errorf("%s has no manifest in it, agent.manifest.json", path), "put it back from a copy, or name it with --manifest"}
+		}
 	}
 	return p, done, err
 }

@@ -236,10 +236,10 @@ func (l *Log) resume(h Header, name string) (w *Writer, r Recovery, err error) {
 		}
 	}
 	if err != nil {
-		return nil, r, hint.Wrap(err, "restore it from a copy; without it, the ticks after the newest checkpoint are lost")
+		return nil, r, hint.Wrap(err, "restore it from a copy; without it, the ticks after the newest checkpoint are lost: igor repair says so, and goes on without them")
 	}
 	if !found.follows(&h) {
-		return nil, r, hint.Wrap(errors.New("it was recorded after another checkpoint, or with another program or manifest"),
+		return nil, r, hint.Wrap(&BadError{errors.New("it was recorded after another checkpoint, or with another program or manifest")},
 			"put back the program and the manifest with which the agent ran last")
 	}
 	var payloads []verifier.Hash

@@ -196,6 +196,11 @@ func (e *DamageError) Hint() string {
 	return "restore the journal from a copy of the agent's folder; without one, igor repair says what is lost"
 }
 
+// Cut is the error of a journal that lost so many bytes of its end.
+func Cut(lost int64) error {
+	return &DamageError{fmt.Errorf("%d bytes are missing at its end that it had when the agent stopped", lost)}
+}
+
 // Missing is the error of a folder that has no journal. It is fs.ErrNotExist, too.
 func Missing() error { return &DamageError{errMissing} }
 

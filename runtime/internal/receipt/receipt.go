@@ -124,7 +124,7 @@ func Open(folder wal.Folder, name string) (_ *File, err error) {
 		// A file system may have made the file longer before it wrote the data: of one
 		// receipt there may be a part, and then come zeros.
 		if err != nil && !zeros(f, min(file.end+int64(receipt.MaxSize), size-1), size) {
-			return nil, hint.Wrap(err, "restore the file %s from a copy, or move it away: the receipts before it are then no longer with the agent", name)
+			return nil, hint.Wrap(&badError{err}, "restore the file %s from a copy; igor repair says what can be had back without one", name)
 		}
 		break
 	}
@@ -151,6 +151,18 @@ func Open(folder wal.Folder, name string) (_ *File, err error) {
 	}
 	file.durable = file.end
 	return file, nil
+}
+
+// badError says that a file has something that is no receipt.
+type badError struct{ error }
+
+func (e *badError) Unwrap() error { return e.error }
+
+// Bad reports whether an error of [Open] says that the file is damaged, rather than that
+// it could not be read.
+func Bad(err error) bool {
+	_, ok := errors.AsType[*badError](err)
+	return ok
 }
 
 // lacks reports whether a receipt at offset is none, for a sector of it was not written.
