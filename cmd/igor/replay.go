@@ -272,7 +272,7 @@ func (f *pastFlags) find(cmd *cobra.Command, path string) (p runtime.Past, done 
 	}
 	if p.Manifest, err = readLimited(manifest, runtime.MaxManifest); f.manifest == "" && errors.Is(err, fs.ErrNotExist) {
 		if err = nil; f.wasm == "" { // a program by itself may have none; an agent's folder has one
-			err = &hinted{fmt.Errorf("%s has no manifest in it, agent.manifest.json", path), "put it back from a copy, or name it with --manifest"}
+			err = &hinted{&damageFound{path + " has no manifest in it, agent.manifest.json"}, "put it back from a copy, or name it with --manifest"}
 		}
 	}
 	return p, done, err
