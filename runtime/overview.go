@@ -18,6 +18,7 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/manifest"
+	receiptfile "igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
@@ -410,6 +411,9 @@ func (o *Overview) parts(root *os.Root) {
 				o.problem(true, part.name, err, "%s", next)
 			}
 		}
+	}
+	if lost := o.Ran.lost(o.Folder, receiptfile.Onchain, o.CID); lost > 0 {
+		o.problem(false, receiptfile.Onchain, fmt.Errorf("%d bytes are lost that it had when the agent stopped", lost), "restore it from a copy; the payments are on their chain")
 	}
 	f, err := (readOnly{root: root}).Open("receipts")
 	switch {

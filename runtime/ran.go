@@ -83,7 +83,7 @@ func noteRun(s *store.Store, before *Ran) (ended func(Result, error)) {
 }
 
 // measured are the files whose sizes are written down.
-var measured = []string{receipt.Name, journal.Name}
+var measured = []string{receipt.Name, receipt.Onchain, journal.Name}
 
 func sizesIn(dir string) map[string]int64 {
 	sizes := map[string]int64{}
@@ -187,7 +187,9 @@ func noteVisit(s *store.Store) (ended func(Result, error)) {
 
 // sayLostReceipts says so if receipts are missing that the agent had.
 func sayLostReceipts(s *store.Store, before *Ran, head string, log *slog.Logger) {
-	if lost := before.lost(s.Path(), receipt.Name, head); lost > 0 {
-		log.Warn("the agent's receipts are cut: a part of what it paid, or of what nodes signed for its time, is not with it any more", "file", receipt.Name, "lost", lost)
+	for _, name := range []string{receipt.Name, receipt.Onchain} {
+		if lost := before.lost(s.Path(), name, head); lost > 0 {
+			log.Warn("the agent's receipts are cut: a part of what it paid, or of what nodes signed for its time, is not with it any more", "file", name, "lost", lost)
+		}
 	}
 }

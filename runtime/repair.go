@@ -549,6 +549,7 @@ func (r *repairing) journalEffects() ([]journal.Effect, error) {
 
 // receipts looks at what the agent paid, and who signed for its time.
 func (r *repairing) receipts() error {
+	r.onchain()
 	b, err := readPart(r.root, receipt.Name, math.MaxInt64-1)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", filepath.Join(r.dir, receipt.Name), plainPath(err))
@@ -599,6 +600,13 @@ func (r *repairing) receipts() error {
 	}
 	r.found(one)
 	return nil
+}
+
+// onchain looks at the receipts of payments on a chain. The chain has them too.
+func (r *repairing) onchain() {
+	if lost := r.lost(receipt.Onchain); lost > 0 {
+		r.found(Repair{File: receipt.Onchain, Damage: fmt.Sprintf("%d bytes are lost that it had when the agent stopped", lost), Next: "restore it from a copy; the payments are on their chain"})
+	}
 }
 
 // payments takes receipts of payments from the journal, and from what the agent saw of
@@ -670,6 +678,9 @@ func (k *bookkeeper) salvage(b []byte) (dropped int) {
 			if !k.seen[id] && k.checkpoints[id] {
 				k.executions++
 			}
+		case *receipts.Onchain:
+			at += n // they are in a file of their own
+			continue
 		case *receipts.Payment:
 			id = r.Nonce
 			if !k.seen[id] {
