@@ -32,6 +32,11 @@ type Costs struct {
 	TimeCost  int64         `json:"timeMicrocents,string"`  // what that took from the budget
 	Spent     int64         `json:"spentMicrocents,string"` // by hostcalls
 
+	// Of ticks that were metered: their units of fuel, the most in one, and in which.
+	Fuel         uint64 `json:"fuel,string,omitempty"`
+	MostFuel     uint64 `json:"mostFuel,string,omitempty"`
+	MostFuelTick uint64 `json:"mostFuelTick,string,omitempty"`
+
 	// What was stored at a price: bytes, and what that took from the budget.
 	Stored     uint64 `json:"storedBytes,string,omitempty"`
 	StoredCost int64  `json:"storedMicrocents,string,omitempty"`
@@ -167,10 +172,14 @@ func (c *Costs) count(log *eventlog.Log, prev, next *verifier.Finding) error {
 		if err != nil {
 			return err // somebody writes to it
 		}
+		if record.Fuel > c.MostFuel {
+			c.MostFuel, c.MostFuelTick = record.Fuel, record.Tick
+		}
 		if capability, bytes := moved(&record); capability != "" {
 			c.call(CallCosts{capability, 1, uint64(bytes), record.Spent})
 		}
 	}
+	c.Fuel = totals.Fuel
 	c.Ticks, c.Time, c.TimeCost, c.Spent, c.Added = totals.Ticks, time.Duration(totals.Elapsed), totals.Cost, totals.Spent, totals.Added
 	seal := &totals.Seal
 	at := money.Account{Budget: seal.Cost}
@@ -201,6 +210,10 @@ func (c *Costs) add(next *Costs) {
 	c.Ticks += next.Ticks
 	c.Time += next.Time
 	c.TimeCost += next.TimeCost
+	c.Fuel += next.Fuel
+	if next.MostFuel > c.MostFuel {
+		c.MostFuel, c.MostFuelTick = next.MostFuel, next.MostFuelTick
+	}
 	c.Stored += next.Stored
 	c.StoredCost += next.StoredCost
 	c.Spent += next.Spent

@@ -63,6 +63,7 @@ type SimulationResult struct {
 	Crashes  int            // of the machine
 	Requests int            // that the recording answered
 	Payments map[string]int // by what became of them
+	Costs    *Costs         // of the life, until its newest checkpoint
 
 	// Replayed is what running the life again came to, and Restarted the same with
 	// a fresh instance for each tick; nil without Verify.
@@ -111,6 +112,11 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 	}
 	if lived, lookErr := Look(dir); lookErr == nil {
 		r.Checkpoints = len(lived)
+	}
+	if newest, lookErr := NewestCheckpoint(dir); lookErr == nil {
+		if _, all, lookErr := CostsOf(ctx, newest); lookErr == nil {
+			r.Costs = &all
+		}
 	}
 	r.Hostcalls = nil // their times are the real machine's
 	r.Time, r.Crashes, r.Requests = s.time.Sub(simulatedBirth), s.crashes, s.web.Requests

@@ -54,6 +54,9 @@ func TestSimulateTwice(t *testing.T) {
 	if !strings.HasPrefix(log, "time=2022-01-01T00:00:00.000Z ") || !strings.Contains(log, "the machine crashes") {
 		t.Errorf("it logged\n%s", log)
 	}
+	if used := first.Costs; used == nil || used.Ticks != 40 || used.Fuel == 0 || used.MostFuel == 0 || used.MostFuelTick == 0 || used.TimeCost+used.StoredCost+used.Spent != 1_000_000-first.Budget {
+		t.Errorf("it cost %+v, and %d microcents", used, 1_000_000-first.Budget)
+	}
 	again, logAgain, err := simulate(t, b, c)
 	if err != nil || again.Head != first.Head || again.Time != first.Time || again.Checkpoints != first.Checkpoints || logAgain != log {
 		t.Errorf("the second time %+v, %v, want %+v; it logged\n%s", again, err, first, logAgain)

@@ -125,6 +125,10 @@ func (c *costs) write(w io.Writer) error {
 		fmt.Fprintf(&b, row, u.Capability, number(here.Calls), number(here.Bytes), money(here.Spent), number(u.Calls), number(u.Bytes), money(u.Spent))
 	}
 	fmt.Fprintf(&b, row, "ticks", number(in.Ticks), short(in.Time), money(in.TimeCost), number(life.Ticks), short(life.Time), money(life.TimeCost))
+	if life.Fuel > 0 {
+		fmt.Fprintf(&b, wide, "fuel", units(in.Fuel), units(life.Fuel))
+		fmt.Fprintf(&b, wide, "", mostFuel(in), mostFuel(life))
+	}
 	if life.Stored > 0 {
 		fmt.Fprintf(&b, row, "stored", "", number(in.Stored), money(in.StoredCost), "", number(life.Stored), money(life.StoredCost))
 	}
@@ -141,6 +145,20 @@ func (c *costs) write(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// units says a number of units of fuel.
+func units(n uint64) string {
+	digits := strconv.FormatUint(n, 10)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits + " units"
+}
+
+// mostFuel says which tick used the most.
+func mostFuel(c *runtime.Costs) string {
+	return fmt.Sprintf("tick %d %s", c.MostFuelTick, units(c.MostFuel))
 }
 
 func short(d time.Duration) string {

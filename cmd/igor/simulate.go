@@ -32,6 +32,9 @@ a recording (--http) or fail. All chance follows from --seed: the same agent and
 flags give the same life on every machine, down to its head. So does its key:
 a simulated identity is nobody's.
 
+At the end it says what the ticks cost: fuel, counted as it is in a real life, and
+money at --price. A manifest's max_tick_ms is a million units for each millisecond.
+
 With --verify the life is run again twice: as it was, and with a fresh instance
 for each tick, which finds what the agent forgets to put into its state.
 
@@ -65,7 +68,7 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 			if err != nil {
 				return failed(named(args[0], manifest, err))
 			}
-			if err := printSimulation(cmd.OutOrStdout(), &c, &r, asJSON); err != nil {
+			if err := printSimulation(cmd.OutOrStdout(), &c, &r, int64(price), asJSON); err != nil {
 				return failed(err)
 			}
 			return failed(r.Problem())
@@ -88,7 +91,7 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 	return cmd
 }
 
-func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.SimulationResult, asJSON bool) error {
+func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.SimulationResult, price int64, asJSON bool) error {
 	if asJSON {
 		out := struct {
 			DID         string                `json:"did"`
@@ -102,10 +105,11 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 			Crashes     int                   `json:"crashes"`
 			Requests    int                   `json:"requests"`
 			Payments    map[string]int        `json:"payments"`
+			Costs       *runtime.Costs        `json:"costs,omitempty"`
 			Folder      string                `json:"folder,omitempty"`
 			Replayed    *runtime.ReplayReport `json:"replayed,omitempty"`
 			Restarted   *runtime.ReplayReport `json:"restarted,omitempty"`
-		}{r.DID, c.Seed, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, r.Time.String(), r.Crashes, r.Requests, r.Payments, c.Dir, r.Replayed, r.Restarted}
+		}{r.DID, c.Seed, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, r.Time.String(), r.Crashes, r.Requests, r.Payments, r.Costs, c.Dir, r.Replayed, r.Restarted}
 		return writeJSON(w, out)
 	}
 	var b strings.Builder
@@ -117,6 +121,10 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 	row("stopped", "at tick %d, after %s: %s", r.Tick, r.Time, reason(r.Reason))
 	row("head", "%s", r.Head.CID())
 	row("budget", "%s", verifier.FormatMicrocents(r.Budget))
+	if used := r.Costs; used != nil && used.Ticks > 0 {
+		row("fuel", "%s a tick, at most %s (tick %d)", units(used.Fuel/used.Ticks), units(used.MostFuel), used.MostFuelTick)
+		row("cost", "%s for its ticks, at %s for 10^9 units", verifier.FormatMicrocents(used.TimeCost), verifier.FormatMicrocents(price))
+	}
 	if c.CrashEvery > 0 {
 		row("crashes", "%d", r.Crashes)
 	}

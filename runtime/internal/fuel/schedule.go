@@ -91,6 +91,15 @@ const (
 
 // The account is an i64: fuel times 1<<depthBits, plus the depth that is left.
 // What is left of both may be below zero for a moment.
+//
+// It cannot overflow. Fuel has 47 bits, and a slice is small: what matters is how much
+// can be owed between two looks. Each turn of a loop and each beginning of a function
+// looks, so that on a way without a look each frame passes its instructions once at
+// most: less than 2^32 units, for a function has 7,654,321 bytes, and two bytes
+// (memory.grow) cost 1,000 units at the most. There are less than 2^13 frames that
+// can return to one another, which is 2^45 units. A length comes on top: 2^29 for bytes,
+// 2^32 for entries, and for pages less than 2^46, before which there is a look. Depth has
+// 17 bits, a frame takes 2^16 at most, and whoever owes any is stopped at once.
 const depthBits = 17
 
 // What a metered module imports and exports.
