@@ -55,6 +55,7 @@ export async function* unzip(blob: Blob, limits: Limits, signal: AbortSignal): A
   const source = new Window(blob, limits);
   const reader = new ZipReader(source as never, { strictness: "strict", filenameValidation: "tolerant", useWebWorkers: false });
   const places = await known(limits, () => structure(reader, source, blob, limits, signal));
+  const data = new Window(blob, limits); // in which the files follow each other
   for (const place of places) {
     signal.throwIfAborted();
     const { entry, name, described } = place;
@@ -71,7 +72,7 @@ export async function* unzip(blob: Blob, limits: Limits, signal: AbortSignal): A
       if (wanted) throw limits.unsupported(`it is compressed by ${methods[method] ?? `the method ${method}`}, which this page does not know`);
       continue;
     }
-    const file = await content(blob, place, limits, signal, wanted);
+    const file = await content(blob, data, place, limits, signal, wanted);
     if (file) yield file;
   }
 }
@@ -165,10 +166,11 @@ function checkExtra(extra: Uint8Array, name: string, limits: Limits): void {
 }
 
 /** Reads an entry's content. Of one that is not wanted, nothing is kept. */
-async function content(blob: Blob, { entry, name, data, described }: Place, limits: Limits, signal: AbortSignal, wanted: boolean): Promise<Entry | undefined> {
+async function content(blob: Blob, window: Window, { entry, name, data, described }: Place, limits: Limits, signal: AbortSignal, wanted: boolean): Promise<Entry | undefined> {
   limits.checkpoint(name, entry.uncompressedSize);
   const collector = new Collector(name, limits);
-  const input = pieces(blob, limits, signal, data, data + entry.compressedSize);
+  const packed = entry.compressedSize;
+  const input = packed < windowSize ? window.pieces(data, packed) : pieces(blob, limits, signal, data, data + packed);
   let crc = 0;
   let size = 0;
   const take = (bytes: Uint8Array) => {
@@ -296,7 +298,10 @@ async function known<T>(limits: Limits, f: () => Promise<T>): Promise<T> {
   }
 }
 
-/** A blob as zip.js reads it, through a window: it asks for a few bytes at a time. */
+/** So much of a blob is read at once: each read of a blob asks the browser's own process. */
+const windowSize = 128 << 10;
+
+/** A blob that is read through a window: zip.js asks for a few bytes at a time, and most files are small. */
 class Window {
   readonly size: number;
   readonly #blob: Blob;
@@ -313,9 +318,13 @@ class Window {
   async readUint8Array(from: number, length: number): Promise<Uint8Array> {
     const to = Math.min(from + length, this.size);
     if (from < this.#at || to > this.#at + this.#bytes.length) {
-      this.#bytes = await read(this.#blob, from, Math.min(Math.max(to, from + (128 << 10)), this.size), this.#limits);
+      this.#bytes = await read(this.#blob, from, Math.min(Math.max(to, from + windowSize), this.size), this.#limits);
       this.#at = from;
     }
     return this.#bytes.slice(from - this.#at, to - this.#at);
+  }
+
+  async *pieces(from: number, length: number): AsyncGenerator<Uint8Array> {
+    if (length > 0) yield await this.readUint8Array(from, length);
   }
 }
