@@ -351,6 +351,20 @@ const tars = {
   "an empty archive": [byHand(".tar", () => tarOf([])), /empty/],
 };
 
+test("zip: small files are read many at once", async () => {
+  const blob = new Blob([zipOf(Array.from({ length: 1000 }, (_, i) => ({ name: `${i}.ckpt`, data: Buffer.from(`${i}`), method: i % 2 ? 8 : 0 })))]);
+  let reads = 0;
+  const slice = blob.slice.bind(blob);
+  blob.slice = (...range) => (reads++, slice(...range));
+  let files = 0;
+  for await (const { name, bytes } of unpack("zip", "given", blob, new AbortController().signal)) {
+    assert.equal(`${Buffer.from(bytes)}.ckpt`, name);
+    files++;
+  }
+  assert.equal(files, 1000);
+  assert.ok(reads <= 10, `${reads} reads`);
+});
+
 test("gzip: what is named as a checkpoint is one, as gunzip has it", async () => {
   const ofGzip = async (name, bytes) => {
     const entries = {};
