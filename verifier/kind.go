@@ -174,7 +174,7 @@ func kindByName(path, base string) Kind {
 	switch base {
 	case "key":
 		return KindKey
-	case "receipts":
+	case "receipts", "receipts.x402":
 		return KindReceipts
 	case "journal":
 		return KindJournal
@@ -222,6 +222,7 @@ var magics = [...]struct {
 	{0, "\x00asm", KindWASM},
 	{0, "igor/execution-receipt/", KindReceipts},
 	{0, "igor/payment-receipt/", KindReceipts},
+	{0, "igor/x402-receipt/", KindReceipts},
 	{9, "igor/events/", KindEvents}, // after a record's length, its checksum and its type
 	{9, "igor/journal/", KindJournal},
 	{0, "-----BEGIN PRIVATE KEY-----", KindKey},

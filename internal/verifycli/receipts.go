@@ -17,8 +17,11 @@ import (
 	"igor.dev/verifier/receipt"
 )
 
-// receiptsName is the file of receipts in an agent's folder.
-const receiptsName = "receipts"
+// The files of receipts in an agent's folder.
+const (
+	receiptsName = "receipts"
+	onchainName  = "receipts.x402"
+)
 
 const receiptsFormat = "igor-receipts-report/1"
 
@@ -76,7 +79,7 @@ func (in *invocation) addReceipts(c *receipt.Checker, path string) error {
 		return &failure{path + ": " + cause(err), "check the path"}
 	}
 	switch {
-	case name == receiptsName: // whatever is in it
+	case name == receiptsName, name == onchainName: // whatever is in it
 	case kind == verifier.KindCheckpoint:
 		b, err := readCheckpoint(path, f)
 		if err != nil {
@@ -200,7 +203,7 @@ type receiptRows struct {
 // listReceipts says who gave how much for what: the nodes that the agent lived on, what
 // came into its budget, and what it paid.
 func listReceipts(r *receipt.Report) []receiptRows {
-	var lived, added, paid []string
+	var lived, added, paid, moved []string
 	for _, n := range receiptNodes(r) {
 		lived = append(lived, fmt.Sprintf("%s: %s, ticks %d to %d, cost %s", n.DID, Plural(n.Executions, "execution"), n.FirstTick, n.LastTick, n.cost))
 	}
@@ -216,7 +219,11 @@ func listReceipts(r *receipt.Report) []receiptRows {
 		}
 		paid = append(paid, text+", "+receiptTime(p.Time))
 	}
-	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}}
+	for _, o := range r.Moved {
+		moved = append(moved, fmt.Sprintf("%s to 0x%x on eip155:%d, %s; asset 0x%x, transaction 0x%x in block %d, by the word of %d of %d nodes of the chain",
+			verifier.FormatMicrocents(o.Amount), o.To, o.Chain, receiptTime(o.Time), o.Asset, o.Transaction, o.Block, o.Agreed, o.Asked))
+	}
+	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}, {"on chains", moved}}
 }
 
 // receiptLives says how much is authentic of which agents, but for a pinned one.
@@ -296,8 +303,11 @@ func receiptsProve(r *receipt.Report) (proves, doesNot string) {
 		return "Only that the authentic ones of these receipts were signed by the keys that they name.", ""
 	}
 	return "The nodes signed these receipts, and they account for every microcent of the budgets that they name.",
-		"It does not prove that the time was spent, that the price was fair, who the nodes are, or that there are no later receipts."
+		"It does not prove that the time was spent, that the price was fair, who the nodes are, or that there are no later receipts." +
+			choose(len(r.Moved) > 0, " What is said of chains is the agent's word: no chain was asked.", "")
 }
+
+func hex0x(b []byte) string { return fmt.Sprintf("0x%x", b) }
 
 // A receiptLife is how much is authentic of an agent, or of the others.
 type receiptLife struct {
@@ -345,6 +355,20 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 		Amount    int64  `json:"amountMicrocents,string"`
 		Time      string `json:"time"`
 	}
+	type onchain struct {
+		Network     string `json:"network"` // as CAIP-2 writes it
+		Asset       string `json:"asset"`
+		From        string `json:"from"`
+		To          string `json:"to"`
+		Amount      int64  `json:"amountMicrocents,string"`
+		Transaction string `json:"transaction"`
+		Block       uint64 `json:"block,string"`
+		BlockHash   string `json:"blockHash"`
+		Agreed      uint8  `json:"nodesAgreed"`
+		Asked       uint8  `json:"nodesAsked"`
+		Nonce       string `json:"nonce"`
+		Time        string `json:"time"`
+	}
 	report := struct {
 		Format       string         `json:"format"`
 		Verdict      string         `json:"verdict"`
@@ -364,6 +388,7 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 		Proves       string         `json:"proves"`
 		DoesNotProve string         `json:"doesNotProve"`
 		Lives        []receiptLife  `json:"lives,omitempty"`
+		Moved        []onchain      `json:"onChains,omitempty"`
 	}{Format: receiptsFormat, Verdict: r.Verdict.String(), Identity: identity(r), Receipts: r.Receipts, Executions: r.Executions, Payments: r.Payments,
 		Duplicates: r.Duplicates, Added: r.Added.Microcents(), Cost: r.Cost.Microcents(), Paid: r.Paid.Microcents(), Nodes: receiptNodes(r), AddedAt: []added{}, Bought: []payment{}, Problems: []problem{}}
 	if r.Agent != nil {
@@ -376,6 +401,10 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 	}
 	for _, p := range r.Bought {
 		report.Bought = append(report.Bought, payment{p.Recipient, p.Memo, p.Amount, receiptTime(p.Time)})
+	}
+	for _, o := range r.Moved {
+		report.Moved = append(report.Moved, onchain{fmt.Sprintf("eip155:%d", o.Chain), hex0x(o.Asset[:]), hex0x(o.From[:]), hex0x(o.To[:]), o.Amount,
+			hex0x(o.Transaction[:]), o.Block, hex0x(o.BlockHash[:]), o.Agreed, o.Asked, hex0x(o.Nonce[:]), receiptTime(o.Time)})
 	}
 	report.Proves, report.DoesNotProve = receiptsProve(r)
 	if len(r.Lives) > 1 {

@@ -8,7 +8,7 @@ from hashlib import sha256
 from types import SimpleNamespace
 from verify import ZERO, did, examine, kind_of, need, parse_did, read_file, signature_problem
 
-EXECUTION, PAYMENT = b"igor/execution-receipt/v1\0", b"igor/payment-receipt/v1\0"
+EXECUTION, PAYMENT, ONCHAIN = b"igor/execution-receipt/v1\0", b"igor/payment-receipt/v1\0", b"igor/x402-receipt/v1\0"
 
 def parse(data):  # receipts.md, File
     while data:
@@ -19,6 +19,11 @@ def parse(data):  # receipts.md, File
             fields = dict(zip(("tick", "ticks", "elapsed", "price", "added", "cost", "paid", "budget", "time"), numbers))
             receipt = SimpleNamespace(signer=node, agent=agent, prev=prev, checkpoint=checkpoint, nonce=None, **fields)
             receipt.amounts = numbers[3:8]
+        elif data.startswith(ONCHAIN):  # x402.md, Receipts
+            size = 315
+            need(len(data) >= size, "a receipt is cut short")
+            payer, nonce, *_, amount = struct.unpack_from("<32s32sQQ20s20s20sq", data, len(ONCHAIN))
+            receipt = SimpleNamespace(signer=payer, agent=payer, nonce=ONCHAIN + nonce, tick=0, amounts=[amount])
         else:
             need(data.startswith(PAYMENT), "no receipt, or one that is cut short")
             need(len(data) >= 172, "a receipt is cut short")
@@ -59,7 +64,7 @@ def check(receipts, checkpoints, pinned=None):  # receipts.md, Checking; checkpo
             found("identity-mismatch", r)
             continue
         if r.nonce is not None:
-            payments += 1
+            payments += not r.nonce.startswith(ONCHAIN)
             if r.nonce in nonces:
                 found("conflict", r)
             nonces.add(r.nonce)
@@ -115,7 +120,7 @@ def main():
             with open(path, "rb") as file:
                 data = file.read()
             name = os.fsencode(os.path.basename(path))
-            if name != b"receipts" and kind_of(name, data[:512]) in ("checkpoint", "car", "carv2"):
+            if name not in (b"receipts", b"receipts.x402") and kind_of(name, data[:512]) in ("checkpoint", "car", "carv2"):
                 read = [examine(name, b, sha256(b).digest()) for name, b in read_file(path, name, None, {})]
                 checkpoints = (checkpoints or []) + read
             else:

@@ -141,6 +141,25 @@ func payment(by *testkit.Agent, effect byte, amount int64, recipient, memo strin
 	return append(b, ed25519.Sign(by.Private, b)...)
 }
 
+// onchain is the receipt of a payment on a chain.
+func onchain(by *testkit.Agent, effect byte, index uint64, amount int64) []byte {
+	nonce := sha256.Sum256(append([]byte("igor/payment-nonce/v1\x00"), bytes.Repeat([]byte{effect}, 32)...))
+	b := append([]byte("igor/x402-receipt/v1\x00"), by.Key...)
+	b = append(b, nonce[:]...)
+	b = binary.LittleEndian.AppendUint64(b, index)
+	b = binary.LittleEndian.AppendUint64(b, 8453)
+	for i := range byte(3) { // asset, from, to
+		b = append(b, bytes.Repeat([]byte{0xa0 + i}, 20)...)
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(amount))
+	b = append(b, bytes.Repeat([]byte{0xb0 + effect}, 32)...) // transaction
+	b = binary.LittleEndian.AppendUint64(b, 31_000_000)
+	b = append(b, bytes.Repeat([]byte{0xc0 + effect}, 32)...) // block
+	b = append(b, 2, 3)
+	b = binary.LittleEndian.AppendUint64(b, 1_700_000_000_000_000_000)
+	return append(b, ed25519.Sign(by.Private, b)...)
+}
+
 // A life of three checkpoints: ticks 0, 10, 20.
 var (
 	wasm        = sha256.Sum256([]byte("wasm"))
@@ -196,6 +215,14 @@ func vectors() (vs []vector) {
 	add("any-order", "The order of the receipts is not judged.", list(third, genesis, second), list(r3, pay, r1, r2), verified(3, 1))
 	add("no-checkpoints", "The receipts agree with one another.", nil, list(r1, r2, r3), verified(3, 0))
 	add("payments-only", "Two payments.", nil, list(pay, payment(alice, 2, 0, "b", "")), verified(0, 2))
+	moved := onchain(alice, 3, 1, 115)
+	add("on-chain", "A payment on a chain, beside another.", checkpoints, list(r1, pay, moved, r2, r3), verified(3, 1))
+	add("on-chain-same-nonce", "Two payments on a chain that have one nonce.", nil, list(moved, onchain(alice, 3, 2, 116)), invalid(0, 0, "conflict"))
+	add("on-chain-nonce-of-payment", "A payment and one on a chain may have one nonce.", nil, list(pay, onchain(alice, 1, 1, 115)), verified(0, 1))
+	add("on-chain-negative", "Less than nothing on a chain.", nil, list(onchain(alice, 3, 1, -1)), invalid(0, 0, "negative-amount"))
+	add("on-chain-flipped", "A bit of the transaction is another one.", nil, list(flip(moved, 200)), invalid(0, 0, "bad-signature"))
+	add("on-chain-of-another", "Somebody else's.", checkpoints, list(r1, r2, r3, onchain(bob, 3, 0, 1)), invalid(3, 0, "identity-mismatch"))
+	add("on-chain-cut", "A payment on a chain that is cut short.", nil, list(moved[:len(moved)-1]), refused("a receipt is cut short"))
 	d := verified(3, 0)
 	d.Duplicates = 2
 	add("duplicates", "Byte-identical receipts are one.", checkpoints, list(r1, r2, r2, r3, r1), d)
