@@ -26,6 +26,10 @@ type EngineConfig struct {
 	// Keys has the agents' private keys, nil = a file in each one's folder.
 	Keys KeySource
 
+	// Homes finds the homes of agents that are not their folders, by what a folder calls
+	// them; nil = such agents are refused, unless [Config.Home] has theirs.
+	Homes func(name string) (*Home, error)
+
 	// NodeKey signs a receipt for each checkpoint, nil = none is given.
 	NodeKey ed25519.PrivateKey
 
@@ -391,6 +395,9 @@ func (fileKeys) NewKey(dir string) (crypto.Signer, error) { return store.NewKey(
 
 // Key implements [KeySource].
 func (fileKeys) Key(dir string) (crypto.Signer, error) { return store.Key(dir) }
+
+// ReadKey reads an agent's private key in a file, which nobody else may read.
+func ReadKey(path string) (ed25519.PrivateKey, error) { return store.KeyFile(path) }
 
 // NodeKey reads the key with which a node signs receipts. If there is none at
 // path it makes one, with mode 0600; it never replaces one.

@@ -23,6 +23,13 @@ type Home struct {
 	Authority authority.Authority
 	Replicas  authority.Replicas
 
+	// Name is what the agent's folder calls it: a later run finds it by that
+	// ([EngineConfig.Homes]). "" = every run has to be given it.
+	Name string
+
+	// Node is the key of the node that lives the agent, zero = the engine's.
+	Node verifier.PublicKey
+
 	// AppendLimit is how long one append may take, with what is kept for it; 0 = 30 s.
 	// The run ends when it is over.
 	AppendLimit time.Duration
@@ -45,6 +52,7 @@ type home struct {
 	log    *slog.Logger
 
 	authority authority.Authority
+	known     func() error       // called when the home knows of the agent
 	at        authority.Position // that this process appended, or found
 	epoch     journal.Epoch      // under which the next segment begins
 	due       verifier.Hash      // a checkpoint that was appended, and that the folder has to come to first
@@ -83,6 +91,9 @@ func (h *home) remote() bool { return h.given != nil }
 func (h *home) open(found journal.Epoch) error {
 	if h.remote() && h.owner == (verifier.PublicKey{}) {
 		return errors.New("an agent whose home is not its folder is lived by a node with a key, and there is none")
+	}
+	if h.known == nil {
+		h.known = func() error { return nil }
 	}
 	rand.Read(h.writer[:])
 	h.epoch, h.programs = found, map[verifier.Hash]bool{}
@@ -150,7 +161,7 @@ func (h *home) claim(p authority.Position) error {
 	}
 	failpoint.Reach(failpoint.PositionAppended)
 	h.at, h.epoch = next, journal.Epoch{MajorVersion: next.Major, LeaseGeneration: next.Generation}
-	return nil
+	return h.known()
 }
 
 // append has what is named by the next position kept, and appends it.
@@ -169,7 +180,10 @@ func (h *home) append(next authority.Position, blobs []authority.Blob) error {
 		return inConflict(err)
 	}
 	failpoint.Reach(failpoint.PositionAppended)
-	h.at = next
+	first := h.at.IsZero()
+	if h.at = next; first {
+		return h.known()
+	}
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"igor.dev/authority"
 	money "igor.dev/runtime/internal/account"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
@@ -76,6 +77,11 @@ func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 	if _, err := s.Recover(ctx, l.public[:]); err != nil {
 		return err
 	}
+	if l.Home != nil && l.Home.Name != "" {
+		if err := s.SetHome(store.Home{Name: l.Home.Name}); err != nil {
+			return err
+		}
+	}
 	segments, payloads, _, err := s.Events()
 	if err != nil {
 		return err
@@ -123,10 +129,7 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	l.recovery = recovery{from: c.TickNumber, state: c.State}
 	l.checks.resume(found.Before, found.Newest)
 	l.result.Tick, l.result.Head, l.result.Budget = c.TickNumber, found.Hash, c.Budget
-	if err := l.openHome(journal.Epoch{MajorVersion: c.MajorVersion, LeaseGeneration: c.LeaseGeneration}); err != nil {
-		return err
-	}
-	at, known, err := l.home.find()
+	at, known, err := l.openHome(s, journal.Epoch{MajorVersion: c.MajorVersion, LeaseGeneration: c.LeaseGeneration})
 	if err != nil {
 		return err
 	}
@@ -181,13 +184,55 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	return err
 }
 
-// openHome opens the way to the agent's authority.
-func (l *life) openHome(found journal.Epoch) error {
+// openHome opens the way to the agent's authority, and says what that knows of the agent.
+func (l *life) openHome(s *store.Store, found journal.Epoch) (at authority.Position, known bool, err error) {
+	named, err := l.findHome(s)
+	if err != nil {
+		return at, false, err
+	}
 	l.home = home{given: l.Home, agent: l.public, log: l.Log}
-	if node := l.engine.config.NodeKey; node != nil {
+	if l.home.remote() {
+		l.home.owner = l.Home.Node
+		l.home.known = func() error {
+			if named.Name == "" || named.Known {
+				return nil
+			}
+			named.Known = true
+			return s.SetHome(named)
+		}
+	}
+	if node := l.engine.config.NodeKey; node != nil && l.home.owner == (verifier.PublicKey{}) {
 		copy(l.home.owner[:], node.Public().(ed25519.PublicKey))
 	}
-	return l.home.open(found)
+	if err := l.home.open(found); err != nil {
+		return at, false, err
+	}
+	at, known, err = l.home.find()
+	if err == nil && !known && named.Known {
+		err = &conflictError{hint.Wrap(fmt.Errorf("the agent's home, %s, does not know it any more: it lost data", named.Name), "restore the home from a copy")}
+	}
+	return at, known, err
+}
+
+// findHome finds the home that the folder names, or has the folder name it.
+func (l *life) findHome(s *store.Store) (named store.Home, err error) {
+	if named, err = s.Home(); err != nil {
+		return named, err
+	}
+	switch {
+	case named.Name == "" && l.Home != nil && l.Home.Name != "":
+		named.Name = l.Home.Name
+		return named, s.SetHome(named)
+	case named.Name != "" && l.Home == nil:
+		if l.engine.config.Homes == nil {
+			return named, fmt.Errorf("%w: the agent's home is %s, and this engine does not know it", ErrConflict, named.Name)
+		}
+		l.Home, err = l.engine.config.Homes(named.Name)
+		return named, err
+	case named.Name != "" && named.Name != l.Home.Name:
+		return named, fmt.Errorf("%w: the agent's home is %s, and not %s", ErrConflict, named.Name, l.Home.Name)
+	}
+	return named, nil
 }
 
 // sayMissing says which segments of the event log are not there. The life goes on

@@ -38,7 +38,7 @@ type Restored struct {
 	Tick     uint64 // of the newest checkpoint
 	Head     verifier.Hash
 	Position authority.Position
-	TakenAt  bool // from another node
+	Taken    bool // over, from another node
 }
 
 // Restore makes the folder of an agent, in dir, which has to be absent or empty, of what
@@ -73,7 +73,7 @@ func Restore(ctx context.Context, dir string, c RestoreConfig) (r Restored, err 
 	if left.key, err = store.EncodeKey(c.Key); err != nil {
 		return r, err
 	}
-	if err := left.write(dir); err != nil {
+	if err := left.write(dir, c.Home.Name); err != nil {
 		return r, err
 	}
 	if p.Owner != node {
@@ -84,7 +84,7 @@ func Restore(ctx context.Context, dir string, c RestoreConfig) (r Restored, err 
 		if err := h.claim(p); err != nil {
 			return r, err
 		}
-		p, r.TakenAt = h.at, true
+		p, r.Taken = h.at, true
 	}
 	r.Tick, r.Head, r.Position = left.checkpoint.TickNumber, p.Head, p
 	return r, nil
@@ -232,7 +232,7 @@ func unframe(parts [][]byte, each func([]byte) error) error {
 }
 
 // write makes the folder.
-func (r *remains) write(dir string) error {
+func (r *remains) write(dir, home string) error {
 	begins := store.Beginning{Genesis: r.genesis, Checkpoint: sha256.Sum256(r.signed)}
 	return store.Restore(dir, &store.Parts{WASM: r.wasm, Manifest: r.man, Key: r.key, Checkpoint: r.signed, Begins: begins}, func(s *store.Store) error {
 		segments, payloads, _, err := s.Events()
@@ -241,6 +241,11 @@ func (r *remains) write(dir string) error {
 		}
 		put := func(folder wal.Folder, name string, content []byte) error {
 			return wal.WriteFile(folder, ".next", name, bytes.NewReader(content), false)
+		}
+		if home != "" {
+			if err := s.SetHome(store.Home{Name: home, Known: true}); err != nil {
+				return err
+			}
 		}
 		for _, p := range r.payloads {
 			if err := put(payloads, p.Hash.String(), p.Data); err != nil {

@@ -60,6 +60,18 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir: abs, named: map[verifier.PublicKey]named{}}, syncDir(filepath.Dir(abs))
 }
 
+// Find opens the store in dir, which has to be there.
+func Find(dir string) (*Store, error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a folder", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the store cannot be reached: %w", err)
+	}
+	return Open(dir)
+}
+
 // Dir returns the store's folder.
 func (s *Store) Dir() string { return s.dir }
 

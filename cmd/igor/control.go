@@ -36,7 +36,7 @@ func aliveOr(ctx context.Context, dir string, alive func(*runtime.Remote) error,
 
 // ownEngine makes an engine for an agent that nobody runs.
 func ownEngine() (*runtime.Engine, error) {
-	return runtime.NewEngine(runtime.EngineConfig{Log: slog.New(slog.DiscardHandler), CacheDir: userCache()})
+	return runtime.NewEngine(runtime.EngineConfig{Log: slog.New(slog.DiscardHandler), CacheDir: userCache(), Homes: findHomeOfUser})
 }
 
 // writeRows writes a name and what there is to say of it on a line each.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/authority/dir"
 	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
@@ -32,6 +33,7 @@ type liveFlags struct {
 	maxFailed    uint
 	cacheDir     string
 	nodeKey      string
+	store        string
 	ledger       string
 	payments     string
 	logFormat    string
@@ -49,6 +51,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after `N` ticks (default: no limit)")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
+	flags.StringVar(&f.store, "store", "", "`FOLDER` on another disk that decides who lives the agent, and keeps what igor restore needs (default: what the agent's folder says)")
 	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
 }
 
@@ -158,6 +161,14 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		e.Log.Info("metrics", "url", "http://"+at.String()+"/metrics")
 	}
 	f.engine.Log = e.Log
+	e.Homes = findHome
+	if f.store != "" {
+		s, err := dir.Open(f.store)
+		if err != nil {
+			return nil, c, failed(err)
+		}
+		c.Home = homeIn(s)
+	}
 	engine, err := runtime.NewEngine(e)
 	if err != nil {
 		return nil, c, failed(err)
@@ -382,6 +393,7 @@ with the same identity from its newest checkpoint.`,
 		},
 	}
 	live.add(cmd)
+	cmd.Flags().BoolVar(&live.config.AcceptOldCopy, "accept-old-copy", false, "go on although the --ledger knows that the agent lived on without this folder: all since is lost, and the life is a fork wherever the other part is known")
 	cmd.Flags().Var(&topUp, "top-up", "`AMOUNT` to add to the budget, in currency units; durable when the first tick begins")
 	cmd.Flags().Var(&price, "price", "`AMOUNT` that a second of its ticks costs from now on (default: as before)")
 	return cmd

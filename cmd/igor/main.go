@@ -230,6 +230,7 @@ func command(code *int) *cobra.Command {
 		replayCommand(code),
 		forkCommand(),
 		upgradeCommand(),
+		restoreCommand(),
 		effectsCommand(),
 		repairFolderCommand(),
 		lsCommand(),

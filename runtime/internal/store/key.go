@@ -66,14 +66,21 @@ func Key(dir string) (ed25519.PrivateKey, error) {
 		return nil, notAgent(dir, err)
 	}
 	path := filepath.Join(dir, fileKey)
-	info, err := os.Stat(path)
-	switch {
+	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		if to, err := os.Readlink(path); err == nil {
 			return nil, noKey("mount the secret, or put the agent's key there, with mode 0600", "%s leads to %s, where there is nothing", path, to)
 		}
 		return nil, noKey("put the agent's key back as "+path+", with mode 0600",
 			"%s has no key: without its own key an agent cannot go on, and it gets no second one", dir)
+	}
+	return KeyFile(path)
+}
+
+// KeyFile reads an agent's private key in a file.
+func KeyFile(path string) (ed25519.PrivateKey, error) {
+	info, err := os.Stat(path)
+	switch {
 	case err != nil:
 		return nil, noKey("", "%s: %w", path, bare(err))
 	case info.Mode().Perm()&0o077 != 0:
