@@ -3,11 +3,19 @@ package runtime
 import (
 	"bytes"
 	"crypto/ed25519"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"igor.dev/authority"
 	"igor.dev/authority/authoritytest"
+	dirstore "igor.dev/authority/dir"
+	"igor.dev/runtime/internal/wasmtest"
 	"igor.dev/verifier"
 )
 
@@ -108,6 +116,103 @@ func TestRestore(t *testing.T) {
 	if n, _ := l.shop.ledger.Paid(); n < 10 || l.shop.ledger.Repeats() > 0 {
 		t.Errorf("the shop got %d payments, and %d again", n, l.shop.ledger.Repeats())
 	}
+}
+
+// TestRestoreReleased has what a compensated effect held go back once, also if the successor
+// does not have the part of the event log that says so.
+func TestRestoreReleased(t *testing.T) {
+	p := newPayer(t, true)
+	store := authoritytest.NewStore()
+	node := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
+	config := func(n, every uint64) settings {
+		c := p.config(n, every)
+		c.Home, c.NodeKey = at(store), node
+		return c
+	}
+	// Not idempotent here, so that what is not answered stays unresolved.
+	p.birth.Manifest = bytes.Replace(p.birth.Manifest, []byte(`"idempotent"`), []byte(`"unsafe"`), 1)
+	dir := filepath.Join(t.TempDir(), "agent")
+	if _, err := Start(t.Context(), dir, p.birth, config(5, 2)); err != nil {
+		t.Fatal(err)
+	}
+	key, err := fileKeys{}.Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := Effects(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolved := 0
+	for _, e := range open {
+		if e.Unresolved() {
+			if _, err := ResolveEffect(t.Context(), dir, e.ID, false, ""); err != nil {
+				t.Fatal(err)
+			}
+			resolved++
+		}
+	}
+	if resolved != 1 {
+		t.Fatalf("%d effects were unresolved", resolved)
+	}
+	for n := range uint64(3) { // the release is in the open segment, then before the newest checkpoint, then long ago
+		r, err := Resume(t.Context(), dir, config(1, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, paid := p.ledger.Paid()
+		if r.Budget != payerBudget-paid {
+			t.Errorf("run %d: %d are left of %d, and %d were paid", n, r.Budget, payerBudget, paid)
+		}
+		dir = filepath.Join(t.TempDir(), "again")
+		if _, err := Restore(t.Context(), dir, RestoreConfig{Home: at(store), Key: key.(ed25519.PrivateKey), Node: node}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkHome holds a life whose home is a store in another folder against one whose
+// home is its own, in turns: a checkpoint for each tick, and a side effect in each.
+func BenchmarkHome(b *testing.B) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+	defer server.Close()
+	post := wasmtest.Count + wasmtest.I32(wasmtest.DataAt) + wasmtest.I32(4) + wasmtest.I32(wasmtest.DataAt+4) + wasmtest.I32(int32(len(server.URL))) +
+		wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(2048) + wasmtest.I32(2048) + wasmtest.Call(0) + wasmtest.Drop + wasmtest.I32(1)
+	agent := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.HTTPRequest}, Data: "POST" + server.URL,
+		Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: post}}}
+	birth := Birth{WASM: agent.Bytes(), Budget: 1 << 40, Manifest: fmt.Appendf(nil, `{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": [%q]}}}}`, strings.TrimPrefix(server.URL, "http://"))}
+	node := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{5}, 32))
+	const n = 100
+	var took, cpu [2]time.Duration
+	dirs, homes := [2]string{filepath.Join(b.TempDir(), "a"), filepath.Join(b.TempDir(), "b")}, [2]*Home{}
+	s, err := dirstore.Open(filepath.Join(b.TempDir(), "store"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	homes[1] = at(s)
+	config := func(i int, n uint64) settings {
+		c := ticks(n, 1)
+		c.NodeKey, c.Home = node, homes[i]
+		return c
+	}
+	for i := range 2 {
+		if _, err := Start(b.Context(), dirs[i], birth, config(i, 1)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		for i := range 2 {
+			began, used := time.Now(), processorTime(b)
+			if _, err := Resume(b.Context(), dirs[i], config(i, n)); err != nil {
+				b.Fatal(err)
+			}
+			took[i] += time.Since(began)
+			cpu[i] += processorTime(b) - used
+		}
+	}
+	b.ReportMetric(float64(took[1])/float64(took[0]), "times-the-folder")
+	b.ReportMetric(float64(cpu[1])/float64(cpu[0]), "times-its-CPU")
+	b.ReportMetric(float64(took[0].Microseconds())/float64(n*b.N), "µs/tick-folder")
 }
 
 // noSignatures looks for what the agent's key signed in what a replica got. A payment that

@@ -24,8 +24,7 @@ incomplete, until that is put back from a copy.
 Who lived the agent before can go on no more, wherever it is: what it would say
 next, STORE refuses. An agent that another node owns takes --take-over; that is for
 nodes that are gone.`,
-		Example: `  igor run watcher.wasm --store /mnt/backup/igor
-  igor restore /mnt/backup/igor watcher-again --key watcher.key
+		Example: `  igor restore /mnt/backup/igor watcher-again --key watcher.key
   igor resume watcher-again`,
 		Args: operands("STORE", "FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
