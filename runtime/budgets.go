@@ -63,6 +63,16 @@ func (l *Ledger) Settle(_ context.Context, agent verifier.PublicKey, given []*re
 	return l.folder.Settle(agent, given)
 }
 
+// Retire keeps an agent's retirement: the rest of its budget is the operator's again.
+func (l *Ledger) Retire(_ context.Context, r Retirement) error {
+	return l.folder.Retire(r.Agent, r.Append(nil))
+}
+
+// Retired says whether an agent is retired.
+func (l *Ledger) Retired(_ context.Context, agent verifier.PublicKey) (bool, error) {
+	return l.folder.Retired(agent)
+}
+
 // Release closes an agent's account, which another process may open then.
 func (l *Ledger) Release(_ context.Context, agent verifier.PublicKey) error {
 	return l.folder.Release(agent)

@@ -122,6 +122,9 @@ func (l *life) acceptCompacted(compacted *journal.Journal) error {
 // the folder has to have all that was appended, or what leads to it.
 func (l *life) comeHome(s *store.Store, p authority.Position) error {
 	h := &l.home
+	if p.State == authority.Retired {
+		return l.isRetired(p)
+	}
 	offset, ok, err := l.world.Journal.Passed(p.Journal)
 	if err != nil {
 		return err

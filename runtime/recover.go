@@ -274,6 +274,16 @@ func (l *life) sayMissing(s *store.Store) error {
 // openBooks begins to hand receipts over, unless whoever gets them knows that the agent
 // lived on without this copy of its folder.
 func (l *life) openBooks(s *store.Store) error {
+	if r, ok := l.engine.config.Budgets.(Retirer); ok {
+		var over bool
+		err := asking(func(ctx context.Context) (err error) { over, err = r.Retired(ctx, l.public); return err })
+		if err == nil && over {
+			err = ErrRetired
+		}
+		if err != nil {
+			return errors.Join(err, l.books.release())
+		}
+	}
 	newer, err := l.books.beginHanding(l.saved, func(head verifier.Hash) (bool, error) {
 		leads, err := l.leadsTo(head)
 		if err != nil || leads {

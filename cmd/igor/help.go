@@ -24,7 +24,7 @@ var groups = []struct {
 }{
 	{"Authors", []string{"new", "simulate"}, false},
 	{"Operators", []string{"run", "resume", "up", "ls", "status", "logs", "history"}, false},
-	{"A life", []string{"fork", "upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop"}, true},
+	{"A life", []string{"fork", "upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop", "retire"}, true},
 	{"Money and mending", []string{"wallet", "effects", "repair", "restore"}, true},
 	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}, false},
 }

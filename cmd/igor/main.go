@@ -231,6 +231,7 @@ func command(code *int) *cobra.Command {
 		forkCommand(),
 		upgradeCommand(),
 		restoreCommand(),
+		retireCommand(),
 		effectsCommand(),
 		repairFolderCommand(),
 		lsCommand(),

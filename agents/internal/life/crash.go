@@ -46,7 +46,7 @@ type Matrix struct {
 
 // others are failpoints of agents that fail, are upgraded, or have a home that is not their folder, which igor's own tests
 // kill.
-var others = []string{"tick-failed", "program-kept", "upgraded", "segments-unsigned", "segments-signed"}
+var others = []string{"tick-failed", "program-kept", "upgraded", "segments-unsigned", "segments-signed", "retirement-kept"}
 
 const (
 	birthBudget    = 1_000_000 // microcents

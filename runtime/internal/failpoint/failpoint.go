@@ -52,6 +52,7 @@ const (
 	RecordsWritten                 // to a log, and not synced
 	RecordsSynced                  //
 	JournalCompacted               //
+	RetirementKept                 // in the folder
 	Recovered                      // a resumed life knows where it stands
 	TickAgain                      // a recorded tick was lived again
 	WentLive                       // nothing recorded is left
@@ -96,6 +97,7 @@ var names = [points]string{
 	RecordsWritten:    "records-written",
 	RecordsSynced:     "records-synced",
 	JournalCompacted:  "journal-compacted",
+	RetirementKept:    "retirement-kept",
 	Recovered:         "recovered",
 	TickAgain:         "tick-again",
 	WentLive:          "went-live",

@@ -3,12 +3,14 @@
 // it goes.
 //
 //	LEDGER/z6Mk…/receipts   those of one agent, by its DID without "did:key:"
+//	LEDGER/z6Mk…/retired    what it said when it was retired, if it was
 //	LEDGER/z6Mk…/lock       who has it open
 //
 // The file is as docs/spec/receipts.md says.
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -87,6 +89,38 @@ func (l *Ledger) Settle(agent verifier.PublicKey, given []*receipts.Execution) e
 		return errors.Join(err, a.close())
 	}
 	return nil
+}
+
+// fileRetired has what an agent said when it was retired.
+const fileRetired = "retired"
+
+// Retire keeps an agent's retirement, durably.
+func (l *Ledger) Retire(agent verifier.PublicKey, statement []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a, err := l.account(agent)
+	if err != nil {
+		return err
+	}
+	if err := wal.WriteFile(wal.Dir(a.root), ".next", fileRetired, bytes.NewReader(statement), true); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	return nil
+}
+
+// Retired says whether an agent is retired. It opens the agent's account until Close.
+func (l *Ledger) Retired(agent verifier.PublicKey) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a, err := l.account(agent)
+	if err != nil {
+		return false, err
+	}
+	_, err = a.root.Stat(fileRetired)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Release closes the account of an agent, which others may open then.
