@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -285,6 +286,65 @@ func TestTurns(t *testing.T) {
 	all.Wait()
 	if most.Load() > 2 || len(turns.free) != 0 {
 		t.Errorf("%d had a turn at once, and %d are not given back", most.Load(), len(turns.free))
+	}
+}
+
+// TestFairShare has an agent beside three that never come back, with one turn for all.
+// Whenever it asks for its turn, each of them gets a slice of fuel before it, and no
+// more: what it waits for is its share, however long their ticks are.
+func TestFairShare(t *testing.T) {
+	const hostile, asks = 3, 200
+	agent := func(body string) *sandbox.Instance {
+		wasm := wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: body + wasmtest.I32(0)}}}
+		p, err := sandbox.Compile(t.Context(), wasm.Bytes(), sandbox.Config{Manifest: &manifest.Manifest{MaxMemory: 1 << 20, MaxTick: 5 * time.Second}, Metering: 1, Log: quiet().Log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		in, err := p.Instantiate(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return in
+	}
+	turns := newTurns(1)
+	var taken atomic.Int64
+	var all sync.WaitGroup
+	var stop []func()
+	for range hostile {
+		in := agent(wasmtest.Forever)
+		in.OnSlice(func() {
+			taken.Add(1)
+			turns.pass()
+		})
+		stop = append(stop, in.Stop)
+		all.Go(func() {
+			turns.take()
+			defer turns.give()
+			in.Tick(t.Context())
+		})
+	}
+	neighbour := agent(wasmtest.Count)
+	var waited []int64
+	for range asks {
+		asked := taken.Load()
+		turns.take()
+		waited = append(waited, taken.Load()-asked)
+		_, err := neighbour.Tick(t.Context())
+		turns.give()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range stop {
+		s()
+	}
+	all.Wait()
+	slices.Sort(waited)
+	usual := waited[asks/2]
+	t.Logf("it waited for %d slices as a rule, and for %d at most", usual, waited[asks-1])
+	if usual > hostile+1 { // one that was under way when it asked
+		t.Errorf("it waited for %d slices of %d neighbours", usual, hostile)
 	}
 }
 

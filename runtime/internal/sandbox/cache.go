@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 
@@ -51,7 +52,11 @@ func (p *Program) open(ctx context.Context, code []byte) error {
 	if err := p.compile(ctx, code); err != nil {
 		return err
 	}
-	if err := e.seal(); err != nil {
+	added, err := e.seal()
+	if added {
+		sweep(p.config.CacheDir, e.dir)
+	}
+	if err != nil {
 		// The code is there and runs; the next start compiles again.
 		p.config.Log.Warn("compiled code cannot be kept", "entry", e.dir, "problem", err)
 	}
@@ -110,27 +115,28 @@ func (e entry) check() error {
 	return nil
 }
 
-// seal writes the sums of files that were not checked.
-func (e entry) seal() error {
+// seal writes the sums of files that were not checked, and reports whether there are any.
+func (e entry) seal() (added bool, err error) {
 	files, err := e.files()
 	if err != nil {
-		return err
+		return added, err
 	}
 	for _, file := range files {
 		now, err := os.Lstat(file)
 		if err != nil {
-			return err
+			return added, err
 		}
 		if before := e.checked[file]; before != nil && os.SameFile(before, now) {
 			continue
 		}
+		added = true
 		sum, err := sumOf(file)
 		if err != nil {
-			return err
+			return added, err
 		}
 		tmp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp")
 		if err != nil {
-			return err
+			return added, err
 		}
 		_, err = tmp.WriteString(sum)
 		if err = errors.Join(err, tmp.Close()); err == nil {
@@ -138,10 +144,46 @@ func (e entry) seal() error {
 		}
 		if err != nil {
 			os.Remove(tmp.Name())
-			return err
+			return added, err
 		}
 	}
-	return nil
+	return added, nil
+}
+
+// keptUnused is how long code of another version of the engine is kept. An earlier igor
+// that comes back within that time need not compile again.
+const keptUnused = 30 * 24 * time.Hour
+
+// sweep removes what engines of other versions left in the cache, beside the entries as
+// earlier versions did and in an entry that has new code, and nobody wrote for long.
+func sweep(cacheDir, entry string) {
+	old, _ := filepath.Glob(filepath.Join(cacheDir, "wazero-*"))
+	inEntry, _ := filepath.Glob(filepath.Join(entry, "wazero-*"))
+	for _, dir := range append(old, inEntry...) {
+		if onlyOldCode(dir, time.Now().Add(-keptUnused)) {
+			os.RemoveAll(dir) // or the next new entry does
+		}
+	}
+}
+
+// onlyOldCode reports whether a folder has nothing but an engine's files, all older.
+func onlyOldCode(dir string, than time.Time) bool {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.ModTime().After(than) {
+		return false
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		name, err2 := hex.DecodeString(strings.TrimSuffix(f.Name(), sumSuffix))
+		if err != nil || err2 != nil || len(name) != sha256.Size || !info.Mode().IsRegular() || info.ModTime().After(than) {
+			return false
+		}
+	}
+	return true
 }
 
 func sumOf(file string) (string, error) {

@@ -295,6 +295,65 @@ func TestDamagedCache(t *testing.T) {
 	}
 }
 
+// TestOldCode checks that code which another version of the engine left goes when new
+// code comes, if it is old, and that nothing else does.
+func TestOldCode(t *testing.T) {
+	s := setup{metering: fuel.Version1, cacheDir: t.TempDir()}
+	code := strings.Repeat("ab", 32)
+	long := time.Now().Add(-2 * keptUnused)
+	for folder, file := range map[string]string{"wazero-old": code, "wazero-new": code, "wazero-other": "notes.txt", "photos": code} {
+		dir := filepath.Join(s.cacheDir, folder)
+		file = filepath.Join(dir, file)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(file, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if folder != "wazero-new" {
+			if err := errors.Join(os.Chtimes(file, long, long), os.Chtimes(dir, long, long)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := s.compile(t, wasmtest.Agent{}.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(s.cacheDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range left {
+		name, _, _ := strings.Cut(f.Name(), "-")
+		names = append(names, name)
+	}
+	if got := strings.Join(names, " "); got != "photos program wazero wazero" {
+		t.Errorf("what is left: %v", left)
+	}
+	if _, err := os.Stat(filepath.Join(s.cacheDir, "wazero-old")); err == nil {
+		t.Error("old code is still there")
+	}
+	entries, err := filepath.Glob(filepath.Join(s.cacheDir, "program-*", "wazero-*"))
+	if err != nil || len(entries) != 1 {
+		t.Fatal(entries, err)
+	}
+	before := filepath.Join(filepath.Dir(entries[0]), "wazero-before") // as after an update of the engine
+	if err := os.Rename(entries[0], before); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(before, "*"))
+	for _, f := range append(files, before) {
+		err = errors.Join(err, os.Chtimes(f, long, long))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.compile(t, wasmtest.Agent{}.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(before); err == nil {
+		t.Error("code before an update is still there")
+	}
+}
+
 // worstPause is an upper bound of the longest time for which the collector stopped
 // everybody, or waited for that.
 func worstPause() time.Duration {
