@@ -107,7 +107,7 @@ check: node_modules
 	npx --no-install tsc --noEmit -p .
 
 # What CI does a part of, whole: hours. The figures are in what it prints.
-soak: build agents site
+soak: build agents site x402/x402test/node_modules
 	@tools/needs.sh go languages release
 	$(GO) test -timeout 0 -v -run '^TestUpKill$$' ./cmd/igor -up-kills 1000
 	$(GO) test -timeout 0 -v -run '^TestKill' ./cmd/igor -kill-rounds 200
@@ -116,6 +116,7 @@ soak: build agents site
 	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
 	$(GO) test -timeout 0 -v -run '^TestUpSoak$$' ./cmd/igor -soak-small 1000 -soak-go 100 -soak-for 10m
 	$(GO) test -timeout 0 -v -run '^TestTwoOwners$$' ./runtime -owner-runs 2000
+	$(GO) test -timeout 0 -v -run '^TestPaymentsCrash$$' ./runtime -pay-kills 300
 	cd agents && $(GO) test -timeout 0 -v -run TestCrash ./sentinel ./x402buyer ./deployer -crashes 300 -failpoints
 	cd tools && $(GO) test -timeout 0 -v ./release -whole
 	$(GO) test -timeout 0 -v -run '^TestSize$$' ./internal/verifycli -whole

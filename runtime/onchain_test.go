@@ -28,6 +28,7 @@ type market struct {
 	server      *x402test.Part
 	shop        evm.Address
 	payments    *Payments
+	walletFile  string
 	birth       Birth
 	dir         string
 	given       int64
@@ -50,10 +51,11 @@ func newMarket(t *testing.T) *market {
 	}
 	m.chain.Mint(key.Address(), 10_000_000)
 	dir := t.TempDir()
-	if err := key.Save(filepath.Join(dir, "wallet"), wallet.Lock{}); err != nil {
+	m.walletFile = filepath.Join(dir, "wallet")
+	if err := key.Save(m.walletFile, wallet.Lock{}); err != nil {
 		t.Fatal(err)
 	}
-	config, _ := json.Marshal(map[string]any{"wallet": filepath.Join(dir, "wallet"), "networks": map[string]any{
+	config, _ := json.Marshal(map[string]any{"wallet": m.walletFile, "networks": map[string]any{
 		fmt.Sprintf("eip155:%d", x402test.ChainID): map[string]any{"nodes": []string{m.chain.URL}, "confirmations": 1}}})
 	file := filepath.Join(dir, "payments.json")
 	if err := os.WriteFile(file, config, 0o600); err != nil {
