@@ -47,7 +47,8 @@ func (l *EffectLog) Prune() int {
 //
 // After an error that [MayHaveHappened] the intent is unresolved: find out in a
 // later tick (see [EffectLog.Open]). After any other error of act it is
-// compensated, and the act can be tried again under another id.
+// compensated, and the act can be tried again under another id. What was paid and is
+// [ErrNotDelivered] happened: the intent is confirmed, and the error returned.
 //
 // An act makes one request. If it makes several, the newest is the one that the
 // host's findings are about.
@@ -62,6 +63,8 @@ func (l *EffectLog) Act(id string, data []byte, act func() error) error {
 	switch {
 	case err == nil:
 		return l.Confirm(id)
+	case errors.Is(err, ErrNotDelivered):
+		return errors.Join(err, l.Confirm(id))
 	case MayHaveHappened(err):
 		// Loaded, it would be unresolved. It has to be so at once: the state must not
 		// depend on where in the life the agent was restored.

@@ -214,38 +214,57 @@ type act struct {
 var acting *act
 
 // sideEffect makes a call, or has it answered by what is known of it. If an act makes
-// it, its intent has the request from now on.
-func sideEffect(kind uint8, request func() []byte, buf []byte, call func() int32) int32 {
-	if acting == nil {
-		return call()
+// it, its intent has the request from now on. A GET is a side effect only if it was
+// paid, which shows when nobody knows what became of that: sure is false.
+func sideEffect(kind uint8, sure bool, request func() []byte, buf []byte, call func() int32) int32 {
+	if acting == nil || !sure && len(acting.log.kept) == 0 {
+		code := call()
+		if acting != nil && code == host.Unresolved {
+			acting.asks(asked{digest: requestDigest(kind, request())})
+		}
+		return code
 	}
 	l, name := acting.log, requestDigest(kind, request())
-	if l.requests == nil {
-		l.requests = map[string]asked{}
+	if sure {
+		acting.asks(asked{digest: name})
 	}
-	l.requests[acting.intent] = asked{digest: name}
 	for i, k := range l.kept {
 		if k.digest != name {
 			continue
 		}
-		l.forget(i)
-		switch k.outcome {
-		case OutcomeConfirmed:
-			l.requests[acting.intent] = asked{digest: name, confirmed: true}
-			owing = append(owing, l)
-			return host.Unresolved
-		case OutcomeUnresolved:
-			return host.Unresolved
-		}
-		if copy(buf, k.result) < len(k.result) {
+		if k.outcome == OutcomeEnded && len(k.result) > len(buf) {
+			if sure { // else it is asked for again, with more room
+				l.forget(i)
+			}
 			if len(buf) >= sizeSize {
 				binary.LittleEndian.PutUint32(buf, uint32(len(k.result)))
 			}
 			return host.TooLarge
 		}
-		return int32(k.returned)
+		l.forget(i)
+		if k.outcome == OutcomeEnded {
+			copy(buf, k.result)
+			return int32(k.returned)
+		}
+		acting.asks(asked{digest: name, confirmed: k.outcome == OutcomeConfirmed})
+		if k.outcome == OutcomeConfirmed {
+			owing = append(owing, l)
+		}
+		return host.Unresolved
 	}
-	return call()
+	code := call()
+	if code == host.Unresolved {
+		acting.asks(asked{digest: name})
+	}
+	return code
+}
+
+// asks notes the request of the act's intent.
+func (a *act) asks(r asked) {
+	if a.log.requests == nil {
+		a.log.requests = map[string]asked{}
+	}
+	a.log.requests[a.intent] = r
 }
 
 // appendPart appends a part of a request, with its length.

@@ -108,7 +108,9 @@ const (
 // Do sends a request. It needs the capability http.
 //
 // A request that is neither GET nor HEAD is a side effect: see [EffectLog], and
-// [MayHaveHappened] for what an error says.
+// [MayHaveHappened] for what an error says. So is one that the manifest lets be paid
+// (x402), of any method; give it the Room that its answer needs, since to ask again is
+// to pay again.
 func Do(r Request) (Response, error) {
 	method := r.Method
 	if method == "" {
@@ -130,12 +132,7 @@ func Do(r Request) (Response, error) {
 	for {
 		buf := make([]byte, sizeSize+room)
 		send := func() int32 { return httpRequest(method, r.URL, headers, r.Body, buf) }
-		var status int32
-		if effect {
-			status = sideEffect(kindHTTP, request, buf, send)
-		} else {
-			status = send()
-		}
+		status := sideEffect(kindHTTP, effect, request, buf, send)
 		if status >= 0 {
 			body, ok := sized(buf)
 			if !ok {
@@ -169,7 +166,7 @@ func sized(buf []byte) ([]byte, bool) {
 // A payment is a side effect: see [EffectLog].
 func Pay(amount int64, recipient, memo string) (receipt []byte, err error) {
 	buf := make([]byte, sizeSize+host.MaxReceipt)
-	n := sideEffect(kindPay, func() []byte {
+	n := sideEffect(kindPay, true, func() []byte {
 		return appendPart(appendPart(binary.LittleEndian.AppendUint64(nil, uint64(amount)), recipient), memo)
 	}, buf, func() int32 { return walletPay(amount, recipient, memo, buf) })
 	if n < 0 {
@@ -297,7 +294,8 @@ var (
 	ErrFull         = errors.New("the store is full")
 	ErrProcessing   = errors.New("refused or malformed")
 	ErrUnresolved   = errors.New("unresolved: it may have happened") // of side effects
-	ErrNotDelivered = errors.New("paid, not delivered")              // of http: the receipt is in the wallet
+	ErrNotDelivered = errors.New("paid, not delivered")              // of http: it happened, and the receipt is in the wallet
+	ErrNotSettled   = errors.New("payment not settled")              // of http: it was never paid, and never will be
 	ErrNotOnNode    = errors.New("not on a node")
 	errNoRoom       = errors.New("buffer too small")
 )
@@ -357,13 +355,17 @@ func hostError(call string, code int32, capability int) error {
 		if capability == inHTTP {
 			err = ErrNotDelivered
 		}
+	case host.NotSettled:
+		if capability == inHTTP {
+			err = ErrNotSettled
+		}
 	}
 	return &Error{call, code, err}
 }
 
 // MayHaveHappened reports whether a side effect that returned err may have
-// happened all the same: the answer is lost, or was too large. Other errors say
-// that it certainly did not.
+// happened all the same: the answer is lost, or was too large. Of [ErrNotDelivered]
+// it certainly did. Other errors say that it certainly did not.
 func MayHaveHappened(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) {

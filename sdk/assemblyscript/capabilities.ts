@@ -115,7 +115,7 @@ export namespace x402 {
     const m = abi.utf8(memo);
     const head = new Uint8Array(8);
     store<i64>(head.dataStart, amount);
-    const answer = known(9, head, [r, m], abi.SIZE + MAX_RECEIPT);
+    const answer = known(9, true, head, [r, m], abi.SIZE + MAX_RECEIPT);
     const b = answer ? answer.buffer : new ArrayBuffer(abi.SIZE + MAX_RECEIPT);
     const n = answer
       ? answer.returned

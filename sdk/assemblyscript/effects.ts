@@ -1,7 +1,7 @@
 // A log of the agent's side effects: which were meant, which may have happened, which are settled. Its
 // rules and its form are those of docs/spec/effects.md.
 
-import { Failure } from "./failure";
+import { Failure, Kind } from "./failure";
 import { Asked, Finding, Kept, Outcome, endAct, owe, requestDigest, same, startAct } from "./findings";
 
 // @ts-ignore: decorator
@@ -99,12 +99,14 @@ export class EffectLog {
 
   /**
    * Notes how it went. If it may have happened it is unresolved at once, as it would be when loaded:
-   * the state must not depend on where in the life the agent was restored.
+   * the state must not depend on where in the life the agent was restored. What was paid and not
+   * delivered happened.
    */
   end(id: string, failure: Failure | null): void {
     endAct();
     if (!failure) return this.confirm(id);
     if (!failure.mayHaveHappened) return this.compensate(id);
+    if (failure.kind == Kind.NotDelivered) return this.confirm(id);
     const i = this.find(id);
     if (i.stage != Stage.InFlight) refuse(id, "it is not in flight");
     i.stage = Stage.Unresolved;
@@ -185,19 +187,33 @@ export class EffectLog {
     }
   }
 
-  /** Notes the request of an intent, and returns and drops what is kept of it. */
-  take(id: string, name: Uint8Array): Kept | null {
+  /** Whether something is kept of a request. */
+  get keeps(): bool {
+    return this.kept.length > 0;
+  }
+
+  /** Notes the request of an intent. */
+  ask(id: string, name: Uint8Array, confirmed: bool): void {
+    this.requests.set(key(Uint8Array.wrap(String.UTF8.encode(id))), new Asked(name, confirmed));
+    if (confirmed) owe(this);
+  }
+
+  /**
+   * Returns and drops what is kept of a request, and notes it for its intent. Of one that need not be a side
+   * effect it notes it only if that is open, and does not drop an answer that is larger than the room.
+   */
+  take(id: string, name: Uint8Array, sure: bool, room: i32): Kept | null {
     let taken: Kept | null = null;
     for (let n = 0; n < this.kept.length; n++) {
       if (same(this.kept[n].digest, name)) {
         taken = this.kept[n];
-        this.kept.splice(n, 1);
+        if (sure || taken.result.length <= room) this.kept.splice(n, 1);
         break;
       }
     }
-    const confirmed = taken ? taken.outcome == Outcome.Confirmed : false;
-    this.requests.set(key(Uint8Array.wrap(String.UTF8.encode(id))), new Asked(name, confirmed));
-    if (confirmed) owe(this);
+    if (sure || (taken && taken.outcome != Outcome.Ended)) {
+      this.ask(id, name, taken ? taken.outcome == Outcome.Confirmed : false);
+    }
     return taken;
   }
 

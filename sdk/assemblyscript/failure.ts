@@ -20,8 +20,10 @@ export enum Kind {
   Processing,
   /** A side effect that may have happened. */
   Unresolved,
-  /** Paid for, and not delivered: the receipt is in the wallet. */
+  /** Paid for, and not delivered: it happened, and the receipt is in the wallet. */
   NotDelivered,
+  /** A payment that was never made, and never will be. */
+  NotSettled,
   /** The agent does not live on a node. */
   NotOnNode,
 }
@@ -37,7 +39,7 @@ export class Failure {
 
   /**
    * Whether a side effect that ended so may have happened all the same: the answer is lost, or was
-   * too large. Other failures say that it certainly did not.
+   * too large. Of NotDelivered it certainly did. Other failures say that it certainly did not.
    */
   get mayHaveHappened(): bool {
     switch (this.kind) {
@@ -75,6 +77,7 @@ function text(kind: Kind): string {
     case Kind.Processing: return "refused or malformed";
     case Kind.Unresolved: return "unresolved: it may have happened";
     case Kind.NotDelivered: return "paid, not delivered";
+    case Kind.NotSettled: return "payment not settled";
     case Kind.NotOnNode: return "not on a node";
   }
   return "failed";

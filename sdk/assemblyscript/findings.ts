@@ -124,11 +124,32 @@ export class Answer {
 
 /**
  * What is known of a request that a side effect is about to make, or null if it is to be made. If an act
- * makes it, its intent has the request from now on. The parts have their length before them.
+ * makes it, its intent has the request from now on. A GET is a side effect only if it was paid, which shows
+ * when nobody knows what became of that: sure is false.
  */
-export function known(kind: u8, head: Uint8Array, parts: ArrayBuffer[], room: i32): Answer | null {
+export function known(kind: u8, sure: bool, head: Uint8Array, parts: ArrayBuffer[], room: i32): Answer | null {
   const log = acting;
-  if (!log) return null;
+  if (!log || (!sure && !log.keeps)) return null;
+  const k = log.take(intent, requestDigest(kind, joined(head, parts)), sure, room);
+  if (!k) return null;
+  const b = new ArrayBuffer(room);
+  if (k.outcome != Outcome.Ended) return new Answer(-7, b);
+  if (k.result.length > room) {
+    store<u32>(changetype<usize>(b), k.result.length);
+    return new Answer(-5, b);
+  }
+  memory.copy(changetype<usize>(b), k.result.dataStart, k.result.length);
+  return new Answer(i32(k.returned), b);
+}
+
+/** Notes the request that turned out to be a side effect. */
+export function asked(kind: u8, parts: ArrayBuffer[]): void {
+  const log = acting;
+  if (log) log.ask(intent, requestDigest(kind, joined(new Uint8Array(0), parts)), false);
+}
+
+/** A request: its parts have their length before them. */
+function joined(head: Uint8Array, parts: ArrayBuffer[]): Uint8Array {
   let size = head.length;
   for (let n = 0; n < parts.length; n++) size += 4 + parts[n].byteLength;
   const request = new Uint8Array(size);
@@ -140,16 +161,7 @@ export function known(kind: u8, head: Uint8Array, parts: ArrayBuffer[], room: i3
     memory.copy(p + 4, changetype<usize>(parts[n]), parts[n].byteLength);
     p += 4 + parts[n].byteLength;
   }
-  const k = log.take(intent, requestDigest(kind, request));
-  if (!k) return null;
-  const b = new ArrayBuffer(room);
-  if (k.outcome != Outcome.Ended) return new Answer(-7, b);
-  if (k.result.length > room) {
-    store<u32>(changetype<usize>(b), k.result.length);
-    return new Answer(-5, b);
-  }
-  memory.copy(changetype<usize>(b), k.result.dataStart, k.result.length);
-  return new Answer(i32(k.returned), b);
+  return request;
 }
 
 let owing: EffectLog[] = [];

@@ -1,14 +1,18 @@
 import * as abi from "./abi";
 import { common } from "./capabilities";
 import { Kind, Result } from "./failure";
-import { known } from "./findings";
+import { asked, known } from "./findings";
 
 // @ts-ignore: decorator
 @inline const MAX_BODY: i32 = 1 << 20;
 // @ts-ignore: decorator
 @inline const CALL = "http_request";
 
-/** A request. One that is neither GET nor HEAD is a side effect: see EffectLog. */
+/**
+ * A request. One that is neither GET nor HEAD is a side effect: see EffectLog. So is one that the manifest
+ * lets be paid (x402), of any method; give it the room that its answer needs, since to ask again is to pay
+ * again.
+ */
 export class Request {
   private headers: string = "";
   private content: Uint8Array = new Uint8Array(0);
@@ -43,7 +47,8 @@ export class Request {
     let grow = this.room == 0 && !effect;
     let room = this.room ? this.room : grow ? 16 << 10 : MAX_BODY;
     while (true) {
-      const answer = effect ? known(8, new Uint8Array(0), [method, url, headers, buffer(this.content)], abi.SIZE + room) : null;
+      const parts = [method, url, headers, buffer(this.content)];
+      const answer = known(8, effect, new Uint8Array(0), parts, abi.SIZE + room);
       const b = answer ? answer.buffer : new ArrayBuffer(abi.SIZE + room);
       const status = answer
         ? answer.returned
@@ -51,6 +56,7 @@ export class Request {
             abi.at(method), method.byteLength, abi.at(url), url.byteLength, abi.at(headers), headers.byteLength,
             this.content.dataStart, this.content.length, abi.at(b), b.byteLength,
           );
+      if (!effect && status == -7) asked(8, parts);
       if (status >= 0) {
         const body = abi.sized(b);
         if (!body) return Result.failed<Response>(CALL, -6, Kind.Processing);
@@ -74,6 +80,7 @@ function kind(code: i32): Kind {
   if (code == -4) return Kind.Timeout;
   if (code == -5) return Kind.TooLarge;
   if (code == -8) return Kind.NotDelivered;
+  if (code == -9) return Kind.NotSettled;
   return common(code);
 }
 

@@ -258,7 +258,9 @@ class Agent {
         const body = bytes(answer.body);
         let result = fault?.result;
         result ??= body.length > 1 << 20 ? need(ptr, cap, 4 + body.length, -5) : sized(body, ptr, cap, answer.status);
-        if (request.method === "GET" || request.method === "HEAD") return result;
+        // A GET is a side effect if it was paid, and the agent did not get what it paid for.
+        const paid = result <= -7 && result >= -9;
+        if (!paid && (request.method === "GET" || request.method === "HEAD")) return result;
         return this.#made(8, [[m, ml], [u, ul], [h, hl], [b, bl]].map(([at, size]) => part(this.#bytes(at, size))), result, ptr);
       },
       wallet_pay: (amount, r, rl, m, ml, ptr, cap) => {

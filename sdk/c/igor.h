@@ -64,7 +64,8 @@ enum igor_error {
 	IGOR_TOO_LARGE = -5,      /* what came back, of http and payments */
 	IGOR_PROCESSING = -6,     /* refused or malformed */
 	IGOR_UNRESOLVED = -7,     /* a side effect that may have happened */
-	IGOR_NOT_DELIVERED = -8,  /* paid for: the receipt is in the wallet */
+	IGOR_NOT_DELIVERED = -8,  /* paid for: it happened, and the receipt is in the wallet */
+	IGOR_NOT_SETTLED = -9,    /* a payment that was never made, and never will be */
 	IGOR_NETWORK = -20,       /* of http: no answer came */
 	IGOR_OVER_CAP = -21,      /* more than the manifest lets the agent pay */
 	IGOR_NO_ROOM = -22,       /* a buffer is too small */
@@ -92,6 +93,7 @@ IGOR_API const char *igor_error_text(int error)
 	case IGOR_PROCESSING: return "refused or malformed";
 	case IGOR_UNRESOLVED: return "unresolved: it may have happened";
 	case IGOR_NOT_DELIVERED: return "paid, not delivered";
+	case IGOR_NOT_SETTLED: return "payment not settled";
 	case IGOR_OVER_CAP: return "amount over the cap";
 	case IGOR_NO_ROOM: return "buffer too small";
 	case IGOR_NOT_FOUND: return "not found";
@@ -108,7 +110,7 @@ IGOR_API const char *igor_error_text(int error)
 }
 
 /* Whether a side effect that ended so may have happened all the same: the answer is lost, or was too
- * large. Other errors say that it certainly did not. */
+ * large. Of IGOR_NOT_DELIVERED it certainly did. Other errors say that it certainly did not. */
 IGOR_API bool igor_may_have_happened(int error)
 {
 	return error == IGOR_UNRESOLVED || error == IGOR_NOT_DELIVERED || error == IGOR_TOO_LARGE || error == IGOR_TIMEOUT ||
@@ -443,8 +445,12 @@ enum { IGOR_HTTP = 8, IGOR_PAYMENT = 9 };
 IGOR_API bool igor_asking(struct igor_encoder *request, uint8_t kind);
 
 /* Whether the act's log knows what came of that request, and what. Its intent has the request from
- * now on. */
-IGOR_API bool igor_answered(struct igor_encoder *request, uint8_t *p, uint32_t room, int32_t *result);
+ * now on. A GET is a side effect only if it was paid, which shows when nobody knows what became of
+ * that: it is not sure. */
+IGOR_API bool igor_answered(struct igor_encoder *request, bool sure, uint8_t *p, uint32_t room, int32_t *result);
+
+/* Is called with the result: the request is over. */
+IGOR_API void igor_asked(struct igor_encoder *request, int32_t result);
 
 /* ---- wallet, pricing and x402. Amounts are in microcents. */
 
@@ -493,8 +499,9 @@ IGOR_API int igor_pay(int64_t amount, const char *recipient, const char *memo, s
 		igor_put_bytes(&request, recipient, strlen(recipient));
 		igor_put_bytes(&request, memo, strlen(memo));
 	}
-	if (!igor_answered(&request, p, room, &n))
+	if (!igor_answered(&request, true, p, room, &n))
 		n = igor_host_wallet_pay(amount, recipient, (uint32_t)strlen(recipient), memo, (uint32_t)strlen(memo), p, room);
+	igor_asked(&request, n);
 	if (n < 0) {
 		free(p);
 		return n == -4 ? IGOR_OVER_CAP : n;
@@ -533,15 +540,16 @@ IGOR_API int igor_send(const struct igor_request *q, struct igor_response *r)
 		uint8_t *p = igor_alloc(NULL, 4 + room);
 		struct igor_encoder request = {0};
 		int32_t status;
-		if (effect && igor_asking(&request, IGOR_HTTP)) {
+		if (igor_asking(&request, IGOR_HTTP)) {
 			igor_put_bytes(&request, method, strlen(method));
 			igor_put_bytes(&request, q->url, strlen(q->url));
 			igor_put_bytes(&request, headers, strlen(headers));
 			igor_put_bytes(&request, q->body, q->size);
 		}
-		if (!igor_answered(&request, p, 4 + room, &status))
+		if (!igor_answered(&request, effect, p, 4 + room, &status))
 			status = igor_host_http_request(method, (uint32_t)strlen(method), q->url, (uint32_t)strlen(q->url), headers,
 							(uint32_t)strlen(headers), q->body, q->size, p, 4 + room);
+		igor_asked(&request, status);
 		if (status >= 0) {
 			r->status = status;
 			return igor_keep_sized(&r->body, p, 4 + room);
@@ -801,11 +809,14 @@ IGOR_API int igor_effect_begin(struct igor_effects *log, const char *id, const v
 }
 
 /* Notes how it went: 0, or an error. If it may have happened it is unresolved at once, as it would be
- * when loaded: the state must not depend on where in the life the agent was restored. */
+ * when loaded: the state must not depend on where in the life the agent was restored. What was paid and
+ * not delivered happened. */
 IGOR_API int igor_effect_end(struct igor_effects *log, const char *id, int error)
 {
 	igor_acting.log = NULL;
 	if (error >= 0)
+		return igor_effect_confirm(log, id);
+	if (error == IGOR_NOT_DELIVERED)
 		return igor_effect_confirm(log, id);
 	if (!igor_may_have_happened(error))
 		return igor_effect_compensate(log, id);
@@ -994,26 +1005,52 @@ IGOR_API bool igor_asking(struct igor_encoder *request, uint8_t kind)
 	return igor_acting.log;
 }
 
-IGOR_API bool igor_answered(struct igor_encoder *request, uint8_t *p, uint32_t room, int32_t *result)
+/* Notes the request of the intent whose act is under way. It is the newest intent, so it is the last. */
+IGOR_API void igor_note_asked(const uint8_t digest[32], bool confirmed)
 {
 	struct igor_effects *log = igor_acting.log;
-	if (request->size == 0)
-		return false;
 	uint8_t asked[IGOR_ASKED] = {0};
 	igor_set_number(asked, igor_acting.place);
-	igor_digest(asked + 5, request->p, request->size);
-	free(request->p);
-	uint8_t *k = igor_find_kept(log, 33, asked + 5);
-	asked[4] = k && *k == IGOR_FOUND_CONFIRMED;
+	asked[4] = confirmed;
+	memcpy(asked + 5, digest, 32);
 	igor_drop_asked(log, igor_acting.place);
-	size_t size = (size_t)log->asked_count * IGOR_ASKED; /* its intent is the newest, so it is the last */
+	size_t size = (size_t)log->asked_count * IGOR_ASKED;
 	struct igor_encoder e = {log->asked, size, size};
 	igor_put(&e, asked, sizeof asked);
 	log->asked = e.p;
 	log->asked_count++;
+}
+
+IGOR_API void igor_asked(struct igor_encoder *request, int32_t result)
+{
+	uint8_t digest[32];
+	if (request->size > 0 && result == IGOR_UNRESOLVED) {
+		igor_digest(digest, request->p, request->size);
+		const uint8_t *asked = igor_find_asked(igor_acting.log, igor_acting.place);
+		if (!asked || memcmp(asked + 5, digest, 32) != 0)
+			igor_note_asked(digest, false);
+	}
+	free(request->p);
+}
+
+IGOR_API bool igor_answered(struct igor_encoder *request, bool sure, uint8_t *p, uint32_t room, int32_t *result)
+{
+	struct igor_effects *log = igor_acting.log;
+	if (request->size == 0 || (!sure && log->kept_count == 0))
+		return false;
+	uint8_t digest[32];
+	igor_digest(digest, request->p, request->size);
+	uint8_t *k = igor_find_kept(log, 33, digest);
+	if (sure || (k && *k != IGOR_FOUND_ENDED))
+		igor_note_asked(digest, k && *k == IGOR_FOUND_CONFIRMED);
 	if (!k)
 		return false;
 	uint32_t length = igor_number(k + 73);
+	if (!sure && length > room) { /* it is asked for again, with more room */
+		igor_set_number(p, length);
+		*result = IGOR_TOO_LARGE;
+		return true;
+	}
 	if (*k != IGOR_FOUND_ENDED) {
 		*result = IGOR_UNRESOLVED;
 	} else if (length > room) {

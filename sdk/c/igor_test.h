@@ -288,7 +288,9 @@ int32_t igor_host_http_request(const void *method, uint32_t method_size, const v
 		igor_world.web(m, u, b, &answer);
 		igor_world.requests++;
 		result = failure.result ? failure.result : igor_world_sized(answer.body, p, room, answer.status);
-		if (strcmp(m, "GET") != 0 && strcmp(m, "HEAD") != 0) {
+		/* A GET is a side effect if it was paid, and the agent did not get what it paid for. */
+		bool paid = result <= IGOR_UNRESOLVED && result >= IGOR_NOT_SETTLED;
+		if (paid || (strcmp(m, "GET") != 0 && strcmp(m, "HEAD") != 0)) {
 			struct igor_encoder request = {0};
 			igor_put_bytes(&request, method, method_size);
 			igor_put_bytes(&request, url, url_size);

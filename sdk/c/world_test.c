@@ -45,6 +45,7 @@ static void results(void)
 	} http[] = {
 		{-1, IGOR_NETWORK, true},     {-2, IGOR_TOO_LONG, false},   {-3, IGOR_NOT_ALLOWED, false}, {-4, IGOR_TIMEOUT, true},
 		{-5, IGOR_TOO_LARGE, true},   {-6, IGOR_PROCESSING, false}, {-7, IGOR_UNRESOLVED, true},   {-8, IGOR_NOT_DELIVERED, true},
+		{-9, IGOR_NOT_SETTLED, false},
 	};
 	struct igor_response r;
 	struct igor_data receipt;
@@ -112,8 +113,85 @@ static void on_a_node(void)
 	IGOR_CHECK(igor_migrate("did:key:z6MkElse") == IGOR_NOT_ALLOWED && strcmp(node.wish, "did:key:z6MkThere") == 0);
 }
 
+#define BUYER(FIELD) FIELD(effects, log)
+IGOR_STATE(buyer, 1, BUYER)
+
+static void init(struct buyer *b)
+{
+	(void)b;
+}
+
+static int tick(struct buyer *b)
+{
+	(void)b;
+	return IGOR_IDLE;
+}
+
+static bool observe(struct buyer *b, const struct igor_finding *f, const struct igor_intent *i)
+{
+	(void)b, (void)f, (void)i;
+	return true;
+}
+
+IGOR_AGENT_OBSERVES(buyer, init, tick, observe)
+
+static uint8_t buy(struct buyer *b, const char *id, const char *method)
+{
+	struct igor_request q = {.method = method, .url = "https://a.example/"};
+	struct igor_response r;
+	struct igor_intent i;
+	IGOR_CHECK(igor_effect_begin(&b->log, id, NULL, 0) == 0);
+	IGOR_CHECK(igor_effect_end(&b->log, id, igor_send(&q, &r)) == 0);
+	igor_free(&r.body);
+	IGOR_CHECK(igor_effect_find(&b->log, id, &i));
+	return *i.state;
+}
+
+/* Of requests that are paid the answers do not come: what was paid happened, what was never paid did
+ * not. */
+static void paid_requests(void)
+{
+	static const uint8_t states[] = {IGOR_NOBODY_KNOWS, IGOR_CONFIRMED, IGOR_COMPENSATED};
+	for (int n = 0; n < 6; n++) {
+		struct buyer b = {0};
+		igor_world_begin();
+		igor_world.web = serve;
+		igor_world.fail = fail;
+		failure = (struct igor_failure){-7 - n / 2, true};
+		IGOR_CHECK(buy(&b, "a", n % 2 ? "GET" : "POST") == states[n / 2] && igor_world.effect_count == 1);
+	}
+}
+
+/* A tick fails that paid for a GET: the act that makes the same request gets its answer, and pays
+ * nothing. */
+static void paid_get_is_known_again(void)
+{
+	static const uint8_t told[] = {IGOR_FOUND_UNRESOLVED, IGOR_FOUND_ENDED};
+	for (int n = 0; n < 2; n++) {
+		struct buyer b = {0};
+		struct igor_intent i = {0};
+		struct igor_response r;
+		igor_world_begin();
+		igor_world.web = serve;
+		igor_world.fail = fail;
+		failure = (struct igor_failure){-7, true};
+		IGOR_CHECK(igor_get("https://a.example/", &r) == IGOR_UNRESOLVED); /* in a tick that failed */
+		igor_world.fail = NULL;
+		IGOR_TELL(&b, told[n], 0);
+		IGOR_RESTART(buyer, &b);
+		IGOR_CHECK(buy(&b, "a", "GET") == IGOR_NOBODY_KNOWS && igor_world.requests == 1);
+		if (n == 0) {
+			IGOR_TELL(&b, IGOR_FOUND_CONFIRMED, 0);
+			IGOR_CHECK(!igor_effect_open(&b.log, &i));
+		}
+		IGOR_CHECK(buy(&b, "b", "GET") == IGOR_CONFIRMED && igor_world.requests == 2);
+	}
+}
+
 int main(void)
 {
+	paid_requests();
+	paid_get_is_known_again();
 	requests();
 	results();
 	money_and_store();

@@ -64,7 +64,8 @@ type World struct {
 	// URL, a recipient or a DID.
 	Deny func(call, target string) error
 	// Lose, if it returns an error of package sdk, gives the agent that error, after
-	// the request was served or the payment made: sdk.ErrTimeout, sdk.ErrUnresolved.
+	// the request was served or the payment made: sdk.ErrTimeout, sdk.ErrUnresolved; of a
+	// request that is paid also sdk.ErrNotDelivered and sdk.ErrNotSettled.
 	Lose func(call, target string) error
 
 	KV map[string][]byte // the agent's store
@@ -297,7 +298,8 @@ func (h *hostOf) HTTPRequest(method, url, headers string, body, buf []byte) int3
 	}
 	req.RequestURI = req.URL.RequestURI()
 	code := h.serve(req, url, buf)
-	if method != "GET" && method != "HEAD" {
+	paid := code == host.Unresolved || code == host.NotDelivered || code == host.NotSettled
+	if paid || method != "GET" && method != "HEAD" {
 		h.w.effect(8, part(part(part(part(nil, method), url), headers), body), buf, code)
 	}
 	return code
@@ -368,14 +370,21 @@ func refused(hook func(call, target string) error, call, target string) int32 {
 	}
 	for code, cause := range map[int32]error{
 		host.Failed: sdk.ErrFailed, host.TooLong: sdk.ErrTooLong, host.NotAllowed: sdk.ErrNotAllowed, host.Processing: sdk.ErrProcessing,
-		host.Unresolved: sdk.ErrUnresolved, host.TooLarge: sdk.ErrTooLarge, host.NotDelivered: sdk.ErrNotDelivered,
+		host.Unresolved: sdk.ErrUnresolved, host.TooLarge: sdk.ErrTooLarge,
 	} {
 		if errors.Is(err, cause) {
 			return code
 		}
 	}
-	if call == "http_request" && errors.Is(err, sdk.ErrTimeout) || call == "wallet_pay" && errors.Is(err, sdk.ErrOverCap) {
-		return -4
+	switch http := call == "http_request"; {
+	case http && errors.Is(err, sdk.ErrTimeout):
+		return host.Timeout
+	case http && errors.Is(err, sdk.ErrNotDelivered):
+		return host.NotDelivered
+	case http && errors.Is(err, sdk.ErrNotSettled):
+		return host.NotSettled
+	case call == "wallet_pay" && errors.Is(err, sdk.ErrOverCap):
+		return host.OverCap
 	}
 	panic(fmt.Sprintf("sdktest: %s cannot fail with %q", call, err))
 }

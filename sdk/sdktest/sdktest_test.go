@@ -317,13 +317,89 @@ func TestNode(t *testing.T) {
 	}
 }
 
-// TestNotDelivered holds that what is paid for is never taken for undone.
-func TestNotDelivered(t *testing.T) {
-	w := sdktest.New(t)
-	w.Web = http.NotFoundHandler()
-	w.Lose = func(_, _ string) error { return sdk.ErrNotDelivered }
-	_, err := sdk.Get("https://a.example/")
-	if !errors.Is(err, sdk.ErrNotDelivered) || !sdk.MayHaveHappened(err) || err.Error() != "http_request: paid, not delivered" {
-		t.Errorf("got error %v", err)
+// TestPaidRequests has requests that are paid, and whose answers do not come. What is
+// paid for happened, and is never taken for undone; what was never paid did not happen.
+func TestPaidRequests(t *testing.T) {
+	for _, c := range []struct {
+		cause error
+		text  string
+		may   bool
+		state effects.State
+	}{
+		{sdk.ErrNotDelivered, "http_request: paid, not delivered", true, effects.Confirmed},
+		{sdk.ErrNotSettled, "http_request: payment not settled", false, effects.Compensated},
+		{sdk.ErrUnresolved, "http_request: unresolved: it may have happened", true, effects.Unresolved},
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			w := sdktest.New(t)
+			w.Web = http.NotFoundHandler()
+			w.Lose = func(_, _ string) error { return c.cause }
+			var log sdk.EffectLog
+			get := func() error {
+				_, err := sdk.Do(sdk.Request{Method: method, URL: "https://a.example/"})
+				return err
+			}
+			err := log.Act("a", nil, get)
+			if !errors.Is(err, c.cause) || sdk.MayHaveHappened(err) != c.may || err.Error() != c.text {
+				t.Errorf("%s: got error %v", method, err)
+			}
+			if i, ok := log.Get("a"); !ok || i.State != c.state {
+				t.Errorf("%s, %v: the intent is %v", method, c.cause, i.State)
+			}
+			if len(w.Effects) != 1 {
+				t.Fatalf("%s, %v: the world has %d effects", method, c.cause, len(w.Effects))
+			}
+		}
 	}
+}
+
+// TestPaidGetIsKnownAgain has a tick fail that paid for a GET. The act that makes the
+// same request gets its answer, and pays nothing.
+func TestPaidGetIsKnownAgain(t *testing.T) {
+	w := sdktest.New(t)
+	w.Web = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.Write([]byte("data")) })
+	get := func() error {
+		_, err := sdk.Get("https://a.example/")
+		return err
+	}
+	w.Lose = func(_, _ string) error { return sdk.ErrUnresolved }
+	get() // in a tick that failed
+	w.Lose = nil
+	for _, told := range []sdk.Outcome{sdk.OutcomeUnresolved, sdk.OutcomeEnded} {
+		a := &logged{}
+		w.Tell(t, a, told, 0)
+		a = sdktest.Restart(t, a, &logged{})
+		before := w.Requests
+		if err := a.log.Act("a", nil, get); !errors.Is(err, sdk.ErrUnresolved) || w.Requests != before {
+			t.Errorf("told %d: %v, and %d requests", told, err, w.Requests-before)
+		}
+		if told == sdk.OutcomeUnresolved {
+			w.Tell(t, a, sdk.OutcomeConfirmed, 0)
+			if open := a.log.Open(); len(open) != 0 {
+				t.Errorf("still open: %v", open)
+			}
+		}
+		if err := a.log.Act("b", nil, get); err != nil || w.Requests != before+1 {
+			t.Errorf("told %d: %v, and %d requests", told, err, w.Requests-before)
+		}
+	}
+}
+
+// logged is an agent that has an effect log and nothing else.
+type logged struct{ log sdk.EffectLog }
+
+func (*logged) Init()                            {}
+func (*logged) Tick() bool                       { return false }
+func (*logged) Observe(sdk.Finding, string) bool { return true }
+
+func (l *logged) Marshal() []byte {
+	e := sdk.NewEncoder(1)
+	e.Value(&l.log)
+	return e.Data()
+}
+
+func (l *logged) Unmarshal(b []byte) error {
+	d := sdk.NewDecoder(b, 1)
+	d.Value(&l.log)
+	return d.Close()
 }

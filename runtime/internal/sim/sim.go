@@ -38,7 +38,7 @@ type Answer struct {
 	Method  string            `json:"method"`  // "" = GET
 	URL     string            `json:"url"`     // as the agent writes it
 	Headers map[string]string `json:"headers"` // that the request has to have
-	Status  int32             `json:"status"`  // or -1, -4, -7: what http_request returns
+	Status  int32             `json:"status"`  // or -1, -4, -7, -8, -9: what http_request returns
 	Body    string            `json:"body"`
 }
 
@@ -81,6 +81,7 @@ func ParseRecording(b []byte) ([]Answer, error) {
 		switch {
 		case a.Status >= 100 && a.Status <= 599, a.Status == hostcall.CodeFailed, a.Status == hostcall.CodeTimeout:
 		case a.Status == hostcall.CodeUnresolved && r.Effect():
+		case a.Status == hostcall.CodePaid, a.Status == hostcall.CodeNeverPaid: // of a request that is paid
 		default:
 			return nil, fmt.Errorf("answer %d: status %d is none that a %s can get", i, a.Status, a.Method)
 		}

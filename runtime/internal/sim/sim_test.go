@@ -14,6 +14,8 @@ const recording = `[
 	{"url": "https://a.example/x", "status": 503, "body": "two"},
 	{"url": "https://a.example/x", "headers": {"X-Payment": "paid"}, "status": 200, "body": "three"},
 	{"method": "POST", "url": "https://a.example/x", "status": -7},
+	{"url": "https://a.example/paid", "status": -8},
+	{"url": "https://a.example/paid", "status": -9},
 	{"method": "HEAD", "url": "https://a.example/x", "status": 204},
 	{"url": "https://a.example/slow", "status": -4},
 	{"url": "https://a.example/large", "status": 200, "body": "0123456789"}
@@ -36,6 +38,8 @@ func TestWeb(t *testing.T) {
 		{"GET", "x", "x-payment: paid", "three", 200},
 		{"GET", "x", "X-Payment: forged", "two", 503},
 		{"POST", "x", "", "", hostcall.CodeUnresolved},
+		{"GET", "paid", "", "", hostcall.CodePaid},
+		{"GET", "paid", "", "", hostcall.CodeNeverPaid},
 		{"HEAD", "x", "", "", 204},
 		{"GET", "slow", "", "", hostcall.CodeTimeout},
 		{"GET", "large", "", "\x0e\x00\x00\x00", hostcall.CodeTooLarge},
@@ -48,7 +52,7 @@ func TestWeb(t *testing.T) {
 			t.Errorf("request %d: got %q, %d, want %q, %d", i, body, code, tt.body, tt.code)
 		}
 	}
-	if missing != 2 || left != 1 || w.Requests != 9 {
+	if missing != 2 || left != 1 || w.Requests != 11 {
 		t.Errorf("%d missing, %d left, %d answered", missing, left, w.Requests)
 	}
 }

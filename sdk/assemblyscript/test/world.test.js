@@ -65,12 +65,44 @@ test("results have names", () => {
     "-6": "refused or malformed false",
     "-7": "unresolved: it may have happened true",
     "-8": "paid, not delivered true",
+    "-9": "payment not settled false",
   };
   for (const [result, name] of Object.entries(names)) {
     const world = new World();
     world.fail = () => ({ result: Number(result) });
     world.load(program).call("ask");
     assert.deepEqual(world.lines, [`http_request: ${name}`]);
+  }
+});
+
+test("of what is paid the answer does not come: it happened, or it was never paid", () => {
+  for (const [result, stage] of [[-7, 4], [-8, 3], [-9, 5]]) {
+    const world = new World();
+    world.web = () => ({ status: 404, body: "" });
+    world.fail = () => ({ result, after: true });
+    const agent = world.load(program);
+    agent.call("buy");
+    assert.deepEqual(world.lines, [`stage ${stage}`]);
+    assert.equal(world.effects.length, 1);
+  }
+});
+
+test("a GET that a failed tick paid for is known again", () => {
+  for (const told of ["unresolved", "ended"]) {
+    const world = new World();
+    world.web = () => ({ status: 200, body: "data" });
+    world.fail = () => ({ result: -7, after: true });
+    const agent = world.load(program);
+    agent.call("ask"); // in a tick that failed
+    world.fail = null;
+    world.lines = [];
+    agent.tell(told, 0);
+    agent.call("buy");
+    assert.equal(world.requests.length, 1);
+    if (told === "unresolved") agent.tell("confirmed", 0);
+    agent.call("buy");
+    assert.deepEqual(world.lines, ["stage 4", "stage 3"]);
+    assert.equal(world.requests.length, 2);
   }
 });
 

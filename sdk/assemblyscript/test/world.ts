@@ -1,7 +1,8 @@
 // An agent that calls all that the SDK has. world.test.js reads what came of it in its log.
 
 import {
-  Agent, Decoder, Encoder, Failure, Request, clock, decimal, http, kv, log, node, pricing, rand, run, wallet, x402,
+  Agent, Decoder, EffectLog, Encoder, Failure, Finding, Intent, Request, clock, decimal, http, kv, log, node, pricing, rand, run, wallet,
+  x402,
 } from "@igor-dev/sdk";
 export * from "@igor-dev/sdk/exports";
 
@@ -12,6 +13,12 @@ function why(f: Failure | null): string {
 }
 
 class Caller extends Agent {
+  effects: EffectLog = new EffectLog();
+
+  observe(finding: Finding, intent: Intent | null): bool {
+    return true;
+  }
+
   tick(): bool {
     log(clock.now().toString());
     log(`random ${rand.bytes(8).value.length} ${why(rand.bytes((1 << 20) + 1).error)}`);
@@ -42,7 +49,9 @@ class Caller extends Agent {
     return true;
   }
 
-  save(e: Encoder): void {}
+  save(e: Encoder): void {
+    e.effects(this.effects);
+  }
 
   load(d: Decoder): void {
     throw new Error("I will not");
@@ -64,4 +73,16 @@ export function settled(): void {
   log(`then ${why(node.migrate("did:key:z6MkThere"))} ${node.migration().value} ${node.drainDeadline().value}`);
 }
 
-run(new Caller());
+let acts = 0;
+
+// Gets something in an act.
+export function buy(): void {
+  const id = `act ${++acts}`;
+  caller.effects.begin(id, "");
+  caller.effects.end(id, http.get(URL).error);
+  const all = caller.effects.all();
+  log(`stage ${<i32>all[all.length - 1].stage}`);
+}
+
+const caller = new Caller();
+run(caller);

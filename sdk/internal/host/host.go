@@ -55,6 +55,7 @@ const (
 	Processing   int32 = -6
 	Unresolved   int32 = -7
 	NotDelivered int32 = -8 // http
+	NotSettled   int32 = -9 // http
 )
 
 // NoNode has the hostcalls of an agent that does not live on a node.

@@ -152,7 +152,7 @@ pub mod x402 {
             }
             q
         };
-        let n = findings::side_effect(KIND, request, &mut b, |b| {
+        let n = findings::side_effect(KIND, true, request, &mut b, |b| {
             abi::wallet_pay(amount, recipient.as_bytes(), memo.as_bytes(), b)
         });
         if n < 0 {

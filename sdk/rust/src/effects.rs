@@ -2,7 +2,7 @@
 //! settled. Its rules and its form are those of docs/spec/effects.md.
 
 use crate::findings::{self, Asked, Finding, Kept, Outcome};
-use crate::Error as HostError;
+use crate::{Error as HostError, ErrorKind};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -229,7 +229,9 @@ impl EffectLog {
     ///
     /// After an error that [may have happened](ActError::may_have_happened) the intent is
     /// unresolved: find out in a later tick, see [`open`](EffectLog::open). After any other error
-    /// it is compensated, and the act can be tried again under another id.
+    /// it is compensated, and the act can be tried again under another id. What was paid and
+    /// [not delivered](crate::ErrorKind::NotDelivered) happened: the intent is confirmed, and the
+    /// error returned.
     ///
     /// An act makes one request. If it makes several, the newest is the one that the host's
     /// [findings](crate::findings) are about.
@@ -260,7 +262,9 @@ impl EffectLog {
                 Ok(v)
             }
             Err(e) => {
-                if e.may_have_happened() {
+                if e.kind() == ErrorKind::NotDelivered {
+                    self.confirm(id)?;
+                } else if e.may_have_happened() {
                     // Loaded, they would be unresolved. It has to be so at once: the state must
                     // not depend on where in the life the agent was restored.
                     for i in self

@@ -43,8 +43,10 @@ pub enum ErrorKind {
     Processing,
     /// A side effect that may have happened.
     Unresolved,
-    /// Paid for, and not delivered: the receipt is in the wallet.
+    /// Paid for, and not delivered: it happened, and the receipt is in the wallet.
     NotDelivered,
+    /// A payment that was never made, and never will be.
+    NotSettled,
     /// The agent does not live on a node.
     NotOnNode,
 }
@@ -76,6 +78,7 @@ impl Error {
             (-6, _) => Processing,
             (-7, _) => Unresolved,
             (-8, Of::Http) => NotDelivered,
+            (-9, Of::Http) => NotSettled,
             _ => Failed,
         };
         Error { call, code, kind }
@@ -100,7 +103,8 @@ impl Error {
     }
 
     /// Whether a side effect that ended so may have happened all the same: the answer is lost,
-    /// or was too large. Other errors say that it certainly did not.
+    /// or was too large. Of [`NotDelivered`](ErrorKind::NotDelivered) it certainly did. Other errors
+    /// say that it certainly did not.
     pub fn may_have_happened(&self) -> bool {
         use ErrorKind::*;
         match self.kind {
@@ -135,6 +139,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Processing => "refused or malformed",
             ErrorKind::Unresolved => "unresolved: it may have happened",
             ErrorKind::NotDelivered => "paid, not delivered",
+            ErrorKind::NotSettled => "payment not settled",
             ErrorKind::NotOnNode => "not on a node",
         })
     }

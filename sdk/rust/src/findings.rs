@@ -186,26 +186,53 @@ pub(crate) fn replace(acting: Option<Acting>) -> Option<Acting> {
 }
 
 /// Makes a call, or has it answered by what is known of it. If an act makes it, its intent has the
-/// request from now on.
+/// request from now on. A `GET` is a side effect only if it was paid, which shows when nobody knows
+/// what became of that: `sure` is false.
 pub(crate) fn side_effect(
     kind: u8,
-    request: impl FnOnce() -> Vec<u8>,
+    sure: bool,
+    request: impl Fn() -> Vec<u8>,
     b: &mut [u8],
     call: impl FnOnce(&mut [u8]) -> i32,
 ) -> i32 {
     const UNRESOLVED: i32 = -7;
     const TOO_LARGE: i32 = -5;
+    let room = b.len();
     let kept = current::with(|c| {
         let a = c.as_mut()?;
+        if !sure && a.kept.is_empty() {
+            return None;
+        }
         let digest = request_digest(kind, &request());
         let known = a.kept.iter().position(|k| k.digest == digest);
-        let kept = known.map(|i| a.kept.remove(i));
-        let confirmed = matches!(&kept, Some(k) if k.outcome == Outcome::Confirmed);
-        a.asked = Some(Asked { digest, confirmed });
+        let kept = known.map(|i| {
+            if !sure && a.kept[i].result.len() > room {
+                return a.kept[i].clone(); // it is asked for again, with more room
+            }
+            a.kept.remove(i)
+        });
+        let known = |o| matches!(&kept, Some(k) if k.outcome == o);
+        let confirmed = known(Outcome::Confirmed);
+        if sure || confirmed || known(Outcome::Unresolved) {
+            a.asked = Some(Asked { digest, confirmed });
+        }
         kept
     });
     match kept {
-        None => call(b),
+        None => {
+            let code = call(b);
+            if !sure && code == UNRESOLVED {
+                current::with(|c| {
+                    if let Some(a) = c {
+                        a.asked = Some(Asked {
+                            digest: request_digest(kind, &request()),
+                            confirmed: false,
+                        });
+                    }
+                });
+            }
+            code
+        }
         Some(k) if k.outcome != Outcome::Ended => UNRESOLVED,
         Some(k) if k.result.len() > b.len() => {
             if b.len() >= 4 {

@@ -33,7 +33,9 @@ pub struct Request {
 
 impl Request {
     /// A request of any method. One that is neither `GET` nor `HEAD` is a side effect: see
-    /// [`EffectLog`](crate::effects::EffectLog).
+    /// [`EffectLog`](crate::effects::EffectLog). So is one that the manifest lets be paid (x402), of
+    /// any method; give it the [`room`](Request::room) that its answer needs, since to ask again is
+    /// to pay again.
     pub fn new(method: &str, url: &str) -> Request {
         Request {
             method: method.to_string(),
@@ -89,18 +91,14 @@ impl Request {
                 &self.body,
             ];
             let send = |b: &mut [u8]| abi::http_request(parts[0], parts[1], parts[2], parts[3], b);
-            let status = if effect {
-                let request = || {
-                    let mut q = Vec::new();
-                    for p in parts {
-                        findings::part(&mut q, p);
-                    }
-                    q
-                };
-                findings::side_effect(KIND, request, &mut b, send)
-            } else {
-                send(&mut b)
+            let request = || {
+                let mut q = Vec::new();
+                for p in parts {
+                    findings::part(&mut q, p);
+                }
+                q
             };
+            let status = findings::side_effect(KIND, effect, request, &mut b, send);
             if status >= 0 {
                 let body = abi::sized(b).ok_or_else(|| Error::of(CALL, -6, Of::Http))?;
                 return Ok(Response {

@@ -460,7 +460,8 @@ pub(crate) mod calls {
             }
             _ => sized(&answer.body, b, answer.status.into()),
         };
-        if effect {
+        // A GET is one if it was paid, and the agent did not get what it paid for.
+        if effect || (-9..=-7).contains(&returned) {
             let mut request = Vec::new();
             for part in [method, url, headers, body] {
                 findings::part(&mut request, part);

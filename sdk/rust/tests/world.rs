@@ -1,10 +1,13 @@
 //! The capabilities, in the world of a test.
 
 use igor_sdk::effects::{ActError, EffectLog, LogError, Stage};
+use igor_sdk::findings::{Finding, Outcome};
 use igor_sdk::http::{self, Request};
 use igor_sdk::node::Migration;
 use igor_sdk::testing::{Answer, Node, When, World};
-use igor_sdk::{clock, decimal, kv, log, node, pricing, rand, wallet, x402, ErrorKind, Time};
+use igor_sdk::{
+    clock, decimal, kv, log, node, pricing, rand, state, wallet, x402, Agent, ErrorKind, Next, Time,
+};
 use std::time::Duration;
 
 #[test]
@@ -107,6 +110,7 @@ fn results_have_names() {
         (-6, ErrorKind::Processing, false),
         (-7, ErrorKind::Unresolved, true),
         (-8, ErrorKind::NotDelivered, true),
+        (-9, ErrorKind::NotSettled, false),
         (-99, ErrorKind::Failed, true),
     ];
     for (code, kind, may) in http_names {
@@ -267,4 +271,75 @@ fn on_a_node() {
     world.fail(|call, _| (call == "migrate").then(|| (When::Before, -3)));
     let refused = node::migrate("did:key:z6MkElse").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::NotAllowed);
+}
+
+state! {
+    version 1;
+    #[derive(Default)]
+    struct Buyer {
+        log: EffectLog,
+    }
+}
+
+impl Agent for Buyer {
+    fn tick(&mut self) -> Next {
+        Next::Idle
+    }
+
+    fn observe(&mut self, _: &Finding, _: Option<&igor_sdk::effects::Intent>) -> bool {
+        true
+    }
+}
+
+impl Buyer {
+    fn get(&mut self, id: &str) -> Result<http::Response, ActError> {
+        self.log
+            .act(id, "", || http::get("https://a.example/data")?.ok())
+    }
+}
+
+/// Of requests that are paid the answers do not come: what was paid happened, what was never paid
+/// did not.
+#[test]
+fn paid_requests() {
+    for (code, stage) in [
+        (-7, Stage::Unresolved),
+        (-8, Stage::Confirmed),
+        (-9, Stage::Compensated),
+    ] {
+        for method in ["GET", "POST"] {
+            let world = World::new();
+            world.web(|_| Answer::new(404, ""));
+            world.fail(move |_, _| Some((When::After, code)));
+            let mut buyer = Buyer::default();
+            let send = || Request::new(method, "https://a.example/").send();
+            assert!(buyer.log.act("a", "", send).is_err());
+            assert_eq!(buyer.log.get("a").unwrap().stage, stage, "{}", code);
+            assert_eq!(world.effects().len(), 1);
+        }
+    }
+}
+
+/// A tick fails that paid for a GET: the act that makes the same request gets its answer, and pays
+/// nothing.
+#[test]
+fn a_paid_get_is_known_again() {
+    for told in [Outcome::Unresolved, Outcome::Ended] {
+        let world = World::new();
+        world.web(|_| Answer::new(200, "data"));
+        world.fail(|_, _| Some((When::After, -7)));
+        let mut buyer = Buyer::default();
+        http::get("https://a.example/data").unwrap_err(); // in a tick that failed
+        world.recover();
+        world.tell(&mut buyer, told, 0);
+        buyer = world.restart(buyer);
+        assert!(buyer.get("a").unwrap_err().may_have_happened());
+        assert_eq!(world.requests().len(), 1);
+        if told == Outcome::Unresolved {
+            world.tell(&mut buyer, Outcome::Confirmed, 0);
+            assert!(buyer.log.open().is_empty());
+        }
+        buyer.get("b").unwrap();
+        assert_eq!(world.requests().len(), 2);
+    }
 }
