@@ -3,6 +3,7 @@ module igor.dev/internal/interop
 go 1.26.0
 
 require (
+	filippo.io/torchwood v0.8.0
 	github.com/hanwen/go-fuse/v2 v2.12.1
 	github.com/ipfs/go-block-format v0.2.3
 	github.com/ipfs/go-cid v0.6.1
@@ -10,6 +11,7 @@ require (
 	github.com/multiformats/go-multihash v0.2.3
 	github.com/owenrumney/go-sarif/v3 v3.3.1
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+	golang.org/x/mod v0.41.0
 	igor.dev v0.0.0
 )
 
@@ -36,6 +38,7 @@ require (
 	github.com/xeipuuv/gojsonschema v1.2.0 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20260410095643-746e56fc9e2f // indirect
+	golang.org/x/sync v0.23.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
