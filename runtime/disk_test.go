@@ -305,6 +305,12 @@ func TestDiskFaults(t *testing.T) {
 			if rng.IntN(2) == 0 {
 				found = l.losePower(t, dir, nil)
 			}
+			// A run that ends when it has found out where the life stands changes nothing.
+			c := l.config(1)
+			c.through, c.TopUp = nil, -1
+			if _, err := Resume(t.Context(), found, c); err == nil || !strings.Contains(err.Error(), "negative") {
+				t.Errorf("then it ends with %v", err)
+			}
 			l.check(t, found)
 		})
 	})

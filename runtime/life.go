@@ -114,7 +114,11 @@ func (l *life) openWith(s *store.Store) error {
 	}
 	l.result.DID = l.public.DID()
 	l.books = books{agent: l.public, log: l.Log, node: l.engine.config.NodeKey, adapter: l.engine.config.Budgets}
-	if err := l.books.open(l.folder, l.body.paysOnChains() || hasOnchain(l.folder)); err != nil {
+	onchain, err := hasOnchain(l.folder)
+	if err != nil {
+		return err
+	}
+	if err := l.books.open(l.folder, l.body.paysOnChains() || onchain); err != nil {
 		return err
 	}
 	l.closers = append(l.closers, l.books.file)

@@ -28,13 +28,15 @@ import (
 func (b *body) paysOnChains() bool { return len(b.manifest.X402.Hosts) > 0 }
 
 // hasOnchain reports whether there are receipts of payments on a chain.
-func hasOnchain(folder wal.Folder) bool {
+func hasOnchain(folder wal.Folder) (bool, error) {
 	f, err := folder.Open(receipt.Onchain)
-	if err != nil {
-		return false
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	f.Close()
-	return true
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
 }
 
 // settleEvery is how often it is asked what became of payments whose end is not known.

@@ -104,6 +104,22 @@ func (r *Ran) lost(dir, name, head string) (bytes int64) {
 	return max(0, r.Sizes[name]-sizesIn(dir)[name])
 }
 
+// noteCut takes notice that the journal is open: what its last write left, cut short, is
+// not there any more, and was nothing. A run that ends before it can say so, or a visit,
+// would leave the old size.
+func (l *life) noteCut(s *store.Store) {
+	r := l.lastRun
+	if r == nil {
+		return
+	}
+	if now := sizesIn(s.Path())[journal.Name]; now < r.Sizes[journal.Name] {
+		r.Sizes[journal.Name] = now // and in what this run writes at its end
+		if l.visit {
+			r.write(s)
+		}
+	}
+}
+
 // noteSizes writes the sizes down anew, after somebody did something to the folder of an
 // agent that does not run.
 func noteSizes(s *store.Store) {

@@ -333,6 +333,7 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	if l.world.Journal, err = journal.Open(l.folder, identity, l.saved); err != nil {
 		return err
 	}
+	l.noteCut(s)
 	l.closers = append(l.closers, l.world.Journal)
 	l.world.Genesis = found.First
 	l.log = eventlog.New(segments, payloads)

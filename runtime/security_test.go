@@ -44,7 +44,7 @@ func TestSigners(t *testing.T) {
 		"runtime/restore.go":                    1, // again, what an appended position names by the hash of the signed bytes
 		"runtime/retire.go":                     1, // igor/retirement/v1
 		"runtime/internal/eventlog/eventlog.go": 1, // seals: igor/event-segment/v1, and three hashes
-		"runtime/internal/receipt/receipt.go":   2, // igor/execution-receipt/v1, igor/payment-receipt/v1
+		"runtime/internal/receipt/receipt.go":   3, // igor/execution-receipt/v1, igor/payment-receipt/v1, igor/x402-receipt/v1
 	}
 	root := os.DirFS("..")
 	for _, folder := range []string{"runtime", "cmd", "verifier", "effects", "wasm"} {
