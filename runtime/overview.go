@@ -56,6 +56,8 @@ type Overview struct {
 	Bytes  int       `json:"bytes"`
 	Saved  time.Time `json:"checkpointAt,omitzero"` // when its file was written
 
+	Lived uint64 `json:"livedTick,string"` // the newest tick that is recorded, of an agent that is not alive
+
 	Since time.Time `json:"since,omitzero"` // when the agent became what it is
 	PID   int       `json:"pid,omitempty"`  // of the process that runs it
 	Ran   *Ran      `json:"run,omitempty"`  // the newest run
@@ -137,7 +139,27 @@ func Overviews(ctx context.Context, dir string) ([]Overview, error) {
 		})
 	}
 	wait.Wait()
+	sayTwins(all)
 	return all, ctx.Err()
+}
+
+// sayTwins names agents that are there twice. Copies of one life that both live have
+// two futures.
+func sayTwins(all []Overview) {
+	by := map[string][]int{}
+	for i := range all {
+		if all[i].DID != "" && all[i].State != StateHistory {
+			by[all[i].DID] = append(by[all[i].DID], i)
+		}
+	}
+	for _, twins := range by {
+		for n, i := range twins {
+			if other := &all[twins[(n+1)%len(twins)]]; len(twins) > 1 {
+				all[i].problem(false, "", fmt.Errorf("it is the same agent as %s: if both live, its life has two futures, and everybody can see that", filepath.Base(other.Folder)),
+					"let one of them live; igor fork gives a copy an identity of its own")
+			}
+		}
+	}
 }
 
 // OverviewOf looks at one agent.
@@ -360,6 +382,7 @@ func (o *Overview) openEvents(root *os.Root) {
 	for err == nil {
 		_, err = s.Next()
 	}
+	o.Lived = max(o.Tick, s.Totals().Last)
 	if seal, ok := s.Seal(); ok {
 		lost := filepath.Join(store.DirHistory, store.FileName(s.Totals().Last))
 		if !slices.ContainsFunc(o.Problems, func(p FolderProblem) bool { return p.File == lost }) {

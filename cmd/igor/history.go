@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -33,9 +35,16 @@ func exportCommand() *cobra.Command {
 		Use:   "export FOLDER",
 		Short: "Write a history as one .car file",
 		Example: `  igor history export heartbeat
-  igor history export heartbeat --events -o life.car`,
+  igor history export heartbeat --events -o life.car
+  igor history export heartbeat -o - | igor verify -`,
 		Args: operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "-" {
+				if events || asJSON {
+					return errors.New("-o - writes the history alone to standard output, without --events and --json")
+				}
+				return failed(exportTo(cmd, args[0]))
+			}
 			if out == "" {
 				abs, err := filepath.Abs(args[0])
 				if err != nil {
@@ -61,8 +70,31 @@ func exportCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&events, "events", false, "write the event log too, into the folder FILE.events beside it: with it, others can run the life again")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write what was written as JSON")
-	cmd.Flags().StringVarP(&out, "output", "o", "", "the `FILE` to write (default: FOLDER.car, here)")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "the `FILE` to write, - for standard output (default: FOLDER.car, here)")
 	return cmd
+}
+
+// exportTo writes a history to standard output, when it is whole.
+func exportTo(cmd *cobra.Command, dir string) error {
+	tmp, err := os.MkdirTemp("", "igor-export-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	file := filepath.Join(tmp, "history.car")
+	ctx, stop := withProgress(cmd)
+	_, err = runtime.ExportHistory(ctx, dir, file)
+	stop()
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(cmd.OutOrStdout(), f)
+	return err
 }
 
 func importCommand() *cobra.Command {

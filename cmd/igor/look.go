@@ -115,7 +115,7 @@ func writeOverviews(w io.Writer, all []runtime.Overview, now time.Time) error {
 	t.right = "since pid tick saved budget open disk"
 	for i := range all {
 		o := &all[i]
-		tick, budget, open := o.Tick, o.Budget, fmt.Sprint(o.Unresolved)
+		tick, budget, open := max(o.Tick, o.Lived), o.Budget, fmt.Sprint(o.Unresolved)
 		if o.Live != nil && o.Live.Phase != "" {
 			tick, budget = max(tick, o.Live.Tick), o.Live.Budget
 		}
@@ -340,7 +340,7 @@ func writeDetails(w io.Writer, d *runtime.Details, now time.Time) error {
 	if next != "" {
 		row("next", "%s", next)
 	}
-	price, budget, tick := d.Price, d.Budget, d.Tick
+	price, budget, tick := d.Price, d.Budget, max(d.Tick, d.Lived)
 	if l := d.Live; l != nil && l.Phase != "" {
 		doing := string(l.Phase)
 		if l.Phase == runtime.Waiting && !l.Due.IsZero() {

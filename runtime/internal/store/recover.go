@@ -207,7 +207,7 @@ func hinted(err error) error {
 	if !ok {
 		return err
 	}
-	err = errors.New(e.Problem)
+	err = &historyError{e.Problem, e.Err}
 	if e.Path != "" {
 		err = fmt.Errorf("%s: %w", e.Path, err)
 	}
@@ -216,6 +216,15 @@ func hinted(err error) error {
 	}
 	return err
 }
+
+// A historyError is one of package history, in its words.
+type historyError struct {
+	problem string
+	err     error // nil: nothing of the system's
+}
+
+func (e *historyError) Error() string { return e.problem }
+func (e *historyError) Unwrap() error { return e.err }
 
 // Refusal says what is wrong with a history by its verdict and the first problem.
 func Refusal(what string, report *verifier.Report) error {
