@@ -38,6 +38,7 @@ const (
 	StateFailed    State = "failed"    // its last run ended with an error
 	StateCrashed   State = "crashed"   // its last run ended without a word: it was killed, or the machine failed
 	StateBroken    State = "broken"    // something in its folder has to be mended before it can go on
+	StateRetired   State = "retired"   // it never lives again
 	StateHistory   State = "history"   // its checkpoints alone, such as an imported history
 )
 
@@ -304,6 +305,10 @@ func (o *Overview) alive(ctx context.Context, root *os.Root) bool {
 func (o *Overview) stopped() {
 	o.State, o.Since = StateStopped, o.Saved
 	r := o.Ran
+	if info, err := os.Stat(filepath.Join(o.Folder, "retired")); err == nil && info.Mode().IsRegular() {
+		o.State, o.Since = StateRetired, info.ModTime().UTC()
+		return
+	}
 	switch {
 	case r == nil: // it was never run, or by an igor that did not write that down
 		if o.Budget == 0 && o.Price > 0 && o.CID != "" {
