@@ -5,12 +5,16 @@ import { VerifyError } from "../verify/error.ts";
 import { isCheckpointName, type InFolder } from "../verify/input.ts";
 import { archiveKind, type Entry } from "./archive/archive.ts";
 import { unpackInWorker } from "./archive/client.ts";
+import { Slices } from "./slices.ts";
 
 /** A folder with more files than this is for the command line. */
 const maxFiles = 1 << 20;
 
 /** So many files of a folder are asked for at once: one by one, each would wait for the browser. */
 const atOnce = 256;
+
+/** Of more files than this the size is not asked for: a browser looks each of them up on the disk, while the page waits. */
+const maxSized = 100;
 
 /** A file, with its path inside the folder that was given. */
 export interface Found {
@@ -19,8 +23,8 @@ export interface Found {
   file?: Blob | undefined;
   /** The folder that it was found in, or "" for a file that was given by itself. */
   folder: string;
-  /** How many checkpoints that folder has. */
-  of?: number;
+  /** How many checkpoints that folder has, or were given by themselves. */
+  of?: number | undefined;
 }
 
 /** Takes what was dropped or pasted. Only within the event can it be taken. */
@@ -36,13 +40,15 @@ export function fromTransfer(transfer: DataTransfer): () => AsyncGenerator<Found
       if (file) files.push(file);
     }
   }
+  const all = [...files, ...entries];
+  const of = all.every(({ name }) => isCheckpointName(name)) ? all.length : undefined;
   return async function* () {
-    for (const file of files) yield { name: file.name, file, folder: "" };
+    for (const file of files) yield { name: file.name, file, folder: "", of };
     for (const entry of entries) {
       if (entry.isDirectory) yield* walk(entry as FileSystemDirectoryEntry);
       else {
         const file = await fileOf(entry);
-        yield { name: file.name, file, folder: "" };
+        yield { name: file.name, file, folder: "", of };
       }
     }
   };
@@ -54,11 +60,11 @@ export function transferSize(transfer: DataTransfer): number | undefined {
   return folder ? undefined : filesSize(transfer.files);
 }
 
-/** How large all is that was chosen. Of an archive only the packed size is known, which says little. */
-export function filesSize(list: Iterable<File>): number | undefined {
+/** How large all is that was chosen, where that is soon known. Of an archive only the packed size is known, which says little. */
+export function filesSize(list: FileList): number | undefined {
+  if (list.length > maxSized || list[0]?.webkitRelativePath) return undefined; // a folder is measured by its files
   let total = 0;
-  for (const { name, size, webkitRelativePath } of list) {
-    if (webkitRelativePath && !isCheckpointName(webkitRelativePath)) continue; // as below
+  for (const { name, size } of list) {
     if (/\.(zip|tar|gz|tgz)$/i.test(name)) return undefined;
     total += size;
   }
@@ -85,11 +91,15 @@ export function filesLabel(files: FileList): string {
 export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
   const files = [...list];
   return async function* () {
-    const of = files.filter(({ webkitRelativePath }) => isCheckpointName(webkitRelativePath)).length;
+    let checkpoints = 0;
+    await new Slices().each(files.length, (i) => {
+      if (isCheckpointName(files[i]!.webkitRelativePath || files[i]!.name)) checkpoints++;
+    });
     for (const file of files) {
       const slash = file.webkitRelativePath.indexOf("/");
+      const of = slash >= 0 || checkpoints === files.length ? checkpoints : undefined;
       if (slash < 0) {
-        yield { name: file.name, file, folder: "" };
+        yield { name: file.name, file, folder: "", of };
         continue;
       }
       const [folder, name] = [file.webkitRelativePath.slice(0, slash), file.webkitRelativePath.slice(slash + 1)];

@@ -9,6 +9,7 @@ import { after, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { strToU8, zipSync } from "fflate";
 import { asPhone, close, dist, open, root, serve } from "./browser.mjs";
+import { checkpoints } from "./life.mjs";
 import { tarball } from "./tar.mjs";
 import { igorVerify } from "./vectors.mjs";
 
@@ -140,6 +141,43 @@ test("files, folders and archives come to the same report", async (t) => {
     [{ kind: "text", files: 1, name: "notes.txt" }],
     undefined, undefined, undefined,
   ]);
+});
+
+test("the page looks up few of many files on the disk at a time", async (t) => {
+  const server = await serve(t, site);
+  const dir = await folder(t);
+  const paths = checkpoints(600).map((_, i) => join(dir, `${i}.ckpt`));
+  for (const [i, data] of checkpoints(600).entries()) await writeFile(paths[i], data);
+  const page = await visit(t, server.url, {
+    // To ask for a file's size is slow on slow disks, and all else on the page waits.
+    init: () => {
+      const { get } = Object.getOwnPropertyDescriptor(Blob.prototype, "size");
+      window.most = window.asked = 0;
+      let now = 0; // in this task
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => (now = 0);
+      Object.defineProperty(Blob.prototype, "size", {
+        get() {
+          if (this instanceof File) {
+            if (now++ === 0) channel.port2.postMessage(0);
+            window.asked++;
+            window.most = Math.max(window.most, now);
+            for (const start = performance.now(); performance.now() - start < 1; );
+          }
+          return get.call(this);
+        },
+      });
+    },
+  });
+  for (const [input, given] of [["#folder", dir], ["#files", paths]]) {
+    await page.evaluate(() => (window.most = window.asked = 0));
+    await page.setInputFiles(input, given);
+    assert.equal(await verdict(page), "Unbroken");
+    const { most, asked } = await page.evaluate(() => ({ most: window.most, asked: window.asked }));
+    assert.ok(asked >= 600, `${asked} sizes were asked for`);
+    assert.ok(most < 64, `${most} sizes were asked for in one task, in ${input}`);
+    await page.click("text=Verify another");
+  }
 });
 
 test("another history can be dropped on a verdict, which says so", async (t) => {

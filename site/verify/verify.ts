@@ -5,6 +5,7 @@ import {
 } from "./input.ts";
 import { takeOptions, type Options } from "./options.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
+import { pause } from "./platform.ts";
 import { parseReport, type Report } from "./report.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -21,6 +22,9 @@ const batchLength = 256;
 
 /** On the page's own thread a batch has so many, so that the page stays responsive. */
 const localBatchLength = 32;
+
+/** Files are taken for so long at a time, in milliseconds: a browser looks each of them up on the disk, while the page waits. */
+const longest = 10;
 
 let lastRun = 0;
 
@@ -106,7 +110,12 @@ class History {
     let batch: CheckpointSource[] = [];
     let bytes = 0;
     const leftOut: LeftOutSource[] = [];
+    let began = performance.now();
     for await (const source of sources) {
+      if (performance.now() - began > longest) {
+        await pause();
+        began = performance.now();
+      }
       if (source.kind === "left-out") {
         if (source.about) this.#firstLeftOut ??= source;
         leftOut.push(source);
