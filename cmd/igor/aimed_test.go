@@ -9,10 +9,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"igor.dev/runtime"
 )
 
-// TestAimedKills kills igor at the moments of a failed tick and of an upgrade that other
-// crash tests do not come by, each several times: what was sent is sent once, every tick is
+// TestAimedKills kills igor at the moments of a failed tick, of an upgrade and of an agent
+// whose home is a store, that other crash tests do not come by, each several times: what was sent is sent once, every tick is
 // paid once, an upgrade is whole or was never made, and the life goes on, verifies and
 // replays.
 func TestAimedKills(t *testing.T) {
@@ -95,10 +97,84 @@ func TestAimedKills(t *testing.T) {
 		verify(t, dir, "", "")
 		replayed(t, dir)
 	})
+	t.Run("a home elsewhere", func(t *testing.T) {
+		program, c := trader(t)
+		tmp := t.TempDir()
+		store, dir, key := filepath.Join(tmp, "store"), filepath.Join(tmp, "agent"), filepath.Join(tmp, "key")
+		run("", "run", program, "--dir", dir, "--store", store, "--ticks=1", "--tick-interval=0", "--budget=10", "--quiet")
+		b, err := os.ReadFile(filepath.Join(dir, "key"))
+		if err == nil {
+			err = os.WriteFile(key, b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		folders := 0
+		for n := 1; n <= 3; n++ {
+			for i, at := range []string{"position-kept", "position-appended", "effect-leaves", "segments-unsigned", "segments-signed", "checkpoint-linked", "journal-compacted"} {
+				if run(fmt.Sprintf("%s:%d", at, 1+n), "resume", dir, "--ticks=12", "--tick-interval=0", "--checkpoint-every=3", "--quiet") {
+					kills[at]++
+				}
+				if (n+i)%3 == 0 { // the folder is lost, too
+					folders++
+					dir = filepath.Join(tmp, fmt.Sprint("agent", folders))
+					run("", "restore", store, dir, "--key", key)
+				}
+			}
+		}
+		run("", "resume", dir, "--ticks=5", "--tick-interval=0", "--quiet")
+		for id, times := range c.posts {
+			if times != 1 {
+				t.Errorf("%s was sent %d times", id, times)
+			}
+		}
+		if len(c.posts) < 20 {
+			t.Errorf("%d posts", len(c.posts))
+		}
+		for _, e := range effects(t, dir) {
+			run("", "effects", "confirm", dir, e)
+		}
+		for _, at := range []string{"position-kept", "position-appended", "retirement-kept"} {
+			if run(at+":1", "retire", dir, "--yes") {
+				kills[at]++
+			}
+		}
+		run("", "retire", dir, "--yes")
+		for _, args := range [][]string{{"resume", dir, "--ticks=1"}, {"restore", store, filepath.Join(tmp, "late"), "--key", key}} {
+			cmd := exec.Command(self, args...)
+			cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+config, "XDG_CACHE_HOME="+config)
+			if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != exitConflict || !strings.Contains(string(out), "retired") {
+				t.Errorf("igor %q: %s", args, out)
+			}
+		}
+	})
 	t.Logf("kills: %v", kills)
+	for _, at := range []string{"position-kept", "position-appended", "effect-leaves", "segments-unsigned", "segments-signed"} {
+		if kills[at] < 3 {
+			t.Errorf("%d kills at %s", kills[at], at)
+		}
+	}
+	if kills["retirement-kept"] < 1 {
+		t.Error("no kill where a retirement is kept")
+	}
 	for _, at := range []string{"tick-failed", "program-kept", "upgraded"} {
 		if kills[at] < 3 {
 			t.Errorf("%d kills at %s", kills[at], at)
 		}
 	}
+}
+
+// effects returns the ids of the effects whose outcome nobody knows.
+func effects(t *testing.T, dir string) (ids []string) {
+	t.Helper()
+	all, err := runtime.Effects(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if e.Unresolved() {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids
 }

@@ -31,13 +31,13 @@ func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(bytes.Repeat([]byte("thanks "), 1000))
 }
 
-// TestRestore kills an agent, takes its folder away, and has it go on in another process
-// and another folder, again and again, from what its store has and from its key alone: its
-// side effects were all done once, and it knows of them.
-func TestRestore(t *testing.T) {
-	c := &counted{posts: map[string]int{}}
+// trader writes the program of an agent that sends to a server and tries to pay, with its
+// manifest, and returns where it is, and what comes to the server.
+func trader(t *testing.T) (program string, c *counted) {
+	t.Helper()
+	c = &counted{posts: map[string]int{}}
 	server := httptest.NewServer(c)
-	defer server.Close()
+	t.Cleanup(server.Close)
 	host := strings.TrimPrefix(server.URL, "http://")
 	wasm, err := os.ReadFile("../../runtime/testdata/trader.wasm")
 	if err != nil {
@@ -46,17 +46,27 @@ func TestRestore(t *testing.T) {
 	wasm = bytes.Replace(wasm, []byte("127.0.0.1:00000"), fmt.Appendf(nil, "127.0.0.1:%05s", strings.Split(host, ":")[1]), 1)
 	manifest := fmt.Appendf(nil, `{"capabilities": {"clock": {"version": 1}, "kv": {"version": 1}, "http": {"version": 1, "options": {"allowed_hosts": [%q]}},
 		"x402": {"version": 1, "options": {"allowed_recipients": ["shop"], "max_payment_microcents": 1}}}}`, host)
-	tmp := t.TempDir()
-	in := func(names ...string) string { return filepath.Join(append([]string{tmp}, names...)...) }
-	for name, content := range map[string][]byte{"trader.wasm": wasm, "trader.manifest.json": manifest} {
-		if err := os.WriteFile(in(name), content, 0o600); err != nil {
+	program = filepath.Join(t.TempDir(), "trader.wasm")
+	for name, content := range map[string][]byte{program: wasm, beside(program): manifest} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return program, c
+}
+
+// TestRestore kills an agent, takes its folder away, and has it go on in another process
+// and another folder, again and again, from what its store has and from its key alone: its
+// side effects were all done once, and it knows of them.
+func TestRestore(t *testing.T) {
+	program, c := trader(t)
+	tmp := t.TempDir()
+	in := func(names ...string) string { return filepath.Join(append([]string{tmp}, names...)...) }
 	store, dir, key := in("store"), in("agent"), in("agent.key")
 	acked := ack{}
 	did := ""
-	p := start(t, "run", in("trader.wasm"), "--dir", dir, "--store", store, "--budget=10", "--checkpoint-every=3")
+	var err error
+	p := start(t, "run", program, "--dir", dir, "--store", store, "--budget=10", "--checkpoint-every=3")
 	rounds := max(4, *killRounds/2)
 	for round := range rounds {
 		for range 2 + rand.IntN(6) {
