@@ -133,18 +133,18 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	if err != nil {
 		return err
 	}
-	if known {
-		l.home.epoch = journal.Epoch{MajorVersion: at.Major, LeaseGeneration: at.Generation}
-		if err := journal.Adopt(l.folder, at.Journal); err != nil {
-			return err
-		}
-	}
 	if err := l.sayMissing(s); err != nil {
 		return err
 	}
 	sayLostReceipts(s, l.lastRun, found.Hash.CID(), l.Log)
 	if lost := l.lastRun.lost(s.Path(), journal.Name, found.Hash.CID()); lost > 0 {
 		return journal.Cut(lost)
+	}
+	if known {
+		l.home.epoch = journal.Epoch{MajorVersion: at.Major, LeaseGeneration: at.Generation}
+		if err := journal.Adopt(l.folder, at.Journal); err != nil {
+			return err
+		}
 	}
 	if err := l.openLog(s, &found); err != nil {
 		return err
