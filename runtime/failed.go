@@ -75,7 +75,7 @@ func (l *life) tickFailed(ctx context.Context, err error) (again bool, _ error) 
 		most = DefaultMaxFailedTicks
 	}
 	if most > 0 && l.failed >= most {
-		return false, errors.Join(l.commits.waitDurable(), hint.Wrap(cause, "tick %d was passed over, and paid; igor upgrade gives the agent a mended program, and igor resume goes on", l.tick))
+		return false, errors.Join(l.commits.waitDurable(), hint.Wrap(cause, "%s", l.machine.passedOver(l.tick)))
 	}
 	return false, nil
 }

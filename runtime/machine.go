@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"igor.dev/runtime/internal/httpcap"
@@ -28,6 +29,9 @@ type machine interface {
 
 	// hint says what to do about an agent that failed.
 	hint(err *AgentError) string
+
+	// passedOver says what to do when a tick failed that was one too many.
+	passedOver(tick uint64) string
 }
 
 // thisMachine is the real one, as an engine has it.
@@ -38,6 +42,10 @@ func (thisMachine) since(began time.Time) time.Duration { return time.Since(bega
 func (m thisMachine) keys() KeySource                   { return m.config.Keys }
 func (thisMachine) ended(uint64) error                  { return nil }
 func (thisMachine) hint(e *AgentError) string           { return e.Hint() }
+
+func (thisMachine) passedOver(tick uint64) string {
+	return fmt.Sprintf("tick %d was passed over, and paid; igor upgrade gives the agent a mended program, and igor resume goes on", tick)
+}
 
 func (thisMachine) wait(ctx context.Context, until time.Time, orders <-chan *order) *order {
 	d := time.Until(until)

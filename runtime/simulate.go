@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/request"
 	"igor.dev/runtime/internal/sim"
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
@@ -46,6 +49,10 @@ type SimulationConfig struct {
 	// tick is over. The life goes on after ten seconds.
 	CrashEvery uint64
 
+	// MaxFailedTicks is that of [Config]. The agent is told in the next tick what a tick
+	// did that failed, as it is in a real life.
+	MaxFailedTicks int
+
 	// Verify runs the life again, twice: as it was, and with a fresh instance of the
 	// agent for each tick.
 	Verify bool
@@ -62,6 +69,8 @@ type SimulationResult struct {
 	Time     time.Duration  // that the life took, simulated
 	Crashes  int            // of the machine
 	Requests int            // that the recording answered
+	Failed   int            // ticks
+	Told     int            // findings, by which the agent heard what those did
 	Payments map[string]int // by what became of them
 	Costs    *Costs         // of the life, until its newest checkpoint
 
@@ -103,7 +112,7 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 		return r, err
 	}
 	defer engine.Close()
-	live := Config{TickInterval: AgentPace, CheckpointEvery: c.CheckpointEvery, MaxTicks: c.Ticks, MaxFailedTicks: 1, machine: s}
+	live := Config{TickInterval: AgentPace, CheckpointEvery: c.CheckpointEvery, MaxTicks: c.Ticks, MaxFailedTicks: c.MaxFailedTicks, machine: s}
 	r.Result, err = engine.Start(ctx, dir, b, live).Wait(context.WithoutCancel(ctx))
 	for errors.Is(err, errCrash) {
 		s.restart()
@@ -119,7 +128,7 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 		}
 	}
 	r.Hostcalls = nil // their times are the real machine's
-	r.Time, r.Crashes, r.Requests = s.time.Sub(simulatedBirth), s.crashes, s.web.Requests
+	r.Time, r.Crashes, r.Requests, r.Failed, r.Told = s.time.Sub(simulatedBirth), s.crashes, s.web.Requests, s.failed, s.told
 	r.Payments = map[string]int{}
 	for outcome, n := range s.payments.Counts {
 		r.Payments[string(outcome)] = n
@@ -149,6 +158,9 @@ type simulation struct {
 	payments sim.Payments
 	log      *slog.Logger
 
+	life       *life
+	failed     int    // ticks
+	told       int    // findings
 	tick       uint64 // the newest that is over
 	last       uint64 // in which there is no crash: nothing would come after it
 	crashEvery uint64
@@ -200,13 +212,42 @@ func (s *simulation) hint(e *AgentError) string {
 	return "the same seed fails in the same tick again"
 }
 
+func (s *simulation) passedOver(tick uint64) string {
+	return fmt.Sprintf("the same seed fails in tick %d again", tick)
+}
+
 func (s *simulation) ended(tick uint64) error {
 	s.tick = tick
 	s.time = s.time.Add(simulatedTick) // and not when a tick is lived again
+	if s.life.failed > 0 {
+		s.failed++
+	} else if s.life.in.observes {
+		s.tell(s.life.in.host.Told())
+	}
 	if s.due(tick) {
 		return s.crash(tick)
 	}
 	return nil
+}
+
+// tell shows what the tick that ended was told.
+func (s *simulation) tell(findings [][]byte) {
+	for _, b := range findings {
+		f, err := request.ParseFinding(b)
+		if err != nil {
+			continue
+		}
+		s.told++
+		call := "http_request"
+		if f.Kind == uint8(journal.Payment) {
+			call = "wallet_pay"
+		}
+		attrs := []any{"call", call, "of_tick", f.Tick, "outcome", f.Outcome}
+		if f.Outcome == request.Ended {
+			attrs = append(attrs, "result", f.Return)
+		}
+		s.log.Info("the agent was told what a tick did that failed", attrs...)
+	}
 }
 
 // left is called when a side effect has left. Half of those that can are its end.
@@ -241,6 +282,7 @@ func (s *simulation) keys() KeySource { return seedKey{s.key} }
 
 // connect gives a life the simulated world.
 func (s *simulation) connect(l *life) {
+	s.life = l
 	s.web.Options = l.body.manifest.HTTP
 	l.world.Live.Now, l.world.Live.Random = s.now, s.random
 	l.world.Live.Web, l.world.Live.Payer = &s.web, &s.payments

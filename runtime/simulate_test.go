@@ -153,8 +153,9 @@ func TestSimulateFails(t *testing.T) {
 		"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + wasmtest.After(4, wasmtest.Unreachable) + wasmtest.I32(0)},
 	}}.Bytes()
 	for range 2 {
-		if _, _, err := simulate(t, Birth{WASM: trap}, SimulationConfig{Ticks: 12}); err == nil || err.Error() != "agent failed after tick 4: agent_tick failed: unreachable" {
-			t.Errorf("got %v", err)
+		if _, _, err := simulate(t, Birth{WASM: trap}, SimulationConfig{Ticks: 12, MaxFailedTicks: 1}); err == nil || err.Error() != "agent failed after tick 4: agent_tick failed: unreachable" ||
+			!strings.Contains(hintOf(err), "tick 5 again") {
+			t.Errorf("got %v, %q", err, hintOf(err))
 		}
 	}
 }
@@ -215,6 +216,35 @@ func TestSimulateRefuses(t *testing.T) {
 	} {
 		if _, _, err := simulate(t, birth(wasmtest.Agent{}), c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// TestSimulateTellsFindings has an agent that posts and traps then in two of its ticks: its
+// life goes on, and it is told in the next tick what those did, whatever the machine does.
+func TestSimulateTellsFindings(t *testing.T) {
+	// It traps where it counts to 3, until it was told of tick 4.
+	trap := "\x04\x40\x00\x0b" // if unreachable end
+	byteAt := func(at int32) string { return wasmtest.I32(at) + "\x2d\x00\x00" }
+	b := birth(poster("http://orders.example.com/", byteAt(0)+wasmtest.I32(3)+"\x46"+byteAt(8+2+32)+wasmtest.I32(4)+"\x47\x71"+trap)) // eq, ne, and
+	b.Manifest = []byte(`{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": ["orders.example.com"]}}}}`)
+	for _, crashEvery := range []uint64{0, 1, 2, 3} {
+		c := SimulationConfig{Ticks: 9, CheckpointEvery: Every{Ticks: 4}, CrashEvery: crashEvery, Verify: true,
+			HTTP: []byte(`[{"method": "POST", "url": "http://orders.example.com/", "status": 200, "body": "taken"}]`)}
+		r, log, err := simulate(t, b, c)
+		if err = errors.Join(err, r.Problem()); err != nil {
+			t.Fatalf("crash every %d: %v\n%s", crashEvery, err, log)
+		}
+		// Tick 4 failed, so that tick 5 was told of both, and tick 4 of none that counts.
+		if r.Tick != 9 || r.Failed != 2 || r.Told != 2 {
+			t.Errorf("crash every %d: %d ticks, %d failed, %d findings\n%s", crashEvery, r.Tick, r.Failed, r.Told, log)
+		}
+		if crashEvery == 0 && !strings.Contains(log, `msg="the agent was told what a tick did that failed" call=http_request of_tick=3 outcome=ended result=200`) {
+			t.Errorf("it logged\n%s", log)
+		}
+		c.MaxFailedTicks = 2
+		if _, _, err := simulate(t, b, c); crashEvery == 0 && (err == nil || !strings.Contains(hintOf(err), "tick 4 again")) {
+			t.Errorf("two may fail: %v", err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ func simulateCommand() *cobra.Command {
 	c := runtime.SimulationConfig{CheckpointEvery: runtime.Every{Time: 5 * time.Second}}
 	var manifest, recording, cacheDir string
 	var quiet, asJSON bool
+	var maxFailed uint
 	budget, price := defaultBudget, defaultPrice
 	cmd := &cobra.Command{
 		Use:   "simulate AGENT.wasm",
@@ -32,13 +34,17 @@ a recording (--http) or fail. All chance follows from --seed: the same agent and
 flags give the same life on every machine, down to its head. So does its key:
 a simulated identity is nobody's.
 
+A tick that fails is passed over as in a real life (--max-failed-ticks), and the
+agent is told in the next one what it did. The simulation then exits 1 all the same.
+
 At the end it says what the ticks cost: fuel, counted as it is in a real life, and
 money at --price. A manifest's max_tick_ms is a million units for each millisecond.
 
 With --verify the life is run again twice: as it was, and with a fresh instance
 for each tick, which finds what the agent forgets to put into its state.
 
-Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage.`,
+Exit codes: 0 done, 1 a tick failed or the life is another one when run again,
+2 usage.`,
 		Example: `  igor simulate demo.wasm --ticks 1000 --verify
   igor simulate demo.wasm --crash-every 10 --http answers.json`,
 		Args: operands("AGENT.wasm"),
@@ -60,6 +66,9 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 			if quiet {
 				options.Level = slog.LevelError
 			}
+			if c.MaxFailedTicks = int(min(maxFailed, math.MaxInt32)); c.MaxFailedTicks == 0 {
+				c.MaxFailedTicks = -1
+			}
 			c.Log = slog.New(slog.NewTextHandler(verifycli.SafeLog(cmd.ErrOrStderr(), true), options))
 			if c.CacheDir = cacheDir; !cmd.Flags().Changed("cache-dir") {
 				c.CacheDir = userCache()
@@ -71,7 +80,10 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 			if err := printSimulation(cmd.OutOrStdout(), &c, &r, int64(price), asJSON); err != nil {
 				return failed(err)
 			}
-			return failed(r.Problem())
+			if err := r.Problem(); err != nil || r.Failed == 0 {
+				return failed(err)
+			}
+			return failed(&hinted{fmt.Errorf("%s failed", verifycli.Plural(r.Failed, "tick")), "the log says which and why; the agent went on from the state before each"})
 		},
 	}
 	flags := cmd.Flags()
@@ -79,6 +91,7 @@ Exit codes: 0 done, 1 the agent failed or is another one when run again, 2 usage
 	flags.Uint64Var(&c.Seed, "seed", 1, "`NUMBER` that all chance follows from")
 	flags.Var((*everyFlag)(&c.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much simulated time")
 	flags.Uint64Var(&c.CrashEvery, "crash-every", 0, "kill the machine in every `N`th tick, and go on 10 s later (default: never)")
+	flags.UintVar(&maxFailed, "max-failed-ticks", runtime.DefaultMaxFailedTicks, "`N`: end when so many ticks in a row fail, 0 for never")
 	flags.StringVar(&recording, "http", "", "`FILE` of recorded answers, see docs/agents.md (default: HTTP requests fail)")
 	flags.BoolVar(&c.Verify, "verify", false, "run the life again, and compare every state")
 	flags.StringVar(&c.Dir, "dir", "", "keep the life in this new `FOLDER`, without its key (default: it is not kept)")
@@ -104,12 +117,14 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 			Time        string                `json:"time"` // simulated
 			Crashes     int                   `json:"crashes"`
 			Requests    int                   `json:"requests"`
+			Failed      int                   `json:"failedTicks"`
+			Told        int                   `json:"told"` // findings, of what those did
 			Payments    map[string]int        `json:"payments"`
 			Costs       *runtime.Costs        `json:"costs,omitempty"`
 			Folder      string                `json:"folder,omitempty"`
 			Replayed    *runtime.ReplayReport `json:"replayed,omitempty"`
 			Restarted   *runtime.ReplayReport `json:"restarted,omitempty"`
-		}{r.DID, c.Seed, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, r.Time.String(), r.Crashes, r.Requests, r.Payments, r.Costs, c.Dir, r.Replayed, r.Restarted}
+		}{r.DID, c.Seed, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, r.Time.String(), r.Crashes, r.Requests, r.Failed, r.Told, r.Payments, r.Costs, c.Dir, r.Replayed, r.Restarted}
 		return writeJSON(w, out)
 	}
 	var b strings.Builder
@@ -127,6 +142,9 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 	}
 	if c.CrashEvery > 0 {
 		row("crashes", "%d", r.Crashes)
+	}
+	if r.Failed > 0 {
+		row("failed", "%s; the agent was told of %s of theirs", verifycli.Plural(r.Failed, "tick"), verifycli.Plural(r.Told, "side effect"))
 	}
 	if len(r.Payments) > 0 {
 		var all []string
