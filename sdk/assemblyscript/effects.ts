@@ -2,7 +2,7 @@
 // rules and its form are those of docs/spec/effects.md.
 
 import { Failure, Kind } from "./failure";
-import { Asked, Finding, Kept, Outcome, endAct, owe, requestDigest, same, startAct } from "./findings";
+import { Asked, Finding, Kept, Outcome, endAct, hear, owe, requestDigest, same, startAct } from "./findings";
 
 // @ts-ignore: decorator
 @inline const MAX_INTENTS: u32 = 1 << 16;
@@ -86,6 +86,10 @@ export class EffectLog {
   private size: u32 = 4; // of the wire form of the intents
   private requests: Map<string, Asked> = new Map(); // by the id of the intent; those of open ones count
   private kept: Kept[] = [];
+
+  constructor() {
+    hear();
+  }
 
   /**
    * Records the intent of a side effect, which has to follow in the same tick. An id names it for ever.

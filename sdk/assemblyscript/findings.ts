@@ -179,10 +179,26 @@ export function written(log: EffectLog): void {
   if (all) all.push(log);
 }
 
-/** Does one tick of an agent. */
-export function tick(agent: Agent): bool {
-  endAct();
-  if (owing.length) {
+/**
+ * What an agent's effect logs do with findings. Only a program that has such a log has this in it: so the
+ * logs say that they are there, and nothing else here names it.
+ */
+abstract class Hearing {
+  abstract tick(agent: Agent): void;
+  abstract observe(agent: Agent, f: Finding): void;
+}
+
+let hearing: Hearing | null = null;
+
+/** Says that there is an effect log. */
+export function hear(): void {
+  if (!hearing) hearing = new Logs();
+}
+
+class Logs extends Hearing {
+  tick(agent: Agent): void {
+    endAct();
+    if (!owing.length) return;
     const logs = owing;
     owing = [];
     for (let n = 0; n < logs.length; n++) {
@@ -192,6 +208,32 @@ export function tick(agent: Agent): bool {
       }
     }
   }
+
+  observe(agent: Agent, f: Finding): void {
+    const logs: EffectLog[] = [];
+    collecting = logs;
+    agent.save(new Encoder(agent.version));
+    collecting = null;
+    let intent: Intent | null = null;
+    let asking: EffectLog | null = null;
+    for (let n = 0; n < logs.length; n++) {
+      const i = logs[n].intentOf(f);
+      if (!i) {
+        logs[n].observe(f);
+      } else if (!intent) {
+        intent = i;
+        asking = logs[n];
+      }
+    }
+    const over = agent.observe(f, intent);
+    if (over && asking && asking.intentOf(f) === intent) asking.observe(f);
+  }
+}
+
+/** Does one tick of an agent. */
+export function tick(agent: Agent): bool {
+  const h = hearing;
+  if (h) h.tick(agent);
   return agent.tick();
 }
 
@@ -199,21 +241,7 @@ export function tick(agent: Agent): bool {
 export function observe(agent: Agent, b: Uint8Array): void {
   const f = Finding.parse(b);
   if (!f) throw new Error("a finding that cannot be read");
-  const logs: EffectLog[] = [];
-  collecting = logs;
-  agent.save(new Encoder(agent.version));
-  collecting = null;
-  let intent: Intent | null = null;
-  let asking: EffectLog | null = null;
-  for (let n = 0; n < logs.length; n++) {
-    const i = logs[n].intentOf(f);
-    if (!i) {
-      logs[n].observe(f);
-    } else if (!intent) {
-      intent = i;
-      asking = logs[n];
-    }
-  }
-  const over = agent.observe(f, intent);
-  if (over && asking && asking.intentOf(f) === intent) asking.observe(f);
+  const h = hearing;
+  if (h) h.observe(agent, f);
+  else agent.observe(f, null);
 }
