@@ -3,12 +3,14 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"igor.dev/runtime/internal/buyer"
@@ -56,7 +58,8 @@ type settled struct {
 }
 
 // settlePayments ends what the chain has decided, and asks about the rest, in the
-// background. It is called between two ticks of a life that is live.
+// background. It is called between two ticks of a life that is live. The first time it waits
+// for the answer a little, so that a life of few ticks, or one without money, hears it too.
 func (l *life) settlePayments(ctx context.Context) error {
 	payments := l.engine.config.Payments
 	if payments == nil {
@@ -65,10 +68,8 @@ func (l *life) settlePayments(ctx context.Context) error {
 	select {
 	case all := <-l.onchain.found:
 		l.onchain.found = nil
-		for i := range all {
-			if err := l.endPayment(&all[i]); err != nil {
-				return err
-			}
+		if err := l.endPayments(all); err != nil {
+			return err
 		}
 	default:
 	}
@@ -76,6 +77,7 @@ func (l *life) settlePayments(ctx context.Context) error {
 	if l.onchain.found != nil || now.Before(l.onchain.next) {
 		return nil
 	}
+	first := l.onchain.next.IsZero()
 	l.onchain.next = now.Add(settleEvery)
 	open := map[journal.ID]request.Paid{}
 	for _, e := range l.world.Journal.Effects() {
@@ -108,6 +110,25 @@ func (l *life) settlePayments(ctx context.Context) error {
 		}
 		found <- all
 	}()
+	if !first {
+		return nil
+	}
+	select {
+	case all := <-found:
+		l.onchain.found = nil
+		return l.endPayments(all)
+	case <-time.After(settleEvery):
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (l *life) endPayments(all []settled) error {
+	for i := range all {
+		if err := l.endPayment(&all[i]); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -212,4 +233,69 @@ func (b waitingBuyer) Fate(ctx context.Context, p *request.Paid) (f evm.Finding,
 func (b waitingBuyer) Watch(ctx context.Context, p *request.Paid) (f evm.Finding, asked int) {
 	b.turns.without(func() { f, asked = b.Buyer.Watch(ctx, p) })
 	return f, asked
+}
+
+// A Cancellation is what makes a token refuse a payment for good, once it is in a block.
+// Anybody may send it, in a transaction of Data to Asset.
+type Cancellation struct {
+	ID      string `json:"id"`
+	Network string `json:"network"`
+	Asset   string `json:"to"`
+	Data    string `json:"data"` // of a call of cancelAuthorization
+}
+
+// CancelPayment signs that an unresolved payment on a chain is never made. id may be the
+// beginning of one. Nothing is sent, and the effect stays as it is until the chain says what
+// became of it: the payment may be in a block before its cancellation is.
+func CancelPayment(ctx context.Context, dir, id string, payments *Payments) (*Cancellation, error) {
+	c, err := cancelPayment(ctx, dir, id, payments)
+	return c, public(err)
+}
+
+func cancelPayment(ctx context.Context, dir, id string, payments *Payments) (*Cancellation, error) {
+	all, err := readEffects(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	var found []Effect
+	for _, e := range all {
+		if strings.HasPrefix(e.ID, strings.ToLower(id)) {
+			found = append(found, e)
+		}
+	}
+	switch {
+	case len(found) == 0 || id == "":
+		return nil, hint.Wrap(fmt.Errorf("there is no effect %q", id), "igor effects %s names them", dir)
+	case len(found) > 1:
+		return nil, fmt.Errorf("%d effects begin with %q", len(found), id)
+	}
+	e := &found[0]
+	switch {
+	case e.Network == "":
+		return nil, hint.Wrap(fmt.Errorf("effect %s is no payment on a chain", e.ID), "igor effects compensate says of others that they did not happen")
+	case e.Over():
+		return nil, fmt.Errorf("effect %s is %s already", e.ID, e.State)
+	case !e.Unresolved():
+		return nil, hint.Wrap(fmt.Errorf("effect %s is under way", e.ID), "wait until it has ended")
+	case payments.Wallet.Address().String() != e.Wallet:
+		return nil, hint.Wrap(fmt.Errorf("effect %s pays from %s, and this is the wallet of %s", e.ID, e.Wallet, payments.Wallet.Address()), "name the configuration of the node that began it with --payments")
+	}
+	sent, err := hex.DecodeString(e.RequestHex)
+	if err != nil {
+		return nil, err
+	}
+	p, err := request.ParsePaid(sent)
+	if err != nil {
+		return nil, err
+	}
+	payment, err := x402.ParsePayment(p.Name, p.Value)
+	if err != nil {
+		return nil, err
+	}
+	nonce := payment.Authorization.Nonce
+	s, err := payments.Wallet.Cancel(ctx, &p.Domain, nonce)
+	if err != nil {
+		return nil, err
+	}
+	return &Cancellation{e.ID, e.Network, e.Asset, fmt.Sprintf("0x%x", evm.CancelData(payment.Authorization.From, nonce, s))}, nil
 }

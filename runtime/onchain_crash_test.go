@@ -182,7 +182,7 @@ func (s *storm) fail() {
 }
 
 // round runs igor until it ends or dies at a failpoint, or, with instant, at some moment.
-func (s *storm) round(at string, instant bool) (killed bool) {
+func (s *storm) round(at string, instant bool, more ...string) (killed bool) {
 	s.t.Helper()
 	s.rounds++
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -191,7 +191,8 @@ func (s *storm) round(at string, instant bool) (killed bool) {
 	if _, err := os.Stat(s.dir); err != nil {
 		args = []string{"run", s.wasm, "--dir", s.dir, "--budget=1", "--price=0"}
 	}
-	cmd := exec.CommandContext(ctx, s.igor, append(args, "--payments", s.payments, "--ticks=2", "--tick-interval=0", "--checkpoint-every=2", "--quiet")...)
+	args = append(args, "--payments", s.payments, "--ticks=2", "--tick-interval=0", "--checkpoint-every=2", "--quiet")
+	cmd := exec.CommandContext(ctx, s.igor, append(args, more...)...)
 	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+s.config, "XDG_CACHE_HOME="+s.config, "IGOR_FAILPOINT="+at)
 	if instant {
 		kill := time.AfterFunc(time.Duration(s.chance.Int64N(int64(s.takes))), func() { cmd.Process.Signal(syscall.SIGKILL) })
@@ -260,12 +261,16 @@ func (s *storm) ends(stop func()) {
 	s.t.Helper()
 	s.facilitator.Fail("", 0)
 	s.server.Fail("", 0)
+	s.round("", false) // it goes on
+	// Nothing more is bought, so that what is open came from before.
+	s.server.Stop()
+	defer s.server.Start()
 	stop()
 	s.chain.Pass(2 * time.Minute) // what was not used by now never is
 	stop = s.begins()
 	defer stop()
 	for range 5 {
-		s.round("", false)
+		s.round("", false, "--ticks=20", "--tick-interval=100ms", "--checkpoint-every=20")
 		if _, held := s.standing(); held == 0 {
 			break
 		}
@@ -277,6 +282,14 @@ func (s *storm) ends(stop func()) {
 	}
 	paid := (int64(have) - s.before) / marketPrice
 	s.accounts(paid, 0)
+	if s.t.Failed() {
+		effects, _ := Effects(s.t.Context(), s.dir)
+		for _, e := range effects {
+			if e.Unresolved() && e.Held > 0 {
+				s.t.Logf("open: %+v", e)
+			}
+		}
+	}
 	if paid == 0 {
 		s.t.Error("nothing was paid")
 	}

@@ -1,10 +1,12 @@
 package runtime
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hostcall"
+	"igor.dev/runtime/internal/request"
 	"igor.dev/runtime/internal/wasmtest"
 	"igor.dev/verifier/receipt"
 	"igor.dev/x402/evm"
@@ -222,13 +225,63 @@ func TestMarket(t *testing.T) {
 				}
 				// When its time is over, what was not paid comes back, and the agent pays again.
 				m.chain.Pass(2 * time.Minute)
-				m.live(1)
-				time.Sleep(100 * time.Millisecond)
 				if code := m.live(2); code != 200 {
 					t.Errorf("later the agent gets %d", code)
 				}
-				m.accounts(3, 0)
+				m.accounts(2, 0)
 			})
 		}
 	}
+}
+
+// TestCancelPayment cancels a payment that nobody settled, so that it ends at once, and the
+// signature that the shop has is worth nothing.
+func TestCancelPayment(t *testing.T) {
+	m := newMarket(t).begin(t, "GET")
+	m.facilitator.Fail("settle down", 1)
+	m.live(1)
+	m.accounts(0, 1)
+	effects, err := Effects(t.Context(), m.dir)
+	if err != nil || len(effects) != 1 {
+		t.Fatal(effects, err)
+	}
+	other, err := wallet.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, p := range map[string]*Payments{"": m.payments, "xyz": m.payments, effects[0].ID: {Wallet: other}} {
+		if c, err := CancelPayment(t.Context(), m.dir, id, p); err == nil {
+			t.Errorf("effect %q: %+v", id, c)
+		}
+	}
+	c, err := CancelPayment(t.Context(), m.dir, effects[0].ID[:8], m.payments)
+	if err != nil || c.Asset != m.chain.Token.String() || c.ID != effects[0].ID {
+		t.Fatalf("got %+v, %v", c, err)
+	}
+	if err := m.chain.Send(m.chain.Token, c.Data); err != nil {
+		t.Fatal(err)
+	}
+	m.server.Stop() // nothing more is bought
+	m.live(1)
+	m.accounts(0, 0)
+	if _, err := CancelPayment(t.Context(), m.dir, effects[0].ID, m.payments); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("one that has ended: %v", err)
+	}
+	sent, _ := hex.DecodeString(effects[0].RequestHex)
+	p, err := request.ParsePaid(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.server.Start()
+	req, _ := http.NewRequest("GET", m.server.URL+"/data", nil)
+	req.Header.Set(p.Name, p.Value)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode == 200 {
+		t.Error("the shop delivers for a payment that is cancelled")
+	}
+	m.accounts(0, 0)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,7 @@ cannot be written.`,
 	cmd.AddCommand(
 		resolveCommand("confirm", "Say that an effect happened: what it held is spent", true),
 		resolveCommand("compensate", "Say that an effect did not happen: its hold goes back", false),
+		cancelCommand(),
 		repairCommand(),
 	)
 	return cmd
@@ -96,6 +98,42 @@ func resolveCommand(name, short string, happened bool) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write what it is now as JSON")
 	cmd.Flags().StringVar(&note, "note", "", "a `TEXT` of what is known, for people")
+	return cmd
+}
+
+func cancelCommand() *cobra.Command {
+	var payments string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "cancel FOLDER ID --payments FILE",
+		Short: "Sign that an unresolved payment by x402 is never made",
+		Long: `Sign that an unresolved payment by x402 is never made, and print the transaction that
+says so to the token: whoever has coins for gas on that chain may send it. Nothing is
+sent. Until it is in a block the payment may still be made; the agent's node finds out
+which came first, and what was held goes back, or is spent. Without a cancellation a
+payment that is not made ends by itself when its time is over.`,
+		Example: "  igor effects cancel watcher 3f2a91c0 --payments payments.json",
+		Args:    operands("FOLDER", "ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if payments == "" {
+				return &hinted{errors.New("cancel has to know which wallet began the payment"), "name the configuration of igor run with --payments FILE"}
+			}
+			p, err := runtime.OpenPayments(cmd.Context(), payments, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return failed(err)
+			}
+			c, err := runtime.CancelPayment(cmd.Context(), args[0], args[1], p)
+			if err != nil {
+				return failed(err)
+			}
+			if asJSON {
+				return failed(writeJSON(cmd.OutOrStdout(), c))
+			}
+			return failed(writeRowsAsTheyAre(cmd, []string{"effect", c.ID, "network", c.Network, "to", c.Asset, "data", c.Data}))
+		},
+	}
+	cmd.Flags().StringVar(&payments, "payments", "", "`FILE` that says with which wallet it was begun, as of igor run")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write the transaction as JSON")
 	return cmd
 }
 

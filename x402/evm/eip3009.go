@@ -48,6 +48,16 @@ func CancelDigest(d *Domain, owner Address, nonce Hash) Hash {
 	return typed(d, words(cancelType, owner.word(), nonce))
 }
 
+// CancelData is the call of a token by which a signature of CancelDigest cancels a nonce.
+func CancelData(owner Address, nonce Hash, s Signature) []byte {
+	selector := Keccak256([]byte("cancelAuthorization(address,bytes32,uint8,bytes32,bytes32)"))
+	b := append([]byte(nil), selector[:4]...)
+	for _, w := range []Hash{owner.word(), nonce, uint256(uint64(s[64]))} {
+		b = append(b, w[:]...)
+	}
+	return append(b, s[:64]...)
+}
+
 func typed(d *Domain, message Hash) Hash {
 	separator := d.Separator()
 	return Keccak256([]byte{0x19, 0x01}, separator[:], message[:])

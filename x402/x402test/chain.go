@@ -336,6 +336,12 @@ func (c *Chain) Settle(a *evm.Authorization, s evm.Signature) error {
 	return err
 }
 
+// Send calls a contract with the data of a call, in hexadecimal digits, as anybody may.
+func (c *Chain) Send(to evm.Address, data string) error {
+	_, err := c.trySend(c.accounts[3], &to, data)
+	return err
+}
+
 // Cancel uses a signature that cancels a nonce.
 func (c *Chain) Cancel(owner evm.Address, nonce evm.Hash, s evm.Signature) error {
 	var r, sv evm.Hash
