@@ -63,18 +63,24 @@ func TestUpKill(t *testing.T) {
 		t.Helper()
 		return start(t, "up", folder, "--checkpoint-every=9", "--tick-interval=1ms", "--max-failed-ticks=0", "--ledger", ledger, pay)
 	}
-	// Two programs that do the same.
-	var programs []string
-	for i := range 2 {
-		b, err := os.ReadFile(filepath.Join(agents(t), "counter.wasm"))
-		if err != nil {
+	// Programs that do the same, each another one.
+	counter, err := os.ReadFile(filepath.Join(agents(t), "counter.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := 0
+	program := func() string {
+		t.Helper()
+		versions++
+		b := append(counter[:len(counter):len(counter)], 0, 5, 4, 'v', byte('a'+versions/676), byte('a'+versions/26%26), byte('a'+versions%26)) // a custom section with this name
+		path := filepath.Join(folder, ".program.wasm")
+		if err := os.WriteFile(path+".next", b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		programs = append(programs, filepath.Join(t.TempDir(), "counter.wasm"))
-		b = append(b, 0, 2, 1, byte('a'+i)) // a custom section with this name
-		if err := os.WriteFile(programs[i], b, 0o644); err != nil {
+		if err := os.Rename(path+".next", path); err != nil {
 			t.Fatal(err)
 		}
+		return path
 	}
 	kills, upgrades, stops := 0, 0, 0
 	for round := range *upKills {
@@ -92,7 +98,7 @@ func TestUpKill(t *testing.T) {
 				}
 			}
 			if round%2 == 1 { // killed after it, or in the middle
-				upgrade := igor(t, "upgrade", filepath.Join(folder, "counter"+strconv.Itoa(rand.IntN(counters))), "--wasm", programs[1])
+				upgrade := igor(t, "upgrade", filepath.Join(folder, "counter"+strconv.Itoa(rand.IntN(counters))), "--wasm", program())
 				over := make(chan bool, 1)
 				go func() { over <- upgrade.Run() == nil }()
 				if rand.IntN(2) == 0 {
@@ -128,7 +134,7 @@ func TestUpKill(t *testing.T) {
 			t.Fatal("no checkpoint in a minute")
 		}
 	}
-	if out, err := igor(t, "upgrade", filepath.Join(folder, "counter0"), "--wasm", programs[0]).CombinedOutput(); err != nil {
+	if out, err := igor(t, "upgrade", filepath.Join(folder, "counter0"), "--wasm", program()).CombinedOutput(); err != nil {
 		t.Fatalf("igor upgrade: %v\n%s", err, out)
 	}
 	upgrades++
