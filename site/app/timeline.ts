@@ -442,7 +442,7 @@ function options(model: Model, width: number, ready: () => void, moved: () => vo
         ...axis,
         space: 36,
         size: (_, values) => Math.max(...(values ?? []).map(({ length }) => length), "tick".length) * digitWidth + 18,
-        values: (_, splits) => splits.map((y) => (y < 0 ? "" : amount(y))),
+        values: (_, splits) => amounts(splits),
       },
     ],
     series: [
@@ -491,11 +491,15 @@ function increments(): number[] {
   return steps;
 }
 
-/** An amount on the axis, in currency units, no longer than it has to be. */
-function amount(microcents: number): string {
-  const units = microcents / 1e6;
-  if (Math.abs(units) >= 1e6) return units.toLocaleString("en", { notation: "compact", maximumFractionDigits: 2 });
-  return units.toLocaleString("en", { maximumFractionDigits: 6 });
+/** Amounts on the axis, in currency units, no longer than they have to be, and all with as many decimals. No axis of a budget goes below nothing. */
+function amounts(microcents: readonly number[]): string[] {
+  const units = microcents.map((amount) => amount / 1e6);
+  if (units.some((amount) => Math.abs(amount) >= 1e9)) {
+    const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
+    return units.map((amount) => (amount < 0 ? "" : compact.format(amount)));
+  }
+  const decimals = Math.max(0, ...units.map((amount) => amount.toFixed(6).replace(/\.?0+$/, "").split(".")[1]?.length ?? 0));
+  return units.map((amount) => (amount < 0 ? "" : amount.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })));
 }
 
 function visible(model: Model, chart: uPlot): number {
