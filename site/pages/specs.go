@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"regexp"
 	"strings"
 
 	"github.com/yuin/goldmark"
@@ -68,6 +69,9 @@ var markdown = goldmark.New(
 	goldmark.WithParserOptions(parser.WithAutoHeadingID()),
 )
 
+// emptyHeader is a cell that heads nothing: a column of names often has no heading, and a screen reader would read an empty one.
+var emptyHeader = regexp.MustCompile(`<th[^>]*></th>`)
+
 func convert(source []byte) (d document, err error) {
 	root := markdown.Parser().Parse(text.NewReader(source))
 	err = ast.Walk(root, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
@@ -115,7 +119,7 @@ func convert(source []byte) (d document, err error) {
 		"<table>", `<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>`,
 		"</table>", "</table></div>",
 		"<pre>", `<pre tabindex="0">`,
-	).Replace(b.String())
+	).Replace(emptyHeader.ReplaceAllString(b.String(), "<td></td>"))
 	d.Content = template.HTML(html)
 	return d, nil
 }

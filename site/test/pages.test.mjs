@@ -1,8 +1,9 @@
 // The pages in Chromium: what a visitor does, and what must not happen.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -180,6 +181,78 @@ test("the page looks up few of many files on the disk at a time", async (t) => {
   }
 });
 
+test("while many files are read, the page says how many there are, and what would be faster", async (t) => {
+  const server = await serve(t, site);
+  const dir = await folder(t);
+  const life = checkpoints(600);
+  const paths = life.map((_, i) => join(dir, `${i}.ckpt`));
+  for (const [i, data] of life.entries()) await writeFile(paths[i], data);
+  const page = await visit(t, server.url, {
+    // On a clock as fast as this, it all takes minutes.
+    init: () => {
+      const now = performance.now.bind(performance);
+      performance.now = () => now() * 1000;
+    },
+  });
+  await page.evaluate(() => {
+    window.said = { "busy-count": new Set(), "busy-left": new Set(), "busy-hint": new Set() };
+    for (const [id, texts] of Object.entries(window.said)) {
+      const place = document.getElementById(id);
+      new MutationObserver(() => texts.add(place.textContent)).observe(place, { childList: true });
+    }
+  });
+  for (const [input, given] of [["#folder", dir], ["#files", paths]]) {
+    await page.evaluate(() => Object.values(window.said).forEach((texts) => texts.clear()));
+    await page.setInputFiles(input, given);
+    assert.equal(await verdict(page), "Unbroken");
+    const said = await page.evaluate(() => Object.values(window.said).map((texts) => [...texts].join("\n")));
+    for (const [i, pattern] of [/^\d+ of 600 checkpoints$/m, /^about \d+ (second|minute)s? left$/m, /As one \.car, the same history takes seconds/].entries()) {
+      assert.match(said[i], pattern, input);
+    }
+    await page.click("text=Verify another");
+  }
+});
+
+test("links, and what is no file, in a folder", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const dir = await folder(t);
+  const cdp = await page.context().newCDPSession(page);
+  const ways = {
+    dropped: async (path) => {
+      for (const type of ["dragEnter", "dragOver", "drop"]) {
+        await cdp.send("Input.dispatchDragEvent", { type, x: 400, y: 400, data: { items: [], files: [path], dragOperationsMask: 1 } });
+      }
+    },
+    chosen: (path) => page.setInputFiles("#folder", path),
+  };
+  const life = checkpoints(3);
+  await mkdir(join(dir, "elsewhere"));
+  await writeFile(join(dir, "elsewhere", "2.ckpt"), life[2]);
+  const last = {
+    "a link to a file": (path) => symlink(join(dir, "elsewhere", "2.ckpt"), path),
+    "a link to a folder": (path) => symlink(join(dir, "elsewhere"), path),
+    "a link to the folder itself": (path) => symlink(".", path),
+    "a link to nothing": (path) => symlink("nowhere", path),
+    "a pipe": (path) => execFileSync("mkfifo", [path]),
+  };
+  for (const [what, make] of Object.entries(last)) {
+    const given = join(dir, what);
+    await mkdir(given);
+    for (const i of [0, 1]) await writeFile(join(given, `${i}.ckpt`), life[i]);
+    await make(join(given, "2.ckpt"));
+    for (const [how, give] of Object.entries(ways)) {
+      await page.goto(server.url);
+      await give(given);
+      await page.waitForSelector("#verdict");
+      const text = await page.innerText("#result");
+      // Chromium keeps links to itself, and gives of a pipe what looks like an empty file.
+      if (what === "a pipe") assert.match(text, /^(No verdict\n|Invalid\n[^]*an empty file, 2\.ckpt\n)/, how);
+      else assert.match(text, /^(No verdict\n|Unbroken\n[^]*\n2 checkpoints, ticks 1 to 2, )/, `${what}, ${how}`);
+    }
+  }
+});
+
 test("another history can be dropped on a verdict, which says so", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url);
@@ -349,6 +422,45 @@ test("a pointer on the timeline shows, moves and zooms", async (t) => {
   await page.click(".zoom button:last-child");
   await at(0.99);
   assert.equal(await shown(), 91);
+});
+
+test("the mark on the timeline is where the readout's checkpoint is, however it is zoomed", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url, {
+    init: () => {
+      window.written = [];
+      const { fillText } = CanvasRenderingContext2D.prototype;
+      CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
+        window.written.push(text);
+        return fillText.call(this, text, ...more);
+      };
+    },
+  });
+  await page.click('[data-sample="cut.car"]');
+  await page.waitForSelector(".u-over");
+  await page.focus(".plot");
+  const shown = async () => {
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+    return page.evaluate(() => {
+      const written = window.written.splice(0);
+      const ticks = written.filter((text) => /^\d+$/.test(text)).map(Number);
+      const mark = new DOMMatrix(getComputedStyle(document.querySelector(".u-cursor-x")).transform).m41;
+      return { ticks: [Math.min(...ticks), Math.max(...ticks)], amounts: written.filter((text) => /^\d+\.\d+$/.test(text)), mark, width: document.querySelector(".u-over").clientWidth, tick: Number(/^Tick (\d+)/.exec(document.querySelector(".readout").textContent)[1]) };
+    });
+  };
+  await page.keyboard.press("Home");
+  await shown();
+  for (const keys of [["PageDown"], ["ArrowRight"], ["+"], ["+"], ["ArrowRight"], ["End"], ["-"], ["ArrowLeft"], ["0"]]) {
+    for (const key of keys) await page.keyboard.press(key);
+    const { ticks: [first, last], amounts, mark, width, tick } = await shown();
+    if (Number.isFinite(first)) {
+      assert.ok(mark >= 0 && mark <= width, `${keys}: the mark is at ${mark} of ${width}`);
+      // The axis has a margin beyond its first and last number.
+      if (tick < first) assert.ok(mark < width / 2, `${keys}: tick ${tick} is left of ${first}, and its mark at ${mark}`);
+      if (tick > last) assert.ok(mark > width / 2, `${keys}: tick ${tick} is right of ${last}, and its mark at ${mark}`);
+      assert.equal(new Set(amounts.map((text) => text.split(".")[1].length)).size, 1, `${keys}: amounts ${amounts}`);
+    }
+  }
 });
 
 test("a finger on the timeline shows a checkpoint, and stays there", async (t) => {
