@@ -27,10 +27,15 @@ import (
 //	GET  /transfers/ID  200 taken, 404 not taken
 var server = "http://127.0.0.1:8802"
 
+// next is the id of an intent that is recorded and never begun: it has the order that the
+// next tick sends. So the order is in the state before it is sent, and after a tick that
+// failed it is the same again, and known by its bytes.
+const next = "next"
+
 const (
 	floor    = 1000_00 // cents
 	transfer = 500_00
-	valid    = 2 * time.Second // from asking for a transfer to its deadline
+	valid    = 2 * time.Second // from meaning a transfer to its deadline
 	margin   = time.Second     // by which the bank's clock may be behind
 )
 
@@ -60,6 +65,10 @@ func (s *sentinel) Tick() (more bool) {
 		return false // the balance does not tell whether that money is in it
 	}
 	s.log.Prune() // the ids are never used again
+	if i, ok := s.log.Get(next); ok {
+		s.send(i)
+		return false
+	}
 
 	balance, err := balance()
 	if err != nil {
@@ -72,17 +81,31 @@ func (s *sentinel) Tick() (more bool) {
 	s.count++
 	id := s.name + "-" + strconv.FormatUint(s.count, 10)
 	o := order{id, transfer, sdk.Now().Add(valid)}
-	switch err := s.log.Act(id, []byte(o.String()), o.send); {
+	if err := s.log.Record(next, []byte(o.String())); err != nil {
+		panic(err) // it was pruned
+	}
+	return true
+}
+
+// send sends the order that was meant.
+func (s *sentinel) send(meant effects.Intent) {
+	o, err := parseOrder(string(meant.Data))
+	if err != nil {
+		panic(err) // the agent wrote it
+	}
+	if err := errors.Join(s.log.Begin(next), s.log.Compensate(next)); err != nil {
+		panic(err) // it is recorded
+	}
+	switch err := s.log.Act(o.id, meant.Data, o.send); {
 	case err == nil:
 		s.moved += o.cents
-		sdk.Log("moved " + cents(o.cents) + " with " + id)
+		sdk.Log("moved " + cents(o.cents) + " with " + o.id)
 	case sdk.MayHaveHappened(err):
-		sdk.Log("nobody knows yet whether " + id + " happened: " + err.Error())
+		sdk.Log("nobody knows yet whether " + o.id + " happened: " + err.Error())
 	default:
 		s.void++
-		sdk.Log("nothing moved with " + id + ": " + err.Error())
+		sdk.Log("nothing moved with " + o.id + ": " + err.Error())
 	}
-	return false
 }
 
 // reconcile asks the bank about a transfer that may have happened.

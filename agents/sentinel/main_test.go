@@ -173,6 +173,7 @@ func TestTold(t *testing.T) {
 			}
 			return sdk.ErrUnresolved
 		}
+		s.Tick() // means it
 		s.Tick()
 		s = sdktest.Restart(t, s, &sentinel{})
 		w.Tell(t, s, outcome, 0)
@@ -201,6 +202,7 @@ func TestNever(t *testing.T) {
 	}
 	w.Time = start.Add(valid + 2*margin)
 	s.Tick()
+	s.Tick()
 	if s.count != 2 || s.void != 1 || s.moved != transfer || b.balance != 1400_00 {
 		t.Errorf("after the deadline: %+v\n%s", s, w.Log())
 	}
@@ -213,12 +215,42 @@ func TestRefused(t *testing.T) {
 	s := &sentinel{}
 	s.Init()
 	s.Tick()
+	s.Tick()
 	if s.void != 1 || s.moved != 0 || len(s.log.Open()) != 0 {
 		t.Errorf("got %+v", s)
 	}
 	s.Tick()
+	s.Tick()
 	if s.moved != transfer || s.count != 2 {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// TestFailedTick has the tick fail that made a transfer. The next one makes the same
+// request, whatever the clock says, and it is not sent.
+func TestFailedTick(t *testing.T) {
+	for _, told := range []sdk.Outcome{sdk.OutcomeEnded, sdk.OutcomeUnresolved} {
+		w := sdktest.New(t)
+		b := newBank(func() time.Time { return w.Time })
+		w.Web = b
+		s := &sentinel{}
+		s.Init()
+		s.Tick()
+		before := sdktest.Restart(t, s, &sentinel{})
+		s.Tick()
+		if len(b.taken) != 1 {
+			t.Fatalf("no transfer\n%s", w.Log())
+		}
+		s = before // which knows nothing of it
+		w.Time = w.Time.Add(time.Second)
+		w.Tell(t, s, told, 0)
+		for range 4 {
+			s.Tick()
+			s = sdktest.Restart(t, s, &sentinel{})
+		}
+		if s.moved != transfer || s.count != 1 || b.balance != 1400_00 || b.came[s.name+"-1"] != 1 || len(s.log.Kept()) != 0 {
+			t.Errorf("told %d: the balance is %d after %+v\n%s", told, b.balance, s, w.Log())
+		}
 	}
 }
 

@@ -74,6 +74,7 @@ for (const [outcome, moved, voided] of [["confirmed", 500_00n, 0n], ["compensate
   test(`told that it is ${outcome}`, () => {
     let { world, bank, agent } = born();
     world.fail = (_, url) => (url.endsWith("/balance") ? null : { result: -7, after: true });
+    agent.tick(); // means it
     agent.tick();
     agent = agent.restart();
     agent.tell(outcome, 0);
@@ -96,6 +97,7 @@ test("never", () => {
   assert.deepEqual([state.count, state.void, state.open], [1n, 0n, 1]);
   world.time += 2_000_000_000n;
   agent.tick();
+  agent.tick();
   state = kept(agent);
   assert.deepEqual([state.count, state.void, state.moved, bank.balance], [2n, 1n, 500_00n, 1400_00n]);
 });
@@ -104,9 +106,30 @@ test("refused", () => {
   const { bank, agent } = born();
   bank.status = 409;
   agent.tick();
+  agent.tick();
   let state = kept(agent);
   assert.deepEqual([state.void, state.moved, state.open], [1n, 0n, 0]);
+  agent.tick();
   agent.tick();
   state = kept(agent);
   assert.deepEqual([state.moved, state.count], [500_00n, 2n]);
 });
+
+// The tick fails that made a transfer: the next one makes the same request, whatever the clock says, and it is not sent.
+for (const told of ["ended", "unresolved"]) {
+  test(`after a tick that failed, ${told}`, () => {
+    let { world, bank, agent } = born();
+    agent.tick();
+    const before = agent.restart(); // which knows nothing of what comes
+    agent.tick();
+    assert.equal(bank.taken.length, 1);
+    agent = before;
+    world.time += 1_000_000_000n;
+    agent.tell(told, 0);
+    for (let i = 0; i < 4; i++) {
+      agent.tick();
+      agent = agent.restart();
+    }
+    assert.deepEqual([bank.taken.length, bank.balance, kept(agent).moved, kept(agent).count], [1, 1400_00n, 500_00n, 1n]);
+  });
+}

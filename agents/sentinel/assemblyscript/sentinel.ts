@@ -18,9 +18,14 @@ export * from "@igor-dev/sdk/exports";
 //   GET  /transfers/ID  200 taken, 404 not taken
 const SERVER = "http://127.0.0.1:8802";
 
+// The id of an intent that is recorded and never begun: it has the order that the next tick sends. So the
+// order is in the state before it is sent, and after a tick that failed it is the same again, and known by
+// its bytes.
+const NEXT = "next";
+
 const FLOOR: i64 = 1000_00; // cents
 const TRANSFER: i64 = 500_00;
-const VALID: i64 = 2 * clock.SECOND; // from asking for a transfer to its deadline
+const VALID: i64 = 2 * clock.SECOND; // from meaning a transfer to its deadline
 const MARGIN: i64 = clock.SECOND; // by which the bank's clock may be behind
 
 class Sentinel extends Agent {
@@ -45,12 +50,17 @@ class Sentinel extends Agent {
     // The balance does not tell whether that money is in it.
     if (this.effects.open().length > 0) return false;
     this.effects.prune(); // the ids are never used again
+    if (this.effects.has(NEXT)) {
+      this.send();
+      return false;
+    }
 
     const answer = checked(http.get(SERVER + "/balance"));
     if (answer.error) {
       log(`no balance: ${answer.error!.toString()}`);
     } else if (I64.parseInt(answer.value.text()) < FLOOR) {
       this.topUp();
+      return true;
     }
     return false;
   }
@@ -58,6 +68,14 @@ class Sentinel extends Agent {
   private topUp(): void {
     this.count++;
     const order = new Order(`${this.name}-${this.count}`, TRANSFER, clock.now() + VALID);
+    this.effects.record(NEXT, Uint8Array.wrap(String.UTF8.encode(order.toString())));
+  }
+
+  /** Sends the order that was meant. No other intent is left. */
+  private send(): void {
+    const order = Order.parse(this.effects.all()[0].text());
+    this.effects.start(NEXT);
+    this.effects.compensate(NEXT);
     this.effects.begin(order.id, order.toString());
     const failure = order.send();
     this.effects.end(order.id, failure);

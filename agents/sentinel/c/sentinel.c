@@ -18,9 +18,14 @@
  */
 #define SERVER "http://127.0.0.1:8802"
 
+/* The id of an intent that is recorded and never begun: it has the order that the next tick sends. So
+ * the order is in the state before it is sent, and after a tick that failed it is the same again, and
+ * known by its bytes. */
+#define NEXT "next"
+
 #define FLOOR 100000 /* cents */
 #define TRANSFER 50000
-#define VALID (2 * IGOR_SECOND) /* from asking for a transfer to its deadline */
+#define VALID (2 * IGOR_SECOND) /* from meaning a transfer to its deadline */
 #define MARGIN IGOR_SECOND      /* by which the bank's clock may be behind */
 
 /* name begins the ids of transfers: another sentinel has other ones. count is of transfers that were
@@ -94,12 +99,28 @@ static void init(struct sentinel *s)
 	igor_logf("guarding a balance of %s", money(text, FLOOR));
 }
 
-static void top_up(struct sentinel *s)
+static int top_up(struct sentinel *s)
 {
 	struct order o = {.cents = TRANSFER, .deadline = igor_now() + VALID};
-	char order[ORDER_SIZE], text[32];
+	char order[ORDER_SIZE];
 	snprintf(o.id, sizeof o.id, "%s-%" PRIu64, s->name, ++s->count);
 	write_order(order, &o);
+	if (igor_effect_record(&s->effects, NEXT, order, (uint32_t)strlen(order)) != 0)
+		igor_panic("an order that was not pruned");
+	return IGOR_MORE;
+}
+
+/* Sends the order that was meant. */
+static void send_next(struct sentinel *s, const struct igor_intent *meant)
+{
+	struct order o;
+	char order[ORDER_SIZE] = "", text[32];
+	if (meant->data_size < sizeof order)
+		memcpy(order, meant->data, meant->data_size);
+	if (!read_order(&o, order))
+		igor_panic("an order that the agent did not write");
+	igor_effect_move(&s->effects, NEXT, IGOR_IN_FLIGHT);
+	igor_effect_compensate(&s->effects, NEXT);
 	int error = igor_effect_begin(&s->effects, o.id, order, (uint32_t)strlen(order));
 	if (error != 0)
 		igor_panic(igor_error_text(error));
@@ -158,13 +179,17 @@ static int tick(struct sentinel *s)
 	if (is_open(s))
 		return IGOR_IDLE; /* the balance does not tell whether that money is in it */
 	igor_effect_prune(&s->effects); /* the ids are never used again */
+	if (igor_effect_find(&s->effects, NEXT, &i)) {
+		send_next(s, &i);
+		return IGOR_IDLE;
+	}
 
 	int64_t balance;
 	int error = get_balance(&balance);
 	if (error != 0)
 		igor_logf("no balance: %s", igor_error_text(error));
 	else if (balance < FLOOR)
-		top_up(s);
+		return top_up(s);
 	return IGOR_IDLE;
 }
 

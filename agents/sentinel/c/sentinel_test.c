@@ -92,6 +92,7 @@ static void told(void)
 		struct sentinel s = born();
 		lost_with = -7;
 		igor_world.fail = lose;
+		tick(&s); /* means it */
 		tick(&s);
 		IGOR_RESTART(sentinel, &s);
 		IGOR_TELL(&s, outcome, 0);
@@ -114,6 +115,7 @@ static void never(void)
 	IGOR_CHECK(s.count == 1 && s.voided == 0 && is_open(&s));
 	igor_world.time += 2 * MARGIN;
 	tick(&s);
+	tick(&s);
 	IGOR_CHECK(s.count == 2 && s.voided == 1 && s.moved == TRANSFER && bank.balance == 140000);
 }
 
@@ -122,9 +124,37 @@ static void refused(void)
 	struct sentinel s = born();
 	bank.status = 409;
 	tick(&s);
+	tick(&s);
 	IGOR_CHECK(s.voided == 1 && s.moved == 0 && !is_open(&s));
 	tick(&s);
+	tick(&s);
 	IGOR_CHECK(s.moved == TRANSFER && s.count == 2);
+}
+
+/* The tick fails that made a transfer. The next one makes the same request, whatever the clock says, and
+ * it is not sent. */
+static void failed_tick(void)
+{
+	static const uint8_t told[] = {IGOR_FOUND_ENDED, IGOR_FOUND_UNRESOLVED};
+	for (int n = 0; n < 2; n++) {
+		struct sentinel s = born();
+		struct igor_encoder state = {0};
+		tick(&s);
+		sentinel_save(&state, &s);
+		tick(&s);
+		IGOR_CHECK(bank.count == 1);
+		struct igor_decoder d = {state.p, state.size, 0};
+		s = (struct sentinel){0}; /* which knows nothing of it */
+		IGOR_CHECK(sentinel_load(&d, &s) == 0);
+		igor_world.time += IGOR_SECOND;
+		IGOR_TELL(&s, told[n], 0);
+		for (int i = 0; i < 4; i++) {
+			tick(&s);
+			IGOR_RESTART(sentinel, &s);
+		}
+		IGOR_CHECK(bank.count == 1 && s.moved == TRANSFER && s.count == 1 && bank.balance == 140000);
+		free(state.p);
+	}
 }
 
 int main(void)
@@ -134,4 +164,5 @@ int main(void)
 	told();
 	never();
 	refused();
+	failed_tick();
 }

@@ -23,9 +23,14 @@ use igor_sdk::{agent, clock, decimal, http, log, rand, state, Agent, Error, Next
 /// ```
 const SERVER: &str = "http://127.0.0.1:8802";
 
+/// The id of an intent that is recorded and never begun: it has the order that the next tick sends.
+/// So the order is in the state before it is sent, and after a tick that failed it is the same
+/// again, and known by its bytes.
+const NEXT: &str = "next";
+
 const FLOOR: i64 = 1000_00; // cents
 const TRANSFER: i64 = 500_00;
-const VALID: Duration = Duration::from_secs(2); // from asking for a transfer to its deadline
+const VALID: Duration = Duration::from_secs(2); // from meaning a transfer to its deadline
 const MARGIN: Duration = Duration::from_secs(1); // by which the bank's clock may be behind
 
 state! {
@@ -58,9 +63,13 @@ impl Agent for Sentinel {
             return Next::Idle; // the balance does not tell whether that money is in it
         }
         self.log.prune(); // the ids are never used again
+        if let Some(meant) = self.log.get(NEXT).cloned() {
+            self.send(&meant);
+            return Next::Idle;
+        }
 
         match balance() {
-            Ok(balance) if balance < FLOOR => self.top_up(),
+            Ok(balance) if balance < FLOOR => return self.top_up(),
             Ok(_) => {}
             Err(e) => log!("no balance: {}", e),
         }
@@ -87,14 +96,25 @@ impl Agent for Sentinel {
 }
 
 impl Sentinel {
-    fn top_up(&mut self) {
+    fn top_up(&mut self) -> Next {
         self.count += 1;
         let order = Order {
             id: format!("{}-{}", self.name, self.count),
             cents: TRANSFER,
             deadline: clock::now() + VALID,
         };
-        match self.log.act(&order.id, order.to_string(), || order.send()) {
+        self.log
+            .record(NEXT, order.to_string().as_bytes())
+            .expect("it was pruned");
+        Next::More
+    }
+
+    /// Sends the order that was meant.
+    fn send(&mut self, meant: &Intent) {
+        let order = Order::parse(&meant.text()).expect("the agent wrote it");
+        self.log.begin(NEXT).expect("it is recorded");
+        self.log.compensate(NEXT).expect("it was begun");
+        match self.log.act(&order.id, &meant.data, || order.send()) {
             Ok(_) => {
                 self.moved += order.cents;
                 log!("moved {} with {}", decimal(order.cents, 2), order.id);

@@ -1,4 +1,5 @@
 use super::*;
+use igor_sdk::state::State;
 use igor_sdk::testing::{Answer, Request, When, World};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -118,6 +119,7 @@ fn told() {
         let bank = Bank::new(&world);
         let mut s = born();
         world.fail(move |_, url| (!url.ends_with("/balance")).then(|| (When::After, -7)));
+        s.tick(); // means it
         s.tick();
         s = world.restart(s);
         world.tell(&mut s, outcome, 0);
@@ -142,6 +144,7 @@ fn never() {
     assert_eq!((s.count, s.void, s.log.open().len()), (1, 0, 1));
     world.pass(2 * MARGIN);
     s.tick();
+    s.tick();
     assert_eq!(
         (s.count, s.void, s.moved, bank.borrow().balance),
         (2, 1, TRANSFER, 1400_00)
@@ -155,7 +158,36 @@ fn refused() {
     bank.borrow_mut().status = 409;
     let mut s = born();
     s.tick();
+    s.tick();
     assert_eq!((s.void, s.moved, s.log.open().len()), (1, 0, 0));
     s.tick();
+    s.tick();
     assert_eq!((s.moved, s.count), (TRANSFER, 2));
+}
+
+/// The tick fails that made a transfer. The next one makes the same request, whatever the clock
+/// says, and it is not sent.
+#[test]
+fn failed_tick() {
+    for told in [Outcome::Ended, Outcome::Unresolved] {
+        let world = World::new();
+        let bank = Bank::new(&world);
+        let mut s = born();
+        s.tick();
+        let state = State::save(&s);
+        s.tick();
+        assert_eq!(bank.borrow().taken.len(), 1);
+        s = State::load(&state).unwrap(); // which knows nothing of it
+        world.pass(Duration::from_secs(1));
+        world.tell(&mut s, told, 0);
+        for _ in 0..4 {
+            s.tick();
+            s = world.restart(s);
+        }
+        assert_eq!(
+            (s.moved, s.count, bank.borrow().balance),
+            (TRANSFER, 1, 1400_00)
+        );
+        assert!(bank.borrow().taken.values().all(|n| *n == 1));
+    }
 }
