@@ -71,7 +71,7 @@ func there(t *testing.T, where, name string) bool {
 	switch {
 	case where == "runtime":
 		folder = "."
-	case strings.Contains(where, "/"):
+	case strings.Contains(where, "/"), where == "authority":
 		folder = filepath.Join("..", where)
 	}
 	if strings.Contains(name, "/") { // a script
