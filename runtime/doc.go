@@ -28,9 +28,9 @@
 // what it kept in memory outside its state. That a state can be restored is
 // known before it becomes part of the history.
 //
-// A call into the agent that fails, by a trap, a panic or its time limit, ends
-// the run with an error. That tick has then not been, and resuming goes on from
-// the one before it.
+// A tick that fails by the agent's own doing, by a trap, a panic or its limit of fuel, is
+// recorded, paid and passed over: the next one goes on from the state before it. How many
+// in a row end the run, the [Config] says.
 //
 // # What is kept
 //
@@ -57,9 +57,9 @@
 //
 // # Money
 //
-// A tick costs its time on this machine's monotonic clock times the price per
-// second, exactly: what is less than a microcent is carried over to the next
-// tick. When the budget is at zero the agent is checkpointed and the run ends,
+// A tick costs the fuel that its code used (docs/spec/metering.md) and the nanoseconds
+// that it waited for the world, times the price of 10^9 of them, exactly: what is less
+// than a microcent is carried over to the next tick. When the budget is at zero the agent is checkpointed and the run ends,
 // with [BudgetExhausted]; the tick that used it up is paid with what there was.
 // What was spent is kept with the tick, and a top-up is durable when the first
 // tick after it begins.
