@@ -14,7 +14,7 @@ MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 PREFIX   ?= /usr/local
 
-.PHONY: all build agents man site install release demo test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
+.PHONY: all build agents man site install release demo demo-pay test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
 
 # The site comes first: igor has it inside.
 all: site build agents man
@@ -52,6 +52,10 @@ release: site
 demo: build
 	$(MAKE) --no-print-directory -C agents GO="$(GO)" OUT="$(CURDIR)/bin/agents" heartbeat
 	./demo.sh
+
+# An agent buys a report by x402 on a chain of its own, and dies at the worst moment.
+demo-pay: x402/x402test/node_modules
+	$(GO) test -count=1 -v -run '^TestDemoPay$$' ./cmd/igor
 
 # What is missing is named before anything is built. Each part can be tested alone.
 test:

@@ -6,6 +6,9 @@
 // the state; the manifest says whom the agent may pay, how much at most, and, with
 // the class "queryable", that the runtime may ask after a crash whether a payment
 // was settled.
+//
+// Where the shop takes x402 on a chain and the manifest has version 2 of that capability
+// the node pays, and the agent just gets the report.
 package main
 
 import (
@@ -68,8 +71,16 @@ func (b *buyer) Tick() (more bool) {
 		return false
 	}
 	answer, err := sdk.Get(server + "/report")
-	if err != nil {
+	switch {
+	case errors.Is(err, sdk.ErrNotDelivered):
+		sdk.Log("paid by the node, and not delivered")
+		b.next = sdk.Now().Add(every)
+		return false
+	case err != nil:
 		sdk.Log("no offer: " + err.Error())
+		return false
+	case answer.Status == 200:
+		b.deliver(answer.Body) // the node paid
 		return false
 	}
 	if answer.Status != 402 {

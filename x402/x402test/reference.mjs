@@ -100,7 +100,8 @@ async function server() {
     scheme: "exact", network: config.network, payTo: config.payTo, maxTimeoutSeconds: config.timeout ?? 60,
     price: { amount: String(config.amount), asset: config.asset, extra: { name: config.name, version: config.version } },
   };
-  app.use(paymentMiddleware({ "GET /data": { accepts, description: "data" }, "POST /order": { accepts, description: "an order" } }, resource));
+  app.use(paymentMiddleware({ "GET /report": { accepts, description: "a report" }, "GET /data": { accepts, description: "data" }, "POST /order": { accepts, description: "an order" } }, resource));
+  app.get("/report", (_, res) => { count("delivered"); res.send("21 degrees"); });
   app.get("/data", (_, res) => { count("delivered"); res.json({ temperature: 21 }); });
   app.post("/order", express.json(), (req, res) => { count("delivered"); res.json({ order: req.body, key: req.headers["idempotency-key"] }); });
   app.get("/free", (_, res) => res.json({ free: true }));
