@@ -63,7 +63,7 @@ func TestDemoPay(t *testing.T) {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, self, args...)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir, "IGOR_FAILPOINT="+failpoint)
+		cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "XDG_CACHE_HOME="+filepath.Join(dir, "cache"), "IGOR_FAILPOINT="+failpoint)
 		b, err := cmd.CombinedOutput()
 		t.Logf("$ igor %s\n%s", strings.Join(args, " "), b)
 		return string(b), err

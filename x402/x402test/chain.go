@@ -96,11 +96,28 @@ func (c *Chain) Start() {
 	for range 600 {
 		if conn, err := net.Dial("tcp", c.URL[len("http://"):]); err == nil {
 			conn.Close()
+			c.forward()
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	c.t.Fatal("the chain does not listen")
+}
+
+// forward has the chain go on from the time of its newest block: anvil begins with the
+// machine's clock again, and a chain's time goes only forward.
+func (c *Chain) forward() {
+	for range 20 { // until no block comes meanwhile
+		var newest struct{ Timestamp string }
+		if c.try(&newest, "eth_getBlockByNumber", "latest", false) != nil {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimPrefix(newest.Timestamp, "0x"), 16, 64)
+		if err == nil && c.try(nil, "evm_setNextBlockTimestamp", n+1) == nil {
+			return
+		}
+	}
+	c.t.Error("the chain's time cannot be set")
 }
 
 // Stop ends the chain, which keeps its state for Start.
@@ -165,7 +182,6 @@ func (c *Chain) Pass(d time.Duration) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	// After a restart the chain may be ahead of its own clock, so that this is from the newest block on.
 	c.call(nil, "evm_setNextBlockTimestamp", newest.Time+uint64(d.Seconds()))
 	c.Mine(8)
 }
