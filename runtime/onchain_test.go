@@ -36,6 +36,7 @@ type market struct {
 	dir         string
 	given       int64
 	before      int64 // that the shop had before this life
+	room        int32 // of the agent's buffer
 }
 
 const (
@@ -45,7 +46,7 @@ const (
 
 func newMarket(t *testing.T) *market {
 	t.Helper()
-	m := &market{t: t, chain: x402test.NewChain(t), shop: evm.Address{19: 9}}
+	m := &market{t: t, chain: x402test.NewChain(t), shop: evm.Address{19: 9}, room: 4000}
 	m.facilitator = m.chain.Facilitator()
 	m.server = m.chain.Server(m.facilitator, m.shop, marketPrice)
 	key, err := wallet.Generate()
@@ -87,7 +88,7 @@ func (m *market) begin(t *testing.T, method string) *market {
 	}
 	const data = wasmtest.DataAt + 100
 	call := wasmtest.I32(data) + wasmtest.I32(int32(len(method))) + wasmtest.I32(data+4) + wasmtest.I32(int32(len(m.server.URL+path))) +
-		wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(8192) + wasmtest.I32(4000) + wasmtest.Call(0) + wasmtest.Drop
+		wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(0) + wasmtest.I32(8192) + wasmtest.I32(m.room) + wasmtest.Call(0) + wasmtest.Drop
 	agent := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.HTTPRequest},
 		Data:  strings.Repeat("\x00", 100) + method + strings.Repeat("\x00", 4-len(method)) + m.server.URL + path,
 		Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + call + wasmtest.I32(1)}}}
@@ -188,6 +189,20 @@ func (m *market) standing() (budget, held int64) {
 		}
 	}
 	return seen[len(seen)-1].Budget, held
+}
+
+// TestMarketNoRoom has an agent whose buffer is too small for what it pays for: that is not
+// delivered. With -5 it would ask again with a larger one, and pay again.
+func TestMarketNoRoom(t *testing.T) {
+	shared := newMarket(t)
+	shared.room = 14 // the 402 fits
+	for _, method := range []string{"GET", "POST"} {
+		m := shared.begin(t, method)
+		if code := m.live(1); code != hostcall.CodePaid {
+			t.Errorf("%s: the agent gets %d", method, code)
+		}
+		m.accounts(1, 0)
+	}
 }
 
 // TestMarket goes through all that can be lost between an agent and a shop: it pays once or

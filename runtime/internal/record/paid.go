@@ -210,7 +210,7 @@ func (h *Host) buy(ctx context.Context, r *hostcall.HTTPRequest, id journal.ID, 
 	}
 	written, code = w.Live.HTTP(ctx, &again)
 	failpoint.Reach(failpoint.PaidAnswered)
-	delivered := code >= 200 && code < 300 || code == hostcall.CodeTooLarge
+	delivered := code >= 200 && code < 300 // not what has no room: an agent asks for that again, and would pay again
 	until, stop := ctx, context.CancelFunc(func() {})
 	if delivered {
 		until, stop = context.WithTimeout(ctx, watchDelivered)
