@@ -106,7 +106,7 @@ export function timeline(model: Model, open: (row: number) => void): Timeline {
   const draw = () => {
     const { min, max } = chart?.scales["x"] ?? {};
     chart?.destroy();
-    chart = new uPlot(options(model, plot.clientWidth, () => select(current), () => queueMicrotask(mark)), model.data, plot);
+    chart = new uPlot(options(model, plot.clientWidth, () => current, () => select(current), () => queueMicrotask(mark)), model.data, plot);
     if (min != null && max != null) chart.setScale("x", { min, max });
     const { over } = chart;
     // The end of a drag comes here as no click.
@@ -394,7 +394,7 @@ function legend(model: Model): HTMLElement {
   return list;
 }
 
-function options(model: Model, width: number, ready: () => void, moved: () => void): uPlot.Options {
+function options(model: Model, width: number, current: () => number, ready: () => void, moved: () => void): uPlot.Options {
   const style = getComputedStyle(document.documentElement);
   const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
   const font = `13px ${style.getPropertyValue("--sans")}`;
@@ -408,6 +408,8 @@ function options(model: Model, width: number, ready: () => void, moved: () => vo
     cursor: {
       // It stands at a checkpoint, the one that the readout is of.
       move: (chart, left, top) => [left < 0 ? left : chart.valToPos(model.x[model.nearest(chart.posToVal(left, "x"))]!, "x"), top],
+      // Two sides of a fork are at one tick: the point is on the line only if the readout's checkpoint is.
+      dataIdx: current,
       y: false, points: { size: 9, fill: colour("accent") }, drag: { x: true, y: false, dist: dragDistance },
     },
     scales: {
