@@ -219,7 +219,7 @@ func (s *storm) round(at string, instant bool, more ...string) (killed bool) {
 // the one after asking about it.
 func (s *storm) named(at failpoint.Point) {
 	s.t.Helper()
-	for try := range 6 {
+	for try := range 20 { // while the chain is down nothing is signed
 		s.fail()
 		n := 1 + s.chance.IntN(2)
 		switch at {
