@@ -463,6 +463,22 @@ test("the mark on the timeline is where the readout's checkpoint is, however it 
   }
 });
 
+test("of two checkpoints at one tick, the point on the timeline's line is that of the readout or none", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  await page.click('[data-sample="forked.zip"]');
+  await page.waitForSelector(".u-over");
+  await page.focus(".plot");
+  const fork = [];
+  for (const key of ["Home", ...Array(5).fill("ArrowRight")]) {
+    await page.keyboard.press(key);
+    const text = await page.textContent(".readout");
+    await page.waitForSelector(".u-cursor-pt", { state: text.includes("fork") ? "hidden" : "visible", timeout: 10_000 });
+    if (text.startsWith("Tick 20")) fork.push(text.includes("fork"));
+  }
+  assert.deepEqual(fork, [false, true]);
+});
+
 test("a finger on the timeline shows a checkpoint, and stays there", async (t) => {
   const server = await serve(t, site);
   const page = await visit(t, server.url, { viewport: { width: 390, height: 844 } });
