@@ -194,15 +194,15 @@ func (s *storm) round(at string, instant bool, more ...string) (killed bool) {
 	args = append(args, "--payments", s.payments, "--ticks=2", "--tick-interval=0", "--checkpoint-every=2", "--quiet")
 	cmd := exec.CommandContext(ctx, s.igor, append(args, more...)...)
 	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+s.config, "XDG_CACHE_HOME="+s.config, "IGOR_FAILPOINT="+at)
-	if instant {
-		kill := time.AfterFunc(time.Duration(s.chance.Int64N(int64(s.takes))), func() { cmd.Process.Signal(syscall.SIGKILL) })
-		defer kill.Stop()
-	}
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
+	}
+	if instant {
+		kill := time.AfterFunc(time.Duration(s.chance.Int64N(int64(s.takes))), func() { cmd.Process.Signal(syscall.SIGKILL) })
+		defer kill.Stop()
 	}
 	err := cmd.Wait()
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && ctx.Err() == nil {
