@@ -7,7 +7,7 @@
 // the class "queryable", that the runtime may ask after a crash whether a payment
 // was settled.
 //
-// Where the shop takes x402 on a chain and the manifest has version 2 of that capability
+// Where the shop takes x402 on a chain and the manifest has version 2 of that capability,
 // the node pays, and the agent just gets the report.
 package main
 
