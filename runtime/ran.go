@@ -137,10 +137,17 @@ func checkJournalSize(dir, head string) error {
 		return err
 	}
 	defer root.Close()
-	if lost := readRun(root).lost(dir, journal.Name, head); lost > 0 {
-		return journal.Cut(lost)
+	return readRun(root).cutJournal(dir, head)
+}
+
+// cutJournal is the error of a journal that lost some of its end. One that is not there at
+// all has an error of its own.
+func (r *Ran) cutJournal(dir, head string) error {
+	lost := r.lost(dir, journal.Name, head)
+	if _, there := sizesIn(dir)[journal.Name]; !there || lost == 0 {
+		return nil
 	}
-	return nil
+	return journal.Cut(lost)
 }
 
 func cutText(s string) string {

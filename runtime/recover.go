@@ -137,8 +137,8 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 		return err
 	}
 	sayLostReceipts(s, l.lastRun, found.Hash.CID(), l.Log)
-	if lost := l.lastRun.lost(s.Path(), journal.Name, found.Hash.CID()); lost > 0 {
-		return journal.Cut(lost)
+	if err := l.lastRun.cutJournal(s.Path(), found.Hash.CID()); err != nil {
+		return err
 	}
 	if known {
 		l.home.epoch = journal.Epoch{MajorVersion: at.Major, LeaseGeneration: at.Generation}

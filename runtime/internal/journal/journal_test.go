@@ -420,8 +420,15 @@ func TestRepair(t *testing.T) {
 	if _, err := Repair(d, life, Base{9, verifier.Hash{9}}, false); err == nil {
 		t.Error("a journal that is whole is repaired")
 	}
-	if _, err := Repair(waltest.New(), life, Base{}, false); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a journal that is missing is repaired: %v", err)
+	none := waltest.New()
+	if r, err := Repair(none, life, Base{9, verifier.Hash{9}}, true); err != nil || len(r.Lost) != 1 || none.Get(Name) != nil {
+		t.Errorf("a dry repair of a journal that is missing: %+v, %v", r, err)
+	}
+	if r, err := Repair(none, life, Base{9, verifier.Hash{9}}, false); err != nil || len(r.Lost) != 1 || len(r.Effects) != 0 {
+		t.Errorf("a journal that is missing: %+v, %v", r, err)
+	}
+	if j := reopen(t, none, 9); j.Len() != 0 || j.Base().Tick != 9 {
+		t.Errorf("the journal in its place has %d effects, from tick %d on", j.Len(), j.Base().Tick)
 	}
 	d.Put(Name, append(slices.Clone(b[:ends[0]+40]), b[ends[0]+41:]...))
 	if _, err := Repair(d, Life{life.Agent, verifier.Hash{1}}, Base{9, verifier.Hash{9}}, false); err == nil {
