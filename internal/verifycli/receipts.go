@@ -223,7 +223,7 @@ func listReceipts(r *receipt.Report) []receiptRows {
 		moved = append(moved, fmt.Sprintf("%s to 0x%x on eip155:%d, %s; asset 0x%x, transaction 0x%x in block %d, by the word of %d of %d nodes of the chain",
 			verifier.FormatMicrocents(o.Amount), o.To, o.Chain, receiptTime(o.Time), o.Asset, o.Transaction, o.Block, o.Agreed, o.Asked))
 	}
-	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}, {"on chains", moved}}
+	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}, {"chains", moved}}
 }
 
 // receiptLives says how much is authentic of which agents, but for a pinned one.
