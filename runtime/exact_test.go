@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"igor.dev/runtime/internal/wasmtest"
@@ -51,21 +52,19 @@ func TestCostIsExact(t *testing.T) {
 			if err != nil || alone.Verdict != Replayed {
 				t.Fatalf("%+v, %v", alone, err)
 			}
-			over := make(chan struct{})
+			var over atomic.Bool
 			var busy sync.WaitGroup
 			for range 6 {
 				busy.Go(func() {
-					for {
-						select {
-						case <-over:
+					for n := 0; ; n++ {
+						if n%1000 == 0 && over.Load() {
 							return
-						default:
 						}
 					}
 				})
 			}
 			beside, err := Replay(t.Context(), dir, again)
-			close(over)
+			over.Store(true)
 			busy.Wait()
 			if err != nil || beside.Verdict != Replayed || beside.Fuel != alone.Fuel || alone.Fuel == 0 {
 				t.Errorf("alone it used %d, beside others %d: %+v, %v", alone.Fuel, beside.Fuel, beside.Verdict, err)

@@ -159,7 +159,7 @@ func TestHostileServer(t *testing.T) {
 					return
 				}
 			}
-		}, hostcall.CodeTooLarge},
+		}, hostcall.CodeUnresolved},
 		"huge headers": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set(x402.HeaderResponse, strings.Repeat("A", 2<<20))
 		}, hostcall.CodeUnresolved},

@@ -99,7 +99,6 @@ type repairing struct {
 	genesis   verifier.Hash
 	broken    bool // the chain does not reach back to the genesis
 	wasm, man verifier.Hash
-	effects   []journal.Effect
 	copied    map[verifier.Hash]string // checkpoints of the copy, by their hashes
 }
 
