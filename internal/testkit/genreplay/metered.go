@@ -265,13 +265,13 @@ func (s *set) metered() {
 	}, "", nil)
 	owed := func(rest int, cost string) string { return fmt.Sprintf("a cost of %s and a rest of %d", cost, rest) }
 	// By the end of tick 4 a life owes what 1,014, 2, 4,150, 3,101, 2, 4,150 and 3,101 units cost.
-	const right = (1014 + 2 + 4150 + 3101 + 2 + 4150 + 3101) * price
+	const right = (1014 + 2 + 4150 + fuelTick + 2 + 4150 + fuelTick) * price
 	add("metered-cost-other", "The cost of a tick is higher by one, and the budget lower by that.",
 		func(l *life2) { end(l, 4).more = 1 }, "diverged", in(4, owed(right, "0.000001"), owed(right, "0.000000")))
 	add("metered-rest-other", "What is owed after a tick is less by one.",
 		func(l *life2) { end(l, 4).moreRest = -1 }, "diverged", in(4, owed(right-1, "0.000000"), owed(right, "0.000000")))
 	add("metered-fuel-other", "A tick used a unit more by the log, which it costs.",
-		func(l *life2) { end(l, 4).moreFuel = 1 }, "diverged", call(in(4, after("tick end", 3102), after("tick end", 3101)), 3))
+		func(l *life2) { end(l, 4).moreFuel = 1 }, "diverged", call(in(4, after("tick end", fuelTick+1), after("tick end", fuelTick)), 3))
 	add("metered-checkpoint-fuel-other", "To make a checkpoint took a unit more by the log.",
 		func(l *life2) { l.past[2].moreSeal = 1 }, "diverged", call(in(5, after("a checkpoint", 3), after("one", 2)), 0))
 	add("metered-rest-between", "A segment begins with another rest than the one before it leaves.",
