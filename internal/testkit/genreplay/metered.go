@@ -264,8 +264,8 @@ func (s *set) metered() {
 		}
 	}, "", nil)
 	owed := func(rest int, cost string) string { return fmt.Sprintf("a cost of %s and a rest of %d", cost, rest) }
-	// By the end of tick 4 a life owes what 1,014, 2, 4,150, 3,101, 2, 4,150 and 3,101 units cost.
-	const right = (1014 + 2 + 4150 + fuelTick + 2 + 4150 + fuelTick) * price
+	// What a life owes by the end of tick 4: it was resumed twice, and made two checkpoints.
+	const right = (fuelInit + 2*fuelCheckpoint + 2*fuelResume + 4*fuelTick) * price
 	add("metered-cost-other", "The cost of a tick is higher by one, and the budget lower by that.",
 		func(l *life2) { end(l, 4).more = 1 }, "diverged", in(4, owed(right, "0.000001"), owed(right, "0.000000")))
 	add("metered-rest-other", "What is owed after a tick is less by one.",
