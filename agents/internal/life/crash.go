@@ -44,9 +44,9 @@ type Matrix struct {
 	Every bool
 }
 
-// others are failpoints of agents that fail, are upgraded, or have a home that is not their folder, which igor's own tests
+// others are failpoints of agents that fail, are upgraded, or have a home that is not their folder, or that pay by x402, which igor's own tests
 // kill.
-var others = []string{"tick-failed", "program-kept", "upgraded", "segments-unsigned", "segments-signed", "retirement-kept"}
+var others = []string{"tick-failed", "program-kept", "upgraded", "segments-unsigned", "segments-signed", "retirement-kept", "paid-answered"}
 
 const (
 	birthBudget    = 1_000_000 // microcents
