@@ -79,6 +79,12 @@ var lies = map[string]func(method string, result any) any{
 		}
 		return result
 	},
+	"the same block, in the future": func(method string, result any) any {
+		if method == "eth_getBlockByNumber" {
+			result.(map[string]any)["timestamp"] = "0xfffffffffffffff0"
+		}
+		return result
+	},
 	"the past": func(method string, result any) any {
 		if method == "eth_getBlockByNumber" {
 			b := result.(map[string]any)
@@ -137,9 +143,13 @@ func TestLiars(t *testing.T) {
 			if f, errs := nodes.Ask(t.Context(), open); f.Fate != evm.Open {
 				t.Errorf("open: %+v, %v", f, errs)
 			}
-			b, err := nodes.Newest(t.Context(), x402test.ChainID)
-			if err != nil || b.Number > newest.Number+20 || b.Time > newest.Time+1000 {
-				t.Errorf("the newest block is %+v, %v", b, err)
+			for at := range nodes.All { // wherever the liar stands among them
+				placed := &evm.Nodes{All: []*evm.Node{c.Node(), c.Node(), c.Node()}, Quorum: 2}
+				placed.All[at] = bad
+				b, err := placed.Newest(t.Context(), x402test.ChainID)
+				if err != nil || b.Number > newest.Number+20 || b.Time > newest.Time+1000 {
+					t.Errorf("with the liar at %d the newest block is %+v, %v", at, b, err)
+				}
 			}
 			alone.Ask(t.Context(), paid) // nothing panics
 			alone.Ask(t.Context(), open)

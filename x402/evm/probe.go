@@ -201,8 +201,9 @@ func (n *Nodes) Ask(ctx context.Context, q *Query) (Finding, []error) {
 	return Finding{}, dropNil(errs)
 }
 
-// Newest returns the newest block that as many nodes as have to agree have come to,
-// with the lowest time of theirs, so that none of them can put it in the future.
+// Newest returns a number and a time that as many nodes as have to agree have come to,
+// each by itself, so that fewer of them can put neither in the future. They need not be of
+// one block: the hash is not given.
 func (n *Nodes) Newest(ctx context.Context, chain uint64) (Block, error) {
 	if err := n.Check(); err != nil {
 		return Block{}, err
@@ -236,7 +237,10 @@ func (n *Nodes) Newest(ctx context.Context, chain uint64) (Block, error) {
 	}
 	// With Quorum of them at least this far, one that tells the truth is.
 	slices.SortFunc(good, func(a, b Block) int { return cmp.Compare(b.Number, a.Number) })
-	return good[n.Quorum-1], nil
+	newest := Block{Number: good[n.Quorum-1].Number}
+	slices.SortFunc(good, func(a, b Block) int { return cmp.Compare(b.Time, a.Time) })
+	newest.Time = good[n.Quorum-1].Time
+	return newest, nil
 }
 
 func dropNil(errs []error) []error {
