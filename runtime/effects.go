@@ -183,24 +183,32 @@ func (l *life) resolveEffect(dir, id string, happened bool, note string) (whole 
 	return e.ID.String(), nil
 }
 
-// resolution finds the effect that an id is the beginning of, and says whether it can be
-// resolved.
-func resolution(dir string, j *journal.Journal, id string, happened bool) (e journal.Effect, _ journal.Outcome, err error) {
-	var found []journal.Effect
-	for _, e := range j.Effects() {
-		if strings.HasPrefix(e.ID.String(), strings.ToLower(id)) {
-			found = append(found, e)
+// named finds the one effect whose name begins so.
+func named[E any](dir, id string, all []E, name func(*E) string) (e E, err error) {
+	n := 0
+	for i := range all {
+		if strings.HasPrefix(name(&all[i]), strings.ToLower(id)) {
+			e, n = all[i], n+1
 		}
 	}
 	switch {
-	case len(found) == 0 || id == "":
-		return e, 0, hint.Wrap(fmt.Errorf("there is no effect %q", id), "igor effects %s names them", dir)
-	case len(found) > 1:
-		return e, 0, fmt.Errorf("%d effects begin with %q", len(found), id)
-	case found[0].State != journal.Begun:
-		return e, 0, fmt.Errorf("effect %s is %s already", found[0].ID, stateNames[found[0].State])
+	case n == 0 || id == "":
+		return e, hint.Wrap(fmt.Errorf("there is no effect %q", id), "igor effects %s names them", dir)
+	case n > 1:
+		return e, fmt.Errorf("%d effects begin with %q", n, id)
 	}
-	e = found[0]
+	return e, nil
+}
+
+// resolution finds the effect that an id is the beginning of, and says whether it can be
+// resolved.
+func resolution(dir string, j *journal.Journal, id string, happened bool) (e journal.Effect, _ journal.Outcome, err error) {
+	if e, err = named(dir, id, j.Effects(), func(e *journal.Effect) string { return e.ID.String() }); err != nil {
+		return e, 0, err
+	}
+	if e.State != journal.Begun {
+		return e, 0, fmt.Errorf("effect %s is %s already", e.ID, stateNames[e.State])
+	}
 	if happened {
 		return e, journal.Confirmed, nil
 	}

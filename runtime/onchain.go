@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"igor.dev/runtime/internal/buyer"
@@ -257,19 +256,10 @@ func cancelPayment(ctx context.Context, dir, id string, payments *Payments) (*Ca
 	if err != nil {
 		return nil, err
 	}
-	var found []Effect
-	for _, e := range all {
-		if strings.HasPrefix(e.ID, strings.ToLower(id)) {
-			found = append(found, e)
-		}
+	e, err := named(dir, id, all, func(e *Effect) string { return e.ID })
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case len(found) == 0 || id == "":
-		return nil, hint.Wrap(fmt.Errorf("there is no effect %q", id), "igor effects %s names them", dir)
-	case len(found) > 1:
-		return nil, fmt.Errorf("%d effects begin with %q", len(found), id)
-	}
-	e := &found[0]
 	switch {
 	case e.Network == "":
 		return nil, hint.Wrap(fmt.Errorf("effect %s is no payment on a chain", e.ID), "igor effects compensate says of others that they did not happen")
