@@ -48,13 +48,20 @@ type Query struct {
 	Confirmations uint64 // blocks up to the newest that make it final; 0 = the chain's own finality
 }
 
+// on fails if the node is not one of a chain.
+func (n *Node) on(ctx context.Context, chain uint64) error {
+	have, err := n.Chain(ctx)
+	if err == nil && have != chain {
+		err = n.errorf("it is a node of chain %d, not of %d", have, chain)
+	}
+	return err
+}
+
 // Ask asks one node.
 func (n *Node) Ask(ctx context.Context, q *Query) (Finding, error) {
 	none := Finding{}
-	if chain, err := n.Chain(ctx); err != nil {
+	if err := n.on(ctx, q.Domain.Chain); err != nil {
 		return none, err
-	} else if chain != q.Domain.Chain {
-		return none, n.errorf("it is a node of chain %d, not of %d", chain, q.Domain.Chain)
 	}
 	latest, err := n.Block(ctx, Latest)
 	if err != nil {
@@ -164,6 +171,19 @@ func (n *Nodes) Check() error {
 // wait is how long all nodes together have.
 const wait = 30 * time.Second
 
+// atOnce asks all nodes one thing, for as long as they have together.
+func atOnce[T any](ctx context.Context, nodes []*Node, ask func(context.Context, *Node) (T, error)) ([]T, []error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	said, errs := make([]T, len(nodes)), make([]error, len(nodes))
+	var all sync.WaitGroup
+	for i, node := range nodes {
+		all.Go(func() { said[i], errs[i] = ask(ctx, node) })
+	}
+	all.Wait()
+	return said, errs
+}
+
 // Ask asks all nodes at once. What they say counts where Quorum of them say just
 // the same: the fate, and the transaction and block of it. A finding is confirmed
 // if as many say so. The errors are those of single nodes.
@@ -171,15 +191,7 @@ func (n *Nodes) Ask(ctx context.Context, q *Query) (Finding, []error) {
 	if err := n.Check(); err != nil {
 		return Finding{}, []error{err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	said := make([]Finding, len(n.All))
-	errs := make([]error, len(n.All))
-	var all sync.WaitGroup
-	for i, node := range n.All {
-		all.Go(func() { said[i], errs[i] = node.Ask(ctx, q) })
-	}
-	all.Wait()
+	said, errs := atOnce(ctx, n.All, func(ctx context.Context, node *Node) (Finding, error) { return node.Ask(ctx, q) })
 	votes := map[Finding]int{} // by what is the same: without Confirmed
 	sure := map[Finding]int{}
 	for i, f := range said {
@@ -208,24 +220,12 @@ func (n *Nodes) Newest(ctx context.Context, chain uint64) (Block, error) {
 	if err := n.Check(); err != nil {
 		return Block{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	said := make([]Block, len(n.All))
-	errs := make([]error, len(n.All))
-	var all sync.WaitGroup
-	for i, node := range n.All {
-		all.Go(func() {
-			have, err := node.Chain(ctx)
-			if err == nil && have != chain {
-				err = node.errorf("it is a node of chain %d, not of %d", have, chain)
-			}
-			if err == nil {
-				said[i], err = node.Block(ctx, Latest)
-			}
-			errs[i] = err
-		})
-	}
-	all.Wait()
+	said, errs := atOnce(ctx, n.All, func(ctx context.Context, node *Node) (Block, error) {
+		if err := node.on(ctx, chain); err != nil {
+			return Block{}, err
+		}
+		return node.Block(ctx, Latest)
+	})
 	var good []Block
 	for i, b := range said {
 		if errs[i] == nil {
