@@ -560,7 +560,10 @@ async function unchanged(urls: readonly URL[], etags: readonly (string | null)[]
 
 /** A text with its DIDs and CIDs as code, and with what would not be seen in it, or would turn it round, as its number. */
 function identified(text: string): (Node | string)[] {
-  const visible = text.replace(/[\p{C}\u2028\u2029]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
+  const visible = text.replace(/[\p{C}\u2028\u2029]/gu, (character) => {
+    const code = character.codePointAt(0)!.toString(16);
+    return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`; // as the page writes it
+  });
   return visible.split(/(did:key:\w+|bafkrei\w+)/).map((part, i) => (i % 2 ? element("code", {}, part) : part));
 }
 

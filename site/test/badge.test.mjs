@@ -380,7 +380,7 @@ test("names that hide or turn text are shown as they are", async (t) => {
   assert.equal((await settled(page))[0].state, "invalid");
   await page.locator("igor-lineage").click();
   const text = await page.getByRole("dialog").innerText();
-  assert.ok(text.includes("a\\u{202e}gpj\\u{200b}<b>.ckpt"), text);
+  assert.ok(text.includes("a\\u202egpj\\u200b<b>.ckpt"), text);
 });
 
 test("another language", async (t) => {
