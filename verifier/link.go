@@ -78,6 +78,7 @@ func LinkAs(spec int, p *Pile, pins Pins) *Report {
 		return cmp.Or(cmp.Compare(phase(a.code), phase(b.code)), cmp.Compare(l.rankOf(a.at), l.rankOf(b.at)))
 	})
 	l.judge()
+	l.judgeHandOvers()
 	return l.Report
 }
 

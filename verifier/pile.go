@@ -13,6 +13,7 @@ type Pile struct {
 	duplicates int
 	bytes      uint64
 	left       [numKinds]leftOut
+	handOvers  []*HandOver
 }
 
 // leftOut is what a Pile keeps of the files of one kind that are no checkpoints.

@@ -88,6 +88,7 @@ type Report struct {
 	valid, invalid      int
 	firstTick, lastTick uint64 // of the authentic ones, if valid > 0
 	keys                []keyCount
+	handOvers           []JudgedHandOver
 }
 
 // A keyCount is a key and its authentic checkpoints, by their records.
@@ -276,6 +277,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	if r.spec > 1 {
 		r.writeLives(&j)
 		r.writeNotLookedAt(&j)
+		r.writeHandOvers(&j)
 	}
 	j.raw(`  "verifier": `)
 	j.string(version(r.spec))
