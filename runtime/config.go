@@ -135,6 +135,7 @@ const (
 	Idle            Reason = "idle"
 	BudgetExhausted Reason = "budget exhausted"
 	DiskFull        Reason = "disk quota reached"
+	Retired         Reason = "retired" // its life is over for good
 )
 
 // A Result is how a run ended.

@@ -59,7 +59,8 @@ type (
 		ID     string      `json:"id,omitempty"`
 		Result *wireResult `json:"result,omitempty"`
 
-		Upgraded *wireUpgraded `json:"upgraded,omitempty"`
+		Upgraded   *wireUpgraded `json:"upgraded,omitempty"`
+		Retirement string        `json:"retirement,omitempty"` // its bytes, in hexadecimal
 
 		Error string `json:"error,omitempty"`
 		Hint  string `json:"hint,omitempty"`
@@ -101,8 +102,10 @@ type wireUpgraded struct {
 
 // controlKinds are the errors that are the same on the other side.
 var controlKinds = map[string]error{
-	"stopped": ErrStopped, "exhausted": ErrBudgetExhausted, "no-key": ErrNoKey, "conflict": ErrConflict, "refused": ErrRefused,
+	"stopped": ErrStopped, "exhausted": ErrBudgetExhausted, "no-key": ErrNoKey, "conflict": ErrConflict, "refused": ErrRefused, kindRetired: ErrRetired,
 }
+
+const kindRetired = "retired" // which is a conflict too
 
 // controlled are what an agent can be asked for.
 var controlled = map[string]func(context.Context, *Agent, *controlRequest, *controlReply) error{
@@ -133,6 +136,15 @@ var controlled = map[string]func(context.Context, *Agent, *controlRequest, *cont
 	"POST /v1/stop": func(ctx context.Context, a *Agent, _ *controlRequest, r *controlReply) error {
 		result, err := a.Stop(ctx)
 		r.Result = &wireResult{result.Reason, result.DID, result.Tick, wireHash(result.Head), result.Budget, result.Checkpoints, result.Hostcalls}
+		return err
+	},
+	"POST /v1/retire": func(ctx context.Context, a *Agent, _ *controlRequest, r *controlReply) error {
+		last, err := a.Retire(ctx)
+		if err != nil {
+			return err
+		}
+		r.Retirement = hex.EncodeToString(last.Append(nil))
+		_, err = a.Wait(ctx)
 		return err
 	},
 	"POST /v1/upgrade": func(ctx context.Context, a *Agent, q *controlRequest, r *controlReply) error {
@@ -197,7 +209,7 @@ func (r *controlReply) fail(err error) {
 		r.Hint = h.Hint()
 	}
 	for kind, is := range controlKinds {
-		if errors.Is(err, is) {
+		if errors.Is(err, is) && r.Kind != kindRetired {
 			r.Kind = kind
 		}
 	}
@@ -307,6 +319,19 @@ func (r *Remote) Upgrade(ctx context.Context, wasm, manifest string, moreRights 
 		return Upgraded{w.Tick, verifier.Hash(w.WASM), verifier.Hash(w.Before), w.More}, err
 	}
 	return Upgraded{}, err
+}
+
+// Retire is [Agent.Retire]. The run has ended then.
+func (r *Remote) Retire(ctx context.Context) (Retirement, error) {
+	reply, err := r.ask(ctx, http.MethodPost, "retire", controlRequest{})
+	if err != nil {
+		return Retirement{}, err
+	}
+	b, err := hex.DecodeString(reply.Retirement)
+	if err != nil {
+		return Retirement{}, err
+	}
+	return ParseRetirement(b)
 }
 
 // Stop is [Agent.Stop].

@@ -235,7 +235,7 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (re
 		ended = noteRun(s, before)
 	}
 	defer func() { ended(result, err) }()
-	if err := retired(dir); err != nil {
+	if err := e.retired(dir); err != nil {
 		return Result{}, err
 	}
 	if _, err := c.machine.keys().Key(s.Path()); err != nil { // the first thing that a bare history lacks

@@ -62,6 +62,7 @@ type life struct {
 
 	orders <-chan *order // what is asked of it meanwhile
 	paused bool
+	over   bool // it is retired
 
 	result Result
 	size   int // of the newest checkpoint that it made, in bytes

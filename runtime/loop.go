@@ -32,6 +32,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if err := l.obey(ctx); err != nil {
 				return "", err
 			}
+			if l.over {
+				return Retired, nil
+			}
 			if ctx.Err() != nil {
 				return Stopped, l.checkpoint(ctx)
 			}

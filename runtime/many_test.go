@@ -156,6 +156,7 @@ func TestSupervise(t *testing.T) {
 	}}, 1000, 0)
 	goes := bear("goes", wasmtest.Agent{}, 1000, 0)
 	stops := bear("stops", wasmtest.Agent{}, 1000, 0)
+	retires := bear("retires", wasmtest.Agent{}, 1000, 0)
 	key, err := os.ReadFile(filepath.Join(damaged, "key"))
 	if err != nil {
 		t.Fatal(err)
@@ -213,6 +214,24 @@ func TestSupervise(t *testing.T) {
 		t.Error(err)
 	}
 	is("stops", SupervisedEnded)
+	if r, err := Connect(retires); err != nil {
+		t.Error(err)
+	} else if _, err := r.Retire(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if s := is("retires", SupervisedEnded); s.Reason != Retired || s.Err != nil {
+		t.Errorf("retires: %+v", s)
+	}
+	old := bear("retired", wasmtest.Agent{}, 1000, 0)
+	is("retired", SupervisedAlive)
+	if r, err := Connect(old); err != nil {
+		t.Error(err)
+	} else if _, err := r.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Retire(t.Context(), old); err != nil {
+		t.Error(err)
+	}
 
 	// What helps each.
 	if _, err := e.Visit(t.Context(), poor, func(ctx context.Context, a *Agent) error {
@@ -238,11 +257,31 @@ func TestSupervise(t *testing.T) {
 		t.Errorf("the one that went does not go on elsewhere: %v", err)
 	}
 	is("stops", SupervisedEnded) // and stays so
+	is("retires", SupervisedEnded)
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	for _, name := range []string{"lives", "poor", "damaged", "comes", "stops"} {
+	// Where it is not known yet, it is found out, and is no failure.
+	again, stop := context.WithCancel(t.Context())
+	clear(seen)
+	ended = inBackground(func() error {
+		return e.Supervise(again, folder, SupervisorConfig{
+			Agent:   func(string) Config { return Config{TickInterval: time.Millisecond} },
+			Changed: func(s Supervised) { mu.Lock(); seen[s.Name] = s; mu.Unlock() },
+		})
+	})
+	for _, name := range []string{"retires", "retired"} {
+		if s := is(name, SupervisedEnded); s.Reason != Retired || s.Err != nil {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	is("stops", SupervisedAlive)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"lives", "poor", "damaged", "comes", "stops", "retires", "retired"} {
 		counts(t, filepath.Join(folder, name))
 		if _, err := Connect(filepath.Join(folder, name)); err == nil {
 			t.Errorf("%s lives on", name)

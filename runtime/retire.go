@@ -128,6 +128,7 @@ func (l *life) end(ctx context.Context) (r Retirement, err error) {
 		return r, fatal(err)
 	}
 	failpoint.Reach(failpoint.RetirementKept)
+	l.over = true
 	l.watch.agent.cancel() // nothing is lived any more
 	return r, l.giveBack(r)
 }
@@ -182,10 +183,11 @@ func ReadRetirement(dir string) (r Retirement, ok bool, err error) {
 }
 
 // Retire ends the life of the agent in dir, which does not run, as [Agent.Retire] does.
+// Of one that is retired, it tells whoever stands behind the budget once more.
 func (e *Engine) Retire(ctx context.Context, dir string) (r Retirement, err error) {
 	if r, ok, err := ReadRetirement(dir); err != nil || ok {
 		if ok {
-			err = giveBack(e.config.Budgets, r)
+			err = e.giveBackAgain(r)
 		}
 		return r, err
 	}
@@ -196,14 +198,27 @@ func (e *Engine) Retire(ctx context.Context, dir string) (r Retirement, err erro
 	return r, err
 }
 
+// giveBackAgain is giveBack of an agent that was retired before: its run may have ended
+// before it came to that.
+func (e *Engine) giveBackAgain(r Retirement) error {
+	err := giveBack(e.config.Budgets, r)
+	if releaser, ok := e.config.Budgets.(Releaser); ok {
+		err = errors.Join(err, asking(func(ctx context.Context) error { return releaser.Release(ctx, r.Agent) }))
+	}
+	return err
+}
+
 // retired refuses a life that is over.
-func retired(dir string) error {
+func (e *Engine) retired(dir string) error {
 	r, ok, err := ReadRetirement(dir)
 	if err != nil {
 		return hint.Wrap(&DamagedError{File: dir, err: fmt.Errorf("%s: the file retired: %w", dir, err)}, "put it back from a copy")
 	}
 	if !ok {
 		return nil
+	}
+	if err := e.giveBackAgain(r); err != nil {
+		return err
 	}
 	return hint.Wrap(fmt.Errorf("%w: its life ended at tick %d, and %s went back", ErrRetired, r.Tick, verifier.FormatMicrocents(r.Budget)),
 		"igor fork %s makes another agent of its state", dir)

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"igor.dev/authority"
 	"igor.dev/authority/authoritytest"
@@ -61,6 +64,120 @@ func TestRetire(t *testing.T) {
 	}
 	if f, err := Fork(t.Context(), filepath.Join(tmp, "fork"), ForkConfig{Origin: Past{Dir: dir, WASM: birth(wasmtest.Agent{}).WASM, Manifest: birth(wasmtest.Agent{}).Manifest, Events: filepath.Join(dir, "events")}, At: 5, Log: quiet().Log}); err != nil || f.DID == r.DID {
 		t.Errorf("a fork: %v", err)
+	}
+}
+
+// TestRetireAlive retires an agent that ticks, by way of its socket: its run ends, its
+// last word is of its last checkpoint, and the ledger of the process that ran it has it;
+// also where that process did not come to tell the ledger.
+func TestRetireAlive(t *testing.T) {
+	tmp := t.TempDir()
+	dir := filepath.Join(tmp, "agent")
+	ledger, err := OpenLedger(filepath.Join(tmp, "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ledger.Close()
+	c := quiet()
+	c.Control, c.TickInterval, c.Budgets, c.NodeKey = true, time.Millisecond, ledger, nodeKey(1)
+	e, err := c.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	a := e.Start(t.Context(), dir, birth(wasmtest.Agent{}), c.Config)
+	if err := a.Continue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	remote, err := Connect(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := remote.Retire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-a.Done():
+	default:
+		t.Error("it is retired, and its run has not ended")
+	}
+	r, err := a.Wait(t.Context())
+	if err != nil || r.Reason != Retired || r.Head != got.Head || r.Tick != got.Tick || r.Budget != got.Budget || r.DID != got.Agent.DID() {
+		t.Errorf("it ended as %+v, %v, and said %+v", r, err, got)
+	}
+	if kept, ok, err := ReadRetirement(dir); err != nil || !ok || kept != got {
+		t.Errorf("the folder has %+v, %t, %v", kept, ok, err)
+	}
+	if _, err := remote.Retire(t.Context()); !errors.Is(err, ErrStopped) {
+		t.Errorf("after the end: %v", err)
+	}
+	if over, err := ledger.Retired(t.Context(), got.Agent); err != nil || !over {
+		t.Errorf("the ledger: %t, %v", over, err)
+	}
+	counts(t, dir)
+
+	// A process that ended before the ledger knew.
+	its := filepath.Join(tmp, "ledger", strings.TrimPrefix(got.Agent.DID(), "did:key:"), "retired")
+	if err := os.Remove(its); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Resume(t.Context(), dir, c.Config).Wait(t.Context()); !errors.Is(err, ErrRetired) {
+		t.Errorf("it goes on: %v", err)
+	}
+	if _, err := os.Stat(its); err != nil {
+		t.Errorf("the ledger is not told again: %v", err)
+	}
+}
+
+// TestRetireUnresolved refuses to end a life of which nobody knows what it did, and goes on
+// with it.
+func TestRetireUnresolved(t *testing.T) {
+	l := newTrading(t)
+	l.begin()
+	dir := copyOf(t, l.born)
+	disk := waltest.NewDisk()
+	c := ticks(8, 2)
+	c.PayAt, c.NodeKey, c.through = l.pay, l.node, disk.Through
+	for step := 10; ; step++ { // until an effect stays open
+		disk.FailAt(step, waltest.Fault{Err: errPower})
+		if _, err := Resume(t.Context(), dir, c); err == nil {
+			t.Fatal("no kill left an effect open")
+		}
+		open, err := Effects(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(open, func(e Effect) bool { return !e.Over() }) {
+			break
+		}
+		disk = waltest.NewDisk()
+		c.through = disk.Through
+	}
+	live := quiet()
+	live.PayAt, live.NodeKey, live.TickInterval, live.Paused = l.pay, l.node, time.Millisecond, true
+	e, err := live.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	a := e.Resume(t.Context(), dir, live.Config)
+	if _, err := a.Retire(t.Context()); err == nil || !strings.Contains(err.Error(), "nobody knows whether side effect") {
+		t.Fatalf("retired with an open effect: %v", err)
+	}
+	open, err := Effects(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range open {
+		if !o.Over() {
+			if _, err := a.ResolveEffect(t.Context(), o.ID, true, "seen"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := a.Retire(t.Context()); err != nil {
+		t.Errorf("with none: %v", err)
 	}
 }
 

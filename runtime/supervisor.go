@@ -186,6 +186,8 @@ func (a *supervised) keep(ctx context.Context) {
 			r.Reason, err = BudgetExhausted, nil
 		case errors.Is(err, ErrQuota):
 			r.Reason, err = DiskFull, nil
+		case errors.Is(err, ErrRetired):
+			r.Reason, err = Retired, nil
 		}
 		now.Err, now.Reason = err, r.Reason
 		switch {
@@ -194,6 +196,12 @@ func (a *supervised) keep(ctx context.Context) {
 			log.Info("the agent is stopped", "tick", r.Tick)
 			tell()
 			<-ctx.Done() // whoever stopped it wants it to stay so
+			return
+		case err == nil && r.Reason == Retired:
+			now.State = SupervisedEnded
+			log.Info("the agent is retired", "tick", r.Tick)
+			tell()
+			<-ctx.Done() // it never lives again
 			return
 		case err == nil:
 			now.State = SupervisedEnded

@@ -17,11 +17,12 @@ func retireCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retire FOLDER",
 		Short: "End an agent's life for good",
-		Long: `Retire ends the life of the agent in FOLDER, which must not run: it makes a last
+		Long: `Retire ends the life of the agent in FOLDER, which may be alive: it makes a last
 checkpoint, signs that its life is over and what is left of its budget, and gives
-that back to whoever stands behind it (--ledger). No igor goes on with it after
-that, and where its store or the ledger is known, with no copy of it either. The
-folder stays: its history can be verified and replayed, and forked.
+that back to whoever stands behind it: the ledger of the process that runs it, and
+the one of --ledger. No igor goes on with it after that, and where its store or the
+ledger is known, with no copy of it either. The folder stays: its history can be
+verified and replayed, and forked.
 
 Side effects whose outcome nobody knows have to be resolved first.
 
@@ -31,9 +32,6 @@ Without --yes it changes nothing.`,
 		Args: operands("FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir := args[0]
-			if _, err := runtime.Connect(dir); err == nil {
-				return failed(&hinted{fmt.Errorf("the agent in %s is alive", dir), "igor stop " + dir + ", then igor retire " + dir})
-			}
 			_, over, err := runtime.ReadRetirement(dir)
 			if err != nil {
 				return failed(err)
@@ -59,7 +57,15 @@ Without --yes it changes nothing.`,
 				return failed(err)
 			}
 			defer engine.Close()
-			r, err := engine.Retire(cmd.Context(), dir)
+			if alive, err := runtime.Connect(dir); err == nil {
+				_, err := alive.Retire(cmd.Context())
+				if err != nil && !errors.Is(err, runtime.ErrStopped) {
+					return failed(err)
+				}
+			} else if !errors.Is(err, runtime.ErrNotRunning) {
+				return failed(err)
+			}
+			r, err := engine.Retire(cmd.Context(), dir) // or has the ledger know it
 			if err != nil {
 				return failed(err)
 			}
