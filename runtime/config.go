@@ -68,6 +68,9 @@ type Config struct {
 	// Home is where it is decided who lives the agent, nil = its folder.
 	Home *Home
 
+	// Node is the node that the agent lives on, nil = there is none.
+	Node Node
+
 	Replay ReplayPolicy // when this run runs its own ticks again
 
 	// Watch is told where the run stands, at the beginning of every phase. The agent

@@ -59,6 +59,7 @@ type life struct {
 	counted    counted
 	interrupts interrupter
 	disk       diskUsage
+	outlook    outlook // on its node
 
 	orders <-chan *order // what is asked of it meanwhile
 	paused bool
@@ -145,6 +146,11 @@ func (l *life) openWith(s *store.Store) error {
 		PaidSince: func(since int64) int64 {
 			return l.books.paidSince(since, l.world.Journal.Effects())
 		},
+	}
+	l.outlook.node = l.Node
+	l.world.Wished = l.outlook.wished
+	if l.Node != nil {
+		l.world.Live.Node = &l.outlook
 	}
 	l.machine.connect(l)
 	return nil

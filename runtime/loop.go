@@ -47,6 +47,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if l.disk.full() {
 				return DiskFull, l.checkpoint(ctx)
 			}
+			if err := l.tellWish(ctx); err != nil {
+				return "", err
+			}
 			if ok, err := l.keepPace(ctx); err != nil {
 				return "", err
 			} else if !ok {
@@ -63,6 +66,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			continue
 		}
 		l.enterTick(again)
+		l.outlook.look()
 		began := l.machine.now()
 		failpoint.Reach(failpoint.TickBegins)
 		if err := l.prepareFindings(); err != nil {
@@ -74,6 +78,7 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 		l.used()
 		if err != nil {
 			result = 0
+			l.outlook.wish = nil
 			if again, err = l.tickFailed(ctx, err); err != nil {
 				return "", err
 			}
@@ -126,6 +131,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if reason != BudgetExhausted || l.exhausted(&l.account) {
 				return reason, nil
 			}
+		}
+		if err := l.tellWish(ctx); err != nil {
+			return "", err
 		}
 		if due := l.CheckpointEvery.Ticks; due > 0 && l.tick-l.saved >= due {
 			if err := l.checkpoint(ctx); err != nil {

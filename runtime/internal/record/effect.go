@@ -54,6 +54,8 @@ type World struct {
 	Moved func(*receipts.Onchain) error
 	// PaidSince is how much began to be paid by x402 since a time.
 	PaidSince func(unixNano int64) int64
+	// Wished notes that the agent asked to be moved, nil = nobody does.
+	Wished func(did string)
 
 	// Buyer pays what servers ask for by x402, nil = nobody does.
 	Buyer Buyer

@@ -23,9 +23,13 @@ func (h *Host) PeerOffer(index, room uint32) (written []byte, code int32) {
 		func() ([]byte, int32) { return h.world.Live.PeerOffer(index, room) })
 }
 
-// Migrate implements [hostcall.Host]. Where it was recorded, nothing moves.
+// Migrate implements [hostcall.Host]. A replay moves nothing. In a life, the wish of a tick that
+// is lived again counts like that of one that is lived.
 func (h *Host) Migrate(did string) int32 {
 	_, code := h.bytes(eventlog.Migrate, []byte(did), func() ([]byte, int32) { return nil, h.world.Live.Migrate(did) })
+	if code == 0 && h.world != nil && h.world.Wished != nil {
+		h.world.Wished(did)
+	}
 	return code
 }
 
