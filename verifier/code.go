@@ -4,7 +4,7 @@ package verifier
 type Code uint8
 
 // The problem codes. Each says what is wrong with the supplied files, but for
-// MissingGenesis, Gap and HeadNotFound, which say what was not supplied.
+// MissingGenesis, Gap, HeadNotFound and NotWitnessed, which say what was not supplied.
 const (
 	_ Code = iota
 	Empty
@@ -21,6 +21,7 @@ const (
 	MissingGenesis
 	Gap
 	HeadNotFound
+	NotWitnessed
 	numCodes
 )
 
@@ -39,6 +40,7 @@ var codeNames = [numCodes]string{
 	MissingGenesis:     "missing-genesis",
 	Gap:                "gap",
 	HeadNotFound:       "head-not-found",
+	NotWitnessed:       "not-witnessed",
 }
 
 // String returns the code as it stands in a report, such as "bad-signature".
@@ -52,5 +54,5 @@ func (c Code) String() string {
 // Incomplete reports whether the problem is that something was not supplied,
 // rather than that something supplied is wrong.
 func (c Code) Incomplete() bool {
-	return c == MissingGenesis || c == Gap || c == HeadNotFound
+	return c == MissingGenesis || c == Gap || c == HeadNotFound || c == NotWitnessed
 }

@@ -110,6 +110,13 @@ func (r *Report) explain(q problem) Problem {
 		if h, ok := r.Head(); ok {
 			e.Found = "a history that ends at " + h.CID()
 		}
+	case NotWitnessed:
+		e.Message = "the head of this history is not shown to be in a log as the policy demands"
+		e.Expected = "a proof for the head"
+		if h, ok := r.Head(); ok {
+			e.Expected += " " + h.CID()
+		}
+		e.Found = r.unwitnessed(r.byMonitor)
 	}
 	return e
 }

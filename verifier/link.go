@@ -95,17 +95,17 @@ func (l *linker) rankOf(i uint32) int {
 }
 
 // judge gives the verdict.
-func (l *linker) judge() {
-	l.verdict = Verified
-	if l.pile.n == 0 {
-		l.verdict = Invalid // no input makes an empty pass
+func (r *Report) judge() {
+	r.verdict = Verified
+	if r.pile.n == 0 {
+		r.verdict = Invalid // no input makes an empty pass
 	}
-	for _, q := range l.problems {
+	for _, q := range r.problems {
 		if !q.code.Incomplete() {
-			l.verdict = Invalid
+			r.verdict = Invalid
 			return
 		}
-		l.verdict = Incomplete
+		r.verdict = Incomplete
 	}
 }
 

@@ -89,6 +89,10 @@ type Report struct {
 	firstTick, lastTick uint64 // of the authentic ones, if valid > 0
 	keys                []keyCount
 	handOvers           []JudgedHandOver
+
+	witnessed           *Witnessed
+	succeeds            *Succession
+	required, byMonitor bool // a witness, and a monitor's word
 }
 
 // A keyCount is a key and its authentic checkpoints, by their records.
@@ -278,6 +282,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		r.writeLives(&j)
 		r.writeNotLookedAt(&j)
 		r.writeHandOvers(&j)
+		r.writeBeside(&j)
 	}
 	j.raw(`  "verifier": `)
 	j.string(version(r.spec))
@@ -388,6 +393,14 @@ func (j *jsonWriter) array(name string) {
 	j.raw(name)
 	j.raw(`": [`)
 	j.more = false
+}
+
+// object begins a member that is an object, in one line.
+func (j *jsonWriter) object(name string) {
+	j.raw(`  "`)
+	j.raw(name)
+	j.raw(`": {`)
+	j.members = false
 }
 
 func (j *jsonWriter) element() {

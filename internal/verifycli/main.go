@@ -48,13 +48,15 @@ type invocation struct {
 	format         string
 	spec           int // of the report; 0 is the current one
 	paths          []string
+	beside         besideFlags
 }
 
 // formats are the values of --format, the default first.
 var formats = []string{"text", "json", "github", "junit", "sarif", "svg"}
 
 // Main runs the program called name with args and returns its exit code.
-// "inspect" as the first argument inspects one checkpoint, "receipts" checks receipts.
+// "inspect" as the first argument inspects one checkpoint, "receipts" checks receipts,
+// "fork-proof" checks that a key lived twice.
 func Main(name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return run(name, args, stdin, stdout, stderr, (*invocation).main)
 }
@@ -96,7 +98,7 @@ func run(name string, args []string, stdin io.Reader, stdout, stderr io.Writer, 
 // main does everything but flushing out.
 func (in *invocation) main(args []string, out *bufio.Writer) (code int, err error) {
 	var of string
-	if len(args) == 2 && (args[0] == "inspect" || args[0] == "receipts") {
+	if len(args) == 2 && (args[0] == "inspect" || args[0] == "receipts" || args[0] == "fork-proof") {
 		of = args[1]
 	} else if len(args) == 1 {
 		of = args[0]
@@ -117,13 +119,26 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 	if len(args) > 0 && args[0] == "receipts" {
 		return in.receipts(args[1:], out)
 	}
-	if err := in.parse(args, formats); err != nil {
+	if len(args) > 0 && args[0] == "fork-proof" {
+		return in.forkProof(args[1:], out)
+	}
+	if err := in.parse(args, formats, besideNames...); err != nil {
 		return 0, err
 	}
-	r, err := in.verify()
+	beside, err := in.readBeside()
 	if err != nil {
 		return 0, err
 	}
+	r, err := in.verify(in.paths, in.pins)
+	if err != nil {
+		return 0, err
+	}
+	if in.beside.predecessor != "" {
+		if beside.Old, err = in.verify([]string{in.beside.predecessor}, verifier.Pins{}); err != nil {
+			return 0, err
+		}
+	}
+	beside.Report(r)
 	if err := in.write(out, r); err != nil {
 		return 0, err
 	}
@@ -132,7 +147,9 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 
 const usage = `usage: %[1]s [--did DID] [--head CID] [--format FORMAT] [--report N]
                    PATH...
+                   [--witness POLICY | --require-witness POLICY] [--monitor KEY]
        %[1]s inspect FILE
+       %[1]s fork-proof [--did DID] [--witness POLICY] FILE
        %[1]s receipts [--did DID] [--format text|json] PATH...
        %[1]s --version
 
@@ -147,7 +164,18 @@ are one history; their order and names do not matter.
   --format FORMAT  %[2]s
   --report N       2, or 1 for the report of spec version 1
 
-inspect prints one checkpoint field by field. receipts checks what nodes and the
+Was its newest checkpoint logged, and seen by others? POLICY is a file that names
+logs and witnesses; the proof is head.tlog-proof beside the checkpoints.
+
+  --witness POLICY          say what the proof proves
+  --require-witness POLICY  incomplete unless it proves that the head is logged
+  --monitor KEY             take this monitor's word, in head.monitor, too
+  --proof FILE              the proof, if it is elsewhere
+  --predecessor PATH        the life whose key this one succeeds; the statement is
+                            the file succession beside the checkpoints
+
+inspect prints one checkpoint field by field. fork-proof checks a file that shows
+that one key lived twice; exit code 0: it does. receipts checks what nodes and the
 agent signed for; a PATH is an agent's folder, its file receipts, or
 checkpoints.
 
@@ -159,9 +187,10 @@ func (in *invocation) usageError(format string, args ...any) error {
 	return &failure{fmt.Sprintf(format, args...), in.name + " --help explains the usage"}
 }
 
-// parse reads the arguments, of which --format is one of formats. Flags may stand before and after paths. Package flag
+// parse reads the arguments, of which --format is one of formats, and more are the names of
+// flags that not every command has. Flags may stand before and after paths. Package flag
 // would stop at the first path and let a later flag win over an earlier one.
-func (in *invocation) parse(args, formats []string) error {
+func (in *invocation) parse(args, formats []string, more ...string) error {
 	in.format = formatOf(args, formats)
 	given := make(map[string]string)
 	for len(args) > 0 {
@@ -178,6 +207,10 @@ func (in *invocation) parse(args, formats []string) error {
 		flag, value, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
 		switch flag {
 		case "did", "head", "format", "report":
+		case "witness", "require-witness", "monitor", "proof", "predecessor":
+			if !slices.Contains(more, flag) {
+				return in.usageError("no flag --%s here", flag)
+			}
 		case "help", "h", "version":
 			return in.usageError("--%s stands alone: nothing would be verified", flag)
 		default:
@@ -216,6 +249,7 @@ func (in *invocation) parse(args, formats []string) error {
 		return &failure{"unknown report version " + report, "the versions are 1 and 2; without --report it is 2"}
 	}
 
+	in.beside = besideFlags{given["witness"], given["require-witness"], given["monitor"], given["proof"], given["predecessor"]}
 	if f, ok := given["format"]; ok && !slices.Contains(formats, f) {
 		return &failure{problem: "unknown format " + f, hint: "the formats are " + strings.Join(formats, ", ")}
 	}
@@ -274,9 +308,9 @@ func Signals() []os.Signal {
 
 // verify runs the verification, with progress on a terminal, until it is done
 // or a signal comes.
-func (in *invocation) verify() (*verifier.Report, error) {
-	sources := make([]history.Source, len(in.paths))
-	for i, p := range in.paths {
+func (in *invocation) verify(paths []string, pins verifier.Pins) (*verifier.Report, error) {
+	sources := make([]history.Source, len(paths))
+	for i, p := range paths {
 		if p == "-" {
 			sources[i] = history.CAR("standard input", in.stdin)
 			continue
@@ -290,7 +324,7 @@ func (in *invocation) verify() (*verifier.Report, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), Signals()...)
 	defer stop()
 
-	v := &history.Verification{Pins: in.pins, Spec: in.spec}
+	v := &history.Verification{Pins: pins, Spec: in.spec}
 	defer ShowProgress(in.stderr, func() string { return Examined(v.Progress()) })()
 	type result struct {
 		report *verifier.Report

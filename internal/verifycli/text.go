@@ -149,6 +149,12 @@ func summary(r *verifier.Report, pins verifier.Pins) []string {
 		}
 		row("head", h.CID()+" "+note)
 	}
+	if w := r.Witnessed(); w != nil {
+		row("seen", witnessedText(w))
+	}
+	if s := r.Succeeds(); s != nil {
+		row("after", s.Says())
+	}
 	if beside := beside(r); beside != "" {
 		row("other", beside)
 	}

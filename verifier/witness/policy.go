@@ -2,8 +2,12 @@ package witness
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
+
+	"igor.dev/verifier"
+	"igor.dev/verifier/internal/sha2"
 )
 
 // Limits of a policy.
@@ -18,6 +22,12 @@ const (
 type Policy struct {
 	Logs      []string // their names
 	Witnesses []string // their names in the policy
+
+	// URLs of logs and witnesses, by their names here, where the policy has them.
+	URLs map[string]string
+
+	// Hash is SHA-256 of the policy's text.
+	Hash verifier.Hash
 
 	logs      []key
 	witnesses []key
@@ -52,7 +62,7 @@ func ParsePolicy(b []byte) (*Policy, error) {
 	if len(b) > MaxPolicy {
 		return nil, &PolicyError{0, "longer than " + strconv.Itoa(MaxPolicy) + " bytes"}
 	}
-	p := new(Policy)
+	p := &Policy{URLs: map[string]string{}, Hash: sha2.Sum256(b)}
 	named, member := map[string]bool{none: true}, map[string]bool{}
 	keys := map[[32]byte]bool{}
 	for i, line := range strings.Split(string(b), "\n") {
@@ -83,6 +93,9 @@ func ParsePolicy(b []byte) (*Policy, error) {
 				return fail(err.Error())
 			}
 			p.logs, p.Logs = append(p.logs, k), append(p.Logs, k.name)
+			if len(words) == 3 {
+				p.URLs[k.name] = words[2]
+			}
 		case word == "witness" && (len(words) == 3 || len(words) == 4):
 			if named[words[1]] {
 				return fail("the name " + words[1] + " is taken")
@@ -96,6 +109,9 @@ func ParsePolicy(b []byte) (*Policy, error) {
 				return fail(err.Error())
 			}
 			p.witnesses, p.Witnesses = append(p.witnesses, k), append(p.Witnesses, words[1])
+			if len(words) == 4 {
+				p.URLs[words[1]] = words[3]
+			}
 		case word == "group" && len(words) >= 4:
 			g := group{name: words[1], members: words[3:]}
 			if named[g.name] {
@@ -148,20 +164,14 @@ func ParsePolicy(b []byte) (*Policy, error) {
 	return p, nil
 }
 
-// A Cosigner is a witness that cosigned.
-type Cosigner struct {
-	Name string // in the policy
-	Key  string // the name of its key
-	Time uint64 // of its cosignature, seconds since 1970, by its clock
-}
-
 // A Witnessed is what a proof proves under a policy.
 type Witnessed struct {
 	Log       string // its name
 	Index     uint64
 	Size      uint64
 	Root      [32]byte
-	Cosigners []Cosigner // in the policy's order
+	Before    uint64              // by when the quorum had cosigned, seconds since 1970; 0 = the policy wants none
+	Cosigners []verifier.Cosigner // in the policy's order
 }
 
 // Check holds a proof against the policy: the entry is in the log, a log of the policy
@@ -186,16 +196,29 @@ func (p *Policy) Check(entry []byte, proof *Proof) (*Witnessed, error) {
 		return nil, errors.New("the entry is not in the log where the proof says that it is")
 	}
 	w := &Witnessed{Log: proof.Origin, Index: proof.Index, Size: proof.Size, Root: proof.root}
-	has := map[string]bool{none: true}
 	for i := range p.witnesses {
 		time, ok, err := proof.note.signed(&p.witnesses[i])
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			has[p.Witnesses[i]] = true
-			w.Cosigners = append(w.Cosigners, Cosigner{p.Witnesses[i], p.witnesses[i].name, time})
+			w.Cosigners = append(w.Cosigners, verifier.Cosigner{Name: p.Witnesses[i], Key: p.witnesses[i].name, Time: time})
 		}
+	}
+	if !p.met(w.Cosigners) {
+		return nil, errors.New("too few witnesses cosigned it: " + strconv.Itoa(len(w.Cosigners)) + " of " + strconv.Itoa(len(p.witnesses)) + ", and the policy wants " + p.quorum)
+	}
+	if !p.met(nil) {
+		w.Before = p.before(w.Cosigners)
+	}
+	return w, nil
+}
+
+// met reports whether these are as many as the quorum wants.
+func (p *Policy) met(cosigners []verifier.Cosigner) bool {
+	has := map[string]bool{none: true}
+	for _, c := range cosigners {
+		has[c.Name] = true
 	}
 	for _, g := range p.groups {
 		n := 0
@@ -206,8 +229,22 @@ func (p *Policy) Check(entry []byte, proof *Proof) (*Witnessed, error) {
 		}
 		has[g.name] = n >= g.need
 	}
-	if !has[p.quorum] {
-		return nil, errors.New("too few witnesses cosigned it: " + strconv.Itoa(len(w.Cosigners)) + " of " + strconv.Itoa(len(p.witnesses)) + ", and the policy wants " + p.quorum)
+	return has[p.quorum]
+}
+
+// before returns by when the quorum was met: the others may have come later.
+func (p *Policy) before(cosigners []verifier.Cosigner) uint64 {
+	byTime := slices.Clone(cosigners)
+	slices.SortFunc(byTime, func(a, b verifier.Cosigner) int {
+		if a.Time < b.Time {
+			return -1
+		}
+		return 1
+	})
+	for i := range byTime {
+		if p.met(byTime[:i+1]) {
+			return byTime[i].Time
+		}
 	}
-	return w, nil
+	return 0
 }

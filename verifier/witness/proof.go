@@ -22,6 +22,7 @@ type Proof struct {
 	Index  uint64
 	Size   uint64 // of the log, when its checkpoint was made
 	Origin string // the log's name
+	Extra  []byte // what its maker put beside it; for a head, the statement
 
 	hashes [][32]byte
 	root   [32]byte
@@ -42,13 +43,14 @@ func ParseProof(b []byte) (*Proof, error) {
 		return nil, errors.New("a proof that is cut short")
 	}
 	lines := strings.Split(head, "\n")
+	p := new(Proof)
 	if extra, ok := strings.CutPrefix(lines[0], "extra "); ok {
-		if _, err := strict.DecodeString(extra); err != nil {
+		var err error
+		if p.Extra, err = strict.DecodeString(extra); err != nil {
 			return nil, errors.New("a proof whose extra data is not base64")
 		}
 		lines = lines[1:]
 	}
-	p := new(Proof)
 	if len(lines) == 0 || len(lines) > 1+maxHashes {
 		return nil, errors.New("a proof without an index, or with too many hashes")
 	}
@@ -76,6 +78,15 @@ func ParseProof(b []byte) (*Proof, error) {
 	}
 	p.Origin, p.Size, p.root = t.origin, t.size, t.root
 	return p, nil
+}
+
+// WithExtra returns a proof, which need not be one, with this beside it.
+func WithExtra(proof, extra []byte) []byte {
+	rest := strings.TrimPrefix(string(proof), proofTag)
+	if strings.HasPrefix(rest, "extra ") {
+		_, rest, _ = strings.Cut(rest, "\n")
+	}
+	return []byte(proofTag + "extra " + strict.EncodeToString(extra) + "\n" + rest)
 }
 
 // includes reports whether an entry is in the tree at the proof's index (RFC 9162,

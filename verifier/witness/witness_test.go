@@ -124,7 +124,7 @@ func TestEveryTree(t *testing.T) {
 		for i := range n {
 			b := w.proof(i, 0, 2)
 			got, err := w.check(w.leaves[i], b)
-			if err != nil || got.Index != uint64(i) || got.Size != uint64(n) || len(got.Cosigners) != 2 || got.Cosigners[1] != (Cosigner{"W2", "w2.example", 1_800_000_002}) {
+			if err != nil || got.Index != uint64(i) || got.Size != uint64(n) || len(got.Cosigners) != 2 || got.Cosigners[1] != (verifier.Cosigner{Name: "W2", Key: "w2.example", Time: 1_800_000_002}) {
 				t.Fatalf("entry %d of %d: %+v, %v", i, n, got, err)
 			}
 			for j := range n {

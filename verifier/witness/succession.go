@@ -1,0 +1,110 @@
+package witness
+
+import (
+	"errors"
+
+	"igor.dev/verifier"
+	"igor.dev/verifier/internal/rfc8032"
+	"igor.dev/verifier/internal/sha2"
+)
+
+const (
+	commitmentTag = "igor/commitment/v1\x00"
+	successionTag = "igor/succession/v1\x00"
+)
+
+// Sizes of a commitment and of a succession.
+const (
+	CommitmentSize = len(commitmentTag) + 32 + 32 + 64
+	SuccessionSize = len(successionTag) + 32 + 32 + 32 + 8 + 32 + 2*64
+)
+
+// A Commitment is what an agent says beforehand of its successor: the hash of its key. It
+// counts from when witnesses saw it, and of several the earliest.
+type Commitment struct {
+	Agent     verifier.PublicKey
+	Successor verifier.Hash // SHA-256 of the successor's key
+	Signature [64]byte      // by the agent's key
+}
+
+// CommitTo returns what a commitment says of a successor's key.
+func CommitTo(successor verifier.PublicKey) verifier.Hash { return sha2.Sum256(successor[:]) }
+
+// AppendMessage appends the bytes that the agent signs.
+func (c *Commitment) AppendMessage(dst []byte) []byte {
+	dst = append(append(dst, commitmentTag...), c.Agent[:]...)
+	return append(dst, c.Successor[:]...)
+}
+
+// Append appends the commitment, which is also a log's entry.
+func (c *Commitment) Append(dst []byte) []byte {
+	return append(c.AppendMessage(dst), c.Signature[:]...)
+}
+
+// Authentic reports whether the agent, whose key is not weak, signed it.
+func (c *Commitment) Authentic() bool { return signedBy(c.Agent, &c.Signature, c.AppendMessage(nil)) }
+
+// ParseCommitment reads a commitment. What it says is unverified: see [Commitment.Authentic].
+func ParseCommitment(b []byte) (*Commitment, error) {
+	if len(b) != CommitmentSize || string(b[:len(commitmentTag)]) != commitmentTag {
+		return nil, errors.New("not a commitment of version 1")
+	}
+	c := new(Commitment)
+	b = b[len(commitmentTag):]
+	b = b[copy(c.Agent[:], b):]
+	b = b[copy(c.Successor[:], b):]
+	copy(c.Signature[:], b)
+	return c, nil
+}
+
+// A Succession says that one agent goes on where another one stopped. Both keys sign it.
+type Succession struct {
+	Old, New verifier.PublicKey
+	Head     verifier.Hash // the last checkpoint of the old life
+	Tick     uint64        // of that
+	Genesis  verifier.Hash // the first of the new one
+
+	OldSignature, NewSignature [64]byte
+}
+
+// AppendMessage appends the bytes that both sign.
+func (s *Succession) AppendMessage(dst []byte) []byte {
+	dst = append(append(dst, successionTag...), s.Old[:]...)
+	dst = append(append(dst, s.New[:]...), s.Head[:]...)
+	dst = le.AppendUint64(dst, s.Tick)
+	return append(dst, s.Genesis[:]...)
+}
+
+// Append appends the statement.
+func (s *Succession) Append(dst []byte) []byte {
+	return append(append(s.AppendMessage(dst), s.OldSignature[:]...), s.NewSignature[:]...)
+}
+
+// Authentic reports whether both keys, which differ and are not weak, signed it.
+func (s *Succession) Authentic() bool {
+	m := s.AppendMessage(nil)
+	return s.Old != s.New && signedBy(s.Old, &s.OldSignature, m) && signedBy(s.New, &s.NewSignature, m)
+}
+
+// ParseSuccession reads a succession. What it says is unverified: see [Succession.Authentic].
+func ParseSuccession(b []byte) (*Succession, error) {
+	if len(b) != SuccessionSize || string(b[:len(successionTag)]) != successionTag {
+		return nil, errors.New("not a succession of version 1")
+	}
+	s := new(Succession)
+	b = b[len(successionTag):]
+	b = b[copy(s.Old[:], b):]
+	b = b[copy(s.New[:], b):]
+	b = b[copy(s.Head[:], b):]
+	s.Tick = le.Uint64(b)
+	b = b[8:]
+	b = b[copy(s.Genesis[:], b):]
+	b = b[copy(s.OldSignature[:], b):]
+	copy(s.NewSignature[:], b)
+	return s, nil
+}
+
+func signedBy(key verifier.PublicKey, signature *[64]byte, message []byte) bool {
+	var v rfc8032.Verifier
+	return !key.Weak() && v.Verify((*[32]byte)(&key), signature, message, nil)
+}
