@@ -65,14 +65,16 @@ func (r *Report) Succeeds() *Succession { return r.succeeds }
 // the newest that a monitor knows: it is what a caller demands, as a pinned head is. byMonitor
 // demands the word of a monitor too.
 func (r *Report) RequireWitness(byMonitor bool) {
+	r.demanded, r.byMonitor = true, byMonitor
 	if r.unwitnessed(byMonitor) == "" {
 		return
 	}
-	r.required = true
-	r.byMonitor = byMonitor
 	r.problems = append(r.problems, problem{NotWitnessed, none, none})
 	r.judge()
 }
+
+// WitnessDemanded reports whether [Report.RequireWitness] was called.
+func (r *Report) WitnessDemanded() bool { return r.demanded }
 
 // unwitnessed says why the head is not one that may be relied on, "" if it is.
 func (r *Report) unwitnessed(byMonitor bool) string {

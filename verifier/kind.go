@@ -31,6 +31,9 @@ const (
 	KindKey
 	KindWASM
 	KindText
+	KindForkProof
+	KindWitness
+	KindSuccession
 	KindFolderLink // never by its bytes: a link to a folder, inside a folder
 	numKinds
 )
@@ -59,6 +62,9 @@ var kinds = [numKinds]struct{ name, what, next string }{
 	KindKey:        {"key", "a private key", "keep it secret: whoever has it can sign as the agent"},
 	KindWASM:       {"wasm", "a WASM program", giveHistory},
 	KindText:       {"text", "a text", giveHistory},
+	KindForkProof:  {"fork-proof", "a proof that a key lived twice", "igor-verify fork-proof checks it"},
+	KindWitness:    {"witness", "what logs, witnesses or monitors say of a head", "igor-verify --witness POLICY looks at it, beside the history"},
+	KindSuccession: {"succession", "a statement whom an agent succeeds", giveHistory},
 	KindFolderLink: {"folder-link", "a link to a folder", "give the folder that it names too, if it belongs to the history"},
 }
 
@@ -163,6 +169,7 @@ var kindExts = [...]struct {
 	{".zip", KindZip}, {".gz", KindGzip}, {".tgz", KindGzip}, {".tar", KindTar}, {".7z", Kind7z},
 	{".xz", KindXz}, {".txz", KindXz}, {".bz2", KindBzip2}, {".zst", KindZstd},
 	{".html", KindHTML}, {".htm", KindHTML}, {".txt", KindText}, {".md", KindText}, {".json", KindText},
+	{".tlog-proof", KindWitness}, {".fork-proof", KindForkProof},
 }
 
 func kindByName(path, base string) Kind {
@@ -178,6 +185,10 @@ func kindByName(path, base string) Kind {
 		return KindReceipts
 	case "journal":
 		return KindJournal
+	case "head.monitor":
+		return KindWitness
+	case "succession":
+		return KindSuccession
 	}
 	if strings.HasPrefix(path, "events/payloads/") || strings.Contains(path, "/events/payloads/") {
 		return KindEvents
@@ -223,6 +234,10 @@ var magics = [...]struct {
 	{0, "igor/execution-receipt/", KindReceipts},
 	{0, "igor/payment-receipt/", KindReceipts},
 	{0, "igor/x402-receipt/", KindReceipts},
+	{0, "igor/fork-proof/", KindForkProof},
+	{0, "c2sp.org/tlog-proof@", KindWitness},
+	{0, "igor/monitor/", KindWitness},
+	{0, "igor/succession/", KindSuccession},
 	{9, "igor/events/", KindEvents}, // after a record's length, its checksum and its type
 	{9, "igor/journal/", KindJournal},
 	{0, "-----BEGIN PRIVATE KEY-----", KindKey},

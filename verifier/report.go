@@ -92,7 +92,7 @@ type Report struct {
 
 	witnessed           *Witnessed
 	succeeds            *Succession
-	required, byMonitor bool // a witness, and a monitor's word
+	demanded, byMonitor bool // a witness, and a monitor's word
 }
 
 // A keyCount is a key and its authentic checkpoints, by their records.

@@ -59,6 +59,11 @@ is missing), 2 no verdict. They and the report are those of igor-verify.`,
 	}, code, verifycli.Main)
 	verifierFlags(cmd, verifycli.Formats())
 	cmd.Flags().String("report", "", "version `N` of the report: 2, or 1 for the one of spec version 1")
+	cmd.Flags().String("witness", "", "`POLICY` file that names logs and witnesses: say what head.tlog-proof beside the checkpoints proves")
+	cmd.Flags().String("require-witness", "", "`POLICY` file: incomplete unless the newest checkpoint is witnessed")
+	cmd.Flags().String("monitor", "", "`KEY` of a monitor whose word is taken, in head.monitor beside the checkpoints")
+	cmd.Flags().String("proof", "", "`FILE` of the proof, if it is elsewhere")
+	cmd.Flags().String("predecessor", "", "`PATH` of the life that this one succeeds, as the file succession beside the checkpoints says")
 	cmd.Flags().String("head", "", "a `CID` that has to be in it: the newest one that you know shows that the history was not cut before it")
 	return cmd
 }

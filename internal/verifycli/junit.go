@@ -29,6 +29,7 @@ var checks = []struct {
 	{verifier.MissingGenesis, "the genesis is there", "The beginning of the life is missing"},
 	{verifier.Gap, "every predecessor is there", "A checkpoint is missing"},
 	{verifier.HeadNotFound, "the pinned head is there", "The expected head is missing"},
+	{verifier.NotWitnessed, "the head is in a log, where that is demanded", "The head is not shown to be in a log"},
 }
 
 // writeJUnit writes the report as JUnit XML, one test case for each check. So
@@ -43,7 +44,10 @@ func writeJUnit(w *bufio.Writer, r *verifier.Report) {
 	_, headPinned := r.Pinned()
 	skipped := 0
 	if !headPinned {
-		skipped = 1
+		skipped++
+	}
+	if !r.WitnessDemanded() {
+		skipped++
 	}
 	fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites>
@@ -76,6 +80,8 @@ func writeJUnit(w *bufio.Writer, r *verifier.Report) {
 			fmt.Fprintln(w, "</testcase>")
 		case c.code == verifier.HeadNotFound && !headPinned:
 			fmt.Fprintln(w, `><skipped>no head is pinned</skipped></testcase>`)
+		case c.code == verifier.NotWitnessed && !r.WitnessDemanded():
+			fmt.Fprintln(w, `><skipped>no witness is demanded</skipped></testcase>`)
 		default:
 			fmt.Fprintln(w, "/>")
 		}

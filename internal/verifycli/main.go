@@ -164,19 +164,19 @@ are one history; their order and names do not matter.
   --format FORMAT  %[2]s
   --report N       2, or 1 for the report of spec version 1
 
-Was its newest checkpoint logged, and seen by others? POLICY is a file that names
-logs and witnesses; the proof is head.tlog-proof beside the checkpoints.
+Was its newest checkpoint logged, and seen by others? POLICY is a file that
+names logs and witnesses; the proof is head.tlog-proof beside the checkpoints.
 
   --witness POLICY          say what the proof proves
   --require-witness POLICY  incomplete unless it proves that the head is logged
   --monitor KEY             take this monitor's word, in head.monitor, too
   --proof FILE              the proof, if it is elsewhere
-  --predecessor PATH        the life whose key this one succeeds; the statement is
-                            the file succession beside the checkpoints
+  --predecessor PATH        the life that this one succeeds, as the file
+                            succession beside the checkpoints says
 
-inspect prints one checkpoint field by field. fork-proof checks a file that shows
-that one key lived twice; exit code 0: it does. receipts checks what nodes and the
-agent signed for; a PATH is an agent's folder, its file receipts, or
+inspect prints one checkpoint field by field. fork-proof checks a file that
+shows that one key lived twice; exit code 0: it does. receipts checks what nodes
+and the agent signed for; a PATH is an agent's folder, its file receipts, or
 checkpoints.
 
 exit codes: 0 verified, 1 invalid, 3 incomplete (nothing is wrong, but something

@@ -24,4 +24,6 @@ export const likely: Readonly<Record<ProblemCode, string>> = {
   gap: "A file was left out, or was changed and so no longer is the one that was meant. If a file beside it has a bad signature, that one is the cause.",
   "head-not-found":
     "Your copy is older than the checkpoint that you know, or somebody left out the newest ones. Ask for the history up to that head.",
+  "not-witnessed":
+    "You asked for a head that others saw. This one was not logged yet, or not where your policy looks: wait, or rely on an older checkpoint that is logged.",
 };

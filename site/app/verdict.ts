@@ -17,7 +17,7 @@ export type Look = Verdict | "unbroken";
 
 const words: Readonly<Record<Look, string>> = { verified: "Verified", unbroken: "Unbroken", incomplete: "Incomplete", invalid: "Invalid" };
 
-const incompleteCodes: readonly string[] = ["missing-genesis", "gap", "head-not-found"];
+const incompleteCodes: readonly string[] = ["missing-genesis", "gap", "head-not-found", "not-witnessed"];
 
 /** Whether a problem is that something was not supplied. */
 export function isMissing(problem: Problem): boolean {
@@ -190,11 +190,12 @@ function questions(report: Report, pins: Pins, seconds: number): HTMLElement {
     unsigned > 0 && checkpoints > unsigned && `${count(unsigned, "checkpoint")} without a signature`,
     wrong > 0 && signatures.valid === checkpoints && "but what they say is not one life",
   );
-  const missing = has(report, "missing-genesis", "gap", "head-not-found");
+  const missing = has(report, "missing-genesis", "gap", "head-not-found", "not-witnessed");
   const ends = report.completeness !== "head-pinned" ? "no head was given, so newer ones may exist" : pins.head.by === "you" ? "the head you know is in it" : `the head is in it that was ${namedBy[pins.head.by]}`;
   if (missing) {
     const reasons = [
       has(report, "missing-genesis") && "its beginning is missing",
+      has(report, "not-witnessed") && "its head is not shown to be in a log",
       has(report, "gap") && "something between is missing",
       has(report, "head-not-found") && (pins.head.by === "you" ? "the head you know is missing" : `the head is missing that was ${namedBy[pins.head.by]}`),
     ];

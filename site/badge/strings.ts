@@ -84,6 +84,7 @@ export const english: Strings = {
     "missing-genesis": "its beginning is missing",
     gap: "a gap",
     "head-not-found": "its head is missing",
+    "not-witnessed": "its head is not witnessed",
   },
   more: { one: "and {n} more problem", other: "and {n} more problems" },
   noVerdict: "There is no verdict: the history may be good or bad.",

@@ -17,7 +17,7 @@ import { pause } from "./platform.ts";
  */
 export type Verdict = "verified" | "incomplete" | "invalid";
 
-/** The kind of a problem. The last three say that something was not supplied. */
+/** The kind of a problem. The last four say that something was not supplied. */
 export type ProblemCode =
   | "empty"
   | "truncated"
@@ -32,7 +32,8 @@ export type ProblemCode =
   | "tick-order"
   | "missing-genesis"
   | "gap"
-  | "head-not-found";
+  | "head-not-found"
+  | "not-witnessed";
 
 /** Something that keeps a history from being verified. */
 export interface Problem {
@@ -70,6 +71,49 @@ export interface LeftOut {
   readonly files: number;
   /** One of them. */
   readonly name: string;
+}
+
+/** What a proof beside the history proves; it never changes the verdict. */
+export interface Witnessed {
+  /** Why it proves nothing; then only `says` is there too. */
+  readonly problem?: string;
+  /** CID of the checkpoint that the agent said it is at. */
+  readonly head?: string;
+  readonly epoch?: string;
+  readonly tick?: string;
+  /** The name of the log, the statement's index in it, and its size. */
+  readonly log?: string;
+  readonly index?: string;
+  readonly size?: string;
+  /** By when as many witnesses as the policy wants had seen it (RFC 3339). */
+  readonly before?: string;
+  readonly cosigners?: readonly { readonly name: string; readonly key: string; readonly time: string }[];
+  /** SHA-256 of the policy, in hex. */
+  readonly policy?: string;
+  readonly monitor?: {
+    readonly name: string;
+    readonly size: string;
+    readonly time: string;
+    readonly heads: string;
+    readonly latest: string;
+    readonly tick: string;
+    readonly forks: string;
+  };
+  /** One sentence for people. */
+  readonly says: string;
+}
+
+/** Whom the history's key succeeds. */
+export interface Succession {
+  /** Why it proves nothing; then only `says` is there too. */
+  readonly problem?: string;
+  readonly did?: string;
+  readonly head?: string;
+  readonly tick?: string;
+  readonly life?: Verdict;
+  readonly committedBefore?: string;
+  readonly log?: string;
+  readonly says: string;
 }
 
 /** What verification found: the same, for the same input, as `igor-verify --format json`. */
@@ -110,6 +154,10 @@ export interface Report {
   readonly lives?: readonly Life[];
   /** What lay with the history and is no part of it. */
   readonly notLookedAt?: readonly LeftOut[];
+  /** What a proof that a head is in a log proves, where the caller gave a policy. */
+  readonly witnessed?: Witnessed;
+  /** Whom the key succeeds, where a statement lies with the history. */
+  readonly succeeds?: Succession;
   /** Name, version, commit and spec version of the verifier. */
   readonly verifier: string;
 }
