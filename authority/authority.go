@@ -82,10 +82,11 @@ func Settle(ctx context.Context, a Authority, agent verifier.PublicKey, prev, ne
 	for wait := firstWait; ; wait = min(2*wait, maxWait) {
 		conflict, isConflict := errors.AsType[*Conflict](err)
 		_, isRule := errors.AsType[*RuleError](err)
+		_, isRefused := errors.AsType[*Refusal](err)
 		switch {
 		case isConflict && conflict.Have == next:
 			return nil // an attempt of before, whose answer was lost or late
-		case err == nil, isConflict, isRule:
+		case err == nil, isConflict, isRule, isRefused:
 			return err
 		}
 		if ctx.Err() != nil {

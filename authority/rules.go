@@ -19,6 +19,17 @@ const (
 	Settles                   // who did
 )
 
+var stepNames = [...]string{Begins: "begins", Proceeds: "proceeds", Claims: "claims", TakesOver: "takes over", Offers: "offers",
+	Withdraws: "withdraws", HandsOver: "hands over", Retires: "retires", Disputes: "disputes", Settles: "settles"}
+
+// String returns the step in words.
+func (s Step) String() string {
+	if s < Begins || s > Settles {
+		return "no step"
+	}
+	return stepNames[s]
+}
+
 // Allows says whether next may follow p, and what that does. The zero Position allows a
 // beginning. The error is a [*RuleError].
 //
