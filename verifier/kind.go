@@ -145,6 +145,26 @@ func KindOf(name string, start []byte) Kind {
 	return byStart
 }
 
+// IsSegment reports whether a file in a folder is a segment of a history, which its name
+// decides: digits, or digits, a hyphen and digits, before .car. See docs/spec/segments.md.
+func IsSegment(name string) bool {
+	base := name[strings.LastIndexByte(name, '/')+1:]
+	if !hasExt(base, ".car") || ofMacOS(name, base) {
+		return false
+	}
+	first, last, two := strings.Cut(base[:len(base)-len(".car")], "-")
+	return digits(first) && (!two || digits(last))
+}
+
+func digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // ofMacOS reports whether a name is one that Finder, bsdtar, or macOS on a foreign
 // file system gives to what it keeps of a file beside the file.
 func ofMacOS(path, base string) bool {

@@ -173,6 +173,8 @@ func testVector(t *testing.T, v testkit.Vector) {
 // besides is the part of a report that says what lay in a folder beside the checkpoints.
 var besides = regexp.MustCompile(`(?m)^  "notLookedAt": \[\n(    .*\n)+  \],\n`)
 
+var segmentName = regexp.MustCompile(`^[0-9]+(-[0-9]+)?\.(car|CAR)$`)
+
 // flatFiles returns the checkpoints in a folder, or path itself if it is not a
 // folder, or has a folder in it, or a name that is found in no other way.
 func flatFiles(t *testing.T, path string) []string {
@@ -185,7 +187,7 @@ func flatFiles(t *testing.T, path string) []string {
 		if e.IsDir() {
 			return []string{path}
 		}
-		if strings.HasSuffix(strings.ToLower(e.Name()), ".ckpt") {
+		if strings.HasSuffix(strings.ToLower(e.Name()), ".ckpt") || segmentName.MatchString(e.Name()) {
 			files = append(files, filepath.Join(path, e.Name()))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -211,7 +212,8 @@ func checkpoints(t *testing.T, v Vector) (all [][]byte) {
 				return err
 			}
 			named := strings.EqualFold(filepath.Ext(path), ".ckpt")
-			if path != input && !named || strings.HasPrefix(d.Name(), "._") || strings.Contains(path, "__MACOSX") {
+			segment, _ := regexp.MatchString(`^[0-9]+(-[0-9]+)?\.(car|CAR)$`, d.Name())
+			if path != input && !named && !segment || strings.HasPrefix(d.Name(), "._") || strings.Contains(path, "__MACOSX") {
 				return nil
 			}
 			b, err := os.ReadFile(path)

@@ -62,7 +62,7 @@ func (in *invocation) addReceipts(c *receipt.Checker, path string) error {
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return history.Walk(path, func(e history.Entry) error {
-			if e.Kind != verifier.KindCheckpoint && e.Kind != verifier.KindReceipts {
+			if e.Kind != verifier.KindCheckpoint && e.Kind != verifier.KindReceipts && !e.Segment {
 				return nil
 			}
 			return in.addReceipts(c, e.Path)

@@ -2,7 +2,7 @@
 // the name that igor-verify would give it.
 
 import { VerifyError } from "../verify/error.ts";
-import { isCheckpointName, type InFolder } from "../verify/input.ts";
+import { isCheckpointName, isPartName, type InFolder } from "../verify/input.ts";
 import { archiveKind, type Entry } from "./archive/archive.ts";
 import { unpackInWorker } from "./archive/client.ts";
 import { Slices } from "./slices.ts";
@@ -19,7 +19,7 @@ const maxSized = 100;
 /** A file, with its path inside the folder that was given. */
 export interface Found {
   name: string;
-  /** Of a file in a folder that is no checkpoint, only the name is looked at. */
+  /** Of a file in a folder that is no part of the history, only the name is looked at. */
   file?: Blob | undefined;
   /** The folder that it was found in, or "" for a file that was given by itself. */
   folder: string;
@@ -93,7 +93,8 @@ export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
   return async function* () {
     let checkpoints = 0;
     await new Slices().each(files.length, (i) => {
-      if (isCheckpointName(files[i]!.webkitRelativePath || files[i]!.name)) checkpoints++;
+      const { webkitRelativePath: path, name } = files[i]!;
+      if (path ? isPartName(path) : isCheckpointName(name)) checkpoints++;
     });
     for (const file of files) {
       const slash = file.webkitRelativePath.indexOf("/");
@@ -103,7 +104,7 @@ export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
         continue;
       }
       const [folder, name] = [file.webkitRelativePath.slice(0, slash), file.webkitRelativePath.slice(slash + 1)];
-      yield { name, file: isCheckpointName(name) ? file : undefined, folder, of };
+      yield { name, file: isPartName(name) ? file : undefined, folder, of };
     }
   };
 }
@@ -118,7 +119,7 @@ function cannotRead({ fullPath }: FileSystemEntry, cause: unknown): VerifyError 
   return new VerifyError("unreadable", "cannot be read", { path: fullPath, hint: "choose it again", cause, temporary: true });
 }
 
-/** Lists a folder, then opens its checkpoints, and none of its other files. */
+/** Lists a folder, then opens its checkpoints and segments, and none of its other files. */
 async function* walk(top: FileSystemDirectoryEntry): AsyncGenerator<Found> {
   const checkpoints: FileSystemEntry[] = [];
   const others: string[] = [];
@@ -127,7 +128,7 @@ async function* walk(top: FileSystemDirectoryEntry): AsyncGenerator<Found> {
     const some = folders.splice(0, atOnce);
     for (const entry of (await Promise.all(some.map(list))).flat()) {
       if (entry.isDirectory) folders.push(entry as FileSystemDirectoryEntry);
-      else if (isCheckpointName(inside(entry))) checkpoints.push(entry);
+      else if (isPartName(inside(entry))) checkpoints.push(entry);
       else others.push(inside(entry));
       if (folders.length + checkpoints.length + others.length > maxFiles) throw tooMany(top.name);
     }
@@ -171,7 +172,7 @@ export type Item = { readonly name: string; readonly bytes: Blob | Uint8Array<Ar
 
 /**
  * Returns what is to be verified, with archives unpacked. Of a folder or an archive only the files that
- * end in .ckpt count, or, in an archive without one, those that end in .car; of the others the names are given.
+ * end in .ckpt and segments count, or, in an archive without one, those that end in .car; of the others the names are given.
  */
 export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void): AsyncGenerator<Item> {
   let folder = "";
@@ -193,7 +194,7 @@ async function* unpacked(entries: AsyncIterable<Entry>, path: string): AsyncGene
   const cars: { name: string; bytes: Blob | Uint8Array<ArrayBuffer> }[] = [];
   let checkpoints = false;
   for await (const { name, bytes } of entries) {
-    if (bytes && isCheckpointName(name)) {
+    if (bytes && isPartName(name)) {
       checkpoints = true;
       yield { name, inFolder: true, bytes };
     } else if (bytes && !checkpoints) cars.push({ name, bytes: bytes instanceof Blob ? bytes : new Blob([bytes]) });

@@ -7,7 +7,7 @@ import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VerifyError } from "./error.ts";
 import {
-  chunkSize, isCheckpointName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Pieces, type Source,
+  chunkSize, isCheckpointName, isSegmentName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Pieces, type Source,
 } from "./input.ts";
 
 /** So many files are opened, and the small ones among them read, at the same time. */
@@ -22,6 +22,7 @@ const slash = Buffer.from("/");
 interface Found {
   readonly path: Buffer;
   readonly name: Buffer;
+  readonly segment?: boolean;
 }
 
 /** An open file, of which a small one is read already. */
@@ -77,6 +78,10 @@ async function* folder(path: string, signal?: AbortSignal): AsyncGenerator<Sourc
         continue;
       }
       found = true;
+      if (entry.segment) {
+        yield carFile(entry.path, (await stat(entry.path).catch(failed(entry.path))).size);
+        continue;
+      }
       const opening = openFile(entry);
       opening.catch(() => {}); // it is awaited when it is its turn
       opened.push(opening);
@@ -91,7 +96,7 @@ async function* folder(path: string, signal?: AbortSignal): AsyncGenerator<Sourc
   if (!found) throw noCheckpoint(path);
 }
 
-/** The checkpoints in a folder and below it, and the names of all else: verifier/history, Walk. */
+/** The checkpoints and segments in a folder and below it, and the names of all else: verifier/history, Walk. */
 async function* entries(root: Buffer): AsyncGenerator<Found | { leftOut: Buffer }> {
   // A stack of folders, by their names below the root: recursion could go as deep as a path is long.
   for (const todo = [Buffer.alloc(0)]; todo.length > 0; ) {
@@ -105,16 +110,17 @@ async function* entries(root: Buffer): AsyncGenerator<Found | { leftOut: Buffer 
         todo.push(found.name);
         continue;
       }
-      const isCheckpoint = isCheckpointName(found.name.toString("latin1"));
+      const segment = isSegmentName(found.name.toString("latin1"));
+      const isPart = segment || isCheckpointName(found.name.toString("latin1"));
       if (!entry.isFile()) {
-        const info = await stat(found.path).catch((error: unknown) => (isCheckpoint ? failed(found.path)(error) : undefined));
+        const info = await stat(found.path).catch((error: unknown) => (isPart ? failed(found.path)(error) : undefined));
         if (info?.isDirectory()) {
           yield { leftOut: Buffer.concat([found.name, slash]) };
           continue;
         }
-        if (isCheckpoint && !info!.isFile()) throw irregular(found.path);
+        if (isPart && !info!.isFile()) throw irregular(found.path);
       }
-      yield isCheckpoint ? found : { leftOut: found.name };
+      yield isPart ? { ...found, segment } : { leftOut: found.name };
     }
   }
 }
@@ -165,7 +171,7 @@ async function readAll(handle: FileHandle, path: Buffer): Promise<Uint8Array<Arr
   }
 }
 
-function carFile(path: string, size: number): CARSource {
+function carFile(path: string | Buffer, size: number): CARSource {
   async function* chunks(): Pieces {
     const handle = await open(path).catch(failed(path));
     try {
@@ -179,7 +185,7 @@ function carFile(path: string, size: number): CARSource {
       await handle.close();
     }
   }
-  return { kind: "car", path, size, chunks };
+  return { kind: "car", path: path.toString(), size, chunks };
 }
 
 function irregular(path: string | Buffer): VerifyError {

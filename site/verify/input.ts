@@ -20,8 +20,8 @@ export interface InFolder {
  * A checkpoint, or a CAR with a whole history, told by its name and how it begins, whatever its media type. What is
  * neither is left out, and the report says so; an archive or a web page is an error.
  *
- * A `File` of a chosen folder counts if its name ends in `.ckpt`, and is named by its path inside that
- * folder. A `URL` is fetched, with the credentials that the page has for its own origin and no others.
+ * A `File` of a chosen folder counts if its name ends in `.ckpt`, or is a segment's, such as `0000000001-0000000009.car`. A checkpoint
+ * is named by its path inside that folder. A `URL` is fetched, with the credentials that the page has for its own origin and no others.
  *
  * In Node, a string or a `file:` URL is the path of a checkpoint, a CAR, or a folder, which is searched as `igor-verify` does.
  */
@@ -129,7 +129,7 @@ export async function* sources(
       continue;
     }
     if (item instanceof Object && "inFolder" in item) {
-      yield item.bytes && isCheckpointName(item.name) ? checkpoint(item.name, item.name, item.bytes) : leftOut(item.name);
+      yield item.bytes ? inFolder(item.name, item.name, item.bytes) : leftOut(item.name);
       found = true;
       continue;
     }
@@ -142,10 +142,26 @@ export async function* sources(
     const slash = path.indexOf("/");
     folder ??= path.slice(0, slash);
     const name = path.slice(slash + 1);
-    found ||= isCheckpointName(name);
-    yield isCheckpointName(name) ? checkpoint(name, path, item as Blob) : leftOut(name);
+    found ||= isPartName(name);
+    yield inFolder(name, path, item as Blob);
   }
   if (!found && folder !== undefined) throw noCheckpoint(folder);
+}
+
+/** A file in a folder, of which the name alone decides whether it is part of the history. */
+function inFolder(name: string, path: string, part: Blob | Uint8Array<ArrayBuffer>): Source {
+  if (isCheckpointName(name)) return checkpoint(name, path, part);
+  return isSegmentName(name) ? blobCAR(path, isBlob(part) ? part : new Blob([part])) : leftOut(name);
+}
+
+/** Whether a file in a folder is part of the history. */
+export function isPartName(path: string): boolean {
+  return isCheckpointName(path) || isSegmentName(path);
+}
+
+/** Whether a file in a folder is a segment of the history, which its name decides: docs/spec/lineage.md, "Inputs". */
+export function isSegmentName(path: string): boolean {
+  return /(^|\/)[0-9]+(-[0-9]+)?\.car$/i.test(path) && !/(^|\/)__MACOSX\//.test(path);
 }
 
 /** Whether a file in a folder is a checkpoint, which its name decides: docs/spec/lineage.md, "Inputs". */

@@ -232,14 +232,20 @@ func (r *run) work() {
 
 func (r *run) examine(w *worker, j *job) error {
 	w.findings = w.findings[:0]
+	there := j.files[:0]
 	for i := range j.files {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		if err := r.read(w, &j.files[i]); err != nil {
+		switch err := r.read(w, &j.files[i]); err {
+		case nil:
+			there = append(there, j.files[i])
+		case errGone:
+		default:
 			return err
 		}
 	}
+	j.files = there
 	for i := range j.blocks {
 		w.waiting = append(w.waiting, j.blocks[i].Data)
 	}

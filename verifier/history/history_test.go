@@ -287,6 +287,47 @@ func TestLiving(t *testing.T) {
 	}
 }
 
+// TestPacking verifies a folder whose agent puts its checkpoints into segments meanwhile:
+// what was listed is not there any more, and the segments were not listed.
+func TestPacking(t *testing.T) {
+	history := testkit.NewAgent("alice").History(20, 10)
+	for i := range 3 {
+		dir := t.TempDir()
+		if err := testkit.WriteFolder(dir, history...); err != nil {
+			t.Fatal(err)
+		}
+		source, err := Path(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pack := meanwhile(func() {
+			for j, cut := range [][][]byte{history[:7], history[7:12]}[:i] {
+				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.car", j)), testkit.CAR(cut[len(cut)-1], cut...), 0o666); err != nil {
+					t.Error(err)
+				}
+			}
+			for _, c := range history[:12] {
+				if err := os.Remove(filepath.Join(dir, testkit.FileName(c))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		source.(*folder).listed = pack
+		var v Verification
+		r, err := v.Run(context.Background(), source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, checkpoints := verifier.Incomplete, []int{8, 15, 20}[i]
+		if i == 2 {
+			want = verifier.Verified
+		}
+		if n, _ := r.Checkpoints(); r.Verdict() != want || n != checkpoints {
+			t.Errorf("%d segments: %s, %d checkpoints", i, r.Verdict(), n)
+		}
+	}
+}
+
 // TestFirstError verifies a CAR that is wrong in two places: the earlier one is
 // reported, whichever worker is faster.
 func TestFirstError(t *testing.T) {

@@ -132,13 +132,20 @@ func irregular(path string) error {
 }
 
 type file struct {
-	path string
-	name string
+	path   string
+	name   string
+	listed bool // in a folder
 }
+
+// errGone says that a file is not there any more that was listed.
+var errGone = errors.New("it is not there any more")
 
 // read reads the file into the memory of buf, or a larger one.
 func (f *file) read(buf []byte) ([]byte, error) {
 	b, err := readFile(f.path, buf[:cap(buf)])
+	if f.listed && gone(f.path, err) {
+		return nil, errGone
+	}
 	if err != nil {
 		return nil, pathError(f.path, err)
 	}
@@ -175,6 +182,10 @@ type Entry struct {
 	Path string
 	Name string // inside the folder, with / between the parts
 	Kind verifier.Kind
+
+	// Segment says that it is a segment of the history, a CAR that is read with the
+	// checkpoints.
+	Segment bool
 }
 
 // Walk calls each with all that is in a folder and below it, but for the folders
@@ -200,10 +211,13 @@ type folder struct {
 	path  string
 	found bool
 	batch []file
+	cars  []*carSource // of this pass
+
+	listed func() // for tests: called once it was listed
 
 	again bool // it was listed before
 	seed  maphash.Seed
-	seen  []uint64 // of every checkpoint, its name's hash
+	seen  []uint64 // of every checkpoint and segment, its name's hash
 }
 
 // folders returns the folders among sources, to be listed again.
@@ -221,7 +235,7 @@ func (d *folder) feed(r *run) error {
 	slices.Sort(d.seen)
 	before := d.seen
 	err := Walk(d.path, func(e Entry) error {
-		if e.Kind != verifier.KindCheckpoint {
+		if e.Kind != verifier.KindCheckpoint && !e.Segment {
 			if !d.again {
 				r.leaveOut(e.Kind, e.Name)
 			}
@@ -233,7 +247,10 @@ func (d *folder) feed(r *run) error {
 		}
 		d.seen = append(d.seen, name)
 		d.found = true
-		d.batch = append(d.batch, file{path: e.Path, name: e.Name})
+		if e.Segment {
+			return d.segment(r, e.Path)
+		}
+		d.batch = append(d.batch, file{path: e.Path, name: e.Name, listed: true})
 		if len(d.batch) < filesPerJob {
 			return nil
 		}
@@ -245,7 +262,35 @@ func (d *folder) feed(r *run) error {
 	if !d.found {
 		return &Error{Path: d.path, Problem: "no " + Ext + " file in this folder or below it", Hint: "give the folder that has the checkpoints, or the .car file itself"}
 	}
+	if d.listed != nil && !d.again {
+		d.listed()
+	}
 	return d.flush(r)
+}
+
+// segment reads a segment of the history.
+func (d *folder) segment(r *run, path string) error {
+	f, err := Open(path)
+	if gone(path, err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c := &carSource{name: path, input: f, closer: f}
+	d.cars = append(d.cars, c)
+	return c.feed(r)
+}
+
+// gone reports whether a file is not there any more that was listed: an agent that lives
+// puts its checkpoints together, and what is missing then is found when the folder is
+// listed again.
+func gone(path string, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	_, err = os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // list calls each with the files of one folder and returns the folders in it.
@@ -267,20 +312,20 @@ func list(root, name string, each func(Entry) error, read []verifier.Kind) (belo
 				below = append(below, inside)
 				continue
 			}
-			kind := verifier.KindOf(inside, nil)
+			kind, segment := verifier.KindOf(inside, nil), verifier.IsSegment(inside)
 			if !e.Type().IsRegular() {
 				info, err := os.Stat(full)
 				switch {
 				case err == nil && info.IsDir():
-					kind = verifier.KindFolderLink
-				case !slices.Contains(read, kind):
+					kind, segment = verifier.KindFolderLink, false
+				case !slices.Contains(read, kind) && !(segment && slices.Contains(read, verifier.KindCheckpoint)):
 				case err != nil:
 					return nil, pathError(full, err)
 				case !info.Mode().IsRegular():
 					return nil, irregular(full)
 				}
 			}
-			if err := each(Entry{full, inside, kind}); err != nil {
+			if err := each(Entry{full, inside, kind, segment}); err != nil {
 				return nil, err
 			}
 		}
@@ -302,7 +347,15 @@ func (d *folder) flush(r *run) error {
 	return r.send(j)
 }
 
-func (d *folder) finish() error { return nil }
+func (d *folder) finish() error {
+	for _, c := range d.cars {
+		if err := c.finish(); err != nil {
+			return err
+		}
+	}
+	d.cars = nil
+	return nil
+}
 
 type carSource struct {
 	name   string

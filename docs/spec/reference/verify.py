@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Verifies a lineage: python3 verify.py [--did DID] [--head CID] PATH...
-A PATH is a checkpoint, a folder (searched for *.ckpt), a .car file, or - for a CAR on standard input.
+A PATH is a checkpoint, a folder (searched for *.ckpt and segments), a .car file, or - for a CAR on standard input.
 """
 import argparse, base64, codecs, io, json, os, re, struct, sys
 from collections import Counter
@@ -235,7 +235,8 @@ def read(path, left_out):  # the name (lineage.md, Names) and the bytes of each 
                 inside = os.fsencode(os.path.relpath(os.path.join(at, name), path))
                 link = os.path.islink(os.path.join(at, name)) and os.path.isdir(os.path.join(at, name))
                 kind = "folder-link" if link else kind_of(inside)
-                if link or name in files and kind != "checkpoint":
+                segment = kind == "car" and re.fullmatch(rb"[0-9]+(-[0-9]+)?\.car", os.fsencode(name), re.I)
+                if link or name in files and kind != "checkpoint" and not segment:
                     left_out.setdefault(kind, []).append(inside)
                 elif name in files:
                     yield from read_file(os.path.join(at, name), inside, kind, left_out)

@@ -101,6 +101,7 @@ func vectors() []vector {
 	s.cycles()
 	s.duplicates()
 	s.naming()
+	s.segments()
 	s.kinds()
 	s.pins()
 	s.order()
@@ -555,6 +556,42 @@ func (s *set) duplicates() {
 		vector{name: "duplicate-folder-and-car", description: "A folder and a CAR with the same checkpoints.", inputs: []string{"history", "history.car"},
 			files: files{"history.car": testkit.CAR(h[3], h...), "history/a.ckpt": h[0], "history/b.ckpt": h[1], "history/c.ckpt": h[2], "history/d.ckpt": h[3]}, expect: verified(did, 4).duplicates(4)},
 	)
+}
+
+// segments are folders in which checkpoints lie in CARs: docs/spec/segments.md.
+func (s *set) segments() {
+	did := alice.DID()
+	h := life(alice, 9)
+	seg := func(h ...[]byte) []byte { return testkit.CAR(h[len(h)-1], h...) }
+	const one, two = "history/0000000004-0000000014.car", "history/0000000019-0000000029.car"
+	packed := func() files {
+		return files{}.with("0000000034.ckpt", h[6]).with("0000000039.ckpt", h[7]).with("0000000044.ckpt", h[8])
+	}
+	both := func() files { f := packed(); f[one], f[two] = seg(h[:3]...), seg(h[3:6]...); return f }
+	add := func(f files, name string, b []byte) files { f["history/"+name] = b; return f }
+	s.folder("segments-and-checkpoints", "Two segments, and the newest checkpoints by themselves.", both(), verified(did, 9))
+	only := files{"history/0.car": seg(h[:4]...), "history/1.CAR": seg(h[4:5]...), "history/old/2-3.car": seg(h[5:]...)}
+	s.folder("segments-only", "Segments alone, one in a folder of its own, and one with a name in capitals.", only, verified(did, 9))
+	s.folder("segments-packed-twice", "What a killed process leaves: checkpoints are in a segment, in a longer one, and by themselves.",
+		add(add(both(), "0000000029.ckpt", h[5]), "0000000004-0000000029.car", seg(h[:6]...)), verified(did, 9).duplicates(7))
+	missing := both()
+	delete(missing, two)
+	s.folder("segments-one-missing", "The second segment is not there.", missing, incomplete(did, 6, "gap"))
+	first := both()
+	delete(first, one)
+	s.folder("segments-first-missing", "The first segment is not there.", first, incomplete(did, 6, "missing-genesis"))
+	s.folder("segments-cut", "A segment is cut in its last block.", add(both(), "0000000019-0000000029.car", seg(h[3:6]...)[:700]), refused("malformed CAR"))
+	s.folder("segments-flipped", "A bit of a segment is flipped.", add(both(), "0000000004-0000000014.car", flipByte(seg(h[:3]...), 400, 1)), refused("malformed CAR"))
+	s.folder("segments-empty", "A segment is an empty file.", add(both(), "0000000004-0000000014.car", nil), refused("malformed CAR"))
+	s.folder("segments-no-car", "What is named as a segment is a text.", add(both(), "5.car", []byte("notes\n")), refused("malformed CAR"))
+	bad := extend(alice, flip(h, 5, 209, 1)[:6], 9)
+	s.folder("segments-bad-signature", "A checkpoint in a segment is not signed by its key, though its CID is right.",
+		files{}.with("0000000034.ckpt", bad[6]).with("0000000039.ckpt", bad[7]).with("0000000044.ckpt", bad[8]).with("0000000004-0000000029.car", seg(bad[:6]...)), invalid(did, 9, "bad-signature"))
+	s.folder("segments-of-another", "A segment of another life lies among them.", add(both(), "0000000049-0000000064.car", seg(life(bob, 2)...)), invalid(did, 11, "identity-mismatch", "fork"))
+	s.folder("segments-other-names", "CARs whose names are no segments' are not looked at, though they are broken.",
+		add(add(add(add(add(both(), "life.car", []byte("broken")), "1-2-3.car", []byte("broken")), "-2.car", []byte("broken")), "1-.car", []byte("broken")), "1-2.car.next", []byte("broken")),
+		verified(did, 9).beside("car", 4).beside("other", 1))
+	s.folder("segments-macos", "What macOS adds to a copy of them is not looked at.", add(add(both(), "._1-2.car", []byte{0}), "__MACOSX/1-2.car", []byte{0}), verified(did, 9).beside("macos", 2))
 }
 
 func (s *set) naming() {
