@@ -377,6 +377,15 @@ func (b *books) close() error {
 	return errors.Join(err, b.release())
 }
 
+// sync makes all receipts durable.
+func (b *books) sync() error {
+	err := b.file.Sync()
+	if b.onchain != nil {
+		err = errors.Join(err, b.onchain.Sync())
+	}
+	return err
+}
+
 // release has the adapter let go of what it may hold for the agent.
 func (b *books) release() error {
 	if r, ok := b.adapter.(Releaser); ok {

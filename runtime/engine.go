@@ -238,6 +238,9 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (re
 	if err := e.retired(dir); err != nil {
 		return Result{}, err
 	}
+	if err := left(dir); err != nil {
+		return Result{}, err
+	}
 	if _, err := c.machine.keys().Key(s.Path()); err != nil { // the first thing that a bare history lacks
 		return Result{}, err
 	}

@@ -129,7 +129,11 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	l.recovery = recovery{from: c.TickNumber, state: c.State}
 	l.checks.resume(found.Before, found.Newest)
 	l.result.Tick, l.result.Head, l.result.Budget = c.TickNumber, found.Hash, c.Budget
-	at, known, err := l.openHome(s, journal.Epoch{MajorVersion: c.MajorVersion, LeaseGeneration: c.LeaseGeneration})
+	moves, err := movesOf(s)
+	if err != nil {
+		return err
+	}
+	at, known, err := l.openHome(s, journal.Epoch{MajorVersion: max(c.MajorVersion, moves), LeaseGeneration: c.LeaseGeneration})
 	if err != nil {
 		return err
 	}

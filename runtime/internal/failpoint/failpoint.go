@@ -53,6 +53,16 @@ const (
 	RecordsSynced                  //
 	JournalCompacted               //
 	RetirementKept                 // in the folder
+	MoveStopped                    // the agent stands still, to be handed over
+	MoveSigned                     // both sides signed the record, and it does not count yet
+	MoveCommitted                  // it does
+	MoveRecorded                   // it is with the life's other records
+	MoveKeyGone                    // the source has the agent's key no more
+	MoveTakenIn                    // the target has all but the key
+	MovePromised                   // and remembers that it signs
+	MoveFetched                    // it has the commit
+	MoveKeyKept                    // and the key
+	MoveArrived                    // the agent's folder has its name
 	Recovered                      // a resumed life knows where it stands
 	TickAgain                      // a recorded tick was lived again
 	WentLive                       // nothing recorded is left
@@ -98,6 +108,16 @@ var names = [points]string{
 	RecordsSynced:     "records-synced",
 	JournalCompacted:  "journal-compacted",
 	RetirementKept:    "retirement-kept",
+	MoveStopped:       "move-stopped",
+	MoveSigned:        "move-signed",
+	MoveCommitted:     "move-committed",
+	MoveRecorded:      "move-recorded",
+	MoveKeyGone:       "move-key-gone",
+	MoveTakenIn:       "move-taken-in",
+	MovePromised:      "move-promised",
+	MoveFetched:       "move-fetched",
+	MoveKeyKept:       "move-key-kept",
+	MoveArrived:       "move-arrived",
 	Recovered:         "recovered",
 	TickAgain:         "tick-again",
 	WentLive:          "went-live",

@@ -273,6 +273,9 @@ func Read(f sized) (*Snapshot, error) {
 	return &Snapshot{j}, nil
 }
 
+// Head is [Journal.Head].
+func (s *Snapshot) Head() verifier.Hash { return s.j.head }
+
 // Life says whose journal it is, as it says itself.
 func (s *Snapshot) Life() Life { return s.j.Life }
 

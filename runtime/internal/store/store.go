@@ -299,6 +299,9 @@ func writeFile(root *os.Root, name string, data []byte, mode fs.FileMode) error 
 
 func syncDir(root *os.Root, name string) error { return wal.SyncDir(root, name) }
 
+// SyncDir makes the names in a folder durable.
+func SyncDir(root *os.Root, name string) error { return wal.SyncDir(root, name) }
+
 // SyncsDirs reports whether the folder's file system makes names durable when it is
 // asked to. Where it does not, a machine that loses power may lose what was said to
 // be durable.

@@ -1,0 +1,223 @@
+package runtime
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"igor.dev/authority"
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/failpoint"
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+)
+
+// What goes along when an agent moves, beside its checkpoints: files, and the folders
+// whose files do. The key is not among it.
+var (
+	movingFiles   = []string{"agent.wasm", "agent.manifest.json", "journal", "receipts", "receipts.x402", "handovers", "restored", "head.tlog-proof"}
+	movingFolders = []string{"events", "events/payloads", "events/programs"}
+)
+
+// Moves reports whether a file of an agent's folder goes along when the agent moves, by
+// its name there.
+func Moves(name string) bool {
+	if slices.Contains(movingFiles, name) {
+		return true
+	}
+	dir, base := filepath.Split(name)
+	return fs.ValidPath(name) && slices.Contains(movingFolders, strings.TrimSuffix(dir, "/")) &&
+		!strings.HasPrefix(base, ".") && !strings.HasSuffix(base, ".next") && len(base) <= 200
+}
+
+// Fixed reports whether a file of that name never changes once it is there.
+func Fixed(name string) bool {
+	dir := filepath.Dir(name)
+	return dir == "events/payloads" || dir == "events/programs"
+}
+
+// A MovingFile is one that goes along.
+type MovingFile struct {
+	Name string
+	Size int64
+}
+
+// MovingFiles lists what goes along of the agent in dir, but for its checkpoints.
+func MovingFiles(dir string) (all []MovingFile, err error) {
+	for _, folder := range append([]string{"."}, movingFolders...) {
+		entries, err := os.ReadDir(filepath.Join(dir, folder))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			name := filepath.Join(folder, e.Name())
+			if !Moves(name) {
+				continue
+			}
+			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if info.Mode().IsRegular() {
+				all = append(all, MovingFile{name, info.Size()})
+			}
+		}
+	}
+	return all, nil
+}
+
+// CheckMoved holds the folder of an agent that is to come, or has come, against the last
+// position of the folder that it comes from. The checkpoints themselves are for
+// verification.
+func CheckMoved(dir string, agent verifier.PublicKey, p authority.Position) error {
+	newest, hash, err := newestCheckpoint(dir)
+	if err != nil {
+		return err
+	}
+	if newest.AgentPubKey != agent {
+		return errors.New("the newest checkpoint is another agent's")
+	}
+	if hash != p.Head {
+		return fmt.Errorf("the newest checkpoint is %s, and the position names %s", hash.CID(), p.Head.CID())
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	segment, err := root.Open(filepath.Join("events", eventlog.FileName(newest.TickNumber+1)))
+	if err != nil {
+		return fmt.Errorf("the open segment of the event log: %w", err)
+	}
+	defer segment.Close()
+	log := sha256.New()
+	if _, err := io.Copy(log, segment); err != nil {
+		return err
+	}
+	if verifier.Hash(log.Sum(nil)) != p.Log {
+		return errors.New("the open segment of the event log is not the one that the position names")
+	}
+	if err := checkJournal(root, p.Journal); err != nil {
+		return err
+	}
+	b := books{agent: agent}
+	folder := wal.Dir(root)
+	onchain, err := hasOnchain(folder)
+	if err == nil {
+		err = b.open(folder, onchain)
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.closeFiles(); err != nil {
+		return err
+	}
+	if b.payments.chain != p.Paid {
+		return errors.New("the payment receipts are not those that the position names")
+	}
+	return nil
+}
+
+// newestCheckpoint reads the newest checkpoint of a folder.
+func newestCheckpoint(dir string) (c verifier.Checkpoint, hash verifier.Hash, err error) {
+	path, err := NewestCheckpoint(dir)
+	if err != nil {
+		return c, hash, err
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return c, hash, err
+	}
+	c, err = verifier.Parse(b)
+	return c, sha256.Sum256(b), err
+}
+
+func checkJournal(root *os.Root, head verifier.Hash) error {
+	f, err := root.Open(journal.Name)
+	if err != nil {
+		return fmt.Errorf("the journal: %w", err)
+	}
+	defer f.Close()
+	snapshot, err := journal.Read(readFile{f})
+	if err != nil {
+		return err
+	}
+	if snapshot.Head() != head {
+		return errors.New("the journal is not the one that the position names")
+	}
+	return nil
+}
+
+// MoveIn makes the folder of an agent that came by a hand-over ready to live, with its key.
+// It may be called again.
+func MoveIn(dir string, key ed25519.PrivateKey, m *Moved) error {
+	if verifier.PublicKey(key.Public().(ed25519.PublicKey)) != m.Agent {
+		return errors.New("the key is not the agent's")
+	}
+	encoded, err := store.EncodeKey(key)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := store.AddHandOver(root, &m.Record); err != nil {
+		return err
+	}
+	if err := dropEmptySegment(root, m.Position); err != nil {
+		return err
+	}
+	if err := store.PutKey(root, encoded); err != nil {
+		return err
+	}
+	failpoint.Reach(failpoint.MoveKeyKept)
+	return nil
+}
+
+// dropEmptySegment removes the segment that the source began and in which nothing is yet:
+// the one in its place counts the hand-over.
+func dropEmptySegment(root *os.Root, p authority.Position) error {
+	newest, _, err := newestCheckpoint(root.Name())
+	if err != nil {
+		return err
+	}
+	name := filepath.Join("events", eventlog.FileName(newest.TickNumber+1))
+	f, err := root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // by a call before
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r := eventlog.NewReader(io.NewSectionReader(f, 0, math.MaxInt64))
+	header, err := r.Header()
+	if err != nil {
+		return err
+	}
+	if _, err := r.Next(); err != io.EOF || header.MajorVersion > p.Major {
+		return nil
+	}
+	if err := root.Remove(name); err != nil {
+		return err
+	}
+	return store.SyncDir(root, "events")
+}
