@@ -44,8 +44,8 @@ type HandOver struct {
 	Countersign func(ctx context.Context, s Stand) (signature [64]byte, err error)
 }
 
-// A Moved is the hand-over by which an agent left a folder.
-type Moved struct {
+// A Departure is the hand-over by which an agent left a folder.
+type Departure struct {
 	Agent    verifier.PublicKey
 	Position authority.Position // the folder's last one
 	Record   verifier.HandOver
@@ -62,7 +62,7 @@ const (
 )
 
 // Append appends the commit's bytes.
-func (m *Moved) Append(dst []byte) []byte {
+func (m *Departure) Append(dst []byte) []byte {
 	dst = m.Position.Append(dst, m.Agent)
 	dst = append(dst, m.signature[:]...)
 	return append(m.Record.Append(dst), m.Sealed...)
@@ -70,7 +70,7 @@ func (m *Moved) Append(dst []byte) []byte {
 
 // ParseMoved reads a commit, and verifies all signatures in it, and that its parts belong
 // together.
-func ParseMoved(b []byte) (m Moved, err error) {
+func ParseMoved(b []byte) (m Departure, err error) {
 	if len(b) != MovedSize {
 		return m, fmt.Errorf("a commit of %d bytes, and it has %d", len(b), MovedSize)
 	}
@@ -108,7 +108,7 @@ func SealInfo(h *verifier.HandOver) []byte {
 // without an error, the agent is that node's, and its key is here no more; the run ends.
 // With any other error the agent lives on here, but for one that [errors.Is] of ErrMoved:
 // then it is the other node's, and the next run finishes what is left to do.
-func (a *Agent) HandOver(ctx context.Context, h HandOver) (m Moved, err error) {
+func (a *Agent) HandOver(ctx context.Context, h HandOver) (m Departure, err error) {
 	err = a.order(ctx, func(ctx context.Context, l *life) error {
 		m, err = l.handOver(ctx, h)
 		return err
@@ -116,7 +116,7 @@ func (a *Agent) HandOver(ctx context.Context, h HandOver) (m Moved, err error) {
 	return m, err
 }
 
-func (l *life) handOver(ctx context.Context, h HandOver) (m Moved, err error) {
+func (l *life) handOver(ctx context.Context, h HandOver) (m Departure, err error) {
 	if l.home.remote() {
 		return m, fmt.Errorf("%w: the agent's home is a store, and is not handed over by its folder", errors.ErrUnsupported)
 	}
@@ -145,7 +145,7 @@ func (l *life) handOver(ctx context.Context, h HandOver) (m Moved, err error) {
 		return m, fatal(err)
 	}
 	failpoint.Reach(failpoint.MoveStopped)
-	m = Moved{Agent: l.public, Position: l.home.at}
+	m = Departure{Agent: l.public, Position: l.home.at}
 	m.Position.Sequence, m.Position.State = l.home.at.Sequence+1, authority.Retired
 	m.Position.Owner, m.Position.Writer = l.home.owner, l.home.writer
 	m.Position.Major, m.Position.Generation = l.home.epoch.MajorVersion, l.home.epoch.LeaseGeneration
@@ -191,7 +191,7 @@ func (l *life) handOver(ctx context.Context, h HandOver) (m Moved, err error) {
 }
 
 // finishMove does what is left to do in a folder whose agent was given away.
-func finishMove(dir string, m *Moved) error {
+func finishMove(dir string, m *Departure) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
@@ -210,7 +210,7 @@ func finishMove(dir string, m *Moved) error {
 
 // ReadMoved reads the hand-over by which the agent in dir left it; ok is false if it did
 // not. What a crash left to do of it is done.
-func ReadMoved(dir string) (m Moved, ok bool, err error) {
+func ReadMoved(dir string) (m Departure, ok bool, err error) {
 	b, err := store.Moved(dir, int64(MovedSize))
 	if err != nil || b == nil {
 		return m, false, err

@@ -56,14 +56,14 @@ func publicOf(key ed25519.PrivateKey) verifier.PublicKey {
 }
 
 // give gives the agent in a folder to a node, whose folder is to.
-func give(t *testing.T, dir, to string, node ed25519.PrivateKey, c settings) (Moved, error) {
+func give(t *testing.T, dir, to string, node ed25519.PrivateKey, c settings) (Departure, error) {
 	t.Helper()
 	e, err := c.engine()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	var m Moved
+	var m Departure
 	_, err = e.Visit(t.Context(), dir, func(ctx context.Context, a *Agent) (err error) {
 		m, err = a.HandOver(ctx, HandOver{To: publicOf(node), Seal: seal, Countersign: func(_ context.Context, s Stand) ([64]byte, error) {
 			take(t, dir, to)
@@ -78,7 +78,7 @@ func give(t *testing.T, dir, to string, node ed25519.PrivateKey, c settings) (Mo
 }
 
 // moveIn has a folder live that came by a hand-over.
-func moveIn(t *testing.T, dir string, m *Moved) {
+func moveIn(t *testing.T, dir string, m *Departure) {
 	t.Helper()
 	again, err := ParseMoved(m.Append(nil))
 	if err != nil {

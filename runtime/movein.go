@@ -166,7 +166,7 @@ func checkJournal(root *os.Root, head verifier.Hash) error {
 
 // MoveIn makes the folder of an agent that came by a hand-over ready to live, with its key.
 // It may be called again.
-func MoveIn(dir string, key ed25519.PrivateKey, m *Moved) error {
+func MoveIn(dir string, key ed25519.PrivateKey, m *Departure) error {
 	if verifier.PublicKey(key.Public().(ed25519.PublicKey)) != m.Agent {
 		return errors.New("the key is not the agent's")
 	}
