@@ -258,6 +258,7 @@ var magics = [...]struct {
 	{0, "c2sp.org/tlog-proof@", KindWitness},
 	{0, "igor/monitor/", KindWitness},
 	{0, "igor/succession/", KindSuccession},
+	{0, "igor/rent-receipt/", KindReceipts},
 	{9, "igor/events/", KindEvents}, // after a record's length, its checksum and its type
 	{9, "igor/journal/", KindJournal},
 	{0, "-----BEGIN PRIVATE KEY-----", KindKey},

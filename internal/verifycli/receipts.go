@@ -203,7 +203,7 @@ type receiptRows struct {
 // listReceipts says who gave how much for what: the nodes that the agent lived on, what
 // came into its budget, and what it paid.
 func listReceipts(r *receipt.Report) []receiptRows {
-	var lived, added, paid, moved []string
+	var lived, added, paid, moved, rented []string
 	for _, n := range receiptNodes(r) {
 		lived = append(lived, fmt.Sprintf("%s: %s, ticks %d to %d, cost %s", n.DID, Plural(n.Executions, "execution"), n.FirstTick, n.LastTick, n.cost))
 	}
@@ -223,7 +223,18 @@ func listReceipts(r *receipt.Report) []receiptRows {
 		moved = append(moved, fmt.Sprintf("%s to 0x%x on eip155:%d, %s; asset 0x%x, transaction 0x%x in block %d, by the word of %d of %d nodes of the chain",
 			verifier.FormatMicrocents(o.Amount), o.To, o.Chain, receiptTime(o.Time), o.Asset, o.Transaction, o.Block, o.Agreed, o.Asked))
 	}
-	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}, {"chains", moved}}
+	for _, e := range r.Rented {
+		rented = append(rented, fmt.Sprintf("%s to %s for %s, %s; from 0x%x on eip155:%d, asset 0x%x, transaction 0x%x",
+			verifier.FormatMicrocents(e.Amount), e.Node.DID(), rentedFor(e), receiptTime(e.Time), e.From, e.Chain, e.Asset, e.Transaction))
+	}
+	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}, {"chains", moved}, {"rent", rented}}
+}
+
+func rentedFor(r *receipt.Rent) string {
+	if r.Lease() {
+		return "a lease from " + receiptTime(r.Begins) + " to " + receiptTime(r.Ends)
+	}
+	return Plural(int(min(r.Receipts, 1<<31)), "execution") + " up to " + r.Checkpoint.CID()
 }
 
 // receiptLives says how much is authentic of which agents, but for a pinned one.
@@ -304,7 +315,8 @@ func receiptsProve(r *receipt.Report) (proves, doesNot string) {
 	}
 	return "The nodes signed these receipts, and they account for every microcent of the budgets that they name.",
 		"It does not prove that the time was spent, that the price was fair, who the nodes are, or that there are no later receipts." +
-			choose(len(r.Moved) > 0, " What is said of chains is the agent's word: no chain was asked.", "")
+			choose(len(r.Moved) > 0, " What is said of chains is the agent's word: no chain was asked.", "") +
+			choose(len(r.Rented) > 0, " That rent was paid is the node's word: no chain was asked.", "")
 }
 
 func hex0x(b []byte) string { return fmt.Sprintf("0x%x", b) }
@@ -369,6 +381,22 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 		Nonce       string `json:"nonce"`
 		Time        string `json:"time"`
 	}
+	type rent struct {
+		Node        string `json:"node"`
+		Network     string `json:"network"`
+		Asset       string `json:"asset"`
+		From        string `json:"from"`
+		To          string `json:"to"`
+		Amount      int64  `json:"amountMicrocents,string"`
+		Transaction string `json:"transaction"`
+		Nonce       string `json:"nonce"`
+		Receipts    uint64 `json:"receipts,string,omitempty"`
+		Prev        string `json:"prev,omitempty"`
+		Checkpoint  string `json:"checkpoint,omitempty"`
+		Begins      string `json:"begins,omitempty"`
+		Ends        string `json:"ends,omitempty"`
+		Time        string `json:"time"`
+	}
 	report := struct {
 		Format       string         `json:"format"`
 		Verdict      string         `json:"verdict"`
@@ -389,6 +417,7 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 		DoesNotProve string         `json:"doesNotProve"`
 		Lives        []receiptLife  `json:"lives,omitempty"`
 		Moved        []onchain      `json:"onChains,omitempty"`
+		Rented       []rent         `json:"rent,omitempty"`
 	}{Format: receiptsFormat, Verdict: r.Verdict.String(), Identity: identity(r), Receipts: r.Receipts, Executions: r.Executions, Payments: r.Payments,
 		Duplicates: r.Duplicates, Added: r.Added.Microcents(), Cost: r.Cost.Microcents(), Paid: r.Paid.Microcents(), Nodes: receiptNodes(r), AddedAt: []added{}, Bought: []payment{}, Problems: []problem{}}
 	if r.Agent != nil {
@@ -405,6 +434,16 @@ func writeReceiptsJSON(w io.Writer, r *receipt.Report) error {
 	for _, o := range r.Moved {
 		report.Moved = append(report.Moved, onchain{fmt.Sprintf("eip155:%d", o.Chain), hex0x(o.Asset[:]), hex0x(o.From[:]), hex0x(o.To[:]), o.Amount,
 			hex0x(o.Transaction[:]), o.Block, hex0x(o.BlockHash[:]), o.Agreed, o.Asked, hex0x(o.Nonce[:]), receiptTime(o.Time)})
+	}
+	for _, e := range r.Rented {
+		one := rent{Node: e.Node.DID(), Network: fmt.Sprintf("eip155:%d", e.Chain), Asset: hex0x(e.Asset[:]), From: hex0x(e.From[:]), To: hex0x(e.To[:]), Amount: e.Amount,
+			Transaction: hex0x(e.Transaction[:]), Nonce: hex0x(e.Nonce[:]), Time: receiptTime(e.Time)}
+		if e.Lease() {
+			one.Begins, one.Ends = receiptTime(e.Begins), receiptTime(e.Ends)
+		} else if one.Receipts, one.Checkpoint = e.Receipts, e.Checkpoint.CID(); !e.Prev.IsZero() {
+			one.Prev = e.Prev.CID()
+		}
+		report.Rented = append(report.Rented, one)
 	}
 	report.Proves, report.DoesNotProve = receiptsProve(r)
 	if len(r.Lives) > 1 {

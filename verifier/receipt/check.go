@@ -100,6 +100,7 @@ type Report struct {
 	Executions int // authentic ones
 	Payments   int // authentic ones
 	Onchains   int // authentic ones
+	Rents      int // authentic ones
 	Duplicates int
 
 	// Lived are the authentic executions of the agent, by tick, and Bought its authentic
@@ -110,6 +111,10 @@ type Report struct {
 	// Moved are the agent's authentic receipts of payments on chains, by time. That they
 	// are on the chain, only the chain says.
 	Moved []*Onchain
+
+	// Rented are the agent's authentic receipts for rent, by time. That it was paid on the
+	// chain, only the chain says.
+	Rented []*Rent
 
 	// Sums over the authentic executions. Valid unless the verdict is Invalid.
 	Added, Cost, Paid Sum
@@ -154,6 +159,7 @@ func (c *Checker) Check() (*Report, error) {
 		}
 	}
 	nonces, moved := make(map[[32]byte]bool), make(map[[32]byte]bool)
+	rented, paidUp := make(map[authorization]bool), make(map[period]bool)
 	after := make(map[verifier.Hash]bool) // predecessors that have a receipt after them
 	var executions []*entry
 	for i := range authentic {
@@ -199,6 +205,23 @@ func (c *Checker) Check() (*Report, error) {
 			if r.Amount < 0 {
 				k.found(NegativeAmount, e, 0, "the amount of the payment is negative")
 			}
+		case *Rent:
+			k.Rents++
+			k.Rented = append(k.Rented, r)
+			by := authorization{r.Chain, r.Asset, r.From, r.Nonce}
+			if rented[by] {
+				k.found(Conflict, e, 0, "there is another receipt for rent by the same payment on a chain")
+			}
+			rented[by] = true
+			if !r.Lease() {
+				if paidUp[period{r.Node, r.Prev}] {
+					k.found(Conflict, e, 0, "the node has another receipt for rent after the same one")
+				}
+				paidUp[period{r.Node, r.Prev}] = true
+			}
+			if r.Amount < 0 {
+				k.found(NegativeAmount, e, 0, "the amount of the rent is negative")
+			}
 		}
 	}
 	for _, e := range executions {
@@ -207,6 +230,7 @@ func (c *Checker) Check() (*Report, error) {
 	c.missing(k)
 	slices.SortStableFunc(k.Bought, func(a, b *Payment) int { return cmp.Compare(a.Time, b.Time) })
 	slices.SortStableFunc(k.Moved, func(a, b *Onchain) int { return cmp.Compare(a.Time, b.Time) })
+	slices.SortStableFunc(k.Rented, func(a, b *Rent) int { return cmp.Compare(a.Time, b.Time) })
 	k.Verdict = verifier.Verified
 	for _, p := range k.Problems {
 		if !p.Code.Incomplete() {
@@ -216,6 +240,19 @@ func (c *Checker) Check() (*Report, error) {
 		k.Verdict = verifier.Incomplete
 	}
 	return &k.Report, nil
+}
+
+// An authorization is what moves a token once.
+type authorization struct {
+	chain       uint64
+	asset, from [20]byte
+	nonce       [32]byte
+}
+
+// A period is what a node was paid after.
+type period struct {
+	node verifier.PublicKey
+	prev verifier.Hash
 }
 
 // authentic returns the distinct receipts whose signatures are good, by tick and

@@ -41,7 +41,7 @@ const (
 
 var le = binary.LittleEndian
 
-// A Receipt is an [*Execution], a [*Payment] or an [*Onchain].
+// A Receipt is an [*Execution], a [*Payment], an [*Onchain] or a [*Rent].
 type Receipt interface {
 	// Append appends the wire form: what Parse read, byte for byte.
 	Append(dst []byte) []byte
@@ -179,7 +179,12 @@ func Parse(b []byte) (r Receipt, size int, err error) {
 			return nil, 0, ErrTruncated
 		}
 		return parseOnchain(b[:OnchainSize]), OnchainSize, nil
-	case len(b) < len(executionTag) && (hasPrefix(executionTag, b) || hasPrefix(paymentTag, b) || hasPrefix(onchainTag, b)):
+	case hasTag(b, rentTag):
+		if len(b) < RentSize {
+			return nil, 0, ErrTruncated
+		}
+		return parseRent(b[:RentSize]), RentSize, nil
+	case len(b) < len(executionTag) && (hasPrefix(executionTag, b) || hasPrefix(paymentTag, b) || hasPrefix(onchainTag, b) || hasPrefix(rentTag, b)):
 		return nil, 0, ErrTruncated
 	}
 	return nil, 0, errors.New("not a receipt of a known kind and version")

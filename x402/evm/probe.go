@@ -243,6 +243,34 @@ func (n *Nodes) Newest(ctx context.Context, chain uint64) (Block, error) {
 	return newest, nil
 }
 
+// Knows fails if not as many nodes as have to agree say that the domain is its token's own:
+// what is signed for another one nobody could use.
+func (n *Nodes) Knows(ctx context.Context, d *Domain) error {
+	if err := n.Check(); err != nil {
+		return err
+	}
+	said, errs := atOnce(ctx, n.All, func(ctx context.Context, node *Node) (Hash, error) {
+		if err := node.on(ctx, d.Chain); err != nil {
+			return Hash{}, err
+		}
+		return node.Separator(ctx, d.Contract)
+	})
+	same := 0
+	for i, got := range said {
+		switch {
+		case errs[i] != nil:
+		case got == d.Separator():
+			same++
+		default:
+			errs[i] = n.All[i].errorf("the token %s is not %.60q, version %.20q", d.Contract, d.Name, d.Version)
+		}
+	}
+	if same < n.Quorum {
+		return fmt.Errorf("%d of %d nodes know the token, and %d have to: %w", same, len(n.All), n.Quorum, errors.Join(errs...))
+	}
+	return nil
+}
+
 func dropNil(errs []error) []error {
 	return slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 }

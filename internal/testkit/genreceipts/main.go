@@ -160,6 +160,27 @@ func onchain(by *testkit.Agent, effect byte, index uint64, amount int64) []byte 
 	return append(b, ed25519.Sign(by.Private, b)...)
 }
 
+// rent is a node's receipt for rent: of a lease where receipts is 0.
+func rent(agent, by *testkit.Agent, nonce byte, amount int64, prev, checkpoint [32]byte, receipts uint64) []byte {
+	b := append(append([]byte("igor/rent-receipt/v1\x00"), agent.Key...), by.Key...)
+	b = binary.LittleEndian.AppendUint64(b, 8453)
+	for i := range byte(3) { // asset, from, to
+		b = append(b, bytes.Repeat([]byte{0xa0 + i}, 20)...)
+	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(amount))
+	b = append(b, bytes.Repeat([]byte{0xd0 + nonce}, 32)...)
+	b = append(b, bytes.Repeat([]byte{0xb0 + nonce}, 32)...) // transaction
+	b = append(append(b, prev[:]...), checkpoint[:]...)
+	begins, ends := uint64(1_700_000_000_000_000_000), uint64(1_702_592_000_000_000_000)
+	if receipts > 0 {
+		begins, ends = 0, 0
+	}
+	for _, v := range []uint64{receipts, begins, ends, 1_700_000_000_000_000_000} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return append(b, ed25519.Sign(by.Private, b)...)
+}
+
 // A life of three checkpoints: ticks 0, 10, 20.
 var (
 	wasm        = sha256.Sum256([]byte("wasm"))
@@ -223,6 +244,17 @@ func vectors() (vs []vector) {
 	add("on-chain-flipped", "A bit of the transaction is another one.", nil, list(flip(moved, 200)), invalid(0, 0, "bad-signature"))
 	add("on-chain-of-another", "Somebody else's.", checkpoints, list(r1, r2, r3, onchain(bob, 3, 0, 1)), invalid(3, 0, "identity-mismatch"))
 	add("on-chain-cut", "A payment on a chain that is cut short.", nil, list(moved[:len(moved)-1]), refused("a receipt is cut short"))
+	var none [32]byte
+	leased := rent(alice, node, 1, 5000, none, none, 0)
+	settled := rent(alice, node, 2, 35, none, testkit.Hash(second), 2)
+	add("rent", "A lease, and rent for two receipts.", checkpoints, list(r1, leased, r2, settled, r3), verified(3, 0))
+	add("rent-same-payment", "Two receipts for rent by one payment.", nil, list(leased, rent(alice, node, 1, 5000, none, testkit.Hash(second), 2)), invalid(0, 0, "conflict"))
+	add("rent-twice", "Two receipts for rent after the same checkpoint.", nil, list(settled, rent(alice, node, 3, 43, none, testkit.Hash(third), 3)), invalid(0, 0, "conflict"))
+	add("rent-of-two-nodes", "Two nodes are paid from the beginning.", nil, list(settled, rent(alice, bob, 3, 43, none, testkit.Hash(third), 3)), verified(0, 0))
+	add("rent-negative", "Less than nothing.", nil, list(rent(alice, node, 1, -1, none, none, 0)), invalid(0, 0, "negative-amount"))
+	add("rent-flipped", "A bit of the lease's end is another one.", nil, list(flip(leased, len(leased)-64-16)), invalid(0, 0, "bad-signature"))
+	add("rent-of-another", "Somebody else's.", checkpoints, list(r1, r2, r3, rent(bob, node, 1, 1, none, none, 0)), invalid(3, 0, "identity-mismatch"))
+	add("rent-cut", "A receipt for rent that is cut short.", nil, list(leased[:len(leased)-1]), refused("a receipt is cut short"))
 	d := verified(3, 0)
 	d.Duplicates = 2
 	add("duplicates", "Byte-identical receipts are one.", checkpoints, list(r1, r2, r2, r3, r1), d)

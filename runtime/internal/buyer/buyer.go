@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"igor.dev/runtime/internal/request"
@@ -78,11 +79,14 @@ type Buyer struct {
 	wallet   wallet.Wallet
 	networks map[uint64]*network
 	log      *slog.Logger
+
+	mu    sync.Mutex
+	known map[evm.Domain]bool // that tokens have, as the nodes agreed
 }
 
 // New returns a buyer with a wallet. Nothing is asked yet.
 func New(w wallet.Wallet, c *Config, log *slog.Logger) (*Buyer, error) {
-	b := &Buyer{wallet: w, networks: map[uint64]*network{}, log: log}
+	b := &Buyer{wallet: w, networks: map[uint64]*network{}, log: log, known: map[evm.Domain]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(c.Networks)) {
 		n := c.Networks[name]
 		chain, err := x402.ParseNetwork(name)
@@ -138,7 +142,7 @@ func (b *Buyer) Pay(ctx context.Context, r *x402.Required, o *x402.Offer, nonce 
 		return nil, fmt.Errorf("the chain cannot be asked: %w", err)
 	}
 	domain := o.Domain()
-	if err := n.knows(ctx, &domain); err != nil {
+	if err := b.knows(ctx, n, &domain); err != nil {
 		return nil, err
 	}
 	a := &evm.Authorization{From: b.wallet.Address(), To: o.PayTo, Value: uint64(o.Amount), ValidBefore: newest.Time + uint64(o.Timeout), Nonce: nonce}
@@ -150,24 +154,31 @@ func (b *Buyer) Pay(ctx context.Context, r *x402.Required, o *x402.Offer, nonce 
 	return &request.Paid{Domain: domain, Since: newest.Number - min(newest.Number, reorganised), Name: name, Value: value}, nil
 }
 
-// knows fails if the token has another domain than the server says: what is signed for
-// that nobody could use.
-func (n *network) knows(ctx context.Context, d *evm.Domain) error {
-	same, failed := 0, error(nil)
-	for _, node := range n.nodes.All {
-		switch got, err := node.Separator(ctx, d.Contract); {
-		case err != nil:
-			failed = err
-		case got == d.Separator():
-			if same++; same == n.nodes.Quorum {
-				return nil
-			}
-		default:
-			failed = fmt.Errorf("%s: the token is not %q, version %q, as the server says", node, d.Name, d.Version)
-		}
+// knows fails if the token has another domain than the server says. What the nodes agreed
+// on once is not asked again: a token that is given another domain takes no signature that
+// was made for the old one, and what was signed then is never paid.
+func (b *Buyer) knows(ctx context.Context, n *network, d *evm.Domain) error {
+	b.mu.Lock()
+	known := b.known[*d]
+	b.mu.Unlock()
+	if known {
+		return nil
 	}
-	return fmt.Errorf("the token cannot be told: %w", failed)
+	if err := n.nodes.Knows(ctx, d); err != nil {
+		return fmt.Errorf("the token cannot be told: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.known) >= maxKnown {
+		clear(b.known)
+	}
+	b.known[*d] = true
+	return nil
 }
+
+// maxKnown is how many domains of tokens are remembered. An agent's manifest says which
+// tokens it pays in, so there are few.
+const maxKnown = 256
 
 // Fate implements record.Buyer.
 func (b *Buyer) Fate(ctx context.Context, p *request.Paid) (evm.Finding, int) {
