@@ -7,6 +7,7 @@ import (
 	"igor.dev/runtime/internal/ledger"
 	"igor.dev/verifier"
 	receipts "igor.dev/verifier/receipt"
+	"igor.dev/x402/rent"
 )
 
 // A BudgetAdapter stands between the budgets of a node's agents and the money
@@ -72,6 +73,15 @@ func (l *Ledger) Retire(_ context.Context, r Retirement) error {
 func (l *Ledger) Retired(_ context.Context, agent verifier.PublicKey) (bool, error) {
 	return l.folder.Retired(agent)
 }
+
+// Account returns an agent's account of rent. With Rented, it makes a Ledger the books of
+// package rent.
+func (l *Ledger) Account(_ context.Context, agent verifier.PublicKey) (*rent.Account, error) {
+	return l.folder.Account(agent)
+}
+
+// Rented keeps a receipt for rent that was paid.
+func (l *Ledger) Rented(_ context.Context, r *receipts.Rent) error { return l.folder.Rented(r) }
 
 // Release closes an agent's account, which another process may open then.
 func (l *Ledger) Release(_ context.Context, agent verifier.PublicKey) error {

@@ -476,7 +476,13 @@ type Answer struct {
 // Client lets the reference client ask for a URL, some times, paying from anvil's account i.
 func Client(t testing.TB, ctx context.Context, i int, url string, times int) (all []Answer) {
 	t.Helper()
-	cmd := node(map[string]any{"part": "client", "key": hexKey(i), "url": url, "times": times})
+	return ClientDo(t, ctx, i, http.MethodGet, url, times)
+}
+
+// ClientDo is Client with another method.
+func ClientDo(t testing.TB, ctx context.Context, i int, method, url string, times int) (all []Answer) {
+	t.Helper()
+	cmd := node(map[string]any{"part": "client", "key": hexKey(i), "url": url, "times": times, "init": map[string]any{"method": method}})
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@
 //	LEDGER/z6Mk…/receipts   those of one agent, by its DID without "did:key:"
 //	LEDGER/z6Mk…/retired    what it said when it was retired, if it was
 //	LEDGER/z6Mk…/lock       who has it open
+//	LEDGER/z6Mk…/rent/      receipts for rent that was paid, and a lock of their own
 //
 // The file is as docs/spec/receipts.md says.
 package ledger
@@ -33,6 +34,9 @@ type Ledger struct {
 
 	mu       sync.Mutex
 	accounts map[verifier.PublicKey]*account
+
+	rents  sync.Mutex // beside mu: of what is in rent.go
+	meters map[verifier.PublicKey]*meter
 }
 
 // An account has the receipts for one agent.
@@ -50,7 +54,7 @@ func Open(dir string) (*Ledger, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, err
 	}
-	return &Ledger{dir: dir, accounts: make(map[verifier.PublicKey]*account)}, nil
+	return &Ledger{dir: dir, accounts: make(map[verifier.PublicKey]*account), meters: make(map[verifier.PublicKey]*meter)}, nil
 }
 
 // Settled returns the checkpoint of the newest receipt for an agent, zero if there
