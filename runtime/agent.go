@@ -5,7 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
-	"igor.dev/runtime/internal/control"
+	"igor.dev/internal/control"
 	"igor.dev/verifier"
 )
 

@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"time"
 
-	"igor.dev/runtime/internal/control"
+	"igor.dev/internal/control"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/verifier"
 )
