@@ -11,3 +11,4 @@ package testkit
 //go:generate go run ./genvectors
 //go:generate go run ./genreceipts
 //go:generate go run ./genreplay
+//go:generate go run ./genwitness
