@@ -459,3 +459,24 @@ type resuming struct{ host.Host }
 
 func (resuming) HTTPRequest(_, _, _ string, _, _ []byte) int32  { return host.NotAllowed }
 func (resuming) WalletPay(_ int64, _, _ string, _ []byte) int32 { return host.NotAllowed }
+
+// Offer encodes what [sdk.PeerOffer] returns of the node with this key: o, whose Node is
+// of no account. The agent's node would have refused it, since it is not signed.
+func Offer(key [32]byte, o sdk.Offer) []byte {
+	le := binary.LittleEndian
+	b := append([]byte("igor/offer/v1\x00"), key[:]...)
+	b = append(b, make([]byte, 32)...)
+	for _, v := range []int64{o.Issued.Unix(), o.Expires.Unix(), o.Price, o.StoredPrice} {
+		b = le.AppendUint64(b, uint64(v))
+	}
+	b = le.AppendUint64(le.AppendUint32(b, o.FreeAgents), o.FreeMemory)
+	draining := byte(0)
+	if o.Draining {
+		draining = 1
+	}
+	b = append(b, draining, 1, 1, 0, 0, 0, byte(len(o.Regions)))
+	for _, r := range o.Regions {
+		b = append(append(b, byte(len(r))), r...)
+	}
+	return append(append(b, 0), make([]byte, 64)...)
+}
