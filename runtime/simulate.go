@@ -44,6 +44,10 @@ type SimulationConfig struct {
 	// HTTP is a recording of answers (docs/agents.md). What is not in it, fails.
 	HTTP []byte
 
+	// Nodes is a list of nodes (docs/agents.md), nil = there are none. The life begins on
+	// the first, and goes on where the agent asks to be moved.
+	Nodes []byte
+
 	// CrashEvery kills the machine in every tick whose number is a multiple, 0 =
 	// never: in a side effect that has left and is not answered yet, or when the
 	// tick is over. The life goes on after ten seconds.
@@ -72,6 +76,8 @@ type SimulationResult struct {
 	Failed   int            // ticks
 	Told     int            // findings, by which the agent heard what those did
 	Payments map[string]int // by what became of them
+	Moves    int            // from node to node
+	Node     string         // the name of the last
 	Costs    *Costs         // of the life, until its newest checkpoint
 
 	// Replayed is what running the life again came to, and Restarted the same with
@@ -97,6 +103,14 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 			return r, err
 		}
 	}
+	if len(c.Nodes) > 0 {
+		nodes, err := sim.ParseNodes(c.Nodes, c.Seed)
+		if err != nil {
+			return r, err
+		}
+		s.node = &simulatedNode{sim: s, all: nodes, here: nodes[0]}
+		b.Price = nodes[0].Price
+	}
 	dir := c.Dir
 	if dir == "" {
 		tmp, err := os.MkdirTemp("", "igor-simulate-*")
@@ -113,11 +127,12 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 	}
 	defer engine.Close()
 	live := Config{TickInterval: AgentPace, CheckpointEvery: c.CheckpointEvery, MaxTicks: c.Ticks, MaxFailedTicks: c.MaxFailedTicks, machine: s}
-	r.Result, err = engine.Start(ctx, dir, b, live).Wait(context.WithoutCancel(ctx))
-	for errors.Is(err, errCrash) {
-		s.restart()
+	there := s.on(ctx, &live)
+	r.Result, err = engine.Start(there, dir, b, live).Wait(context.WithoutCancel(ctx))
+	for s.goesOn(there, &r.Result, err) {
 		live.MaxTicks = c.Ticks - s.tick
-		r.Result, err = engine.Resume(ctx, dir, live).Wait(context.WithoutCancel(ctx))
+		there = s.on(ctx, &live)
+		r.Result, err = engine.Resume(there, dir, live).Wait(context.WithoutCancel(ctx))
 	}
 	if lived, lookErr := Look(dir); lookErr == nil {
 		r.Checkpoints = len(lived)
@@ -130,6 +145,9 @@ func Simulate(ctx context.Context, b Birth, c SimulationConfig) (r SimulationRes
 	r.Hostcalls = nil // their times are the real machine's
 	r.Time, r.Crashes, r.Requests, r.Failed, r.Told = s.time.Sub(simulatedBirth), s.crashes, s.web.Requests, s.failed, s.told
 	r.Payments = map[string]int{}
+	if s.node != nil {
+		r.Moves, r.Node = s.node.moves, s.node.here.Name
+	}
 	for outcome, n := range s.payments.Counts {
 		r.Payments[string(outcome)] = n
 	}
@@ -156,6 +174,7 @@ type simulation struct {
 	chance   interface{ Uint64() uint64 }
 	web      sim.Web
 	payments sim.Payments
+	node     *simulatedNode // nil = there is none
 	log      *slog.Logger
 
 	life       *life
@@ -269,8 +288,26 @@ func (s *simulation) crash(tick uint64) error {
 	return errCrash
 }
 
-// restart is the machine after a crash.
-func (s *simulation) restart() { s.time = s.time.Add(simulatedDowntime) }
+// on has a life be lived on the node where the agent is, if there are nodes.
+func (s *simulation) on(ctx context.Context, c *Config) context.Context {
+	if s.node == nil {
+		return ctx
+	}
+	return s.node.on(ctx, c)
+}
+
+// goesOn reports whether a life goes on that ended: after a crash, or on another node.
+func (s *simulation) goesOn(ctx context.Context, r *Result, err error) bool {
+	switch {
+	case errors.Is(err, errCrash):
+		s.time = s.time.Add(simulatedDowntime)
+	case s.node != nil && s.node.moved(ctx, r, err):
+		s.time = s.time.Add(simulatedMove)
+	default:
+		return false
+	}
+	return true
+}
 
 // seedKey is the key that follows from a seed, and is written nowhere.
 type seedKey struct{ ed25519.PrivateKey }
@@ -286,6 +323,9 @@ func (s *simulation) connect(l *life) {
 	s.web.Options = l.body.manifest.HTTP
 	l.world.Live.Now, l.world.Live.Random = s.now, s.random
 	l.world.Live.Web, l.world.Live.Payer = &s.web, &s.payments
+	if s.node != nil {
+		l.world.Live.Web = distantWeb{&s.web, s.node}
+	}
 	l.world.Meter, l.world.Clock = nil, s.now
 }
 

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"igor.dev/agents/internal/life"
 	"igor.dev/sdk"
 	"igor.dev/sdk/sdktest"
 )
@@ -194,5 +196,29 @@ func TestNoNode(t *testing.T) {
 	}
 	if _, err := sdk.NodeID(); !errors.Is(err, sdk.ErrNotOnNode) {
 		t.Error(err)
+	}
+}
+
+// TestSimulated lives on simulated nodes, one of which is full, and dies now and then: it
+// goes where the others are tried for, leaves the one that drains, and comes back to it.
+func TestSimulated(t *testing.T) {
+	l := life.New(t, "go", server, server)
+	out, err := l.Command("simulate", l.WASM, "--quiet", "--ticks=1000", "--nodes=testdata/nodes.json", "--http=testdata/answers.json",
+		"--crash-every=37", "--verify", "--json").Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var r struct {
+		Moves     int
+		Node      string
+		Requests  int
+		Replayed  struct{ Verdict string }
+		Restarted struct{ Verdict string }
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Moves != 4 || r.Node != "near" || r.Requests < 1000 || r.Replayed.Verdict != "replayed" || r.Restarted.Verdict != "replayed" {
+		t.Errorf("got %+v", r)
 	}
 }

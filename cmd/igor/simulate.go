@@ -20,7 +20,7 @@ import (
 
 func simulateCommand() *cobra.Command {
 	c := runtime.SimulationConfig{CheckpointEvery: runtime.Every{Time: 5 * time.Second}}
-	var manifest, recording, cacheDir string
+	var manifest, recording, nodes, cacheDir string
 	var quiet, asJSON bool
 	var maxFailed uint
 	budget, price := defaultBudget, defaultPrice
@@ -33,6 +33,9 @@ simulated endpoint that settles most, and HTTP requests are answered from
 a recording (--http) or fail. All chance follows from --seed: the same agent and
 flags give the same life on every machine, down to its head. So does its key:
 a simulated identity is nobody's.
+
+With --nodes the agent lives on simulated nodes, and goes on where it asks to be
+moved, at that node's price.
 
 A tick that fails is passed over as in a real life (--max-failed-ticks), and the
 agent is told in the next one what it did. The simulation then exits 1 all the same.
@@ -59,6 +62,11 @@ Exit codes: 0 done, 1 a tick failed or the life is another one when run again,
 			b.Budget, b.Price = int64(budget), int64(price)
 			if recording != "" {
 				if c.HTTP, err = readLimited(recording, runtime.MaxRecording); err != nil {
+					return failed(err)
+				}
+			}
+			if nodes != "" {
+				if c.Nodes, err = readLimited(nodes, runtime.MaxSimulatedNodes); err != nil {
 					return failed(err)
 				}
 			}
@@ -93,6 +101,7 @@ Exit codes: 0 done, 1 a tick failed or the life is another one when run again,
 	flags.Uint64Var(&c.CrashEvery, "crash-every", 0, "kill the machine in every `N`th tick, and go on 10 s later (default: never)")
 	flags.UintVar(&maxFailed, "max-failed-ticks", runtime.DefaultMaxFailedTicks, "`N`: end when so many ticks in a row fail, 0 for never")
 	flags.StringVar(&recording, "http", "", "`FILE` of recorded answers, see docs/agents.md (default: HTTP requests fail)")
+	flags.StringVar(&nodes, "nodes", "", "`FILE` of nodes between which the agent may move, see docs/agents.md (default: it is on none)")
 	flags.BoolVar(&c.Verify, "verify", false, "run the life again, and compare every state")
 	flags.StringVar(&c.Dir, "dir", "", "keep the life in this new `FOLDER`, without its key (default: it is not kept)")
 	flags.StringVar(&manifest, "manifest", "", "manifest `FILE` (default: AGENT.manifest.json beside AGENT.wasm)")
@@ -120,11 +129,13 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 			Failed      int                   `json:"failedTicks"`
 			Told        int                   `json:"told"` // findings, of what those did
 			Payments    map[string]int        `json:"payments"`
+			Moves       int                   `json:"moves"`
+			Node        string                `json:"node,omitempty"`
 			Costs       *runtime.Costs        `json:"costs,omitempty"`
 			Folder      string                `json:"folder,omitempty"`
 			Replayed    *runtime.ReplayReport `json:"replayed,omitempty"`
 			Restarted   *runtime.ReplayReport `json:"restarted,omitempty"`
-		}{r.DID, c.Seed, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, r.Time.String(), r.Crashes, r.Requests, r.Failed, r.Told, r.Payments, r.Costs, c.Dir, r.Replayed, r.Restarted}
+		}{r.DID, c.Seed, r.Reason, r.Tick, r.Head.CID(), r.Budget, r.Checkpoints, r.Time.String(), r.Crashes, r.Requests, r.Failed, r.Told, r.Payments, r.Moves, r.Node, r.Costs, c.Dir, r.Replayed, r.Restarted}
 		return writeJSON(w, out)
 	}
 	var b strings.Builder
@@ -155,6 +166,9 @@ func printSimulation(w io.Writer, c *runtime.SimulationConfig, r *runtime.Simula
 	}
 	if c.HTTP != nil {
 		row("http", "%d requests answered", r.Requests)
+	}
+	if c.Nodes != nil {
+		row("moved", "%s, and is on %s", verifycli.Plural(r.Moves, "time"), r.Node)
 	}
 	if c.Dir != "" {
 		row("folder", "%s", c.Dir)
