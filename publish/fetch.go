@@ -41,6 +41,7 @@ type Request struct {
 	Limits   Limits // each that is zero is the default
 	Keep     string // a folder for what was fetched, so that an interrupted fetch can go on; without it, nothing is kept
 	Progress *Progress
+	Beside   bool // get what lies with the life too, such as the proof that its head was logged
 }
 
 // Progress is how far a fetch is. It may be read at any time.
@@ -68,11 +69,13 @@ type Fetched struct {
 	Head        verifier.Hash // the newest checkpoint that was fetched
 	Tick        uint64        // its tick
 	Checkpoints uint64
-	Bytes       int64        // that came
-	From        string       // whose head it is
-	Slow        string       // why it was fetched one by one, "" if it was not
-	Servers     []ServerHead // all that were asked
-	File        bool         // it is a file at an address, of which nothing is known
+	Bytes       int64             // that came
+	From        string            // whose head it is
+	Apart       bool              // the checkpoint that was asked for is no part of the life that ends in Head
+	Slow        string            // why it was fetched one by one, "" if it was not
+	Servers     []ServerHead      // all that were asked
+	File        bool              // it is a file at an address, of which nothing is known
+	Beside      map[string][]byte // by their names, if they were asked for
 }
 
 // A ServerHead is what one server says of where the life stands.
@@ -116,6 +119,11 @@ func Fetch(ctx context.Context, request *Request, w io.Writer) (*Fetched, error)
 	}
 	if err := f.life(ctx); err != nil {
 		return nil, err
+	}
+	if f.Request.Beside {
+		if err := f.fetchBeside(ctx); err != nil {
+			return nil, err
+		}
 	}
 	f.result.Bytes = f.Progress.bytes.Load()
 	return &f.result, nil
@@ -397,12 +405,26 @@ func (f *fetch) life(ctx context.Context) error {
 			return err
 		}
 	}
+	if f.wanted != nil && !f.sawWant {
+		// It is no part of the life that the head names: then it says that there is another one.
+		f.result.Apart = true
+		if err := f.write(*f.Checkpoint, f.wanted); err != nil {
+			return err
+		}
+	}
 	f.result.Checkpoints = f.written
 	return out.Flush()
 }
 
 // An outputError is one of writing, not of fetching.
 type outputError struct{ error }
+
+func (e *outputError) Unwrap() error { return e.error }
+
+func isOutput(err error) bool {
+	_, ok := errors.AsType[*outputError](err)
+	return ok
+}
 
 // write writes a checkpoint, which follows the last one.
 func (f *fetch) write(h verifier.Hash, b []byte) error {
@@ -415,6 +437,7 @@ func (f *fetch) write(h verifier.Hash, b []byte) error {
 	}
 	f.last = h
 	f.written++
+	f.sawWant = f.sawWant || f.Checkpoint != nil && h == *f.Checkpoint
 	f.Progress.checkpoints.Add(1)
 	return nil
 }
@@ -468,10 +491,15 @@ func (f *fetch) segments(ctx context.Context) error {
 			err = ctx.Err()
 		}
 		if err == nil {
-			err = f.segment(names[i])
+			if err = f.segment(names[i]); err != nil && f.Keep != "" && !isOutput(err) && ctx.Err() == nil {
+				// What an earlier fetch left may be of another cut, or another life.
+				if err = f.get(ctx, keys(i), names[i]); err == nil {
+					err = f.segment(names[i])
+				}
+			}
 		}
 		if err != nil {
-			if _, ok := errors.AsType[*outputError](err); ok || ctx.Err() != nil {
+			if isOutput(err) || ctx.Err() != nil {
 				return err
 			}
 			return fmt.Errorf("%s of %s: %w", keys(i), f.main, err)
@@ -518,7 +546,7 @@ func (f *fetch) get(ctx context.Context, key, name string) error {
 // is written.
 func (f *fetch) segment(name string) (err error) {
 	defer func() {
-		if _, output := errors.AsType[*outputError](err); err != nil && !output {
+		if err != nil && !isOutput(err) {
 			os.Remove(name) // it is not to be taken for the right one by who goes on
 		}
 	}()
@@ -663,13 +691,10 @@ func (f *fetch) singly(ctx context.Context, root verifier.Hash) error {
 		if err != nil {
 			return err
 		}
-		start := verifier.AppendCARBlockStart(make([]byte, 0, 64), h, len(b))
-		if _, err := f.out.Write(append(start, b...)); err != nil {
+		if err := f.write(h, b); err != nil {
 			return err
 		}
-		f.written++
 	}
-	f.last = root
 	f.Progress.checkpoints.Store(int64(f.written))
 	return nil
 }

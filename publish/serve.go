@@ -142,10 +142,17 @@ func (s *Server) life(w http.ResponseWriter, r *http.Request, agent verifier.Pub
 		header.Set("Etag", etag(text))
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
 		return
-	case key == published.ProofKey(agent):
-		check = func(start []byte, size int64) bool {
-			return bytes.HasPrefix(start, []byte("c2sp.org/tlog-proof@v1\n")) && size <= 256<<10
+	case besideLimit(name) > 0:
+		content, err := readSmall(tree.root, key, besideLimit(name))
+		if err != nil || !isBeside(name, content) {
+			refuse(w, http.StatusNotFound, "it is not published here")
+			return
 		}
+		header.Set("Cache-Control", cache)
+		header.Set("Content-Type", published.TypeIndex)
+		header.Set("Etag", etag(content))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
+		return
 	case key == published.IndexKey(agent):
 		kind = published.TypeIndex
 		check = func(start []byte, size int64) bool {

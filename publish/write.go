@@ -33,6 +33,9 @@ type Options struct {
 	// Blocks publishes every checkpoint also by itself, for readers that know nothing but
 	// its CID; without it, only the newest one.
 	Blocks bool
+
+	// Beside are small files that lie with the life, as [Beside] reads them.
+	Beside map[string][]byte
 }
 
 // A Result says what is published now.
@@ -163,7 +166,7 @@ func (w *writer) write(life Life) error {
 		hashes = append(hashes, f.ContentHash[:]...)
 		prev, newest = f.ContentHash, f
 		if w.options.Blocks {
-			if err := w.put(published.BlockKey(f.ContentHash), b, true); err != nil {
+			if err := w.put(published.BlockKey(f.ContentHash), b); err != nil {
 				return err
 			}
 		}
@@ -185,7 +188,7 @@ func (w *writer) write(life Life) error {
 		if err != nil {
 			return err
 		}
-		if err := w.put(published.TailKey(h.Agent, h.Checkpoint), b, true); err != nil {
+		if err := w.put(published.TailKey(h.Agent, h.Checkpoint), b); err != nil {
 			return err
 		}
 		h.Tail = uint64(len(waiting))
@@ -195,7 +198,15 @@ func (w *writer) write(life Life) error {
 		return err
 	}
 	if len(waiting) > 0 && !w.options.Blocks {
-		if err := w.put(published.BlockKey(h.Checkpoint), waiting[len(waiting)-1], true); err != nil {
+		if err := w.put(published.BlockKey(h.Checkpoint), waiting[len(waiting)-1]); err != nil {
+			return err
+		}
+	}
+	for name, content := range w.options.Beside {
+		if !isBeside(name, content) {
+			return problem(name, "", "it is not what its name says")
+		}
+		if err := w.put(published.Folder(h.Agent)+"/"+name, content); err != nil {
 			return err
 		}
 	}
@@ -203,7 +214,7 @@ func (w *writer) write(life Life) error {
 	if w.before != nil {
 		w.result.Added -= w.before.Checkpoints
 	}
-	if err := w.put(published.HeadKey(h.Agent), h.Append(nil), false); err != nil {
+	if err := w.put(published.HeadKey(h.Agent), h.Append(nil)); err != nil {
 		return err
 	}
 	return w.sweep()
@@ -215,7 +226,7 @@ func (w *writer) segment(checkpoints [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if err := w.put(published.SegmentKey(w.head.Agent, w.head.Segments), b, true); err != nil {
+	if err := w.put(published.SegmentKey(w.head.Agent, w.head.Segments), b); err != nil {
 		return err
 	}
 	w.head.Segments++
@@ -260,9 +271,8 @@ func (w *writer) index(n uint64, hashes []byte) error {
 	return errors.Join(f.Truncate(int64(n)*int64(published.HashSize)+int64(len(hashes))), f.Sync())
 }
 
-// put writes a file at once and whole. One that never changes is left as it is, if it is
-// there with these bytes.
-func (w *writer) put(key string, content []byte, immutable bool) error {
+// put writes a file at once and whole. One that has these bytes already is left as it is.
+func (w *writer) put(key string, content []byte) error {
 	if err := w.root.MkdirAll(path.Dir(key), 0o755); err != nil {
 		return err
 	}

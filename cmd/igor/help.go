@@ -23,9 +23,10 @@ var groups = []struct {
 	named    bool
 }{
 	{"Authors", []string{"new", "simulate"}, false},
-	{"Operators", []string{"run", "resume", "up", "ls", "status", "logs", "history"}, false},
+	{"Operators", []string{"run", "resume", "up", "ls", "status", "logs"}, false},
 	{"A life", []string{"fork", "upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop", "retire"}, true},
 	{"Money and mending", []string{"wallet", "effects", "repair", "restore"}, true},
+	{"Kept and shared", []string{"history", "publish", "serve", "fetch"}, true},
 	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}, false},
 }
 

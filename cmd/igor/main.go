@@ -238,6 +238,9 @@ func command(code *int) *cobra.Command {
 		statusCommand(),
 		logsCommand(),
 		receiptsCommand(code),
+		publishCommand(),
+		serveCommand(),
+		fetchCommand(),
 		siteCommand(),
 		manCommand(),
 	)

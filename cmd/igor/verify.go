@@ -46,18 +46,40 @@ func spellJSON(args []string) []string {
 func verifyCommand(code *int) *cobra.Command {
 	cmd := verifying(&cobra.Command{
 		Use:   "verify [flags] PATH…",
-		Short: "Verify a life: checkpoints, folders or a .car history",
+		Short: "Verify a life: checkpoints, folders, a .car history, or a DID",
 		Long: `Verify says whether the checkpoints at the PATHs are one whole, untampered life of
 an agent. A PATH is a checkpoint, a folder (searched for *.ckpt with all below it),
 a history in a .car file, or - for a CAR on standard input. All PATHs together are
 one history; their order and names do not matter.
 
+A PATH can also be a DID, the CID of a checkpoint, or a URL. Then the life is fetched
+from the servers that --from names, or from where the URL says, and from nobody else.
+A DID or a CID that you give is what you expect, as with --did and --head; what a URL
+says is only what the URL says.
+
 Exit codes: 0 verified, 1 invalid, 3 incomplete (nothing is wrong, but something
 is missing), 2 no verdict. They and the report are those of igor-verify.`,
 		Example: `  igor verify heartbeat
-  igor verify --did did:key:z6Mk… --head bafkrei… heartbeat.car`,
-	}, code, verifycli.Main)
+  igor verify --did did:key:z6Mk… --head bafkrei… heartbeat.car
+  igor verify did:key:z6Mk… --from https://agent.example`,
+	}, code, nil)
+	show := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
+			return show(cmd, args)
+		}
+		args = spellJSON(args)
+		rest, done, err := fetchFor(cmd, args)
+		defer done()
+		if err != nil {
+			*code = verifycli.Fail(cmd.CommandPath(), args, cmd.OutOrStdout(), cmd.ErrOrStderr(), plain(err).Error(), nextStep(err))
+			return nil
+		}
+		*code = verifycli.Main(cmd.CommandPath(), rest, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		return nil
+	}
 	verifierFlags(cmd, verifycli.Formats())
+	new(fetchFlags).declare(cmd.Flags())
 	cmd.Flags().String("report", "", "version `N` of the report: 2, or 1 for the one of spec version 1")
 	cmd.Flags().String("witness", "", "`POLICY` file that names logs and witnesses: say what head.tlog-proof beside the checkpoints proves")
 	cmd.Flags().String("require-witness", "", "`POLICY` file: incomplete unless the newest checkpoint is witnessed")

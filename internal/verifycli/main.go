@@ -66,6 +66,17 @@ func Receipts(name string, args []string, stdin io.Reader, stdout, stderr io.Wri
 	return run(name, args, stdin, stdout, stderr, (*invocation).receipts)
 }
 
+// Fail is [Main] for what was found out before: there is no verdict, for such a problem.
+func Fail(name string, args []string, stdout, stderr io.Writer, problem, hint string) int {
+	return run(name, args, nil, stdout, stderr, func(in *invocation, args []string, _ *bufio.Writer) (int, error) {
+		in.format = formatOf(args, formats)
+		if hint == "" {
+			hint = name + " --help explains the usage"
+		}
+		return 0, &failure{problem, hint}
+	})
+}
+
 // Formats returns the values of --format, the default first.
 func Formats() []string { return slices.Clone(formats) }
 
