@@ -251,3 +251,5 @@ func movesOf(s *store.Store) (uint64, error) {
 	}
 	return n, nil
 }
+
+func readHandOvers(root *os.Root) ([]*verifier.HandOver, error) { return store.HandOvers(root) }

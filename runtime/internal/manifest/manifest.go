@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ import (
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/kv"
+	"igor.dev/verifier"
 )
 
 // Limits of a manifest.
@@ -50,6 +52,8 @@ const (
 
 	maxRegions    = 64
 	maxRegionSize = 64
+	maxNodes      = 256
+	maxMoves      = 1000000
 )
 
 // An Error is what is wrong with a manifest, and where.
@@ -78,12 +82,21 @@ type Manifest struct {
 	Migration Migration
 }
 
-// Migration is the policy for moves between nodes. It is read and checked, and
-// has no effect before there are moves.
+// Migration is the policy for moves between nodes.
 type Migration struct {
 	Enabled           bool
-	MaxPricePerSecond int64 // microcents
-	PreferredRegions  []string
+	AllowedNodes      []verifier.PublicKey // who may have the agent, and its key; none = nobody
+	MaxPricePerSecond int64                // microcents; 0 = any price
+	RequiredRegions   []string             // the node is in one of these; none = anywhere
+	PreferredRegions  []string             // where there is a choice, the first of these that there is
+
+	// Capabilities are those that a node has to give beside the agent's own.
+	Capabilities []string
+
+	// What keeps an agent from moving to and fro of its own accord; 0 = nothing.
+	MinStayTicks     uint64
+	MaxMovesPerDay   int
+	MinSavingPercent int // that a lower price has to be lower by
 }
 
 // capabilities are all that there are, with the version that this runtime has.
@@ -104,6 +117,13 @@ var newer = map[string]int{"x402": 2}
 
 // Capabilities returns the names of the capabilities, sorted.
 func Capabilities() []string { return slices.Sorted(maps.Keys(capabilities)) }
+
+// Newest returns the newest version of each capability.
+func Newest() map[string]int {
+	all := maps.Clone(capabilities)
+	maps.Copy(all, newer)
+	return all
+}
 
 // Empty returns the manifest of an agent that reaches nothing.
 func Empty() *Manifest {
@@ -218,19 +238,69 @@ func (p *parser) migration(m *Migration) error {
 			}
 			return err
 		},
-		"preferred_regions": func() error {
-			return p.array("preferred_regions", func() error {
-				region, err := p.text("a region")
+		"allowed_nodes": func() error {
+			return p.array("allowed_nodes", func() error {
+				did, err := p.text("a node")
 				if err != nil {
 					return err
 				}
-				if len(m.PreferredRegions) == maxRegions || len(region) > maxRegionSize {
-					return p.errorf("preferred_regions holds more than %d regions, or one of more than %d bytes", maxRegions, maxRegionSize)
+				key, err := verifier.ParseDID(did)
+				if err != nil {
+					return p.errorf("allowed_nodes holds %q, and a node is named by its DID, such as did:key:z6Mk…: %w", did, err)
 				}
-				m.PreferredRegions = append(m.PreferredRegions, region)
+				if slices.Contains(m.AllowedNodes, key) {
+					return p.errorf("allowed_nodes holds %s twice", did)
+				}
+				if len(m.AllowedNodes) == maxNodes {
+					return p.errorf("allowed_nodes holds more than %d nodes", maxNodes)
+				}
+				m.AllowedNodes = append(m.AllowedNodes, key)
 				return nil
 			})
 		},
+		"required_regions":  func() error { return p.names("required_regions", "a region", &m.RequiredRegions) },
+		"preferred_regions": func() error { return p.names("preferred_regions", "a region", &m.PreferredRegions) },
+		"capabilities": func() error {
+			if err := p.names("capabilities of migration_policy", "a capability", &m.Capabilities); err != nil {
+				return err
+			}
+			for _, c := range m.Capabilities {
+				if _, known := capabilities[c]; !known {
+					return hint.Wrap(p.errorf("unknown capability %q", c), "this version has %s", strings.Join(Capabilities(), ", "))
+				}
+			}
+			return nil
+		},
+		"min_stay_ticks": func() error {
+			n, err := p.between("min_stay_ticks", 0, math.MaxInt64)
+			m.MinStayTicks = uint64(n)
+			return err
+		},
+		"max_moves_per_day": func() error {
+			n, err := p.between("max_moves_per_day", 0, maxMoves)
+			m.MaxMovesPerDay = int(n)
+			return err
+		},
+		"min_saving_percent": func() error {
+			n, err := p.between("min_saving_percent", 0, 100)
+			m.MinSavingPercent = int(n)
+			return err
+		},
+	})
+}
+
+// names reads an array of short texts.
+func (p *parser) names(key, what string, to *[]string) error {
+	return p.array(key, func() error {
+		name, err := p.text(what)
+		if err != nil {
+			return err
+		}
+		if len(*to) == maxRegions || len(name) > maxRegionSize {
+			return p.errorf("%s holds more than %d names, or one of more than %d bytes", key, maxRegions, maxRegionSize)
+		}
+		*to = append(*to, name)
+		return nil
 	})
 }
 
