@@ -27,8 +27,9 @@ type Engine interface {
 	// the outcome is not known.
 	Swap(ctx context.Context, s Swap) error
 
-	// Renew has a lease run for so long from now, and makes it if there is none.
-	Renew(ctx context.Context, lease LeaseID, ttl time.Duration) error
+	// Renew has a lease run for so long from now, and makes it if there is none. It returns
+	// for how long the lease runs.
+	Renew(ctx context.Context, lease LeaseID, ttl time.Duration) (time.Duration, error)
 
 	// Release ends a lease.
 	Release(ctx context.Context, lease LeaseID) error
@@ -147,11 +148,11 @@ func (m *Memory) Swap(_ context.Context, s Swap) error {
 }
 
 // Renew implements [Engine].
-func (m *Memory) Renew(_ context.Context, l LeaseID, ttl time.Duration) error {
+func (m *Memory) Renew(_ context.Context, l LeaseID, ttl time.Duration) (time.Duration, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.leases[l] = m.Now() + ttl
-	return nil
+	return ttl, nil
 }
 
 // Release implements [Engine].

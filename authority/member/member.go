@@ -125,10 +125,11 @@ func (m *Member) Do(ctx context.Context, caller verifier.PublicKey, r *protocol.
 		if r.Session == (protocol.Session{}) {
 			return refuse(authority.NotOwner, "a lease without a session")
 		}
-		if err := m.Engine.Renew(ctx, leaseOf(caller, r.Session), ttl); err != nil {
+		runs, err := m.Engine.Renew(ctx, leaseOf(caller, r.Session), ttl)
+		if err != nil {
 			return unavailable(err)
 		}
-		return protocol.Answer{Status: protocol.Done, Lease: ttl}
+		return protocol.Answer{Status: protocol.Done, Lease: min(runs, ttl)}
 	case protocol.Release:
 		if r.Session == (protocol.Session{}) {
 			return refuse(authority.NotOwner, "a lease without a session")

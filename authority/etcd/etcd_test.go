@@ -1,0 +1,208 @@
+package etcd
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"igor.dev/authority"
+	"igor.dev/authority/member"
+	"igor.dev/verifier"
+)
+
+func key(n byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, 32)) }
+
+func public(k ed25519.PrivateKey) verifier.PublicKey {
+	return verifier.PublicKey(k.Public().(ed25519.PublicKey))
+}
+
+func hash(s string) verifier.Hash { return sha256.Sum256([]byte(s)) }
+
+// begin is the first position of an agent.
+func begin(owner verifier.PublicKey, writer byte) authority.Position {
+	return authority.Position{Sequence: 1, State: authority.Active, Owner: owner, Writer: authority.WriterID{writer},
+		Head: hash("head"), Journal: hash("journal"), Log: hash("log")}
+}
+
+// freePorts returns addresses at which nothing listens.
+func freePorts(t testing.TB, host string, n int) (all []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", host+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
+// single starts a fleet of one.
+func single(t testing.TB) *Engine {
+	t.Helper()
+	e, err := Start(Config{Key: key(1), Dir: t.TempDir(), Members: []Peer{{public(key(1)), freePorts(t, "127.0.0.1", 1)[0]}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	if err := e.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestEngine holds etcd, and the engine in memory, to what members rely on.
+func TestEngine(t *testing.T) {
+	for name, engine := range map[string]member.Engine{"etcd": single(t), "memory": member.NewMemory()} {
+		t.Run(name, func(t *testing.T) { testEngine(t, engine) })
+	}
+}
+
+func testEngine(t *testing.T, e member.Engine) {
+	ctx := t.Context()
+	agent, node := public(key(7)), public(key(8))
+	if _, err := e.Read(ctx, agent); !errors.Is(err, authority.ErrNone) {
+		t.Fatalf("an empty one has %v", err)
+	}
+	entry := func(p authority.Position) authority.Entry {
+		e := authority.Entry{Agent: agent, Position: p}
+		if err := e.Sign(key(7)); err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	first := begin(node, 1)
+	second := first
+	second.Sequence = 2
+	changed := func(err error, have authority.Position) {
+		t.Helper()
+		if c, ok := errors.AsType[*member.Changed](err); !ok || c.Have.Position != have {
+			t.Errorf("it ends with %v, and a conflict with append %d was due", err, have.Sequence)
+		} else if !have.IsZero() && c.Have.Check() != nil {
+			t.Errorf("what there is comes unsigned: %v", c.Have.Check())
+		}
+	}
+	changed(e.Swap(ctx, member.Swap{Prev: first, Next: entry(second)}), authority.Position{})
+	terms, err := (&authority.Terms{Agent: agent, Nodes: []verifier.PublicKey{node}}).Sign(key(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := entry(first)
+	one.Terms = terms
+	if err := e.Swap(ctx, member.Swap{Next: one, Lease: 99, TTL: 2 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	changed(e.Swap(ctx, member.Swap{Next: one, Lease: 99, TTL: 2 * time.Second}), first)
+	h, err := e.Read(ctx, agent)
+	if err != nil || h.Position != first || !bytes.Equal(h.Terms, terms) || h.Lease <= 0 || h.Lease > 4*time.Second || h.Check() != nil {
+		t.Errorf("it has %+v, %v", h, err)
+	}
+	if err := e.Swap(ctx, member.Swap{Prev: first, Next: entry(second), Lease: 5, TTL: time.Second, Free: true}); !errors.Is(err, member.ErrLeased) {
+		t.Errorf("while the lease runs: %v", err)
+	}
+	if _, err := e.Renew(ctx, 99, 2*time.Second); err != nil {
+		t.Error(err)
+	}
+	if err := e.Release(ctx, 99); err != nil {
+		t.Error(err)
+	}
+	if err := e.Release(ctx, 98); err != nil {
+		t.Errorf("of a lease that is not there: %v", err)
+	}
+	two := entry(second)
+	two.Record = []byte("record")
+	if err := e.Swap(ctx, member.Swap{Prev: first, Next: two, Free: true}); err != nil { // held without end
+		t.Fatal(err)
+	}
+	h, err = e.Read(ctx, agent)
+	if err != nil || h.Position != second || !bytes.Equal(h.Terms, terms) || !bytes.Equal(h.Record, two.Record) || h.Lease != member.Endless {
+		t.Errorf("it has %+v, %v", h, err)
+	}
+	third := second
+	third.Sequence = 3
+	if err := e.Swap(ctx, member.Swap{Prev: second, Next: entry(third), Free: true}); !errors.Is(err, member.ErrLeased) {
+		t.Errorf("while it is held: %v", err)
+	}
+	if err := e.Swap(ctx, member.Swap{Prev: second, Next: entry(third), Lease: 6, TTL: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if h, err = e.Read(ctx, agent); err != nil || h.Record != nil || h.Lease > 3*time.Second {
+		t.Errorf("it has %+v, %v", h, err)
+	}
+	// A lease that nobody renews runs out.
+	deadline := time.Now().Add(20 * time.Second)
+	for h.Lease > 0 && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond)
+		if h, err = e.Read(ctx, agent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if h.Lease > 0 {
+		t.Error("a lease does not run out")
+	}
+	// Lists, in pieces.
+	for n := range 10 {
+		other := entry(first)
+		other.Agent = verifier.PublicKey{byte(n)}
+		if err := e.Swap(ctx, member.Swap{Next: other}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var after verifier.PublicKey
+	var all []string
+	for {
+		some, err := e.List(ctx, after, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(some) == 0 {
+			break
+		}
+		for _, s := range some {
+			all = append(all, fmt.Sprint(s.Agent[0], len(s.Terms) > 0))
+			after = s.Agent
+		}
+	}
+	// The agent of zeros is the one after which a list begins; there is none with such a key.
+	if len(all) != 11 && len(all) != 10 {
+		t.Errorf("the list has %d: %v", len(all), all)
+	}
+}
+
+// TestAgain has a member die and come back: what it answered is there.
+func TestAgain(t *testing.T) {
+	c := Config{Key: key(1), Dir: t.TempDir(), Members: []Peer{{public(key(1)), freePorts(t, "127.0.0.1", 1)[0]}}}
+	agent, node := public(key(7)), public(key(8))
+	at := authority.Position{}
+	for n := range uint64(3) {
+		e, err := Start(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h, err := e.Read(t.Context(), agent)
+		if n > 0 && (err != nil || h.Position != at) {
+			t.Errorf("it comes back with %+v, %v", h, err)
+		}
+		next := begin(node, 1)
+		next.Sequence = n + 1
+		if err := e.Swap(t.Context(), member.Swap{Prev: at, Next: authority.Entry{Agent: agent, Position: next}, Lease: 5, TTL: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		at = next
+		if s := e.Status(); s.Leader != public(key(1)) || len(s.Members) != 1 {
+			t.Errorf("%+v", s)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
