@@ -426,7 +426,9 @@ func (p *process) kill() {
 
 // wrong has one thing go wrong, and be mended.
 func (a *arena) wrong(rng *rand.Rand) string {
-	for_ := func(least, most int) time.Duration { return time.Duration(least+rng.IntN(most-least)) * time.Millisecond }
+	for_ := func(least, most int) time.Duration {
+		return time.Duration(least+rng.IntN(most-least)) * time.Millisecond
+	}
 	m, o := a.members[rng.IntN(len(a.members))], a.owners[rng.IntN(len(a.owners))]
 	kinds := 6
 	if a.network != nil {
