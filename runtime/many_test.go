@@ -330,12 +330,28 @@ func TestTurns(t *testing.T) {
 
 // TestFairShare has an agent beside three that never come back, with one turn for all.
 // Whenever it asks for its turn, each of them gets a slice of fuel before it, and no
-// more: what it waits for is its share, however long their ticks are.
+// more: what it waits for is its share, however long their ticks are. Where they do not
+// pass their turn on, it waits for the whole of their ticks.
 func TestFairShare(t *testing.T) {
-	const hostile, asks = 3, 200
+	const hostile = 3
+	usual, most := waitedFor(t, hostile, 200, 5*time.Second, (*turns).pass)
+	t.Logf("it waited for %d slices as a rule, and for %d at most", usual, most)
+	if usual > hostile+1 { // one that was under way when it asked
+		t.Errorf("it waited for %d slices of %d neighbours", usual, hostile)
+	}
+	_, most = waitedFor(t, hostile, 1, 500*time.Millisecond, func(*turns) {})
+	t.Logf("without turns it waited for %d slices", most)
+	if most <= hostile+1 {
+		t.Error("its share does not depend on turns")
+	}
+}
+
+// waitedFor is for how many slices of its hostile neighbours an agent waits before its
+// ticks, as a rule and at most.
+func waitedFor(t *testing.T, hostile, asks int, limit time.Duration, slice func(*turns)) (usual, most int64) {
 	agent := func(body string) *sandbox.Instance {
 		wasm := wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: body + wasmtest.I32(0)}}}
-		p, err := sandbox.Compile(t.Context(), wasm.Bytes(), sandbox.Config{Manifest: &manifest.Manifest{MaxMemory: 1 << 20, MaxTick: 5 * time.Second}, Metering: 1, Log: quiet().Log})
+		p, err := sandbox.Compile(t.Context(), wasm.Bytes(), sandbox.Config{Manifest: &manifest.Manifest{MaxMemory: 1 << 20, MaxTick: limit}, Metering: 1, Log: quiet().Log})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -354,7 +370,7 @@ func TestFairShare(t *testing.T) {
 		in := agent(wasmtest.Forever)
 		in.OnSlice(func() {
 			taken.Add(1)
-			turns.pass()
+			slice(turns)
 		})
 		stop = append(stop, in.Stop)
 		all.Go(func() {
@@ -380,11 +396,7 @@ func TestFairShare(t *testing.T) {
 	}
 	all.Wait()
 	slices.Sort(waited)
-	usual := waited[asks/2]
-	t.Logf("it waited for %d slices as a rule, and for %d at most", usual, waited[asks-1])
-	if usual > hostile+1 { // one that was under way when it asked
-		t.Errorf("it waited for %d slices of %d neighbours", usual, hostile)
-	}
+	return waited[asks/2], waited[asks-1]
 }
 
 // TestInstantiateInTurn checks that a fresh instance takes a turn: its start functions are

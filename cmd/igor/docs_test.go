@@ -18,7 +18,6 @@ var changing = []struct {
 }{
 	{regexp.MustCompile(`did:key:z6Mk\w+`), "DID"},
 	{regexp.MustCompile(`bafkrei\w+`), "CID"},
-	{regexp.MustCompile(`budget  (0\.999\d{3}|1\.000000)`), "BUDGET"},
 	{regexp.MustCompile(`demo\s+(\(cached\)|\d+\.\d+s)`), "demo TIME"},
 	{regexp.MustCompile(`finished in \d+\.\d+s`), "finished in TIME"},
 }
