@@ -33,13 +33,12 @@ type Birth struct {
 	Price    int64  // microcents per second of tick time
 }
 
-// A Config says how to run one agent. Its zero value runs ticks without a pause and
-// makes no checkpoint but the last.
+// A Config says how to run one agent. Its zero value runs ticks without a pause.
 type Config struct {
 	Log *slog.Logger // nil = the engine's
 
 	TickInterval    time.Duration // between ticks, or AgentPace
-	CheckpointEvery Every         // if zero, only the last checkpoint is made
+	CheckpointEvery Every         // zero = DefaultCheckpointEvery; a Time below 0 makes the last one alone
 
 	MaxTicks  uint64 // stop after this many, 0 = no limit
 	UntilIdle bool   // stop when the agent has nothing to do
@@ -90,11 +89,18 @@ type Config struct {
 const DefaultMaxFailedTicks = 3
 
 // Every says when a checkpoint is due: after so many ticks or so much time
-// since the last one, whichever is first. Zero is never.
+// since the last one, whichever is first. Only that decides: an agent is not asked for
+// its state to find out whether it has changed, since to be asked changes its memory and
+// uses fuel, and a replay does not ask.
 type Every struct {
 	Ticks uint64
 	Time  time.Duration
 }
+
+// DefaultCheckpointEvery is how often a checkpoint is made if nobody says otherwise. What
+// is between two of them is kept all the same: a process that is killed loses nothing of
+// it, and a machine that fails nothing that came before a side effect.
+const DefaultCheckpointEvery = time.Minute
 
 // A ReplayPolicy says when a run runs its own ticks again, and what it does if
 // they come to another state than the one that is in the history.

@@ -126,6 +126,9 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 	if c.Log == nil {
 		c.Log = e.config.Log
 	}
+	if c.CheckpointEvery == (Every{}) {
+		c.CheckpointEvery.Time = DefaultCheckpointEvery
+	}
 	if c.machine == nil {
 		c.machine = thisMachine{e}
 	}

@@ -39,7 +39,7 @@ type SimulationConfig struct {
 
 	Seed            uint64 // decides everything that is left to chance
 	Ticks           uint64 // to live, at least 1
-	CheckpointEvery Every
+	CheckpointEvery Every  // of simulated time; zero = DefaultCheckpointEvery
 
 	// HTTP is a recording of answers (docs/agents.md). What is not in it, fails.
 	HTTP []byte

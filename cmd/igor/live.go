@@ -58,7 +58,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 // addShared declares the flags that say how agents are run, one or many.
 func (f *liveFlags) addShared(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	f.config.CheckpointEvery = runtime.Every{Time: 5 * time.Second}
+	f.config.CheckpointEvery = runtime.Every{Time: runtime.DefaultCheckpointEvery}
 	flags.DurationVar(&f.tickInterval, "tick-interval", 0, "`TIME` between ticks, such as 0 or 500ms (default: the agent's own pace, 10ms while it has more to do and 1s when idle)")
 	flags.Var((*everyFlag)(&f.config.CheckpointEvery), "checkpoint-every", "`N|TIME`: checkpoint after so many ticks, or after so much time")
 	flags.UintVar(&f.maxFailed, "max-failed-ticks", runtime.DefaultMaxFailedTicks, "`N`: end with an error when so many ticks in a row fail by the agent's own doing, 0 for never")
@@ -238,7 +238,7 @@ func (e *everyFlag) Set(s string) error {
 		*e = everyFlag{Time: d}
 		return nil
 	}
-	return errors.New("want a number of ticks, such as 10, or a time, such as 5s")
+	return errors.New("want a number of ticks, such as 10, or a time, such as 1m")
 }
 
 // A bytesFlag reads a size, such as 500M.

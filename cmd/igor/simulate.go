@@ -19,6 +19,7 @@ import (
 )
 
 func simulateCommand() *cobra.Command {
+	// More often than a real life, so that what an agent forgets at a checkpoint shows soon.
 	c := runtime.SimulationConfig{CheckpointEvery: runtime.Every{Time: 5 * time.Second}}
 	var manifest, recording, nodes, cacheDir string
 	var quiet, asJSON bool
