@@ -207,6 +207,33 @@ func OpenWallet(ctx context.Context, file string, u wallet.Unlock) (wallet.Walle
 	return wallet.Open(file, u)
 }
 
+// Chains say how chains are asked, without a wallet.
+type Chains struct{ buyer *buyer.Buyer }
+
+// OpenChains reads which nodes of which chains a configuration of payments names. Its wallet
+// is left alone.
+func OpenChains(file string) (*Chains, error) {
+	src, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	c, err := buyer.ParseConfig(src)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	b, err := buyer.New(nil, c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return &Chains{b}, nil
+}
+
+// Nodes returns the nodes of a chain, nil if there are none, and how many confirmations are
+// wanted there.
+func (c *Chains) Nodes(chain uint64) (*evm.Nodes, uint64) {
+	return c.buyer.Nodes(chain), c.buyer.Confirmations(chain)
+}
+
 // Networks are the chains that the configuration names.
 func (p *Payments) Networks() []uint64 { return p.buyer.Networks() }
 

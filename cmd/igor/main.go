@@ -219,6 +219,7 @@ func command(code *int) *cobra.Command {
 		upCommand(),
 		topUpCommand(),
 		walletCommand(),
+		rentCommand(),
 		priceCommand(),
 		checkpointCommand(),
 		pauseCommand(),

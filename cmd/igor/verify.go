@@ -97,11 +97,20 @@ func receiptsCommand(code *int) *cobra.Command {
 		Long: `Receipts checks what nodes and the agent signed for. A PATH is an agent's folder,
 its file receipts, or checkpoints, against which they are held.
 
-Exit codes: 0 verified, 1 invalid, 3 incomplete, 2 no verdict.`,
+With --on-chain the payments on chains, and rent, are held against the chains: nodes are
+asked for the transaction, and it has to move the same amount of the same token from and
+to the same addresses by the same nonce. Which nodes, --payments says, or --node.
+
+Exit codes: 0 verified, 1 invalid, 3 incomplete, 2 no verdict; with --on-chain 0 all
+confirmed, 1 one differs, 3 one is not found or not known.`,
 		Example: `  igor receipts heartbeat
-  igor receipts heartbeat/receipts heartbeat.car`,
-	}, code, verifycli.Receipts)
+  igor receipts heartbeat/receipts heartbeat.car
+  igor receipts heartbeat --on-chain --payments payments.json
+  igor receipts heartbeat --on-chain --node https://rpc.example.com`,
+	}, code, receiptsMain)
 	verifierFlags(cmd, []string{"text", "json"})
+	var chains onchainFlags
+	chains.add(cmd.Flags())
 	return cmd
 }
 

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	encryption "filippo.io/age"
 	"github.com/spf13/cobra"
@@ -27,7 +31,7 @@ func walletCommand() *cobra.Command {
 or another token with EIP-3009. It is the operator's: an agent spends from its budget,
 and the node's wallet pays. igor run --payments FILE says which one is used.`,
 	}
-	cmd.AddCommand(walletNewCommand(), walletShowCommand(), walletBalanceCommand(), walletFundCommand(), walletServeCommand())
+	cmd.AddCommand(walletNewCommand(), walletShowCommand(), walletBalanceCommand(), walletFundCommand(), walletBindCommand(), walletBoundCommand(), walletServeCommand())
 	return cmd
 }
 
@@ -315,4 +319,95 @@ never has the key. What is signed is checked here as well: --max-payment.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write as JSON where it signs")
 	cmd.Flags().Var(&most, "max-payment", "`AMOUNT` of one payment at most (default: no limit)")
 	return cmd
+}
+
+func walletBindCommand() *cobra.Command {
+	var u unlocking
+	var nodeKey string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "bind WALLET AGENT FILE",
+		Short:   "Say which wallet pays for an agent",
+		Example: "  igor wallet bind wallet watcher watcher.binding",
+		Long: `Write a statement into FILE that this WALLET pays for an AGENT, by its folder, on this node.
+The agent's key and the wallet sign it, so neither can claim the other. It is for whoever
+reads the agent's receipts, and sees a wallet's address in them. igor wallet bound reads it.`,
+		Args: operands("WALLET", "AGENT", "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := u.open(cmd, args[0])
+			if err != nil {
+				return failed(err)
+			}
+			key, err := runtime.ReadKey(filepath.Join(args[1], "key"))
+			if err != nil {
+				return failed(err)
+			}
+			node, err := userNodeKey(nodeKey)
+			if err != nil {
+				return failed(err)
+			}
+			if node == nil {
+				return &hinted{errors.New("there is no key of this node"), "name it with --node-key FILE"}
+			}
+			b := &wallet.SignedBinding{Binding: wallet.Binding{Agent: [32]byte(key.Public().(ed25519.PublicKey)), Node: [32]byte(node.Public().(ed25519.PublicKey)),
+				Wallet: w.Address(), Time: time.Now().UTC().Truncate(time.Second)}}
+			if b.ByWallet, err = w.Bind(cmd.Context(), &b.Binding); err != nil {
+				return failed(err)
+			}
+			copy(b.ByAgent[:], ed25519.Sign(key, b.Message()))
+			src := b.Append(nil)
+			if _, err := wallet.ParseBinding(src); err != nil {
+				return failed(err) // a signer that signs something else
+			}
+			f, err := os.OpenFile(args[2], os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+			if err != nil {
+				return failed(err)
+			}
+			if _, err = f.Write(src); err != nil {
+				return failed(errors.Join(err, f.Close()))
+			}
+			if err := f.Close(); err != nil {
+				return failed(err)
+			}
+			return failed(showBinding(cmd, asJSON, &b.Binding))
+		},
+	}
+	u.add(cmd)
+	cmd.Flags().StringVar(&nodeKey, "node-key", "", "`FILE` with the node's key (default: the user's own)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write what was signed as JSON")
+	return cmd
+}
+
+func walletBoundCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "bound FILE",
+		Short:   "Check which wallet pays for which agent",
+		Example: "  igor wallet bound watcher.binding",
+		Long:    "Check a statement of igor wallet bind: both signatures. Neither key is needed.",
+		Args:    operands("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return failed(err)
+			}
+			defer f.Close()
+			src, err := io.ReadAll(io.LimitReader(f, int64(wallet.SignedBindingSize)+1))
+			if err != nil {
+				return failed(err)
+			}
+			b, err := wallet.ParseBinding(src)
+			if err != nil {
+				return failed(fmt.Errorf("%s: %w", args[0], err))
+			}
+			return failed(showBinding(cmd, asJSON, &b.Binding))
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write what it says as JSON")
+	return cmd
+}
+
+func showBinding(cmd *cobra.Command, asJSON bool, b *wallet.Binding) error {
+	return rowsOrJSON(cmd, asJSON, "wallet", "wallet", b.Wallet.String(), "agent", "agent", verifier.PublicKey(b.Agent).DID(),
+		"node", "node", verifier.PublicKey(b.Node).DID(), "since", "time", b.Time.UTC().Format(time.RFC3339))
 }

@@ -54,6 +54,19 @@ func (in *invocation) receipts(args []string, out *bufio.Writer) (code int, err 
 	return r.Verdict.ExitCode(), err
 }
 
+// ReadReceipts checks the receipts that paths name, as igor-verify receipts does, for who wants
+// to do more with them. agent is pinned, if it is not nil.
+func ReadReceipts(paths []string, agent *verifier.PublicKey, stdin io.Reader) (*receipt.Report, error) {
+	in := &invocation{stdin: stdin}
+	c := &receipt.Checker{Agent: agent}
+	for _, path := range paths {
+		if err := in.addReceipts(c, path); err != nil {
+			return nil, err
+		}
+	}
+	return c.Check()
+}
+
 // addReceipts adds what a path names: an agent's folder, checkpoints, a CAR, or a
 // file of receipts.
 func (in *invocation) addReceipts(c *receipt.Checker, path string) error {

@@ -127,6 +127,15 @@ func (b *Buyer) Nodes(chain uint64) *evm.Nodes {
 	return &n.nodes
 }
 
+// Confirmations returns how many blocks make a payment on a chain final, 0 for those that the
+// chain itself calls so.
+func (b *Buyer) Confirmations(chain uint64) uint64 {
+	if n := b.networks[chain]; n != nil {
+		return n.confirmations
+	}
+	return 0
+}
+
 // reorganised is how many blocks a chain may take back at most: what was signed now is in
 // no block before.
 const reorganised = 64
