@@ -190,6 +190,20 @@ func (t *Task) Saved(tick uint64) {
 	t.mu.Unlock()
 }
 
+// SavedNext is [Task.Saved] for a checkpoint of so many bytes that was made just now: the
+// folder need not be looked at.
+func (t *Task) SavedNext(f *verifier.Finding, size int) {
+	t.mu.Lock()
+	if last, none := t.end(); t.ready && last.hash == f.PrevHash && none == f.PrevHash.IsZero() {
+		if len(t.waits) == 0 {
+			t.waitsFor = time.Now()
+		}
+		t.waits = append(t.waits, waiting{f.TickNumber, f.ContentHash, int64(size)})
+	}
+	t.mu.Unlock()
+	t.Saved(f.TickNumber)
+}
+
 // notify wakes all who wait. The lock is held.
 func (t *Task) notify() {
 	close(t.changed)
@@ -637,6 +651,10 @@ func (t *Task) scan() error {
 		}
 		last = sha256.Sum256(b)
 		t.mu.Lock()
+		if end, none := t.end(); !none && end.tick >= c.TickNumber {
+			t.mu.Unlock()
+			continue // it came meanwhile
+		}
 		if len(t.waits) == 0 {
 			t.waitsFor = time.Now()
 		}

@@ -217,7 +217,7 @@ func (f *Fetch) parts(ctx context.Context, found *Found) error {
 	if found.Statement == nil {
 		return nil
 	}
-	for _, p := range []Part{Program, Manifest, Journal} {
+	for _, p := range []Part{Program, Manifest, Journal, Home, Retirement} {
 		if err := get(p, found.Statement.Parts[p]); err != nil {
 			return err
 		}

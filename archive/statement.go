@@ -15,17 +15,19 @@ type Part uint8
 
 // The parts.
 const (
-	Program  Part = iota // of the newest checkpoint
-	Manifest             // with which it goes on
-	Journal              // its side effects: docs/spec/archive.md, "Parts"
-	Receipts             // payments and receipts, those since the statement before
-	Onchain              // what became of payments on chains, likewise
-	Events               // the event log since the statement before
+	Program    Part = iota // of the newest checkpoint
+	Manifest               // with which it goes on
+	Journal                // its side effects: docs/spec/archive.md, "Parts"
+	Receipts               // payments and receipts, those since the statement before
+	Onchain                // what became of payments on chains, likewise
+	Events                 // the event log since the statement before
+	Home                   // there is one if the agent's home is not its folder
+	Retirement             // the agent is retired
 
 	parts = iota
 )
 
-var partNames = [parts]string{"program", "manifest", "journal", "receipts", "onchain", "events"}
+var partNames = [parts]string{"program", "manifest", "journal", "receipts", "onchain", "events", "home", "retirement"}
 
 // String returns the part in a word.
 func (p Part) String() string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"igor.dev/archive"
 	"igor.dev/internal/control"
 	"igor.dev/verifier"
 )
@@ -20,6 +21,8 @@ type Agent struct {
 
 	seen    statusBoard
 	control *control.Server // nil: there is no socket
+
+	archive atomic.Pointer[archive.Task] // nil: it is not archived
 
 	memory atomic.Int64          // bytes, after its newest tick
 	why    atomic.Pointer[error] // it is stopped
@@ -66,7 +69,17 @@ func (a *Agent) Stop(ctx context.Context) (Result, error) {
 }
 
 // Status returns where the run stands. Its Phase is "" until the agent lives.
-func (a *Agent) Status() Status { return a.seen.read() }
+func (a *Agent) Status() Status {
+	s := a.seen.read()
+	if task := a.archive.Load(); task != nil {
+		s.Archive = task.Status()
+	}
+	return s
+}
+
+// Archived returns the archiving of the agent, nil = it is not archived, or does not live
+// yet.
+func (a *Agent) Archived() *archive.Task { return a.archive.Load() }
 
 // TopUp adds to the agent's budget. It is durable when TopUp returns.
 func (a *Agent) TopUp(ctx context.Context, microcents int64) (Status, error) {

@@ -222,6 +222,9 @@ func (l *life) acknowledged(group []made) error {
 	for _, m := range group {
 		l.result.Tick, l.result.Head, l.result.Budget, l.size = m.TickNumber, m.ContentHash, m.Budget, len(m.bytes)
 		l.result.Checkpoints++
+		if l.archive != nil {
+			l.archive.SavedNext(&m.Finding, len(m.bytes))
+		}
 		if !m.PrevHash.IsZero() { // a genesis is when its folder is
 			l.logCheckpoint()
 		}

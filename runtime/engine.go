@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"igor.dev/archive"
 	"igor.dev/runtime/internal/fuel"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/pay"
@@ -42,6 +43,13 @@ type EngineConfig struct {
 
 	// Payments pay what HTTP servers ask agents for by x402, nil = nothing is paid so.
 	Payments *Payments
+
+	// Archive keeps the agents' lives elsewhere, in the background, nil = nobody does.
+	Archive *archive.Archiver
+
+	// ArchiveLimit is how long a run may take, when it is over, to have the rest of its life
+	// on its way to the archive; 0 = 10 s.
+	ArchiveLimit time.Duration
 
 	// Control has each agent listen at a Unix socket in its folder: see [Connect].
 	Control bool

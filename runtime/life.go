@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 
+	"igor.dev/archive"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/record"
@@ -60,6 +61,8 @@ type life struct {
 	interrupts interrupter
 	disk       diskUsage
 	outlook    outlook // on its node
+
+	archive *archive.Task // nil = it is not archived
 
 	orders <-chan *order // what is asked of it meanwhile
 	paused bool
@@ -174,6 +177,8 @@ func (l *life) close() error {
 
 // run lives until there is a reason to stop.
 func (l *life) run(ctx context.Context) (r Result, err error) {
+	l.beginArchive()
+	defer l.endArchive()
 	defer l.close() // before the program is
 	defer func() {
 		if l.funds.given.topUp > 0 && !l.funds.admitted {

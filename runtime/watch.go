@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"igor.dev/archive"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/sandbox"
 )
@@ -51,6 +52,10 @@ type Status struct {
 
 	Disk      int64 `json:"diskBytes,string"`      // of its folder, at most
 	DiskQuota int64 `json:"diskQuotaBytes,string"` // 0 = it has none
+
+	// Archive is how far the life is archived, in each target. Of a status that
+	// [Config.Watch] gets it is nil.
+	Archive []archive.Status `json:"archive,omitempty"`
 
 	Divergences int     `json:"divergences"` // found by running ticks again
 	Hostcalls   []Usage `json:"hostcalls"`

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/wal"
@@ -40,6 +41,16 @@ func (s *Store) Home() (h Home, err error) {
 		return h, hint.Wrap(&DamagedError{path, fmt.Errorf("%s: %w", path, err)}, "put it back from a copy of the folder: without it nobody knows who lives the agent")
 	}
 	return h, nil
+}
+
+// HomeOf is [Store.Home] of a folder, without its lock.
+func HomeOf(dir string) (Home, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Home{}, err
+	}
+	defer root.Close()
+	return (&Store{dir: dir, root: root}).Home()
 }
 
 // SetHome says where the agent's home is, durably.

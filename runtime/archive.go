@@ -1,0 +1,204 @@
+package runtime
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"math"
+	"os"
+	"time"
+
+	"igor.dev/archive"
+	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/receipt"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/verifier"
+	receipts "igor.dev/verifier/receipt"
+)
+
+// defaultArchiveLimit is how long a run that ended may take to have the rest of its life on
+// its way to the archive.
+const defaultArchiveLimit = 10 * time.Second
+
+// beginArchive begins to archive the life, beside it. Nothing of the life waits for that.
+func (l *life) beginArchive() {
+	a := l.engine.config.Archive
+	if a == nil || l.visit || l.relive || l.passes {
+		return
+	}
+	task := a.Begin(archive.Life{
+		Agent:  l.public,
+		Dir:    l.store.Path(),
+		Source: &archived{l.store.Path(), l.public},
+		Sign:   func(message []byte) ([]byte, error) { return l.key.Sign(nil, message, crypto.Hash(0)) },
+		Log:    l.Log,
+	})
+	if !l.result.Head.IsZero() {
+		task.Saved(l.result.Tick)
+	}
+	l.archive = task
+	if l.watch.agent != nil {
+		l.watch.agent.archive.Store(task)
+	}
+}
+
+// endArchive has what is left be archived, as far as that comes in time. The folder is
+// still locked.
+func (l *life) endArchive() {
+	if l.archive == nil {
+		return
+	}
+	limit := l.engine.config.ArchiveLimit
+	if limit == 0 {
+		limit = defaultArchiveLimit
+	}
+	ctx, done := context.WithTimeout(context.Background(), limit)
+	defer done()
+	if l.archive.End(ctx) == nil {
+		return
+	}
+	for _, s := range l.archive.Status() {
+		if s.Behind > 0 {
+			l.Log.Warn("the archive is behind; it goes on when the agent does", "target", s.Target, "checkpoints", s.Behind, "bytes", s.BytesBehind, "error", s.Error)
+		}
+	}
+}
+
+// archived reads an agent's folder for the archive, beside its life.
+type archived struct {
+	dir   string
+	agent verifier.PublicKey
+}
+
+// After implements [archive.Source].
+func (a *archived) After(tick uint64, all bool) iter.Seq2[[]byte, error] {
+	return store.After(a.dir, tick, all)
+}
+
+// maxIncrement is how many bytes of receipts one statement names.
+const maxIncrement = 64 << 20
+
+// Parts implements [archive.Source].
+func (a *archived) Parts(tick uint64, want []archive.Part, read [2]int64) (_ map[archive.Part][]byte, _ [2]int64, err error) {
+	at, program, err := a.checkpoint(tick)
+	if err != nil {
+		return nil, read, err
+	}
+	wasm, man, err := store.Program(a.dir)
+	if err != nil {
+		return nil, read, err
+	}
+	if sha256.Sum256(wasm) != program {
+		return nil, read, archive.ErrGoneOn // to another program
+	}
+	root, err := os.OpenRoot(a.dir)
+	if err != nil {
+		return nil, read, err
+	}
+	defer root.Close()
+	all := map[archive.Part][]byte{}
+	for _, p := range want {
+		switch p {
+		case archive.Program:
+			all[p] = wasm
+		case archive.Manifest:
+			all[p] = man
+		case archive.Journal:
+			all[p], err = journalAt(root, at)
+		case archive.Receipts:
+			all[p], read[0], err = receiptsTo(root, receipt.Name, read[0], tick)
+		case archive.Onchain:
+			all[p], read[1], err = receiptsTo(root, receipt.Onchain, read[1], tick)
+		}
+		if err != nil {
+			return nil, read, err
+		}
+	}
+	// Without these, who makes the folder again would not know that it must not go on.
+	if home, err := store.HomeOf(a.dir); err != nil {
+		return nil, read, err
+	} else if home.Name != "" {
+		all[archive.Home] = []byte("the home of this agent is not its folder\n")
+	}
+	if all[archive.Retirement], err = store.Retirement(a.dir, maxRetirement); err != nil {
+		return nil, read, err
+	}
+	return all, read, nil
+}
+
+const maxRetirement = 64 << 10
+
+// checkpoint returns the checkpoint of a tick as a journal's base, and its program.
+func (a *archived) checkpoint(tick uint64) (at journal.Base, program verifier.Hash, err error) {
+	for b, err := range store.After(a.dir, max(tick, 1)-1, tick == 0) {
+		if err != nil {
+			return at, program, err
+		}
+		c, err := verifier.Parse(b)
+		if err != nil {
+			return at, program, err
+		}
+		if c.TickNumber != tick {
+			break
+		}
+		return journal.Base{Tick: tick, Hash: sha256.Sum256(b)}, c.WASMHash, nil
+	}
+	return at, program, archive.ErrGoneOn
+}
+
+// journalAt returns the journal as who goes on from a checkpoint needs it: records, each
+// with its length.
+func journalAt(root *os.Root, at journal.Base) (framed []byte, err error) {
+	f, err := (readOnly{root: root}).Open(journal.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	records, ok, err := journal.At(f, at)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, archive.ErrGoneOn
+	}
+	for _, r := range records {
+		framed = appendFramed(framed, r)
+	}
+	return framed, nil
+}
+
+// receiptsTo returns the whole receipts in a file after an offset, up to a tick, and where
+// they end.
+func receiptsTo(root *os.Root, name string, from int64, tick uint64) (b []byte, end int64, err error) {
+	f, err := (readOnly{root: root}).Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, from, nil
+	}
+	if err != nil {
+		return nil, from, err
+	}
+	defer f.Close()
+	r := receipts.NewReader(io.NewSectionReader(f, from, math.MaxInt64-from))
+	for len(b) < maxIncrement {
+		got, err := r.Next()
+		if err != nil {
+			break // its end, or what is not whole yet; damage is for those who verify
+		}
+		if e, ok := got.(*receipts.Execution); ok && e.Tick > tick {
+			break
+		}
+		b = got.Append(b)
+		end = from + r.Offset()
+	}
+	if len(b) == 0 {
+		return nil, from, nil
+	}
+	return b, end, nil
+}

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"igor.dev/verifier"
+	"igor.dev/verifier/history"
+)
+
+// After yields the checkpoints of an agent's folder after a tick, in order; with all, from
+// the first one on. It takes no lock: the agent may live meanwhile. What is not durable yet
+// is among them.
+func After(dir string, tick uint64, all bool) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		root, err := os.OpenRoot(filepath.Join(dir, DirHistory))
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer root.Close()
+		entries, err := fs.ReadDir(root.FS(), ".") // in the order of names, which is that of ticks
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, e := range entries {
+			if !history.IsCheckpoint(e.Name()) {
+				continue
+			}
+			at, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), history.Ext), 10, 64)
+			if err != nil || !all && at <= tick {
+				continue
+			}
+			b, err := readRegular(root, e.Name(), verifier.MaxCheckpointSize)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // set aside meanwhile
+			}
+			if err != nil {
+				err = fmt.Errorf("%s: %w", filepath.Join(dir, DirHistory, e.Name()), err)
+			}
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// PutBack puts checkpoints into the history of a folder that lacks them, or has the same
+// ones. With whole, the history begins with the genesis then.
+func (s *Store) PutBack(checkpoints iter.Seq2[[]byte, error], whole bool) error {
+	// A disk commits what is synced at the same time in about the time of one sync.
+	errs := make(chan error, 1)
+	var all sync.WaitGroup
+	defer all.Wait()
+	free := make(chan struct{}, 64)
+	for b, err := range checkpoints {
+		if err != nil {
+			return err
+		}
+		c, err := verifier.Parse(b)
+		if err != nil {
+			return err
+		}
+		b = bytes.Clone(b)
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			if err := s.putBack(c.TickNumber, b); err != nil {
+				select {
+				case errs <- err:
+				default:
+				}
+			}
+		})
+		if len(errs) > 0 {
+			break
+		}
+	}
+	all.Wait()
+	select {
+	case err := <-errs:
+		return err
+	default:
+	}
+	if err := syncDir(s.history, "."); err != nil || !whole {
+		return err
+	}
+	err := s.root.Remove(fileRestored)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return cmp.Or(err, syncDir(s.root, "."))
+}
+
+func (s *Store) putBack(tick uint64, b []byte) error {
+	err := writeFile(s.history, FileName(tick), b, 0o644)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	there, err := s.checkpoint(tick)
+	if err == nil && !bytes.Equal(there, b) {
+		err = fmt.Errorf("%s has another checkpoint of tick %d than the archive", s.dir, tick)
+	}
+	return err
+}
+
+// Program returns the agent's program and manifest of a folder, without its lock.
+func Program(dir string) (wasm, man []byte, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer root.Close()
+	s := &Store{dir: dir, root: root}
+	if wasm, err = s.WASM(); err != nil {
+		return nil, nil, err
+	}
+	man, err = s.Manifest()
+	return wasm, man, err
+}
+
+// TempBeside makes a folder beside dir for what is on its way there. A later command
+// removes what a killed process leaves of it.
+func TempBeside(dir string) (path string, release func(), err error) {
+	parent := filepath.Dir(filepath.Clean(dir))
+	Sweep(parent)
+	if path, err = os.MkdirTemp(parent, newPrefix+"*"); err != nil {
+		return "", nil, cannotMake(dir, err)
+	}
+	held := hold(path)
+	return path, func() { os.RemoveAll(path); held() }, nil
+}
+
+// Checkpoint returns the checkpoint of a tick.
+func (s *Store) Checkpoint(tick uint64) ([]byte, error) { return s.checkpoint(tick) }
+
+// RecoverParts are what an archive has of a life beside its checkpoints.
+type RecoverParts struct {
+	WASM, Manifest []byte
+	Key            []byte // as its file has it
+}
+
+// RestoreArchived makes an agent's folder of what an archive has of its life. rest makes
+// what other packages keep in it, and puts the checkpoints back.
+func RestoreArchived(dir string, r *RecoverParts, rest func(*Store) error) error {
+	return Create(dir, r.WASM, r.Manifest, func(s *Store) error {
+		if err := writeFile(s.root, fileKey, r.Key, 0o600); err != nil {
+			return err
+		}
+		return rest(s)
+	})
+}
