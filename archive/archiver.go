@@ -826,18 +826,10 @@ func (t *Task) content(ctx context.Context, o *object) (b []byte, err error) {
 	if err == nil {
 		err = errors.New("it comes out as other bytes than it was cut as")
 	}
-	// The folder may have been pruned: then another target has it.
-	t.mu.Lock()
-	var have []Target
+	// The folder may have been pruned, or made of an archive: then a target has it.
 	for _, s := range t.targets {
-		if s.records[o.key].Stage == Final {
-			have = append(have, s.target)
-		}
-	}
-	t.mu.Unlock()
-	for _, target := range have {
 		var found []byte
-		getErr := each(ctx, target, t.key(o), max(o.size, MaxObject), func(b []byte) error {
+		getErr := each(ctx, s.target, t.key(o), o.limit(), func(b []byte) error {
 			if sha256.Sum256(b) != o.sum {
 				return errOther
 			}

@@ -295,13 +295,16 @@ func isSealed(b []byte) bool {
 }
 
 // Restore writes the records of a life into a folder that was made of what archives have:
-// its pieces stay the same ones.
-func (f *Found) Restore(dir string) error {
+// its pieces stay the same ones. read is how long the files of receipts are that were made.
+func (f *Found) Restore(dir string, read [2]int64) error {
 	if err := makeRecords(dir); err != nil {
 		return err
 	}
 	for i := range f.Cuts {
 		c := f.Cuts[i]
+		if i == len(f.Cuts)-1 {
+			c.Read = read
+		}
 		line, err := c.line()
 		if err != nil {
 			return err

@@ -107,9 +107,18 @@ func Recover(ctx context.Context, dir string, c RecoverConfig) (r Recovered, err
 		err = r.alone(dir, &c, found, checkpoints)
 	}
 	if err == nil {
-		err = found.Restore(dir)
+		read := [2]int64{sizeOf(dir, receipt.Name), sizeOf(dir, receipt.Onchain)}
+		err = found.Restore(dir, read)
 	}
 	return r, err
+}
+
+func sizeOf(dir, name string) int64 {
+	info, err := os.Stat(filepath.Join(dir, name))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // segmentsIn yields the checkpoints of the segments in a folder.
@@ -259,8 +268,12 @@ func (r *Recovered) alone(dir string, c *RecoverConfig, found *archive.Found, ch
 		if err := s.PutBack(checkpoints, true); err != nil {
 			return err
 		}
-		if _, err := s.Recover(context.Background(), c.Agent[:]); err != nil { // the whole history, by the usual rules
+		report, err := store.Verify(context.Background(), filepath.Join(s.Path(), store.DirHistory)) // by the usual rules
+		if err != nil {
 			return err
+		}
+		if head, _ := report.Head(); report.Verdict() != verifier.Verified || head != r.Head {
+			return store.Refusal("what the archive has", report)
 		}
 		genesis, err := genesisOf(checkpoints)
 		if err != nil {
