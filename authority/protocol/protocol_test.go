@@ -139,7 +139,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func testSpec(t *testing.T) {
+func TestSpec(t *testing.T) {
 	requests, answers := specimens()
 	for _, name := range []string{"read", "append", "renew", "get"} {
 		r := requests[name]
