@@ -53,9 +53,9 @@ demo: build
 	$(MAKE) --no-print-directory -C agents GO="$(GO)" OUT="$(CURDIR)/bin/agents" heartbeat
 	./demo.sh
 
-# An agent buys a report by x402 on a chain of its own, and dies at the worst moment.
+# Agents buy a report and rent a machine by x402 on a chain of its own, and die at the worst moments.
 demo-pay: x402/x402test/node_modules
-	$(GO) test -count=1 -v -run '^TestDemoPay$$' ./cmd/igor
+	$(GO) test -count=1 -v -run '^TestDemo(Pay|Rent)$$' ./cmd/igor
 
 # What is missing is named before anything is built. Each part can be tested alone.
 test:

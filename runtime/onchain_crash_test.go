@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -28,7 +29,7 @@ var (
 const killsPerLife = 25
 
 // A storm is what a market's parts go through while an agent lives: the chain makes blocks
-// all the time, takes some back, and stops; facilitator and server fail.
+// all the time, takes some back, and stops; facilitator and server fail, and are killed.
 type storm struct {
 	*market
 	chance   *rand.Rand
@@ -42,8 +43,9 @@ type storm struct {
 	kills                  map[string]int
 	failed                 map[string]int
 	rounds                 int
-	faults                 []string      // that come next
-	takes                  time.Duration // that the last process took which nobody killed
+	faults                 []string       // that come next
+	parts                  sync.WaitGroup // a part that is killed, until it is back
+	takes                  time.Duration  // that the last process took which nobody killed
 }
 
 // TestPaymentsCrash kills an agent that pays, as a process, at every failpoint that a payment
@@ -163,22 +165,39 @@ func (s *storm) begins() (stop func()) {
 // fail lets something fail in the next payment, or nothing.
 func (s *storm) fail() {
 	if len(s.faults) == 0 {
-		s.faults = []string{"", "verify down", "settle down", "settle answer lost", "settle answers 500", "server down before", "server answer lost", "server answers 502"}
+		s.faults = []string{"", "verify down", "settle down", "settle answer lost", "settle answers 500", "server down before", "server answer lost", "server answers 502", "facilitator killed", "server killed"}
 		s.chance.Shuffle(len(s.faults), func(i, j int) { s.faults[i], s.faults[j] = s.faults[j], s.faults[i] })
 	}
 	fault := s.faults[0]
 	s.faults = s.faults[1:]
+	s.parts.Wait()
 	s.facilitator.Fail("", 0)
 	s.server.Fail("", 0)
 	switch {
 	case fault == "":
 		return
+	case strings.HasSuffix(fault, "killed"):
+		part := s.facilitator
+		if fault == "server killed" {
+			part = s.server
+		}
+		before, after := s.within(s.takes), s.within(time.Second)
+		s.parts.Go(func() {
+			time.Sleep(before)
+			part.Stop()
+			time.Sleep(after)
+			part.Start()
+		})
 	case strings.HasPrefix(fault, "server"):
 		s.server.Fail(fault, 1+s.chance.IntN(2))
 	default:
 		s.facilitator.Fail(fault, 1+s.chance.IntN(2))
 	}
 	s.failed[fault]++
+}
+
+func (s *storm) within(d time.Duration) time.Duration {
+	return time.Duration(s.chance.Int64N(int64(d) + 1))
 }
 
 // round runs igor until it ends or dies at a failpoint, or, with instant, at some moment.
@@ -259,6 +278,7 @@ func (s *storm) random() {
 // ends lets all come to rest, and then wants the books to balance.
 func (s *storm) ends(stop func()) {
 	s.t.Helper()
+	s.parts.Wait()
 	s.facilitator.Fail("", 0)
 	s.server.Fail("", 0)
 	s.round("", false) // it goes on

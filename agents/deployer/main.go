@@ -34,6 +34,10 @@ import (
 //	GET  /effects/ID        200 and the name, if a POST with this Idempotency-Key was
 //	                        answered with 201, else 404
 //	GET  /orders/ORDER      how the order is
+//
+// Where an offer names rent, the provider has the copy already, and its lease is paid by
+// x402 on a chain (docs/spec/rent.md): POST to that path, and the node pays. The receipt is
+// shown in X-RENT then.
 var server = "http://127.0.0.1:8804"
 
 const (
@@ -47,6 +51,7 @@ type offer struct {
 	Image  string `json:"image"`         // SHA-256, hexadecimal
 	Amount int64  `json:"amount,string"` // microcents
 	PayTo  string `json:"payTo"`
+	Rent   string `json:"rent"` // a path, or "": then PayTo is paid by wallet_pay
 }
 
 // An order is what the provider says of one.
@@ -67,7 +72,7 @@ type deployment struct {
 type deployer struct {
 	log    sdk.EffectLog
 	offer  offer  // that is taken; Order is "" while there is none
-	paid   []byte // the receipt, nil until there is one
+	paid   []byte // the receipt; empty if it is paid and the receipt still to come, nil if it is not paid
 	tries  uint64 // to deploy it
 	name   string // of the deployment, "" until there is one
 	runs   bool
@@ -113,8 +118,10 @@ func (o *offer) check() error {
 	switch {
 	case !plain(o.Order):
 		return errors.New("the order is called " + strconv.Quote(o.Order))
-	case o.PayTo != provider:
+	case o.Rent == "" && o.PayTo != provider:
 		return errors.New("it is somebody else's")
+	case o.Rent != "" && !(strings.HasPrefix(o.Rent, "/rent/") && plain(o.Rent[len("/rent/"):])):
+		return errors.New("its rent is at " + strconv.Quote(o.Rent))
 	case o.Amount <= 0 || o.Amount > maxPrice:
 		return errors.New("it costs " + micro(o.Amount))
 	case err != nil || len(image) != 32:
@@ -131,12 +138,29 @@ func plain(name string) bool {
 }
 
 func (d *deployer) pay() (more bool) {
+	id := "pay " + d.offer.Order
+	if i, ok := d.log.Get(id); ok { // it was unresolved, and the node has found out
+		if i.State == effects.Confirmed {
+			d.hasPaid([]byte{})
+		} else {
+			sdk.Log("never paid, " + d.offer.Order)
+			d.forget()
+		}
+		return true
+	}
 	var receipt []byte
-	err := d.log.Act("pay "+d.offer.Order, nil, func() (err error) {
-		receipt, err = sdk.Pay(d.offer.Amount, provider, d.offer.Order)
+	err := d.log.Act(id, nil, func() (err error) {
+		if d.offer.Rent != "" {
+			receipt, err = lease(d.offer.Rent)
+		} else {
+			receipt, err = sdk.Pay(d.offer.Amount, provider, d.offer.Order)
+		}
 		return err
 	})
 	switch {
+	case errors.Is(err, sdk.ErrNotDelivered):
+		d.hasPaid([]byte{})
+		return true
 	case err == nil:
 		d.hasPaid(receipt)
 		return true
@@ -149,6 +173,24 @@ func (d *deployer) pay() (more bool) {
 	return false
 }
 
+// lease asks for a lease. The provider wants money, and the node pays.
+func lease(path string) (receipt []byte, err error) {
+	answer, err := sdk.Do(sdk.Request{Method: "POST", URL: server + path})
+	if err != nil {
+		return nil, err
+	}
+	var said struct {
+		Receipt []byte `json:"receipt"`
+	}
+	switch {
+	case answer.Status != 200:
+		return nil, errors.New("no lease, with status " + strconv.Itoa(answer.Status))
+	case json.Unmarshal(answer.Body, &said) != nil || said.Receipt == nil:
+		return []byte{}, nil // the order has it
+	}
+	return said.Receipt, nil
+}
+
 func (d *deployer) hasPaid(receipt []byte) {
 	d.paid = receipt
 	d.spent += d.offer.Amount
@@ -156,13 +198,20 @@ func (d *deployer) hasPaid(receipt []byte) {
 }
 
 func (d *deployer) deploy() (more bool) {
+	header := "X-PAYMENT: "
+	if d.offer.Rent != "" {
+		header = "X-RENT: "
+		if len(d.paid) == 0 {
+			return d.collect()
+		}
+	}
 	d.tries++
 	var name string
 	err := d.log.Act("deploy "+d.offer.Order+" "+strconv.FormatUint(d.tries, 10), nil, func() error {
 		answer, err := sdk.Do(sdk.Request{
 			Method: "POST",
 			URL:    server + "/deployments",
-			Header: []string{"X-PAYMENT: " + base64.StdEncoding.EncodeToString(d.paid)},
+			Header: []string{header + base64.StdEncoding.EncodeToString(d.paid)},
 			Body:   []byte(d.offer.Order + " " + d.offer.Image),
 		})
 		switch {
@@ -186,6 +235,21 @@ func (d *deployer) deploy() (more bool) {
 	default:
 		sdk.Log("not deployed, " + d.offer.Order + ": " + err.Error())
 		d.look()
+	}
+	return false
+}
+
+// collect gets the receipt of what is paid.
+func (d *deployer) collect() (more bool) {
+	o, err := d.order()
+	switch {
+	case err != nil:
+		sdk.Log("no word on " + d.offer.Order + ": " + err.Error())
+	case o.State == "cancelled":
+		d.givenBack()
+	case len(o.Receipt) > 0:
+		d.paid = o.Receipt
+		return true
 	}
 	return false
 }
@@ -243,7 +307,7 @@ func (d *deployer) order() (o order, err error) {
 // wallet, then from the provider.
 func (d *deployer) reconcile(i effects.Intent) (more bool) {
 	paying := strings.HasPrefix(i.ID, "pay ")
-	if paying {
+	if paying && d.offer.Rent == "" {
 		if receipt := receiptFor(d.offer.Order); receipt != nil {
 			must(d.log.Confirm(i.ID))
 			sdk.Log("reconciled with the wallet: " + i.ID)
@@ -332,12 +396,13 @@ func micro(amount int64) string {
 }
 
 func (d *deployer) Marshal() []byte {
-	e := sdk.NewEncoder(1)
+	e := sdk.NewEncoder(2)
 	e.Value(&d.log)
 	e.Text(d.offer.Order)
 	e.Text(d.offer.Image)
 	e.Int64(d.offer.Amount)
 	e.Text(d.offer.PayTo)
+	e.Text(d.offer.Rent)
 	e.Bool(d.paid != nil)
 	e.Bytes(d.paid)
 	e.Uint64(d.tries)
@@ -349,14 +414,17 @@ func (d *deployer) Marshal() []byte {
 }
 
 func (d *deployer) Unmarshal(state []byte) error {
-	c := sdk.NewDecoder(state, 1)
+	c := sdk.NewDecoder(state, 2)
 	c.Value(&d.log)
 	d.offer.Order = c.Text()
 	d.offer.Image = c.Text()
 	d.offer.Amount = c.Int64()
 	d.offer.PayTo = c.Text()
+	if c.Version() > 1 {
+		d.offer.Rent = c.Text()
+	}
 	paid := c.Bool()
-	if d.paid = c.Bytes(); !paid {
+	if d.paid = append([]byte{}, c.Bytes()...); !paid {
 		d.paid = nil
 	}
 	d.tries = c.Uint64()

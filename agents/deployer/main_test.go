@@ -143,7 +143,7 @@ func (c *computing) serve(w http.ResponseWriter, r *http.Request, kind, name str
 		return
 	case "GET offer":
 		c.orders = append(c.orders, &rented{payments: map[string]int{}, posts: map[string]int{}})
-		answer(w, offer{orderName(len(c.orders) - 1), c.image, price, provider})
+		answer(w, offer{Order: orderName(len(c.orders) - 1), Image: c.image, Amount: price, PayTo: provider})
 		return
 	case "POST deployments":
 		c.deploy(w, r, string(body))
@@ -423,7 +423,7 @@ func TestUndeployed(t *testing.T) {
 }
 
 func TestRefusesOffers(t *testing.T) {
-	good := offer{"order-1", strings.Repeat("ab", 32), maxPrice, provider}
+	good := offer{Order: "order-1", Image: strings.Repeat("ab", 32), Amount: maxPrice, PayTo: provider}
 	if err := good.check(); err != nil {
 		t.Fatal(err)
 	}
@@ -437,6 +437,10 @@ func TestRefusesOffers(t *testing.T) {
 		func(o *offer) { o.Amount = 0 },
 		func(o *offer) { o.Amount++ },
 		func(o *offer) { o.PayTo = "somebody" },
+		func(o *offer) { o.Rent = "/elsewhere" },
+		func(o *offer) { o.Rent = "/rent/" },
+		func(o *offer) { o.Rent = "/rent/a?b" },
+		func(o *offer) { o.Rent = "//rent/a" },
 	} {
 		o := good
 		if change(&o); o.check() == nil {
@@ -622,4 +626,98 @@ func TestCrash(t *testing.T) {
 		},
 		Every: true,
 	})
+}
+
+// TestRent pays a lease by x402: the node does, and the provider says so with 200.
+func TestRent(t *testing.T) {
+	for _, says := range []string{"delivered", "not delivered", "unresolved, then paid", "unresolved, then never", "402"} {
+		w, c := world(t)
+		leases := 0
+		w.Web = http.HandlerFunc(func(a http.ResponseWriter, r *http.Request) {
+			order := c.find("order-1")
+			switch {
+			case strings.HasPrefix(r.URL.Path, "/rent/"):
+				if says == "402" || says == "unresolved, then never" && leases > 0 {
+					a.WriteHeader(http.StatusPaymentRequired)
+					return
+				}
+				leases++
+				order.receipt = []byte("a receipt for rent")
+				answer(a, map[string]any{"receipt": order.receipt})
+			case r.URL.Path == "/offer":
+				c.orders = append(c.orders, &rented{payments: map[string]int{}, posts: map[string]int{}})
+				answer(a, offer{Order: orderName(len(c.orders) - 1), Image: c.image, Amount: price, Rent: "/rent/did:key:z6Mkcopy"})
+			case r.URL.Path == "/deployments":
+				b, _ := base64.StdEncoding.DecodeString(r.Header.Get("X-RENT"))
+				if string(b) != "a receipt for rent" {
+					t.Errorf("%s: deployed with %q", says, b)
+				}
+				order.name, order.state, order.did = "copy-of-order-1", "running", "did:key:z6Mkcopy"
+				a.WriteHeader(http.StatusCreated)
+				io.WriteString(a, order.name)
+			default:
+				c.ServeHTTP(a, r)
+			}
+		})
+		w.Lose = func(call, target string) error {
+			switch {
+			case !strings.Contains(target, "/rent/"):
+				return nil
+			case says == "not delivered":
+				return sdk.ErrNotDelivered
+			case strings.HasPrefix(says, "unresolved"):
+				return sdk.ErrUnresolved
+			}
+			return nil
+		}
+		d := lives(t, c, &deployer{})
+		if strings.HasPrefix(says, "unresolved") {
+			if len(d.log.Open()) != 1 || d.paid != nil {
+				t.Fatalf("%s: it has %+v\n%s", says, d, w.Log())
+			}
+			// What the node finds out, it tells the effect log.
+			if says == "unresolved, then paid" {
+				must(d.log.Confirm("pay order-1"))
+			} else {
+				must(d.log.Compensate("pay order-1"))
+				w.Lose = nil
+			}
+			d = lives(t, c, d)
+		}
+		switch says {
+		case "402":
+			if d.runs || d.spent != 0 || leases != 0 {
+				t.Errorf("%s: it has %+v\n%s", says, d, w.Log())
+			}
+		case "unresolved, then never":
+			if d.runs || d.spent != 0 {
+				t.Errorf("%s: it has %+v\n%s", says, d, w.Log())
+			}
+		default:
+			if !d.runs || d.spent != price || leases != 1 || len(w.Paid) != 0 || len(d.log.Open()) != 0 {
+				t.Errorf("%s: rented %d times, it has %+v\n%s", says, leases, d, w.Log())
+			}
+		}
+	}
+}
+
+// TestOldState reads what an older version of the program wrote.
+func TestOldState(t *testing.T) {
+	e := sdk.NewEncoder(1)
+	var d deployer
+	e.Value(&d.log)
+	e.Text("order-1")
+	e.Text("image")
+	e.Int64(5)
+	e.Text(provider)
+	e.Bool(true)
+	e.Bytes([]byte("receipt"))
+	e.Uint64(1)
+	e.Text("name")
+	e.Bool(true)
+	e.Uint64(2)
+	e.Int64(5)
+	if err := d.Unmarshal(e.Data()); err != nil || d.offer.Rent != "" || string(d.paid) != "receipt" || d.copies != 2 {
+		t.Errorf("got %+v, %v", d, err)
+	}
 }

@@ -16,85 +16,124 @@ import (
 	"igor.dev/x402/x402test"
 )
 
-// TestDemoPay is make demo-pay: agents/x402buyer buys a report from the reference server, its
-// machine dies when the payment is settled and the report not there yet, and it goes on. It
-// has paid once.
-func TestDemoPay(t *testing.T) {
-	const price = 2500
-	chain := x402test.NewChain(t)
-	facilitator := chain.Facilitator()
-	shop := evm.Address{19: 9}
-	server := chain.Server(facilitator, shop, price)
-	host := strings.TrimPrefix(server.URL, "http://")
+// A demo is a chain of its own, a node with a wallet that pays on it, and igor.
+type demo struct {
+	t           *testing.T
+	chain       *x402test.Chain
+	facilitator *x402test.Part
+	dir, igor   string
+}
 
-	dir := t.TempDir()
-	self := filepath.Join(dir, "igor")
-	if out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", self, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	build := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -X main.server="+server.URL, "-o", filepath.Join(dir, "buyer.wasm"), "./x402buyer")
-	build.Dir = "../../agents"
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	if out, err := build.CombinedOutput(); err != nil {
+func newDemo(t *testing.T) *demo {
+	t.Helper()
+	d := &demo{t: t, chain: x402test.NewChain(t), dir: t.TempDir()}
+	d.facilitator = d.chain.Facilitator()
+	d.igor = filepath.Join(d.dir, "igor")
+	if out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", d.igor, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	key, err := wallet.Generate()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := key.Save(filepath.Join(dir, "wallet"), wallet.Lock{}); err != nil {
+	if err := key.Save(filepath.Join(d.dir, "wallet"), wallet.Lock{}); err != nil {
 		t.Fatal(err)
 	}
-	chain.Mint(key.Address(), 1_000_000)
-	network := fmt.Sprintf("eip155:%d", x402test.ChainID)
-	payments, _ := json.Marshal(map[string]any{"wallet": "wallet", "networks": map[string]any{network: map[string]any{"nodes": []string{chain.URL}, "confirmations": 1}}})
-	for name, content := range map[string]string{"payments.json": string(payments), "buyer.manifest.json": fmt.Sprintf(`{"capabilities": {
-		"clock": {"version": 1}, "log": {"version": 1}, "wallet": {"version": 1},
-		"http": {"version": 1, "options": {"allowed_hosts": [%q]}},
-		"x402": {"version": 2, "options": {"hosts": [%q], "networks": [%q], "assets": [%q], "allowed_recipients": [%q],
-			"max_payment_microcents": 5000, "max_per_day_microcents": 100000}}},
-		"resource_limits": {"max_memory_bytes": 33554432}}`, host, host, network, chain.Token, shop)} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+	d.chain.Mint(key.Address(), 1_000_000)
+	d.write("payments.json", map[string]any{"wallet": "wallet", "networks": map[string]any{d.network(): map[string]any{"nodes": []string{d.chain.URL}, "confirmations": 1}}})
+	return d
+}
+
+func (d *demo) network() string { return fmt.Sprintf("eip155:%d", x402test.ChainID) }
+
+func (d *demo) write(name string, content any) {
+	d.t.Helper()
+	b, err := json.Marshal(content)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(d.dir, name), b, 0o600)
 	}
-	run := func(failpoint string, args ...string) (out string, err error) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, self, args...)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "XDG_CACHE_HOME="+filepath.Join(dir, "cache"), "IGOR_FAILPOINT="+failpoint)
-		b, err := cmd.CombinedOutput()
-		t.Logf("$ igor %s\n%s", strings.Join(args, " "), b)
-		return string(b), err
+	if err != nil {
+		d.t.Fatal(err)
 	}
-	balance := func() uint64 {
-		n, err := chain.Node().Balance(t.Context(), chain.Token, shop)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
+}
+
+// agent builds an agent of agents/ for a server, with a manifest that lets its host be paid.
+func (d *demo) agent(name, server string, payTo evm.Address, most int64, capabilities map[string]any) {
+	d.t.Helper()
+	build := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -X main.server="+server, "-o", filepath.Join(d.dir, name+".wasm"), "./"+name)
+	build.Dir = "../../agents"
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	if out, err := build.CombinedOutput(); err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
 	}
+	host := strings.TrimPrefix(server, "http://")
+	version1 := map[string]any{"version": 1}
+	all := map[string]any{"clock": version1, "log": version1, "wallet": version1,
+		"http": map[string]any{"version": 1, "options": map[string]any{"allowed_hosts": []string{host}}},
+		"x402": map[string]any{"version": 2, "options": map[string]any{"hosts": []string{host}, "networks": []string{d.network()}, "assets": []string{d.chain.Token.String()},
+			"allowed_recipients": []string{payTo.String()}, "max_payment_microcents": most, "max_per_day_microcents": 20 * most}}}
+	for k, v := range capabilities {
+		all[k] = v
+	}
+	d.write(name+".manifest.json", map[string]any{"capabilities": all, "resource_limits": map[string]any{"max_memory_bytes": 33554432}})
+}
+
+func (d *demo) command(ctx context.Context, failpoint string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, d.igor, args...)
+	cmd.Dir = d.dir
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(d.dir, "config"), "XDG_CACHE_HOME="+filepath.Join(d.dir, "cache"), "IGOR_FAILPOINT="+failpoint)
+	return cmd
+}
+
+// run runs igor, which may die at a failpoint.
+func (d *demo) run(failpoint string, args ...string) (out string, err error) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
+	defer cancel()
+	b, err := d.command(ctx, failpoint, args...).CombinedOutput()
+	d.t.Logf("$ igor %s\n%s", strings.Join(args, " "), b)
+	return string(b), err
+}
+
+func (d *demo) balance(of evm.Address) uint64 {
+	d.t.Helper()
+	n, err := d.chain.Node().Balance(d.t.Context(), d.chain.Token, of)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return n
+}
+
+// TestDemoPay is a part of make demo-pay: agents/x402buyer buys a report from the reference
+// server, its machine dies when the payment is settled and the report not there yet, and it
+// goes on. It has paid once.
+func TestDemoPay(t *testing.T) {
+	const price = 2500
+	d := newDemo(t)
+	shop := evm.Address{19: 9}
+	server := d.chain.Server(d.facilitator, shop, price)
+	d.agent("x402buyer", server.URL, shop, 5000, nil)
 	t.Logf("# A shop wants %d base units of USDC for a report. An agent buys it, and the machine dies when it has paid.", price)
-	if out, err := run("paid-answered:1", "run", "buyer.wasm", "--dir", "buyer", "--budget=1", "--price=0.001", "--ticks=1", "--payments=payments.json"); err == nil || balance() != price {
+	if out, err := d.run("paid-answered:1", "run", "x402buyer.wasm", "--dir", "buyer", "--budget=1", "--price=0.001", "--ticks=1", "--payments=payments.json"); err == nil || d.balance(shop) != price {
 		t.Fatalf("it did not die, or not after it paid: %v\n%s", err, out)
 	}
-	t.Logf("# On the chain the shop has %d. It goes on: the payment began, so it is asked about, and not made again.", balance())
-	out, err := run("", "resume", "buyer", "--ticks=1", "--payments=payments.json")
+	t.Logf("# On the chain the shop has %d. It goes on: the payment began, so it is asked about, and not made again.", d.balance(shop))
+	out, err := d.run("", "resume", "buyer", "--ticks=1", "--payments=payments.json")
 	if err != nil || !strings.Contains(out, "paid by the node, and not delivered") {
 		t.Errorf("it does not go on: %v", err)
 	}
-	if balance() != price {
-		t.Errorf("the shop has %d, want %d", balance(), price)
+	if d.balance(shop) != price {
+		t.Errorf("the shop has %d, want %d", d.balance(shop), price)
 	}
-	out, err = run("", "effects", "buyer", "--all")
+	out, err = d.run("", "effects", "buyer", "--all")
 	if err != nil || !strings.Contains(out, "spent 0.002500") {
 		t.Errorf("the effect is not spent: %v", err)
 	}
-	for _, args := range [][]string{{"receipts", "buyer"}, {"verify", "buyer"}, {"replay", "buyer"}} {
-		if out, err := run("", args...); err != nil || args[0] == "receipts" && strings.Count(out, "0.002500 to "+shop.String()) != 1 {
+	for _, args := range [][]string{{"receipts", "buyer"}, {"receipts", "buyer", "--on-chain", "--payments", "payments.json"}, {"verify", "buyer"}, {"replay", "buyer"}} {
+		if out, err := d.run("", args...); err != nil || args[0] == "receipts" && strings.Count(out, "0.002500 to "+shop.String()) != 1 ||
+			len(args) > 2 && !strings.Contains(out, "confirmed, by the word of one node alone") {
 			t.Errorf("igor %q: %v", args, err)
 		}
 	}
-	t.Logf("# The shop has %d: it was paid once.", balance())
+	t.Logf("# The shop has %d: it was paid once.", d.balance(shop))
 }

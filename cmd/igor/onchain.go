@@ -204,7 +204,7 @@ func writeHeld(w io.Writer, report *receipt.Report, held []heldClaim, count map[
 		}
 		fmt.Fprintf(&b, "\n%s on chains: %s\n", verifycli.Plural(len(held), "payment"), strings.Join(parts, ", "))
 		if lone > 0 {
-			fmt.Fprintf(&b, "%d of it is the word of one node alone: name more, of different operators\n", lone)
+			fmt.Fprintf(&b, "%d by the word of one node alone: name more, of different operators\n", lone)
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -240,7 +240,7 @@ func listReceipts(r *receipt.Report) []receiptRows {
 		rented = append(rented, fmt.Sprintf("%s to %s for %s, %s; from 0x%x on eip155:%d, asset 0x%x, transaction 0x%x",
 			verifier.FormatMicrocents(e.Amount), e.Node.DID(), rentedFor(e), receiptTime(e.Time), e.From, e.Chain, e.Asset, e.Transaction))
 	}
-	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}, {"chains", moved}, {"rent", rented}}
+	return []receiptRows{{"node", lived}, {"added", added}, {"paid", paid}, {"chain", moved}, {"rent", rented}}
 }
 
 func rentedFor(r *receipt.Rent) string {

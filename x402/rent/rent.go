@@ -129,10 +129,10 @@ type Config struct {
 
 const (
 	defaultTimeout = 60
-	maxBody        = 4 << 10 // of a request, whose body means nothing
-	maxPending     = 1024    // payments under way
-	maxAtOnce      = 32      // requests with a payment that are looked at
-	answerWithin   = 25 * time.Second
+	maxBody        = 4 << 10          // of a request, whose body means nothing
+	maxPending     = 1024             // payments under way
+	maxAtOnce      = 32               // requests with a payment that are looked at
+	answerWithin   = 12 * time.Second // clients of igor wait for 15
 	settleWithin   = 15 * time.Second // that a facilitator has
 )
 
