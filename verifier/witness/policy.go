@@ -177,13 +177,29 @@ type Witnessed struct {
 // Check holds a proof against the policy: the entry is in the log, a log of the policy
 // signed that, and the quorum of its witnesses cosigned.
 func (p *Policy) Check(entry []byte, proof *Proof) (*Witnessed, error) {
+	if !proof.includes(entry) {
+		return nil, errors.New("the entry is not in the log where the proof says that it is")
+	}
+	cosigners, err := p.signers(proof.Origin, proof.note)
+	if err != nil {
+		return nil, err
+	}
+	w := &Witnessed{Log: proof.Origin, Index: proof.Index, Size: proof.Size, Root: proof.root, Cosigners: cosigners}
+	if !p.met(nil) {
+		w.Before = p.before(w.Cosigners)
+	}
+	return w, nil
+}
+
+// signers returns who cosigned a note of that log: as many as the quorum wants.
+func (p *Policy) signers(origin string, n *note) (cosigners []verifier.Cosigner, err error) {
 	logged := false
 	for i := range p.logs {
 		k := &p.logs[i]
-		if k.name != proof.Origin {
+		if k.name != origin {
 			continue
 		}
-		_, ok, err := proof.note.signed(k)
+		_, ok, err := n.signed(k)
 		if err != nil {
 			return nil, err
 		}
@@ -192,26 +208,19 @@ func (p *Policy) Check(entry []byte, proof *Proof) (*Witnessed, error) {
 	if !logged {
 		return nil, errors.New("no log of the policy signed it")
 	}
-	if !proof.includes(entry) {
-		return nil, errors.New("the entry is not in the log where the proof says that it is")
-	}
-	w := &Witnessed{Log: proof.Origin, Index: proof.Index, Size: proof.Size, Root: proof.root}
 	for i := range p.witnesses {
-		time, ok, err := proof.note.signed(&p.witnesses[i])
+		time, ok, err := n.signed(&p.witnesses[i])
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			w.Cosigners = append(w.Cosigners, verifier.Cosigner{Name: p.Witnesses[i], Key: p.witnesses[i].name, Time: time})
+			cosigners = append(cosigners, verifier.Cosigner{Name: p.Witnesses[i], Key: p.witnesses[i].name, Time: time})
 		}
 	}
-	if !p.met(w.Cosigners) {
-		return nil, errors.New("too few witnesses cosigned it: " + strconv.Itoa(len(w.Cosigners)) + " of " + strconv.Itoa(len(p.witnesses)) + ", and the policy wants " + p.quorum)
+	if !p.met(cosigners) {
+		return nil, errors.New("too few witnesses cosigned it: " + strconv.Itoa(len(cosigners)) + " of " + strconv.Itoa(len(p.witnesses)) + ", and the policy wants " + p.quorum)
 	}
-	if !p.met(nil) {
-		w.Before = p.before(w.Cosigners)
-	}
-	return w, nil
+	return cosigners, nil
 }
 
 // met reports whether these are as many as the quorum wants.
@@ -247,4 +256,24 @@ func (p *Policy) before(cosigners []verifier.Cosigner) uint64 {
 		}
 	}
 	return 0
+}
+
+// CheckTree holds a log's signed checkpoint against the policy: a log of the policy signed
+// it, and the quorum of its witnesses cosigned.
+func (p *Policy) CheckTree(signed []byte) (origin string, size uint64, root [32]byte, err error) {
+	if len(signed) > MaxProof {
+		return "", 0, root, errors.New("longer than a log's checkpoint is")
+	}
+	n, err := parseNote(string(signed))
+	if err != nil {
+		return "", 0, root, err
+	}
+	t, err := parseTree(n.text)
+	if err != nil {
+		return "", 0, root, err
+	}
+	if _, err := p.signers(t.origin, n); err != nil {
+		return "", 0, root, err
+	}
+	return t.origin, t.size, t.root, nil
 }
