@@ -705,24 +705,33 @@ func (f *fetch) otherSegments(ctx context.Context, store *store) {
 	limit := make(chan struct{}, f.Limits.Parallel)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
+	failures := 0
 	for i := range names {
+		mu.Lock()
+		stop := failures >= maxFailures || ctx.Err() != nil
+		mu.Unlock()
+		if stop {
+			break
+		}
 		limit <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-limit }()
-			if f.get(ctx, key(i), names[i]) != nil {
-				return
+			err := f.get(ctx, key(i), names[i])
+			var b []byte
+			if err == nil {
+				b, err = os.ReadFile(names[i])
 			}
-			b, err := os.ReadFile(names[i])
-			if err != nil {
-				return
-			}
-			all, err := chain(b, f.agent)
-			if err != nil {
-				os.Remove(names[i])
-				return
+			var all []link
+			if err == nil {
+				if all, err = chain(b, f.agent); err != nil {
+					os.Remove(names[i])
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil {
+				failures++
+			}
 			for _, c := range all {
 				store.put(c.hash, c.bytes)
 			}
@@ -783,7 +792,8 @@ func (f *fetch) indexed(ctx context.Context, store *store) error {
 	return ctx.Err()
 }
 
-// maxFailures is how many hashes of an index may lead nowhere, until it is left alone.
+// maxFailures is how many segments, or hashes of an index, may lead nowhere, until the others
+// are left alone.
 const maxFailures = 16
 
 func (f *fetch) index(ctx context.Context) ([]verifier.Hash, error) {

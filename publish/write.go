@@ -265,11 +265,19 @@ func (w *writer) index(n uint64, hashes []byte) error {
 	if !info.Mode().IsRegular() || info.Size() < int64(n)*int64(published.HashSize) {
 		return problem(w.in(name), "remove the folder "+w.in(published.Folder(w.head.Agent))+", and publish again", "it lacks what is published")
 	}
+	if beforeWrite != nil {
+		if err := beforeWrite(name); err != nil {
+			return err
+		}
+	}
 	if _, err := f.WriteAt(hashes, int64(n)*int64(published.HashSize)); err != nil {
 		return err
 	}
 	return errors.Join(f.Truncate(int64(n)*int64(published.HashSize)+int64(len(hashes))), f.Sync())
 }
+
+// beforeWrite lets tests end a run before each of its writes.
+var beforeWrite func(key string) error
 
 // put writes a file at once and whole. One that has these bytes already is left as it is.
 func (w *writer) put(key string, content []byte) error {
@@ -278,6 +286,11 @@ func (w *writer) put(key string, content []byte) error {
 	}
 	if there, err := readSmall(w.root, key, int64(len(content))); err == nil && bytes.Equal(there, content) {
 		return nil
+	}
+	if beforeWrite != nil {
+		if err := beforeWrite(key); err != nil {
+			return err
+		}
 	}
 	next := key + ".next" + strconv.Itoa(os.Getpid())
 	if err := w.root.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
