@@ -256,13 +256,7 @@ func (t *Task) Status() []Status {
 	var all []Status
 	for _, s := range t.targets {
 		st := Status{Target: s.target.Name(), Segments: s.final, Spent: s.spent, Behind: waits, BytesBehind: waitBytes}
-		if s.final > 0 {
-			st.Tick, st.Head = t.cuts[s.final-1].Last, t.cuts[s.final-1].Root.CID()
-		}
-		for _, c := range t.cuts[min(s.final, len(t.cuts)):] {
-			st.Behind += c.Checkpoints
-			st.BytesBehind += c.Size
-		}
+		st.count(t.cuts)
 		if err := cmp.Or(t.broken, s.err); err != nil {
 			st.Error, st.Since = err.Error(), s.since
 		}

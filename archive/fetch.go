@@ -164,6 +164,17 @@ func (f *Fetch) after(ctx context.Context, n uint64) (more uint64, err error) {
 			}
 			return nil
 		})
+		if _, later := t.(Confirmer); !later {
+			// A web server does not list what it has, and its head says it.
+			if b, headErr := GetAll(call, t, published.HeadKey(f.Agent), published.MaxHead); headErr == nil {
+				if h, headErr := published.ParseHead(b); headErr == nil && h.Segments > n {
+					more = max(more, h.Segments-n-1)
+					if h.Segments == n+1 {
+						more = max(more, 1) // the missing one itself is named
+					}
+				}
+			}
+		}
 		done()
 		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return more, fmt.Errorf("%s: %w", t.Name(), err)

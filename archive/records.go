@@ -333,6 +333,53 @@ func FinalOf(dir string) (f FinalState, err error) {
 	return f, nil
 }
 
+// StatusOf returns how far a life is archived in each target, as the records in its folder
+// say. It does not count what is in no segment yet.
+func StatusOf(dir string) (all []Status, err error) {
+	cuts, err := readCuts(dir)
+	if err != nil {
+		return nil, err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, recordsDir, targetStart+"*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		name, records, _, err := readRecords(file)
+		if err != nil {
+			return nil, err
+		}
+		s := Status{Target: name, Segments: finalSegments(cuts, records)}
+		for _, r := range records {
+			s.Spent += r.Cost
+		}
+		s.count(cuts)
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// count counts what is final and what is behind.
+func (s *Status) count(cuts []Cut) {
+	if s.Segments > 0 {
+		s.Tick, s.Head = cuts[s.Segments-1].Last, cuts[s.Segments-1].Root.CID()
+	}
+	for _, c := range cuts[s.Segments:] {
+		s.Behind += c.Checkpoints
+		s.BytesBehind += c.Size
+	}
+}
+
+// LastCut returns the tick of the newest checkpoint that is in a segment; none says that
+// there is no segment.
+func LastCut(dir string) (tick uint64, none bool, err error) {
+	cuts, err := readCuts(dir)
+	if err != nil || len(cuts) == 0 {
+		return 0, true, err
+	}
+	return cuts[len(cuts)-1].Last, false, nil
+}
+
 // FinalTick returns the newest tick up to which every checkpoint is final in all targets,
 // and how many targets those are.
 func FinalTick(dir string) (tick uint64, targets int, err error) {

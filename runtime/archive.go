@@ -68,6 +68,57 @@ func (l *life) endArchive() {
 	}
 }
 
+// ArchiveStatus returns how far the agent in a folder is archived, in each target that it
+// was ever archived to: as the process says that runs it, or as the folder's records do.
+func ArchiveStatus(ctx context.Context, dir string) ([]archive.Status, error) {
+	if r, err := Connect(dir); err == nil {
+		if s, err := r.Status(ctx); err == nil && s.Archive != nil {
+			return s.Archive, nil
+		}
+	}
+	all, err := archivedOf(ctx, dir)
+	return all, public(err)
+}
+
+// archivedOf is ArchiveStatus as the folder's records have it.
+func archivedOf(ctx context.Context, dir string) ([]archive.Status, error) {
+	all, err := archive.StatusOf(dir)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	tick, none, err := archive.LastCut(dir)
+	if err != nil {
+		return nil, err
+	}
+	for b, err := range store.After(dir, tick, none) {
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			all[i].Behind++
+			all[i].BytesBehind += int64(len(b))
+		}
+	}
+	return all, ctx.Err()
+}
+
+// Archives returns how far the agents are archived that live now, by their folders.
+func (e *Engine) Archives() map[string][]archive.Status {
+	e.mu.Lock()
+	tasks := map[string]*archive.Task{}
+	for a := range e.agents {
+		if t := a.archive.Load(); t != nil {
+			tasks[a.dir] = t
+		}
+	}
+	e.mu.Unlock()
+	all := map[string][]archive.Status{}
+	for dir, t := range tasks {
+		all[dir] = t.Status()
+	}
+	return all
+}
+
 // archived reads an agent's folder for the archive, beside its life.
 type archived struct {
 	dir   string

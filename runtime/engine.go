@@ -419,3 +419,7 @@ func ReadKey(path string) (ed25519.PrivateKey, error) { return store.KeyFile(pat
 // NodeKey reads the key with which a node signs receipts. If there is none at
 // path it makes one, with mode 0600; it never replaces one.
 func NodeKey(path string) (ed25519.PrivateKey, error) { return store.NodeKey(path) }
+
+// ArchiveKey reads the key with which a node signs what it uploads to archives, as NodeKey
+// does.
+func ArchiveKey(path string) (ed25519.PrivateKey, error) { return store.ArchiveKey(path) }

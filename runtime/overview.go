@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"igor.dev/archive"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/manifest"
@@ -67,6 +68,9 @@ type Overview struct {
 	Unresolved int   `json:"effectsUnresolved"`
 	Held       int64 `json:"heldMicrocents,string"` // by them
 	Disk       int64 `json:"diskBytes,string"`
+
+	// Archive is how far it is archived, in each target that it ever was.
+	Archive []archive.Status `json:"archive,omitempty"`
 
 	Problems []FolderProblem `json:"problems"`
 
@@ -199,7 +203,21 @@ func OverviewOf(ctx context.Context, dir string) (*Overview, error) {
 			o.State = StateBroken
 		}
 	}
+	o.archived(ctx)
 	return o, nil
+}
+
+// archived says how far the agent is archived.
+func (o *Overview) archived(ctx context.Context) {
+	if o.Live != nil && o.Live.Archive != nil {
+		o.Archive, o.Live.Archive = o.Live.Archive, nil // it is said once
+		return
+	}
+	all, err := archivedOf(ctx, o.Folder)
+	if err != nil {
+		o.problem(false, "archive", plainPath(err), "what is archived is not known without it: move it out of the folder, and what the targets have is looked at again")
+	}
+	o.Archive = all
 }
 
 func (o *Overview) measure() {

@@ -36,6 +36,10 @@ func Open(path string) (*Target, error) {
 
 // Find opens an archive that is there.
 func Find(path string) (*Target, error) {
+	path, err := filepath.Abs(path) // its name is kept, and has to be the same from elsewhere
+	if err != nil {
+		return nil, err
+	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, err

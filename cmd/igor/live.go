@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/archive"
 	"igor.dev/authority/dir"
 	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
@@ -41,6 +42,7 @@ type liveFlags struct {
 	asJSON       bool
 	metrics      string
 	monitor      *monitor // nil = nobody looks
+	archive      archiveFlags
 	log          logWriter
 	closers      []func() // of what finish began
 }
@@ -76,6 +78,7 @@ func (f *liveFlags) addShared(cmd *cobra.Command) {
 	flags.StringVar(&f.ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives, by agent (default: only the agent has them)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.metrics, "metrics", "", "`ADDRESS` at which to serve /metrics, /healthz and /readyz, such as 9464 (this machine only) or 0.0.0.0:9464 (default: nowhere)")
+	f.archive.declare(flags)
 	f.logFormat = "text"
 	flags.Var(&choice[string]{&f.logFormat, []string{"text", "json"}}, "log-format", "`FORMAT` of the log on standard error: text or json")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "log warnings only")
@@ -147,6 +150,10 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 			return nil, c, failed(err)
 		}
 		e.Log.Info("servers that ask for it by x402 are paid", "wallet", e.Payments.Wallet.Address())
+	}
+	var err error
+	if e.Archive, err = f.archive.archiver(cmd.Flags(), archive.Config{Log: e.Log}); err != nil {
+		return nil, c, err
 	}
 	e.CacheDir = f.cacheDir
 	if !cmd.Flags().Changed("cache-dir") {

@@ -145,6 +145,11 @@ func writeOverviews(w io.Writer, all []runtime.Overview, now time.Time) error {
 		for _, p := range all[i].Problems {
 			below(problemText(&p))
 		}
+		for _, s := range all[i].Archive {
+			if s.Error != "" {
+				below("archive: " + archiveText(&s))
+			}
+		}
 		if all[i].State == runtime.StateFailed {
 			why, _ := all[i].Why()
 			below(why)
@@ -400,6 +405,9 @@ func writeDetails(w io.Writer, d *runtime.Details, now time.Time) error {
 		disk += " of " + byteSize(d.Live.DiskQuota)
 	}
 	row("disk", "%s", disk)
+	for _, s := range d.Archive {
+		row("archive", "%s", archiveText(&s))
+	}
 	for _, p := range d.Problems {
 		row("problem", "%s", problemText(&p))
 	}

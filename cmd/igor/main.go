@@ -232,6 +232,8 @@ func command(code *int) *cobra.Command {
 		forkCommand(),
 		upgradeCommand(),
 		restoreCommand(),
+		archiveCommand(),
+		recoverCommand(),
 		retireCommand(),
 		effectsCommand(),
 		repairFolderCommand(),

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -180,6 +181,11 @@ var (
 	ceilingWaits  = describe("igor_ceiling_waited_seconds_total", "Time that agents waited before ticks, since they had more than their share.", "ceiling")
 	syncsAsked    = describe("igor_syncs_asked_total", "Times that something was to be made durable.")
 	syncsMade     = describe("igor_syncs_total", "Times that a disk was asked to, of one file or of all.")
+	archiveTick   = describe("igor_archive_tick", "Newest tick that is final in a target of the archive, with all before it.", "agent", "target")
+	archiveBehind = describe("igor_archive_checkpoints_behind", "Checkpoints that are not final in a target.", "agent", "target")
+	archiveBytes  = describe("igor_archive_bytes_behind", "Bytes of them.", "agent", "target")
+	archiveSpent  = describe("igor_archive_spent_total", "What a target took for what it keeps, in its smallest unit of money.", "agent", "target")
+	archiveFails  = describe("igor_archive_failing", "1 if the newest attempt to get on with a target failed, else 0.", "agent", "target")
 	hostcalls     = describe("igor_hostcalls_total", "Hostcalls that an agent made.", "agent", "capability")
 	hostcallBytes = describe("igor_hostcall_bytes_total", "Bytes that hostcalls moved in and out of an agent's memory.", "agent", "capability")
 	hostcallTime  = describe("igor_hostcall_seconds_total", "Time that hostcalls took.", "agent", "capability")
@@ -191,7 +197,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements [prometheus.Collector].
 func (m *monitor) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, agentCount, agentRestarts, agentInfo, ceilingLimit, ceilingUsed, ceilingStops, ceilingWaits, syncsAsked, syncsMade, hostcalls, hostcallBytes, hostcallTime} {
+	for _, d := range []*prometheus.Desc{buildInfo, agentCount, agentRestarts, agentInfo, ceilingLimit, ceilingUsed, ceilingStops, ceilingWaits, syncsAsked, syncsMade, archiveTick, archiveBehind, archiveBytes, archiveSpent, archiveFails, hostcalls, hostcallBytes, hostcallTime} {
 		c <- d
 	}
 	for _, s := range samples {
@@ -222,6 +228,23 @@ func (m *monitor) Collect(c chan<- prometheus.Metric) {
 		asked, made := engine.Syncs()
 		send(syncsAsked, prometheus.CounterValue, float64(asked))
 		send(syncsMade, prometheus.CounterValue, float64(made))
+		for dir, all := range engine.Archives() {
+			if abs, err := filepath.Abs(dir); err == nil {
+				dir = abs
+			}
+			name := label(filepath.Base(dir))
+			for _, s := range all {
+				failing := 0.0
+				if s.Error != "" {
+					failing = 1
+				}
+				send(archiveTick, prometheus.GaugeValue, float64(s.Tick), name, s.Target)
+				send(archiveBehind, prometheus.GaugeValue, float64(s.Behind), name, s.Target)
+				send(archiveBytes, prometheus.GaugeValue, float64(s.BytesBehind), name, s.Target)
+				send(archiveSpent, prometheus.CounterValue, float64(s.Spent), name, s.Target)
+				send(archiveFails, prometheus.GaugeValue, failing, name, s.Target)
+			}
+		}
 	}
 	names, agents := m.now()
 	states := map[runtime.Supervision]int{}

@@ -15,6 +15,21 @@ import (
 // NodeKey reads a node's private key. If there is none at path it makes one, with
 // mode 0600; it never replaces one.
 func NodeKey(path string) (ed25519.PrivateKey, error) {
+	return machineKey{"node's key", "--node-key"}.read(path)
+}
+
+// ArchiveKey is [NodeKey] for the key with which a node signs what it uploads to archives.
+func ArchiveKey(path string) (ed25519.PrivateKey, error) {
+	return machineKey{"archive's key", "--archive-key"}.read(path)
+}
+
+// A machineKey is one of a machine, and not of an agent.
+type machineKey struct {
+	name, flag string
+}
+
+func (m machineKey) read(path string) (ed25519.PrivateKey, error) {
+	noNodeKey := m.none
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, noNodeKey(path, err)
@@ -28,7 +43,7 @@ func NodeKey(path string) (ed25519.PrivateKey, error) {
 	info, err := os.Stat(path) // it may be a link, as a mounted secret is
 	if errors.Is(err, fs.ErrNotExist) {
 		if to, err := os.Readlink(path); err == nil {
-			return nil, hint.Wrap(fmt.Errorf("the node's key %s leads to %s, where there is nothing", path, to), "mount the secret, or name another file with --node-key")
+			return nil, hint.Wrap(fmt.Errorf("the %s %s leads to %s, where there is nothing", m.name, path, to), "mount the secret, or name another file with %s", m.flag)
 		}
 		if err := makeNodeKey(root, name); err != nil {
 			return nil, noNodeKey(path, err)
@@ -39,7 +54,7 @@ func NodeKey(path string) (ed25519.PrivateKey, error) {
 		return nil, noNodeKey(path, err)
 	}
 	if info.IsDir() {
-		return nil, hint.Wrap(fmt.Errorf("%s is a folder", path), "name a file with --node-key; it is made if it is absent")
+		return nil, hint.Wrap(fmt.Errorf("%s is a folder", path), "name a file with %s; it is made if it is absent", m.flag)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, hint.Wrap(fmt.Errorf("%s can be read by others (mode %04o)", path, info.Mode().Perm()), "if nobody did: chmod 600 %s", path)
@@ -50,16 +65,16 @@ func NodeKey(path string) (ed25519.PrivateKey, error) {
 	}
 	key, err := parseKey(b)
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("%s is no node's key: %w", path, err), "put the node's key back, or name another file with --node-key")
+		return nil, hint.Wrap(fmt.Errorf("%s is no %s: %w", path, m.name, err), "put the %s back, or name another file with %s", m.name, m.flag)
 	}
 	return key, nil
 }
 
-func noNodeKey(path string, err error) error {
+func (m machineKey) none(path string, err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err
 	}
-	return hint.Wrap(fmt.Errorf("the node's key can be neither read nor made at %s: %w", path, err), "name another file with --node-key")
+	return hint.Wrap(fmt.Errorf("the %s can be neither read nor made at %s: %w", m.name, path, err), "name another file with %s", m.flag)
 }
 
 // makeNodeKey makes a key under a name of its own and links it, so that of several
