@@ -171,6 +171,8 @@ func (s *storm) fail() {
 	fault := s.faults[0]
 	s.faults = s.faults[1:]
 	s.parts.Wait()
+	s.facilitator.Up()
+	s.server.Up()
 	s.facilitator.Fail("", 0)
 	s.server.Fail("", 0)
 	switch {
@@ -184,9 +186,9 @@ func (s *storm) fail() {
 		before, after := s.within(s.takes), s.within(time.Second)
 		s.parts.Go(func() {
 			time.Sleep(before)
-			part.Stop()
+			part.Stop() // who needs it next has it started
 			time.Sleep(after)
-			part.Start()
+			part.Up()
 		})
 	case strings.HasPrefix(fault, "server"):
 		s.server.Fail(fault, 1+s.chance.IntN(2))
@@ -279,6 +281,8 @@ func (s *storm) random() {
 func (s *storm) ends(stop func()) {
 	s.t.Helper()
 	s.parts.Wait()
+	s.facilitator.Up()
+	s.server.Up()
 	s.facilitator.Fail("", 0)
 	s.server.Fail("", 0)
 	s.round("", false) // it goes on

@@ -232,6 +232,14 @@ func TestSpecExample(t *testing.T) {
 	if got, want := p.Append(nil), testkit.SpecBytes(t, "../../docs/spec", "receipts.md", "hex payment"); !bytes.Equal(got, want) {
 		t.Errorf("the example's payment is\n%x\nreceipts.md has\n%x", got, want)
 	}
+	node := key(0x20)
+	r := &Rent{Agent: e.Agent, Node: e.Node, Chain: 8453, Asset: [20]byte(unhex(t, "833589fcd6edb6e08f4c7c32d4f71b54bda02913")), From: [20]byte(bytes.Repeat([]byte{0xf1}, 20)),
+		To: [20]byte(unhex(t, "209693bc6afc0c5328ba36faf03c514ef312287c")), Amount: 5, Nonce: [32]byte(bytes.Repeat([]byte{0xe1}, 32)), Transaction: [32]byte(bytes.Repeat([]byte{0xd1}, 32)),
+		Checkpoint: e.Checkpoint, Receipts: 2, Time: 1_700_000_000_000_000_000}
+	copy(r.Signature[:], ed25519.Sign(node, r.AppendMessage(nil)))
+	if got, want := r.Append(nil), testkit.SpecBytes(t, "../../docs/spec", "rent.md", "hex rent"); !bytes.Equal(got, want) {
+		t.Errorf("the example's receipt for rent is\n%x\nrent.md has\n%x", got, want)
+	}
 	var c Checker
 	c.AddCheckpoint(&prev)
 	c.AddCheckpoint(&next)

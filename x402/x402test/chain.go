@@ -406,21 +406,32 @@ func start(t testing.TB, config map[string]any) *Part {
 // Start starts the part, again after a Stop, at the same address.
 func (p *Part) Start() {
 	p.t.Helper()
+	if err := p.start(); err != nil {
+		p.t.Fatalf("the reference %s did not start: %v", p.config["part"], err)
+	}
+}
+
+func (p *Part) start() error {
 	p.process = node(p.config)
 	out, err := p.process.StdoutPipe()
 	if err != nil {
-		p.t.Fatal(err)
+		return err
 	}
 	if err := p.process.Start(); err != nil {
-		p.t.Fatal(err)
+		return err
 	}
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	var said struct{ URL string }
-	if err != nil || json.Unmarshal(line, &said) != nil {
-		p.t.Fatalf("the reference %s did not start: %v", p.config["part"], err)
+	if err == nil {
+		err = json.Unmarshal(line, &said)
+	}
+	if err != nil {
+		p.Stop()
+		return err
 	}
 	go io.Copy(os.Stderr, out)
 	p.URL = said.URL
+	return nil
 }
 
 func node(config map[string]any) *exec.Cmd {
@@ -435,6 +446,25 @@ func node(config map[string]any) *exec.Cmd {
 func (p *Part) Stop() {
 	p.process.Process.Kill()
 	p.process.Wait()
+}
+
+// Up starts the part again if it has died: the reference server does, of an error that nobody
+// handles, when it cannot reach its chain at some moments.
+func (p *Part) Up() {
+	p.t.Helper()
+	for range 20 {
+		resp, err := http.Get(p.URL + "/seen")
+		if err == nil {
+			resp.Body.Close()
+			return
+		}
+		p.Stop()
+		if p.start() == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	p.t.Fatalf("the reference %s does not stay up", p.config["part"])
 }
 
 // Fail lets the next steps of a kind fail: "verify down", "settle down", "settle answer
