@@ -50,6 +50,9 @@ func (a *Agent) awaitAlive() {
 	}
 }
 
+// Memory returns how many bytes the agent's memory had after its newest tick.
+func (a *Agent) Memory() int64 { return a.memory.Load() }
+
 // Wait waits for the run to end, and returns how it did. If ctx is over before, its
 // error is ctx's, and the agent lives on.
 func (a *Agent) Wait(ctx context.Context) (Result, error) {

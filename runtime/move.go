@@ -209,7 +209,7 @@ func finishMove(dir string, m *Departure) error {
 }
 
 // ReadMoved reads the hand-over by which the agent in dir left it; ok is false if it did
-// not. What a crash left to do of it is done.
+// not. It is durable then.
 func ReadMoved(dir string) (m Departure, ok bool, err error) {
 	b, err := store.Moved(dir, int64(MovedSize))
 	if err != nil || b == nil {
@@ -218,7 +218,23 @@ func ReadMoved(dir string) (m Departure, ok bool, err error) {
 	if m, err = ParseMoved(b); err != nil {
 		return m, false, &DamagedError{File: filepath.Join(dir, "moved"), err: fmt.Errorf("%s: the file moved: %w", dir, err)}
 	}
-	return m, true, finishMove(dir, &m)
+	// A process that was killed may have given the file its name, and not lived to sync
+	// that: whoever is told of it goes on from there.
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return m, false, err
+	}
+	defer root.Close()
+	return m, true, store.SyncDir(root, ".")
+}
+
+// FinishMove is [ReadMoved], and does what a crash left to do of the hand-over. Nobody may
+// live the agent meanwhile.
+func FinishMove(dir string) (m Departure, ok bool, err error) {
+	if m, ok, err = ReadMoved(dir); err == nil && ok {
+		err = finishMove(dir, &m)
+	}
+	return m, ok, err
 }
 
 // ErrMoved says that an agent was handed over to another node. It is [ErrConflict].
@@ -231,7 +247,7 @@ func (movedError) Is(target error) bool { return target == ErrConflict || target
 
 // left refuses a life that goes on elsewhere.
 func left(dir string) error {
-	m, ok, err := ReadMoved(dir)
+	m, ok, err := FinishMove(dir)
 	if err != nil || !ok {
 		return err
 	}
@@ -253,3 +269,18 @@ func movesOf(s *store.Store) (uint64, error) {
 }
 
 func readHandOvers(root *os.Root) ([]*verifier.HandOver, error) { return store.HandOvers(root) }
+
+// Moves returns how often the agent in dir was handed over.
+func Moves(dir string) (uint64, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer root.Close()
+	all, err := store.HandOvers(root)
+	n := uint64(0)
+	for _, h := range all {
+		n = max(n, h.Number)
+	}
+	return n, err
+}

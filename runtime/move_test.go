@@ -281,15 +281,15 @@ func FuzzMoved(f *testing.F) {
 	})
 }
 
-// TestMoves says which names may be made in a folder.
-func TestMoves(t *testing.T) {
+// TestTravels says which names may be made in a folder.
+func TestTravels(t *testing.T) {
 	for name, want := range map[string]bool{
 		"agent.wasm": true, "events/0000000001.events": true, "events/payloads/ab": true, "handovers": true,
 		"key": false, "lock": false, "moved": false, "retired": false, "home": false, "run": false, "": false, ".": false, "..": false, "events": false,
 		"events/../key": false, "../agent.wasm": false, "/agent.wasm": false, "events/payloads/../../key": false, "history/0000000001.ckpt": false,
 		"events/.x": false, "events/x.next": false, "events/x/y": false, "events//x": false, "control": false,
 	} {
-		if Moves(name) != want {
+		if Travels(name) != want {
 			t.Errorf("%q: %t", name, !want)
 		}
 	}

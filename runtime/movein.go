@@ -29,9 +29,9 @@ var (
 	movingFolders = []string{"events", "events/payloads", "events/programs"}
 )
 
-// Moves reports whether a file of an agent's folder goes along when the agent moves, by
+// Travels reports whether a file of an agent's folder goes along when the agent moves, by
 // its name there.
-func Moves(name string) bool {
+func Travels(name string) bool {
 	if slices.Contains(movingFiles, name) {
 		return true
 	}
@@ -64,7 +64,7 @@ func MovingFiles(dir string) (all []MovingFile, err error) {
 		}
 		for _, e := range entries {
 			name := filepath.Join(folder, e.Name())
-			if !Moves(name) {
+			if !Travels(name) {
 				continue
 			}
 			info, err := e.Info()

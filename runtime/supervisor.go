@@ -46,6 +46,9 @@ type SupervisorConfig struct {
 	// Changed is told when an agent is something else than before; it must not wait. A
 	// State that is "" says that its folder is gone.
 	Changed func(Supervised)
+
+	// Look has the folder looked at now, rather than in a while; nil = nobody asks for that.
+	Look <-chan struct{}
 }
 
 const (
@@ -63,7 +66,7 @@ const (
 // cancelled; then it stops them all, and returns when they have ended. An agent that
 // comes into the folder begins to run, and one whose folder goes is stopped. One that
 // fails is tried again, with a pause that grows, if [Temporary] says that this can
-// help. One that cannot be helped so, or has no budget left, is tried again when
+// help. One that was handed over is gone. One that cannot be helped so, or has no budget left, is tried again when
 // somebody has done something with its folder.
 func (e *Engine) Supervise(ctx context.Context, dir string, c SupervisorConfig) error {
 	if _, err := os.Stat(filepath.Join(dir, store.DirHistory)); err == nil {
@@ -83,6 +86,7 @@ func (e *Engine) Supervise(ctx context.Context, dir string, c SupervisorConfig) 
 		case <-ctx.Done():
 			return nil
 		case <-time.After(rescanEvery):
+		case <-c.Look:
 		}
 	}
 }
@@ -119,6 +123,9 @@ func (s *supervisor) look(ctx context.Context) error {
 		}
 		if _, err := os.Stat(filepath.Join(path, store.DirHistory)); err != nil {
 			continue
+		}
+		if _, err := os.Lstat(filepath.Join(path, "moved")); err == nil {
+			continue // it lives elsewhere
 		}
 		folder, err := os.Stat(path)
 		if err != nil {

@@ -1,0 +1,229 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"igor.dev/verifier"
+)
+
+// The protocols. A version that both sides name is part of the name.
+const (
+	ProtocolPrice    protocol.ID = "/igor/price/1"
+	ProtocolHistory  protocol.ID = "/igor/history/1"
+	ProtocolHandOver protocol.ID = "/igor/handover/1"
+)
+
+// Limits of what other nodes may take up here.
+const (
+	peerStreams     = 64
+	peerConnections = 8
+	peerMemory      = 64 << 20
+	protocolStreams = 128 // of one protocol, by all peers
+	silence         = 30 * time.Second
+	dialLimit       = 10 * time.Second
+)
+
+// keyOf returns a peer's key, which its identity is.
+func keyOf(id peer.ID) (k verifier.PublicKey, err error) {
+	public, err := id.ExtractPublicKey()
+	if err != nil {
+		return k, err
+	}
+	if public.Type() != crypto.Ed25519 {
+		return k, fmt.Errorf("the peer %s has no Ed25519 key", id)
+	}
+	raw, err := public.Raw()
+	if err == nil && copy(k[:], raw) != len(k) {
+		err = fmt.Errorf("the peer %s has no Ed25519 key", id)
+	}
+	return k, err
+}
+
+// idOf returns the identity of a peer by its key.
+func idOf(k verifier.PublicKey) (peer.ID, error) {
+	public, err := crypto.UnmarshalEd25519PublicKey(k[:])
+	if err != nil {
+		return "", err
+	}
+	return peer.IDFromPublicKey(public)
+}
+
+// newHost makes the libp2p host: TCP with TLS, no relays, no discovery.
+func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, gate connmgr.ConnectionGater) (host.Host, error) {
+	identity, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	limits := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&limits)
+	few := rcmgr.PartialLimitConfig{
+		PeerDefault: rcmgr.ResourceLimits{
+			Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
+			Conns: peerConnections, ConnsInbound: peerConnections, ConnsOutbound: peerConnections, Memory: peerMemory,
+		},
+		ProtocolDefault: rcmgr.ResourceLimits{Streams: protocolStreams, StreamsInbound: protocolStreams, StreamsOutbound: protocolStreams},
+	}
+	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(few.Build(limits.AutoScale())))
+	if err != nil {
+		return nil, err
+	}
+	options := []libp2p.Option{
+		libp2p.Identity(identity),
+		libp2p.ListenAddrStrings(listen...),
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		libp2p.ResourceManager(resources),
+		libp2p.ConnectionGater(gate),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+		libp2p.DisableIdentifyAddressDiscovery(),
+		libp2p.UserAgent("igor-node/1"),
+	}
+	if len(listen) == 0 {
+		options = append(options, libp2p.NoListenAddrs)
+	}
+	if len(networkKey) > 0 {
+		options = append(options, libp2p.PrivateNetwork(pnet.PSK(networkKey)))
+	}
+	return libp2p.New(options...)
+}
+
+// A gate lets in, and reaches, those who are known.
+type gate struct {
+	allowed func(verifier.PublicKey) bool
+}
+
+func (g *gate) InterceptPeerDial(id peer.ID) bool { return g.lets(id) }
+
+func (g *gate) lets(id peer.ID) bool {
+	k, err := keyOf(id)
+	return err == nil && g.allowed(k)
+}
+
+func (g *gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
+func (g *gate) InterceptAccept(network.ConnMultiaddrs) bool  { return true }
+func (g *gate) InterceptSecured(_ network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
+	return g.lets(id)
+}
+
+func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
+
+// A conn is a stream that never waits for ever: neither side may be silent for longer than
+// a while, and the whole may not take longer than its limit.
+type conn struct {
+	network.Stream
+	until   time.Time
+	silence time.Duration
+}
+
+func (c *conn) deadline() time.Time {
+	if next := time.Now().Add(c.silence); next.Before(c.until) {
+		return next
+	}
+	return c.until
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	if err := c.SetReadDeadline(c.deadline()); err != nil {
+		return 0, err
+	}
+	return c.Stream.Read(b)
+}
+
+// chunk is how much is written between two looks at the clock.
+const chunk = 64 << 10
+
+func (c *conn) Write(b []byte) (n int, err error) {
+	for {
+		if err := c.SetWriteDeadline(c.deadline()); err != nil {
+			return n, err
+		}
+		wrote, err := c.Stream.Write(b[n:min(len(b), n+chunk)])
+		n += wrote
+		if err != nil || n == len(b) {
+			return n, err
+		}
+	}
+}
+
+// open opens a stream to a peer.
+func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, limit time.Duration) (*conn, error) {
+	id, err := idOf(to)
+	if err != nil {
+		return nil, err
+	}
+	ctx, done := context.WithTimeout(ctx, dialLimit)
+	defer done()
+	began := time.Now()
+	if n.host.Network().Connectedness(id) != network.Connected {
+		err = n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: n.peers.addresses(to)})
+	}
+	var s network.Stream
+	if err == nil {
+		s, err = n.host.NewStream(ctx, id, of)
+	}
+	n.peers.met(to, time.Since(began), err)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be reached: %w", to.DID(), err)
+	}
+	return &conn{Stream: s, until: time.Now().Add(limit), silence: n.config.Silence}, nil
+}
+
+// serve has streams of a protocol answered, a number of them at a time; the others are
+// turned away.
+func (n *Node) serve(of protocol.ID, atOnce, ofOne int, limit time.Duration, answer func(ctx context.Context, from verifier.PublicKey, c *conn) error) {
+	var mu sync.Mutex
+	all, by := 0, map[verifier.PublicKey]int{}
+	n.host.SetStreamHandler(of, func(s network.Stream) {
+		from, err := keyOf(s.Conn().RemotePeer())
+		mu.Lock()
+		full := all >= atOnce || by[from] >= ofOne
+		if !full {
+			all++
+			by[from]++
+		}
+		mu.Unlock()
+		if err != nil || full || n.ctx.Err() != nil {
+			s.Reset()
+			return
+		}
+		defer func() {
+			mu.Lock()
+			defer mu.Unlock()
+			all--
+			if by[from]--; by[from] == 0 {
+				delete(by, from)
+			}
+		}()
+		n.serving.Add(1)
+		defer n.serving.Done()
+		c := &conn{Stream: s, until: time.Now().Add(limit), silence: n.config.Silence}
+		stop := context.AfterFunc(n.ctx, func() { s.Reset() })
+		defer stop()
+		if err := answer(n.ctx, from, c); err != nil && err != io.EOF {
+			n.config.Log.Debug("a stream was cut off", "protocol", string(of), "peer", from.DID(), "error", err)
+			s.Reset()
+			return
+		}
+		s.Close()
+	})
+}

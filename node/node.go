@@ -1,0 +1,330 @@
+// Package node runs agents on a machine that others can reach, and moves them between such
+// machines: one libp2p host, what an agent is worth here, and hand-overs in which at no
+// moment two nodes own an agent, or none. See docs/node.md and docs/spec/handover.md.
+//
+// It is the only package that knows of libp2p.
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/hpke"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+
+	"igor.dev/node/price"
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+// A Config says how to run a node.
+type Config struct {
+	Dir string             // of the node: agents/, incoming/, peers.json, control
+	Key ed25519.PrivateKey // who it is, for ever
+	Log *slog.Logger
+
+	Listen     []string // multiaddresses; none = nobody can reach it
+	Peers      []Peer   // beside those that it knows already
+	Open       bool     // others than its peers may connect
+	NetworkKey []byte   // 32 bytes that all nodes of a private network have
+
+	// From are the nodes whose agents it takes. FromPeers says that all peers' are.
+	From      []verifier.PublicKey
+	FromPeers bool
+
+	Price       int64 // microcents per metered second
+	StoredPrice int64 // microcents per 10^9 bytes
+	Regions     []string
+	MaxAgents   int   // 0 = no limit
+	MaxMemory   int64 // bytes for the agents' memories; 0 = no limit
+
+	// NoReplay takes agents without running their lives again. They are verified all the
+	// same.
+	NoReplay bool
+
+	Engine *runtime.Engine
+	Agent  func(name string) runtime.Config // how to run an agent
+
+	OfferFor     time.Duration // how long an offer is good; 0 = 10 minutes
+	Silence      time.Duration // how long a peer may say nothing; 0 = 30 s
+	PrepareLimit time.Duration // for a target to take and verify; 0 = 2 hours
+	MoveLimit    time.Duration // how long an agent may stand still; 0 = 1 minute
+}
+
+// A Node is one that runs. It is safe for concurrent use.
+type Node struct {
+	config  Config
+	public  verifier.PublicKey
+	sealing hpke.PrivateKey
+	host    host.Host
+	peers   *peers
+	look    chan struct{}
+	ctx     context.Context
+	cancel  context.CancelFunc
+	serving sync.WaitGroup
+
+	mu       sync.Mutex
+	closed   bool
+	draining time.Time // deadline; zero = it does not drain
+	offer    *price.Offer
+	agents   map[string]runtime.Supervised // by the names of their folders
+	lives    map[string]runtime.Life       // of their folders, by name: who they are
+	moves    map[verifier.PublicKey]*move  // that are under way, from here
+	takes    map[verifier.PublicKey]*take  // to here
+}
+
+const (
+	dirAgents   = "agents"
+	dirIncoming = "incoming"
+)
+
+// Start starts a node. Whoever started it closes it.
+func Start(c Config) (_ *Node, err error) {
+	if c.Log == nil || c.Engine == nil || len(c.Key) != ed25519.PrivateKeySize {
+		return nil, errors.New("a node needs a log, an engine and a key")
+	}
+	if c.OfferFor == 0 {
+		c.OfferFor = 10 * time.Minute
+	}
+	if c.Silence == 0 {
+		c.Silence = silence
+	}
+	if c.PrepareLimit == 0 {
+		c.PrepareLimit = 2 * time.Hour
+	}
+	if c.MoveLimit == 0 {
+		c.MoveLimit = time.Minute
+	}
+	if c.Agent == nil {
+		c.Agent = func(string) runtime.Config { return runtime.Config{} }
+	}
+	slices.Sort(c.Regions)
+	c.Regions = slices.Compact(c.Regions)
+	n := &Node{config: c, public: verifier.PublicKey(c.Key.Public().(ed25519.PublicKey)), look: make(chan struct{}, 1),
+		agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}, moves: map[verifier.PublicKey]*move{}, takes: map[verifier.PublicKey]*take{}}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			n.Close()
+		}
+	}()
+	for _, dir := range []string{c.Dir, filepath.Join(c.Dir, dirAgents), filepath.Join(c.Dir, dirIncoming)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if n.sealing, err = sealingKey(c.Key); err != nil {
+		return nil, err
+	}
+	if n.peers, err = openPeers(c.Dir, c.Peers); err != nil {
+		return nil, err
+	}
+	if _, err := n.Offer(); err != nil {
+		return nil, err
+	}
+	allowed := func(k verifier.PublicKey) bool { return c.Open || n.peers.knows(k) }
+	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, &gate{allowed}); err != nil {
+		return nil, err
+	}
+	if err := n.resumeTakes(); err != nil {
+		return nil, err
+	}
+	n.serve(ProtocolPrice, 64, 4, 10*time.Second, n.answerPrice)
+	n.serve(ProtocolHistory, 16, 4, c.PrepareLimit, n.answerHistory)
+	n.serve(ProtocolHandOver, 64, 8, c.PrepareLimit+c.MoveLimit, n.answerHandOver)
+	n.serving.Add(1)
+	go func() {
+		defer n.serving.Done()
+		err := c.Engine.Supervise(n.ctx, filepath.Join(c.Dir, dirAgents), runtime.SupervisorConfig{Agent: n.configOf, Changed: n.changed, Look: n.look})
+		if err != nil {
+			c.Log.Error("the node's agents cannot be run", "error", err)
+		}
+	}()
+	return n, nil
+}
+
+// Close stops the node, and its agents each with a last checkpoint.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.cancel()
+	var err error
+	if n.host != nil {
+		err = n.host.Close()
+	}
+	n.serving.Wait()
+	return err
+}
+
+// Key returns the node's key.
+func (n *Node) Key() verifier.PublicKey { return n.public }
+
+// Addresses returns where the node can be reached.
+func (n *Node) Addresses() (all []string) {
+	for _, a := range n.host.Addrs() {
+		all = append(all, a.String())
+	}
+	return all
+}
+
+// configOf returns how to run the agent in a folder.
+func (n *Node) configOf(name string) runtime.Config {
+	c := n.config.Agent(name)
+	if c.Log == nil {
+		c.Log = n.config.Log.With("agent", name)
+	}
+	if arrived, ok := n.arrivedAt(name); ok {
+		c.Price = &arrived.Price
+	}
+	return c
+}
+
+func (n *Node) changed(s runtime.Supervised) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s.State == "" {
+		delete(n.agents, s.Name)
+		delete(n.lives, s.Name)
+		return
+	}
+	n.agents[s.Name] = s
+}
+
+// poke has the supervisor look at the agents now.
+func (n *Node) poke() {
+	select {
+	case n.look <- struct{}{}:
+	default:
+	}
+}
+
+func (n *Node) agentDir(name string) string { return filepath.Join(n.config.Dir, dirAgents, name) }
+
+// folders returns the folders of agents, by who is in them: those that live here, and
+// those that were given away.
+func (n *Node) folders() (map[verifier.PublicKey]string, error) {
+	entries, err := os.ReadDir(filepath.Join(n.config.Dir, dirAgents))
+	if err != nil {
+		return nil, err
+	}
+	all := map[verifier.PublicKey]string{}
+	for _, e := range entries {
+		l, err := n.life(e.Name())
+		if err != nil {
+			continue // it is no agent's, or is damaged: the supervisor says so
+		}
+		if old, twice := all[l.Agent]; twice && exists(filepath.Join(n.agentDir(e.Name()), "moved")) {
+			_ = old // the one that lives counts
+			continue
+		}
+		all[l.Agent] = e.Name()
+	}
+	return all, nil
+}
+
+// life returns who is in a folder.
+func (n *Node) life(name string) (runtime.Life, error) {
+	n.mu.Lock()
+	l, ok := n.lives[name]
+	n.mu.Unlock()
+	if ok {
+		return l, nil
+	}
+	l, err := runtime.ReadLife(n.agentDir(name))
+	if err == nil {
+		n.mu.Lock()
+		n.lives[name] = l
+		n.mu.Unlock()
+	}
+	return l, err
+}
+
+// find returns the folder of an agent.
+func (n *Node) find(agent verifier.PublicKey) (name string, ok bool) {
+	all, err := n.folders()
+	if err != nil {
+		return "", false
+	}
+	name, ok = all[agent]
+	return name, ok
+}
+
+// named finds an agent by its folder's name, its path, or its DID.
+func (n *Node) named(s string) (string, error) {
+	if k, err := verifier.ParseDID(s); err == nil {
+		if name, ok := n.find(k); ok {
+			return name, nil
+		}
+		return "", fmt.Errorf("%s is not at this node", s)
+	}
+	name := filepath.Base(s)
+	if !exists(n.agentDir(name)) {
+		return "", fmt.Errorf("there is no agent %s at this node", name)
+	}
+	return name, nil
+}
+
+// room says how many more agents, and bytes of their memories, there is room for.
+func (n *Node) room() (agents uint32, memory uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	here := len(n.agents) + len(n.takes)
+	agents, memory = 1<<16, 1<<50
+	if n.config.MaxAgents > 0 {
+		agents = uint32(max(0, n.config.MaxAgents-here))
+	}
+	if n.config.MaxMemory > 0 {
+		used := int64(0)
+		for _, s := range n.agents {
+			if s.Agent != nil {
+				used += s.Agent.Memory()
+			}
+		}
+		memory = uint64(max(0, n.config.MaxMemory-used))
+	}
+	return agents, memory
+}
+
+// Offer returns the node's offer, signed anew when that is due.
+func (n *Node) Offer() (*price.Offer, error) {
+	agents, memory := n.room()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	drains := !n.draining.IsZero()
+	if o := n.offer; o != nil && o.Draining == drains && o.FreeAgents == agents && now.Unix() < o.Issued+int64(n.config.OfferFor/time.Second)/2 {
+		return o, nil
+	}
+	o := &price.Offer{Issued: now.Unix(), Expires: now.Add(n.config.OfferFor).Unix(), Price: n.config.Price, StoredPrice: n.config.StoredPrice,
+		FreeAgents: agents, FreeMemory: memory, Draining: drains, Schedules: runtime.Schedules(), Regions: n.config.Regions}
+	copy(o.HPKE[:], n.sealing.PublicKey().Bytes())
+	all := runtime.Capabilities()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		o.Capabilities = append(o.Capabilities, price.Capability{Name: name, Version: uint8(all[name])})
+	}
+	if err := o.Sign(n.config.Key); err != nil {
+		return nil, err
+	}
+	n.offer = o
+	return o, nil
+}
+
+// answerPrice sends the node's offer.
+func (n *Node) answerPrice(_ context.Context, _ verifier.PublicKey, c *conn) error {
+	o, err := n.Offer()
+	if err != nil {
+		return err
+	}
+	_, err = c.Write(o.Append(nil))
+	return err
+}

@@ -1,0 +1,575 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"igor.dev/node/price"
+	"igor.dev/node/wire"
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+// A MoveConfig says how to move an agent.
+type MoveConfig struct {
+	To         []verifier.PublicKey // candidates, the best first; none = whom its manifest allows
+	Retries    int                  // how often all of them are asked again
+	RetryDelay time.Duration        // before; then twice as long, each time. 0 = 5 s
+
+	// Own says that the agent asked for it, or nobody did: then the manifest's hysteresis
+	// counts too.
+	Own bool
+
+	// Tell is told how it goes.
+	Tell func(Progress)
+}
+
+// A Progress is how far a move has come.
+type Progress struct {
+	To     verifier.PublicKey
+	State  string // asking, preparing, ready, standing still, committed, arrived, failed
+	Reason wire.Reason
+	Detail string
+}
+
+// A Move is an agent that was handed over.
+type Move struct {
+	Agent   verifier.PublicKey
+	To      verifier.PublicKey
+	Number  uint64
+	Tick    uint64
+	Head    verifier.Hash
+	Arrived bool          // the target said that it lives there
+	Stood   time.Duration // from its stop to its arrival, or to the commit
+}
+
+// A move is one that is under way from here.
+type move struct {
+	to     verifier.PublicKey
+	number uint64
+	dir    string
+	asking bool // the target may have what it needs to sign
+}
+
+// Move hands an agent over, to the first of the candidates that takes it.
+func (n *Node) Move(ctx context.Context, agent string, c MoveConfig) (*Move, error) {
+	name, err := n.named(agent)
+	if err != nil {
+		return nil, err
+	}
+	if c.Tell == nil {
+		c.Tell = func(Progress) {}
+	}
+	if c.RetryDelay <= 0 {
+		c.RetryDelay = 5 * time.Second
+	}
+	dir := n.agentDir(name)
+	policy, err := n.policyOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	if c.Own {
+		if err := n.settled(dir, &policy); err != nil {
+			return nil, err
+		}
+	}
+	var last error
+	for attempt, delay := 0, c.RetryDelay; attempt <= c.Retries; attempt, delay = attempt+1, 2*delay {
+		if attempt > 0 {
+			select {
+			case <-time.After(delay):
+			case <-ctx.Done():
+				return nil, errors.Join(ctx.Err(), last)
+			}
+		}
+		candidates, err := n.candidates(ctx, &policy, c.To)
+		if err != nil {
+			return nil, err
+		}
+		again := false
+		for _, to := range candidates {
+			m, err := n.give(ctx, name, to, &policy, c.Tell)
+			if err == nil {
+				return m, nil
+			}
+			r, ok := errors.AsType[*wire.Refusal](err)
+			if !ok {
+				r = wire.Refuse(wire.SourceFailed, "%v", err)
+			}
+			c.Tell(Progress{To: to, State: "failed", Reason: r.Reason, Detail: r.Detail})
+			n.config.Log.Warn("the agent was not handed over", "agent", name, "to", to.DID(), "reason", string(r.Reason), "detail", r.Detail)
+			last = err
+			if errors.Is(err, runtime.ErrMoved) {
+				return nil, err // it is the other's
+			}
+			again = again || r.Reason.Again()
+		}
+		if !again {
+			break
+		}
+	}
+	if last == nil {
+		last = wire.Refuse(wire.Policy, "there is no node that the agent's manifest allows and that is known here")
+	}
+	return nil, last
+}
+
+func (n *Node) policyOf(dir string) (p runtime.MovePolicy, err error) {
+	man, err := os.ReadFile(filepath.Join(dir, "agent.manifest.json"))
+	if err != nil {
+		return p, err
+	}
+	return runtime.ReadMovePolicy(man)
+}
+
+// settled says whether an agent has been here for as long as its manifest wants.
+func (n *Node) settled(dir string, p *runtime.MovePolicy) error {
+	moves, since, err := runtime.MovesSince(dir, time.Now().Add(-24*time.Hour))
+	if err != nil {
+		return err
+	}
+	l, err := runtime.ReadLife(dir)
+	if err != nil {
+		return err
+	}
+	switch {
+	case p.MaxMovesPerDay > 0 && moves >= p.MaxMovesPerDay:
+		return wire.Refuse(wire.Policy, "the agent moved %d times within a day, as often as its manifest lets it", moves)
+	case since > 0 && l.Tick-since < p.MinStayTicks:
+		return wire.Refuse(wire.Policy, "the agent is here for %d ticks, and its manifest wants %d", l.Tick-since, p.MinStayTicks)
+	}
+	return nil
+}
+
+// candidates are whom to ask, the best first.
+func (n *Node) candidates(ctx context.Context, p *runtime.MovePolicy, given []verifier.PublicKey) ([]verifier.PublicKey, error) {
+	if !p.Enabled || len(p.AllowedNodes) == 0 {
+		return nil, wire.Refuse(wire.Policy, `the agent's manifest allows no node: "migration_policy": {"enabled": true, "allowed_nodes": ["did:key:…"]}`)
+	}
+	if len(given) > 0 {
+		return given, nil
+	}
+	type candidate struct {
+		to    verifier.PublicKey
+		offer *price.Offer
+	}
+	var all []candidate
+	for _, to := range p.AllowedNodes {
+		if to == n.public || !n.peers.knows(to) {
+			continue
+		}
+		if o, err := n.OfferOf(ctx, to); err == nil && checkOffer(p, o, to) == nil {
+			all = append(all, candidate{to, o})
+		}
+	}
+	preferred := func(o *price.Offer) int {
+		for i, r := range p.PreferredRegions {
+			if slices.Contains(o.Regions, r) {
+				return i
+			}
+		}
+		return len(p.PreferredRegions)
+	}
+	slices.SortStableFunc(all, func(a, b candidate) int {
+		if d := preferred(a.offer) - preferred(b.offer); d != 0 {
+			return d
+		}
+		switch {
+		case a.offer.Price < b.offer.Price:
+			return -1
+		case a.offer.Price > b.offer.Price:
+			return 1
+		}
+		return 0
+	})
+	var to []verifier.PublicKey
+	for _, c := range all {
+		to = append(to, c.to)
+	}
+	return to, nil
+}
+
+// checkOffer holds an offer against what an agent's manifest says.
+func checkOffer(p *runtime.MovePolicy, o *price.Offer, to verifier.PublicKey) error {
+	if !p.Enabled || !slices.Contains(p.AllowedNodes, to) {
+		return wire.Refuse(wire.Policy, "the agent's manifest does not allow %s", to.DID())
+	}
+	if err := o.At(time.Now()); err != nil {
+		return wire.Refuse(wire.Price, "%v", err)
+	}
+	if o.Draining || o.FreeAgents == 0 {
+		return wire.Refuse(wire.NoCapacity, "%s has no room", to.DID())
+	}
+	if uint64(p.Memory) > o.FreeMemory {
+		return wire.Refuse(wire.NoCapacity, "%s has %d bytes of memory, and the agent may use %d", to.DID(), o.FreeMemory, p.Memory)
+	}
+	if p.MaxPrice > 0 && o.Price > p.MaxPrice {
+		return wire.Refuse(wire.Price, "%s costs %s a second, and the agent's manifest allows %s", to.DID(), verifier.FormatMicrocents(o.Price), verifier.FormatMicrocents(p.MaxPrice))
+	}
+	if len(p.RequiredRegions) > 0 && !slices.ContainsFunc(p.RequiredRegions, func(r string) bool { return slices.Contains(o.Regions, r) }) {
+		return wire.Refuse(wire.Policy, "%s is in %v, and the agent's manifest wants one of %v", to.DID(), o.Regions, p.RequiredRegions)
+	}
+	for c, version := range p.Capabilities {
+		if !o.Has(c, version) {
+			return wire.Refuse(wire.Version, "%s does not give %s in version %d", to.DID(), c, version)
+		}
+	}
+	if !slices.ContainsFunc(runtime.Schedules(), func(s uint32) bool { return slices.Contains(o.Schedules, s) }) {
+		return wire.Refuse(wire.Version, "%s has none of the schedules of metering that there are here", to.DID())
+	}
+	return nil
+}
+
+// OfferOf fetches a peer's offer.
+func (n *Node) OfferOf(ctx context.Context, to verifier.PublicKey) (*price.Offer, error) {
+	c, err := n.open(ctx, to, ProtocolPrice, 10*time.Second)
+	if err != nil {
+		return nil, wire.Refuse(wire.Transport, "%v", err)
+	}
+	defer c.Close()
+	b, err := io.ReadAll(io.LimitReader(c, price.MaxSize+1))
+	if err != nil {
+		c.Reset()
+		return nil, wire.Refuse(wire.Transport, "the offer of %s: %v", to.DID(), err)
+	}
+	o, err := price.Parse(b)
+	if err == nil && o.Node != to {
+		err = errors.New("it is another node's")
+	}
+	if err == nil {
+		err = o.At(time.Now())
+	}
+	if err == nil {
+		err = n.peers.offered(o)
+	}
+	if err != nil {
+		return nil, wire.Refuse(wire.Price, "the offer of %s: %v", to.DID(), err)
+	}
+	return o, nil
+}
+
+// give hands an agent over to one node.
+func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, policy *runtime.MovePolicy, tell func(Progress)) (_ *Move, err error) {
+	step := func(state string) { tell(Progress{To: to, State: state}) }
+	dir := n.agentDir(name)
+	if to == n.public {
+		return nil, wire.Refuse(wire.Policy, "the agent is here already")
+	}
+	l, err := runtime.ReadLife(dir)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	s := n.agents[name]
+	_, twice := n.moves[l.Agent]
+	m := &move{to: to, dir: dir}
+	if !twice {
+		n.moves[l.Agent] = m
+	}
+	n.mu.Unlock()
+	if twice {
+		return nil, wire.Refuse(wire.Policy, "the agent is being handed over already")
+	}
+	defer func() {
+		n.mu.Lock()
+		delete(n.moves, l.Agent)
+		n.mu.Unlock()
+	}()
+	if s.Agent == nil || s.State != runtime.SupervisedAlive {
+		return nil, wire.Refuse(wire.Unsupported, "the agent does not live at the moment")
+	}
+	step("asking")
+	offer, err := n.OfferOf(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkOffer(policy, offer, to); err != nil {
+		return nil, err
+	}
+	moves, err := runtime.Moves(dir)
+	if err != nil {
+		return nil, err
+	}
+	number := moves + 1
+	n.mu.Lock()
+	m.number = number
+	n.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(ctx, n.config.PrepareLimit)
+	defer cancel()
+	c, err := n.open(ctx, to, ProtocolHandOver, n.config.PrepareLimit+n.config.MoveLimit)
+	if err != nil {
+		return nil, wire.Refuse(wire.Transport, "%v", err)
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Reset() })()
+	size := int64(0)
+	files, err := runtime.MovingFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		size += f.Size
+	}
+	err = wire.Write(c, wire.Propose{Do: "propose", Agent: l.Agent.DID(), Genesis: l.Genesis.String(), Head: l.Head.String(), Number: number, Offer: offer.Append(nil), Bytes: size, Name: name})
+	if err != nil {
+		c.Reset()
+		return nil, wire.Refuse(wire.Transport, "%v", err)
+	}
+	step("preparing")
+	if _, err := n.await(c, wire.Ready); err != nil {
+		c.Reset()
+		return nil, err
+	}
+	step("ready")
+	var stopped time.Time
+	gone, err := s.Agent.HandOver(ctx, runtime.HandOver{
+		To:   to,
+		Seal: func(info, seed []byte) ([]byte, error) { return sealTo(offer.HPKE, info, seed) },
+		Countersign: func(ctx context.Context, at runtime.Stand) (signature [64]byte, err error) {
+			stopped = time.Now()
+			step("standing still")
+			if err := checkOffer(policy, offer, to); err != nil { // it may have ended meanwhile
+				return signature, err
+			}
+			if at.Record.Number != number {
+				return signature, fmt.Errorf("hand-over %d was proposed, and it is %d", number, at.Record.Number)
+			}
+			c.until = time.Now().Add(n.config.MoveLimit)
+			n.mu.Lock()
+			m.asking = true
+			n.mu.Unlock()
+			p := &at.Position
+			err = wire.Write(c, wire.Final{Do: "final", Head: p.Head.String(), Journal: p.Journal.String(), Log: p.Log.String(), Paid: p.Paid.String(), Major: p.Major, Record: at.Record.AppendMessage(nil)})
+			if err != nil {
+				return signature, wire.Refuse(wire.Transport, "%v", err)
+			}
+			a, err := n.await(c, wire.Signed)
+			if err == nil && copy(signature[:], a.Signature) != len(signature) {
+				err = wire.Refuse(wire.Unverified, "a signature of %d bytes", len(a.Signature))
+			}
+			return signature, err
+		},
+	})
+	if err != nil {
+		c.Reset()
+		if errors.Is(err, errors.ErrUnsupported) {
+			err = wire.Refuse(wire.Unsupported, "%v", err)
+		}
+		return nil, err
+	}
+	step("committed")
+	done := &Move{Agent: l.Agent, To: to, Number: gone.Record.Number, Head: gone.Record.Head, Stood: time.Since(stopped)}
+	n.config.Log.Info("the agent was handed over", "agent", name, "did", l.Agent.DID(), "to", to.DID(), "number", done.Number, "head", done.Head.CID())
+	// From here on nothing that the target says or does changes anything.
+	c.until = time.Now().Add(n.config.MoveLimit)
+	if err := wire.Write(c, wire.Committed{Do: "committed"}); err == nil {
+		if _, err := n.await(c, wire.Arrived); err == nil {
+			done.Arrived, done.Stood = true, time.Since(stopped)
+			step("arrived")
+		}
+	}
+	n.poke()
+	return done, nil
+}
+
+// await reads what the target says until it is in a state.
+func (n *Node) await(c *conn, state string) (a wire.Answer, err error) {
+	for {
+		a = wire.Answer{}
+		if err := wire.Read(c, &a); err != nil {
+			return a, wire.Refuse(wire.Transport, "the other node fell silent: %v", err)
+		}
+		switch a.State {
+		case state:
+			return a, nil
+		case wire.Working:
+		case wire.Refused:
+			return a, wire.Refuse(a.Reason, "%.1000s", a.Detail)
+		default:
+			return a, wire.Refuse(wire.Transport, "the other node says %.40q, where %s was due", a.State, state)
+		}
+	}
+}
+
+// mayTake returns the folder of an agent that a node is being given.
+func (n *Node) mayTake(agent, from verifier.PublicKey) (dir string, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m := n.moves[agent]
+	if m == nil || m.to != from {
+		return "", false
+	}
+	return m.dir, true
+}
+
+// answerHistory sends checkpoints, the newest first, to who is being given the agent.
+func (n *Node) answerHistory(ctx context.Context, from verifier.PublicKey, c *conn) error {
+	a, err := wire.ReadBlocksAsk(c)
+	if err != nil {
+		return err
+	}
+	dir, ok := n.mayTake(a.Agent, from)
+	if !ok {
+		_, err := c.Write([]byte{wire.BlocksRefused})
+		return err
+	}
+	next, sent, first := a.Head, uint64(0), true
+	for b, err := range runtime.Blocks(dir) {
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if sha256.Sum256(b) != next {
+			if !first {
+				return errors.New("the history in the folder is not one path")
+			}
+			continue // newer than what was asked for
+		}
+		if first {
+			if _, err := c.Write([]byte{wire.BlocksFollow}); err != nil {
+				return err
+			}
+		} else if sent+uint64(len(b)) > a.Max {
+			break
+		}
+		first = false
+		if err := wire.WriteBlock(c, b); err != nil {
+			return err
+		}
+		sent += uint64(len(b))
+		ckpt, err := verifier.Parse(b)
+		if err != nil {
+			return err
+		}
+		if next = ckpt.PrevHash; next.IsZero() || next == a.Until {
+			break
+		}
+	}
+	if first {
+		_, err := c.Write([]byte{wire.BlocksRefused})
+		return err
+	}
+	return wire.WriteBlock(c, nil)
+}
+
+// answerAsk answers what a target asks.
+func (n *Node) answerAsk(from verifier.PublicKey, c *conn, q *wire.Ask) error {
+	agent, err := verifier.ParseDID(q.Agent)
+	if err != nil {
+		return err
+	}
+	switch q.Do {
+	case "commit":
+		return wire.Write(c, n.commitOf(agent, from, q.Number))
+	case "files":
+		dir, ok := n.mayTake(agent, from)
+		if !ok {
+			return errors.New("it is not being given that agent")
+		}
+		files, err := runtime.MovingFiles(dir)
+		if err != nil {
+			return err
+		}
+		for {
+			page := wire.Files{More: len(files) > wire.MaxPage, Files: []wire.File{}}
+			for _, f := range files[:min(len(files), wire.MaxPage)] {
+				page.Files = append(page.Files, wire.File(f))
+			}
+			if err := wire.Write(c, page); err != nil {
+				return err
+			}
+			if !page.More {
+				return nil
+			}
+			files = files[wire.MaxPage:]
+		}
+	case "get":
+		dir, ok := n.mayTake(agent, from)
+		if !ok {
+			return errors.New("it is not being given that agent")
+		}
+		if len(q.Files) > wire.MaxPage {
+			return errors.New("too many files at once")
+		}
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		for _, have := range q.Files {
+			if err := sendFile(root, c, have); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("an unknown request %.40q", q.Do)
+}
+
+// sendFile sends what a target does not have of a file. What it has is compared by its
+// hash: if that is something else, the file comes whole.
+func sendFile(root *os.Root, c *conn, have wire.Have) error {
+	if !runtime.Travels(have.Name) {
+		return fmt.Errorf("%.100q does not go along", have.Name)
+	}
+	info, err := root.Lstat(have.Name)
+	if err != nil || !info.Mode().IsRegular() {
+		return wire.Write(c, wire.Sending{Name: have.Name, Size: -1}) // it is gone meanwhile
+	}
+	f, err := root.Open(have.Name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s := wire.Sending{Name: have.Name, Size: info.Size()}
+	if have.Size > 0 && have.Size <= s.Size && have.Hash != "" {
+		hash := sha256.New()
+		if _, err := io.CopyN(hash, f, have.Size); err != nil {
+			return err
+		}
+		if hex.EncodeToString(hash.Sum(nil)) == have.Hash {
+			s.From = have.Size
+		}
+	}
+	if err := wire.Write(c, s); err != nil {
+		return err
+	}
+	_, err = io.Copy(c, io.NewSectionReader(f, s.From, s.Size-s.From))
+	return err
+}
+
+// commitOf says what became of a hand-over to a node, and gives it the commit.
+func (n *Node) commitOf(agent, to verifier.PublicKey, number uint64) wire.Commit {
+	name, ok := n.find(agent)
+	if !ok {
+		return wire.Commit{State: wire.NoSuch}
+	}
+	n.mu.Lock()
+	m := n.moves[agent]
+	asking := m != nil && m.to == to && m.number == number
+	n.mu.Unlock()
+	gone, ok, err := runtime.ReadMoved(n.agentDir(name))
+	switch {
+	case err != nil:
+		n.config.Log.Error("what became of a hand-over cannot be read", "agent", name, "error", err)
+		return wire.Commit{State: wire.NoSuch}
+	case ok && gone.Record.To == to && gone.Record.Number == number:
+		return wire.Commit{State: wire.Gone, Moved: gone.Append(nil)}
+	case asking:
+		return wire.Commit{State: wire.Asking}
+	case ok && gone.Record.Number < number:
+		return wire.Commit{State: wire.NoSuch} // an old folder of an agent that lives elsewhere
+	}
+	return wire.Commit{State: wire.Here}
+}

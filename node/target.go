@@ -1,0 +1,952 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"igor.dev/authority"
+	"igor.dev/node/price"
+	"igor.dev/node/wire"
+	"igor.dev/runtime"
+	"igor.dev/runtime/failpoints"
+	"igor.dev/verifier"
+	"igor.dev/verifier/history"
+)
+
+// A take is an agent that is to come here. Its folder is incoming/z6Mk…, in which are
+//
+//	agent/    the folder that it is to have, but for the key
+//	promise   what this node signed, before it did
+//	moved     the commit of the hand-over, when it is known
+type take struct {
+	dir    string
+	from   verifier.PublicKey
+	agent  verifier.PublicKey
+	number uint64
+	name   string
+	price  int64
+
+	verified verifier.Hash // up to here it is verified, and its life was run again
+	at       uint64        // tick of that
+}
+
+// A promise is what a node remembers of what it signs.
+type promise struct {
+	From     string `json:"from"`
+	Agent    string `json:"agent"`
+	Name     string `json:"name"`
+	Price    int64  `json:"price,string"`
+	Record   []byte `json:"record"`   // the message
+	Position []byte `json:"position"` // head, journal, log, paid
+}
+
+const (
+	dirAgent    = "agent"
+	dirOld      = "old"
+	filePromise = "promise"
+	fileCommit  = "moved"
+
+	maxPromise = 64 << 10
+	stale      = 24 * time.Hour // what was taken and never promised is dropped after that
+)
+
+func (n *Node) incoming(agent verifier.PublicKey) string {
+	return filepath.Join(n.config.Dir, dirIncoming, strings.TrimPrefix(agent.DID(), "did:key:"))
+}
+
+// answerHandOver answers a source that proposes a hand-over, or a target that asks.
+func (n *Node) answerHandOver(ctx context.Context, from verifier.PublicKey, c *conn) error {
+	var raw json.RawMessage
+	if err := wire.Read(c, &raw); err != nil {
+		return err
+	}
+	var q wire.Ask
+	if strict(raw, &q) == nil {
+		return n.answerAsk(from, c, &q)
+	}
+	var p wire.Propose
+	if err := strict(raw, &p); err != nil || p.Do != "propose" {
+		return errors.New("neither a proposal nor a question")
+	}
+	err := n.answerPropose(ctx, from, c, &p)
+	if r, ok := errors.AsType[*wire.Refusal](err); ok {
+		n.config.Log.Warn("an agent is not taken", "did", p.Agent, "from", from.DID(), "reason", string(r.Reason), "detail", r.Detail)
+		return wire.Write(c, wire.Answer{State: wire.Refused, Reason: r.Reason, Detail: limited(r.Detail)})
+	}
+	if err != nil {
+		n.config.Log.Warn("an agent is not taken", "did", p.Agent, "from", from.DID(), "error", err)
+	}
+	return err
+}
+
+func strict(raw []byte, to any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(to)
+}
+
+func limited(s string) string { return s[:min(len(s), 1000)] }
+
+// answerPropose takes an agent, as far as the source gives it.
+func (n *Node) answerPropose(ctx context.Context, from verifier.PublicKey, c *conn, p *wire.Propose) error {
+	t, err := n.accept(from, p)
+	if err != nil {
+		return err
+	}
+	kept := false
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if !kept {
+			delete(n.takes, t.agent)
+		}
+	}()
+	var writes sync.Mutex
+	say := func(a wire.Answer) error {
+		writes.Lock()
+		defer writes.Unlock()
+		return wire.Write(c, a)
+	}
+	working := func(do func() error) error {
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(min(n.config.Silence/4, 5*time.Second)):
+					if say(wire.Answer{State: wire.Working}) != nil {
+						return
+					}
+				}
+			}
+		}()
+		return do()
+	}
+	head, err := parseHash(p.Head)
+	if err != nil {
+		return err
+	}
+	if err := working(func() error { return n.prepare(ctx, t, head, p) }); err != nil {
+		return err
+	}
+	if err := say(wire.Answer{State: wire.Ready}); err != nil {
+		return err
+	}
+	var f wire.Final
+	if err := wire.Read(c, &f); err != nil {
+		return err
+	}
+	if f.Do != "final" {
+		return fmt.Errorf("%.40q, where the last word of the source was due", f.Do)
+	}
+	var signature []byte
+	if err := working(func() (err error) { signature, err = n.promise(ctx, t, p, &f); return err }); err != nil {
+		return err
+	}
+	kept = true // what was promised is kept, whatever becomes of this stream
+	settled := make(chan error, 1)
+	committed := make(chan struct{})
+	n.serving.Add(1)
+	go func() {
+		defer n.serving.Done()
+		settled <- n.settle(t, committed)
+	}()
+	if err := say(wire.Answer{State: wire.Signed, Signature: signature}); err != nil {
+		return err
+	}
+	var done wire.Committed
+	if err := wire.Read(c, &done); err != nil {
+		return err
+	}
+	close(committed)
+	select {
+	case err := <-settled:
+		if err != nil {
+			return err
+		}
+		return say(wire.Answer{State: wire.Arrived})
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// accept says whether an agent may come at all. Nothing of it has come yet.
+func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
+	agent, err := verifier.ParseDID(p.Agent)
+	if err != nil {
+		return nil, wire.Refuse(wire.Unverified, "the agent's DID: %v", err)
+	}
+	allowed := n.config.FromPeers && n.peers.knows(from)
+	for _, k := range n.config.From {
+		allowed = allowed || k == from
+	}
+	if !allowed {
+		return nil, wire.Refuse(wire.Policy, "this node takes no agents of %s", from.DID())
+	}
+	offer, err := price.Parse(p.Offer)
+	switch {
+	case err != nil:
+		return nil, wire.Refuse(wire.Price, "%v", err)
+	case offer.Node != n.public || offer.HPKE != [32]byte(n.sealing.PublicKey().Bytes()):
+		return nil, wire.Refuse(wire.Price, "the offer is not this node's")
+	}
+	if err := offer.At(time.Now()); err != nil {
+		return nil, wire.Refuse(wire.Price, "%v", err)
+	}
+	if p.Number == 0 {
+		return nil, wire.Refuse(wire.Unverified, "hand-overs are counted from 1")
+	}
+	t := &take{dir: n.incoming(agent), from: from, agent: agent, number: p.Number, name: folderName(p.Name, agent), price: offer.Price}
+	// Nobody who sends a DID changes anything of an agent that lives here.
+	if name, ok := n.find(agent); ok {
+		gone, moved, err := runtime.ReadMoved(n.agentDir(name))
+		switch {
+		case err != nil:
+			return nil, wire.Refuse(wire.Divergence, "the agent's folder here is damaged")
+		case !moved:
+			return nil, wire.Refuse(wire.Divergence, "the agent lives here")
+		case gone.Record.Number >= p.Number:
+			return nil, wire.Refuse(wire.Divergence, "this node gave the agent away by hand-over %d, and this one is %d", gone.Record.Number, p.Number)
+		}
+	}
+	agents, _ := n.room()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed || !n.draining.IsZero():
+		return nil, wire.Refuse(wire.NoCapacity, "the node drains")
+	case agents == 0:
+		return nil, wire.Refuse(wire.NoCapacity, "there is no room for another agent")
+	case n.takes[agent] != nil:
+		return nil, wire.Refuse(wire.NoCapacity, "the agent is being taken already, or was promised to be")
+	}
+	n.takes[agent] = t
+	return t, nil
+}
+
+// folderName makes a folder's name of what a stranger calls it.
+func folderName(s string, agent verifier.PublicKey) string {
+	ok := 0 < len(s) && len(s) <= 64 && s[0] != '.' && s[0] != '-'
+	for _, c := range []byte(s) {
+		ok = ok && ('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.')
+	}
+	if !ok {
+		return strings.TrimPrefix(agent.DID(), "did:key:")[:16]
+	}
+	return s
+}
+
+func parseHash(s string) (h verifier.Hash, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(h) {
+		return h, wire.Refuse(wire.Unverified, "%.80q is no hash", s)
+	}
+	return verifier.Hash(b), nil
+}
+
+// prepare takes the agent as it is while it lives on, and verifies it.
+func (n *Node) prepare(ctx context.Context, t *take, head verifier.Hash, p *wire.Propose) error {
+	genesis, err := parseHash(p.Genesis)
+	if err != nil {
+		return err
+	}
+	if err := n.seed(t); err != nil {
+		return err
+	}
+	err = n.fetch(ctx, t, head)
+	if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Reason == wire.Divergence && t.verified.IsZero() {
+		// It is of an attempt before, and nothing that anybody relies on.
+		if err := os.RemoveAll(filepath.Join(t.dir, dirAgent)); err != nil {
+			return err
+		}
+		if err := n.seed(t); err != nil {
+			return err
+		}
+		err = n.fetch(ctx, t, head)
+	}
+	if err != nil {
+		return err
+	}
+	// Before anything else costs time: can it live here?
+	policy, err := n.policyOf(filepath.Join(t.dir, dirAgent))
+	if err != nil {
+		return wire.Refuse(wire.Version, "%v", err)
+	}
+	have := runtime.Capabilities()
+	for c, version := range policy.Capabilities {
+		if have[c] < version {
+			return wire.Refuse(wire.Version, "this node does not give %s in version %d", c, version)
+		}
+	}
+	if _, memory := n.room(); memory < uint64(policy.Memory) {
+		return wire.Refuse(wire.NoCapacity, "the agent may use %d bytes of memory, and there are %d", policy.Memory, memory)
+	}
+	if err := n.verify(ctx, t, head); err != nil {
+		return err
+	}
+	l, err := runtime.ReadLife(filepath.Join(t.dir, dirAgent))
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "%v", err)
+	}
+	if l.Genesis != genesis {
+		return wire.Refuse(wire.Unverified, "the life begins with %s, and %s was proposed", l.Genesis.CID(), genesis.CID())
+	}
+	return nil
+}
+
+// seed begins the agent's folder with what is here of it: from an attempt before, or since
+// the agent was here before.
+func (n *Node) seed(t *take) error {
+	agent := filepath.Join(t.dir, dirAgent)
+	for _, dir := range []string{"history", "events/payloads", "events/programs"} {
+		if err := os.MkdirAll(filepath.Join(agent, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	name, ok := n.find(t.agent)
+	if !ok {
+		return nil
+	}
+	old := n.agentDir(name)
+	gone, moved, err := runtime.ReadMoved(old)
+	if err != nil || !moved {
+		return err
+	}
+	files, err := runtime.MovingFiles(old)
+	if err != nil {
+		return err
+	}
+	blocks, err := os.ReadDir(filepath.Join(old, "history"))
+	if err != nil {
+		return err
+	}
+	for _, b := range blocks {
+		files = append(files, runtime.MovingFile{Name: filepath.Join("history", b.Name())})
+	}
+	for _, f := range files {
+		to := filepath.Join(agent, f.Name)
+		if exists(to) {
+			continue
+		}
+		// What is written in place, or appended to, is copied; the rest never changes.
+		if runtime.Fixed(f.Name) || strings.HasPrefix(f.Name, "history/") {
+			err = os.Link(filepath.Join(old, f.Name), to)
+		} else {
+			err = copyFile(filepath.Join(old, f.Name), to)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	// It was lived here up to there.
+	l, err := runtime.ReadLife(old)
+	if err != nil {
+		return err
+	}
+	t.verified, t.at = gone.Record.Head, l.Tick
+	return nil
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// fetch takes what is not here yet of the agent, up to a checkpoint.
+func (n *Node) fetch(ctx context.Context, t *take, head verifier.Hash) error {
+	root, err := os.OpenRoot(filepath.Join(t.dir, dirAgent))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := n.fetchBlocks(ctx, t, root, head); err != nil {
+		return err
+	}
+	return n.fetchFiles(ctx, t, root)
+}
+
+// maxCuts is how often a history may be cut off while it is taken.
+const maxCuts = 5
+
+// blocksAtOnce is for how many bytes of blocks one stream is asked.
+const blocksAtOnce = 256 << 20
+
+func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head verifier.Hash) error {
+	until := verifier.Hash{}
+	for b, err := range runtime.Blocks(filepath.Join(t.dir, dirAgent)) {
+		if err == nil {
+			until = sha256.Sum256(b)
+		}
+		break
+	}
+	if until == head {
+		return nil
+	}
+	var written []string
+	cuts := 0
+	for next := head; !next.IsZero(); {
+		c, err := n.open(ctx, t.from, ProtocolHistory, n.config.PrepareLimit)
+		if err != nil {
+			return wire.Refuse(wire.Transport, "%v", err)
+		}
+		stop := context.AfterFunc(ctx, func() { c.Reset() })
+		a := wire.BlocksAsk{Agent: t.agent, Head: next, Until: until, Max: blocksAtOnce}
+		_, err = c.Write(a.Append(nil))
+		if err == nil {
+			before := next
+			next, err = wire.ReadBlocks(c, a, func(block []byte, f *verifier.Finding) error {
+				name := runtime.BlockFile(f.TickNumber)
+				written = append(written, name)
+				if f.PrevHash.IsZero() && !until.IsZero() {
+					return wire.Refuse(wire.Divergence, "what is here of the agent is no part of the history that is sent")
+				}
+				return writeBlock(root, name, block)
+			})
+			if err == nil && next == before {
+				err = errors.New("nothing came")
+			}
+		}
+		stop()
+		c.Reset()
+		if err == nil {
+			continue
+		}
+		_, lied := errors.AsType[*wire.LieError](err)
+		_, refused := errors.AsType[*wire.Refusal](err)
+		if cuts++; !lied && !refused && cuts <= maxCuts && ctx.Err() == nil {
+			time.Sleep(time.Duration(cuts) * 200 * time.Millisecond)
+			continue // from where it was cut off
+		}
+		// What came is no history while its end is missing.
+		for _, name := range written {
+			root.Remove(name)
+		}
+		if lie, ok := errors.AsType[*wire.LieError](err); ok {
+			return wire.Refuse(wire.Unverified, "%v", lie)
+		}
+		if r, ok := errors.AsType[*wire.Refusal](err); ok {
+			return r
+		}
+		return wire.Refuse(wire.Transport, "the history: %v", err)
+	}
+	return nil
+}
+
+func writeBlock(root *os.Root, name string, block []byte) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(block)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// fetchFiles takes the files that are not here as they are there.
+func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) error {
+	var files []wire.File
+	err := n.ask(ctx, t, wire.Ask{Do: "files", Agent: t.agent.DID()}, func(c *conn) error {
+		for {
+			var page wire.Files
+			if err := wire.Read(c, &page); err != nil {
+				return err
+			}
+			files = append(files, page.Files...)
+			if len(files) > wire.MaxFiles {
+				return wire.Refuse(wire.Unverified, "more than %d files", wire.MaxFiles)
+			}
+			if !page.More {
+				return nil
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	var want []wire.Have
+	for _, f := range files {
+		if !runtime.Travels(f.Name) || f.Size < 0 || f.Size > wire.MaxFileSize || there[f.Name] {
+			return wire.Refuse(wire.Unverified, "a file %.100q of %d bytes", f.Name, f.Size)
+		}
+		there[f.Name] = true
+		have := wire.Have{Name: f.Name}
+		if info, err := root.Lstat(f.Name); err == nil {
+			if runtime.Fixed(f.Name) && info.Size() == f.Size {
+				continue
+			}
+			if have.Size, have.Hash, err = hashOf(root, f.Name, f.Size); err != nil {
+				return err
+			}
+		}
+		want = append(want, have)
+	}
+	for len(want) > 0 {
+		page := want[:min(len(want), 200)]
+		want = want[len(page):]
+		err := n.ask(ctx, t, wire.Ask{Do: "get", Agent: t.agent.DID(), Files: page}, func(c *conn) error {
+			for _, have := range page {
+				if err := takeFile(root, c, have); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	// What is not there any more was dropped there.
+	here, err := runtime.MovingFiles(root.Name())
+	if err != nil {
+		return err
+	}
+	for _, f := range here {
+		if !there[f.Name] {
+			if err := root.Remove(f.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hashOf is how much is here of a file that has a size there.
+func hashOf(root *os.Root, name string, size int64) (int64, string, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return 0, "", err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	n, err := io.Copy(hash, io.LimitReader(f, size))
+	return n, hex.EncodeToString(hash.Sum(nil)), err
+}
+
+func takeFile(root *os.Root, c *conn, have wire.Have) error {
+	var s wire.Sending
+	if err := wire.Read(c, &s); err != nil {
+		return err
+	}
+	if s.Name != have.Name || s.Size > wire.MaxFileSize || s.From != 0 && s.From != have.Size || s.Size >= 0 && s.From > s.Size {
+		return wire.Refuse(wire.Unverified, "another file than was asked for: %.100q", s.Name)
+	}
+	if s.Size < 0 {
+		err := root.Remove(have.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	}
+	f, err := root.OpenFile(have.Name, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	if err = f.Truncate(s.From); err == nil {
+		_, err = io.CopyN(io.NewOffsetWriter(f, s.From), c, s.Size-s.From)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// ask asks the source something.
+func (n *Node) ask(ctx context.Context, t *take, q wire.Ask, read func(c *conn) error) error {
+	c, err := n.open(ctx, t.from, ProtocolHandOver, n.config.PrepareLimit)
+	if err != nil {
+		return wire.Refuse(wire.Transport, "%v", err)
+	}
+	defer c.Reset()
+	defer context.AfterFunc(ctx, func() { c.Reset() })()
+	if err = wire.Write(c, q); err == nil {
+		err = read(c)
+	}
+	if _, ok := errors.AsType[*wire.Refusal](err); err != nil && !ok {
+		err = wire.Refuse(wire.Transport, "%s of the source: %v", q.Do, err)
+	}
+	return err
+}
+
+// verify verifies the whole history, and runs the life again from where that was not done
+// yet.
+func (n *Node) verify(ctx context.Context, t *take, head verifier.Hash) error {
+	dir := filepath.Join(t.dir, dirAgent)
+	source, err := history.Path(filepath.Join(dir, "history"))
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "%v", err)
+	}
+	v := history.Verification{Pins: verifier.Pins{DID: &t.agent, Head: &head}}
+	report, err := v.Run(ctx, source)
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "%v", err)
+	}
+	if report.Verdict() != verifier.Verified {
+		for p := range report.Problems() {
+			return wire.Refuse(wire.Unverified, "the history is %s: %s: %s", report.Verdict(), p.Name, p.Message)
+		}
+	}
+	if newest, _ := report.Head(); newest != head {
+		return wire.Refuse(wire.Unverified, "the history ends with %s, and %s was proposed", newest.CID(), head.CID())
+	}
+	return n.replay(ctx, t, head)
+}
+
+// replay runs the life again.
+func (n *Node) replay(ctx context.Context, t *take, head verifier.Hash) error {
+	dir := filepath.Join(t.dir, dirAgent)
+	_, tick, _ := lastTick(dir)
+	if !n.config.NoReplay && t.verified != head {
+		wasm, err := os.ReadFile(filepath.Join(dir, "agent.wasm"))
+		if err != nil {
+			return wire.Refuse(wire.Unverified, "%v", err)
+		}
+		man, err := os.ReadFile(filepath.Join(dir, "agent.manifest.json"))
+		if err != nil {
+			return wire.Refuse(wire.Unverified, "%v", err)
+		}
+		r, err := runtime.Replay(ctx, filepath.Join(dir, "history"), runtime.ReplayConfig{WASM: wasm, Manifest: man, Events: filepath.Join(dir, "events"), From: t.at, Log: n.config.Log.With("replay", t.name)})
+		if err != nil {
+			return wire.Refuse(wire.Unverified, "the life cannot be run again: %v", err)
+		}
+		if r.Verdict != runtime.Replayed {
+			for _, p := range r.Problems {
+				return wire.Refuse(wire.Unverified, "the life, run again, is %s: %s", r.Verdict, p.Message)
+			}
+			return wire.Refuse(wire.Unverified, "the life, run again, is %s", r.Verdict)
+		}
+	}
+	t.verified, t.at = head, tick
+	return nil
+}
+
+func lastTick(dir string) (l runtime.Life, tick uint64, err error) {
+	l, err = runtime.ReadLife(dir)
+	return l, l.Tick, err
+}
+
+// promise takes the last of the agent, which stands still, holds it against what the
+// source says, and signs.
+func (n *Node) promise(ctx context.Context, t *take, p *wire.Propose, f *wire.Final) ([]byte, error) {
+	position := authority.Position{Major: f.Major}
+	for text, to := range map[*string]*verifier.Hash{&f.Head: &position.Head, &f.Journal: &position.Journal, &f.Log: &position.Log, &f.Paid: &position.Paid} {
+		h, err := parseHash(*text)
+		if err != nil {
+			return nil, err
+		}
+		*to = h
+	}
+	record, err := verifier.ParseHandOver(append(bytes.Clone(f.Record), make([]byte, 2*64)...))
+	if err != nil || len(f.Record) != verifier.HandOverMessageSize {
+		return nil, wire.Refuse(wire.Unverified, "what is to be signed is no hand-over record")
+	}
+	switch {
+	case record.From != t.from || record.To != n.public:
+		return nil, wire.Refuse(wire.Unverified, "the record is of other nodes")
+	case record.Genesis.String() != p.Genesis || record.Head != position.Head || record.Number != t.number || position.Major+1 != t.number || record.Sealed.IsZero():
+		return nil, wire.Refuse(wire.Unverified, "the record is of another hand-over than the one that was proposed")
+	}
+	if err := n.fetch(ctx, t, position.Head); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(t.dir, dirAgent)
+	if err := n.replay(ctx, t, position.Head); err != nil {
+		return nil, err
+	}
+	if err := runtime.CheckMoved(dir, t.agent, position); err != nil {
+		return nil, wire.Refuse(wire.Unverified, "%v", err)
+	}
+	if err := syncTree(dir); err != nil {
+		return nil, err
+	}
+	failpoints.Reach(failpoints.MoveTakenIn)
+	b, err := json.Marshal(promise{From: t.from.DID(), Agent: t.agent.DID(), Name: t.name, Price: t.price, Record: f.Record, Position: positionBytes(&position)})
+	if err != nil {
+		return nil, err
+	}
+	if err := writeFile(filepath.Join(t.dir, filePromise), b); err != nil {
+		return nil, err
+	}
+	failpoints.Reach(failpoints.MovePromised)
+	return ed25519.Sign(n.config.Key, f.Record), nil
+}
+
+// positionBytes are what a promise keeps of a position.
+func positionBytes(p *authority.Position) (b []byte) {
+	for _, h := range [...]verifier.Hash{p.Head, p.Journal, p.Log, p.Paid} {
+		b = append(b, h[:]...)
+	}
+	return b
+}
+
+// syncTree makes the names in a folder durable, and in those below it.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return syncDir(path)
+	})
+}
+
+// settle finds out what became of a hand-over that this node promised to take, however
+// long it takes, and acts on it. committed is closed when the source says that it counts,
+// which is only a reason to ask now.
+func (n *Node) settle(t *take, committed <-chan struct{}) error {
+	forget := func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.takes, t.agent)
+	}
+	raw, err := os.ReadFile(filepath.Join(t.dir, filePromise))
+	if err != nil {
+		return err
+	}
+	var p promise
+	if err := strict(raw, &p); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(t.dir, filePromise), err)
+	}
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Minute) {
+		select {
+		case <-committed:
+			committed = nil
+		case <-time.After(wait):
+		case <-n.ctx.Done():
+			return n.ctx.Err()
+		}
+		var a wire.Commit
+		err := n.ask(n.ctx, t, wire.Ask{Do: "commit", Agent: t.agent.DID(), Number: t.number}, func(c *conn) error {
+			c.until = time.Now().Add(n.config.Silence)
+			return wire.Read(c, &a)
+		})
+		switch {
+		case err != nil:
+			n.config.Log.Debug("what became of a hand-over is not known yet", "did", t.agent.DID(), "error", err)
+		case a.State == wire.Gone:
+			if err := n.commit(t, &p, a.Moved); err != nil {
+				n.config.Log.Error("the commit of a hand-over is no good: nothing is lived", "did", t.agent.DID(), "from", t.from.DID(), "error", err)
+				continue
+			}
+			err := n.arrive(t.dir)
+			forget()
+			return err
+		case a.State == wire.Here:
+			n.config.Log.Info("the agent stays where it is", "did", t.agent.DID(), "at", t.from.DID())
+			err := os.Remove(filepath.Join(t.dir, filePromise))
+			forget()
+			return errors.Join(err, wire.Refuse(wire.SourceFailed, "the agent was not handed over"))
+		case a.State == wire.Asking:
+			wait = min(wait, 200*time.Millisecond)
+		}
+	}
+}
+
+// commit keeps the commit of a hand-over, if it is what was promised.
+func (n *Node) commit(t *take, p *promise, moved []byte) error {
+	m, err := runtime.ParseMoved(moved)
+	if err != nil {
+		return err
+	}
+	switch {
+	case m.Agent != t.agent || !bytes.Equal(m.Record.AppendMessage(nil), p.Record):
+		return errors.New("it is of another hand-over")
+	case !bytes.Equal(positionBytes(&m.Position), p.Position):
+		return errors.New("it goes on from elsewhere")
+	}
+	key, err := unseal(n.sealing, runtime.SealInfo(&m.Record), m.Sealed)
+	if err != nil {
+		return err
+	}
+	if verifier.PublicKey(key.Public().(ed25519.PublicKey)) != t.agent {
+		return errors.New("the key in it is not the agent's")
+	}
+	err = writeFile(filepath.Join(t.dir, fileCommit), moved)
+	failpoints.Reach(failpoints.MoveFetched)
+	return err
+}
+
+// An arrival is what a node keeps of an agent that came by a hand-over.
+type arrival struct {
+	Price  int64  `json:"price,string"` // of the offer on which it came
+	Number uint64 `json:"number"`
+}
+
+// arrivedAt returns what an agent came for.
+func (n *Node) arrivedAt(name string) (a arrival, ok bool) {
+	b, err := os.ReadFile(filepath.Join(n.config.Dir, "arrivals", name+".json"))
+	return a, err == nil && strict(b, &a) == nil
+}
+
+// arrive gives the agent in a folder of incoming/ its key and its place. The commit of its
+// hand-over is there. It may be called again after a crash.
+func (n *Node) arrive(dir string) error {
+	b, err := os.ReadFile(filepath.Join(dir, fileCommit))
+	if err != nil {
+		return err
+	}
+	m, err := runtime.ParseMoved(b)
+	if err != nil {
+		return err
+	}
+	var p promise
+	raw, err := os.ReadFile(filepath.Join(dir, filePromise))
+	if err == nil {
+		err = strict(raw, &p)
+	}
+	if err != nil {
+		return err
+	}
+	agent := filepath.Join(dir, dirAgent)
+	name := folderName(p.Name, m.Agent)
+	if exists(agent) {
+		key, err := unseal(n.sealing, runtime.SealInfo(&m.Record), m.Sealed)
+		if err != nil {
+			return err
+		}
+		if err := runtime.MoveIn(agent, key, &m); err != nil {
+			return err
+		}
+		// Where it was before, nobody lives on.
+		if old, ok := n.find(m.Agent); ok {
+			if _, gone, err := runtime.FinishMove(n.agentDir(old)); err != nil || !gone {
+				return errors.Join(errors.New("the agent lives here already"), err)
+			}
+			aside := filepath.Join(dir, dirOld)
+			if err := os.RemoveAll(aside); err != nil {
+				return err
+			}
+			if err := os.Rename(n.agentDir(old), aside); err != nil {
+				return err
+			}
+			name = old
+			n.forgetLife(old)
+		} else if exists(n.agentDir(name)) {
+			name = folderName("", m.Agent)
+		}
+		arrivals := filepath.Join(n.config.Dir, "arrivals")
+		if err := os.MkdirAll(arrivals, 0o700); err != nil {
+			return err
+		}
+		a, err := json.Marshal(arrival{Price: p.Price, Number: m.Record.Number})
+		if err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(arrivals, name+".json"), a); err != nil {
+			return err
+		}
+		if err := os.Rename(agent, n.agentDir(name)); err != nil {
+			return err
+		}
+		if err := errors.Join(syncDir(filepath.Join(n.config.Dir, dirAgents)), syncDir(dir)); err != nil {
+			return err
+		}
+	}
+	failpoints.Reach(failpoints.MoveArrived)
+	n.forgetLife(name)
+	n.config.Log.Info("an agent came", "agent", name, "did", m.Agent.DID(), "from", m.Record.From.DID(), "number", m.Record.Number, "head", m.Record.Head.CID())
+	n.poke()
+	// The commit goes first: without it the source is asked again, and says the same.
+	if err := os.Remove(filepath.Join(dir, fileCommit)); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// forgetLife forgets who is in a folder.
+func (n *Node) forgetLife(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.lives, name)
+}
+
+// resumeTakes goes on with what the process before left, and with what was given away.
+func (n *Node) resumeTakes() error {
+	agents, err := os.ReadDir(filepath.Join(n.config.Dir, dirAgents))
+	if err != nil {
+		return err
+	}
+	for _, e := range agents {
+		if exists(filepath.Join(n.agentDir(e.Name()), "moved")) {
+			if _, _, err := runtime.FinishMove(n.agentDir(e.Name())); err != nil {
+				n.config.Log.Error("what is left of an agent that was given away", "agent", e.Name(), "error", err)
+			}
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(n.config.Dir, dirIncoming))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		dir := filepath.Join(n.config.Dir, dirIncoming, e.Name())
+		if exists(filepath.Join(dir, fileCommit)) {
+			if err := n.arrive(dir); err != nil {
+				n.config.Log.Error("an agent that was taken cannot live", "folder", dir, "error", err)
+			}
+			continue
+		}
+		raw, err := os.ReadFile(filepath.Join(dir, filePromise))
+		if errors.Is(err, fs.ErrNotExist) {
+			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > stale {
+				if err := os.RemoveAll(dir); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		var p promise
+		if err == nil {
+			err = strict(raw, &p)
+		}
+		t := &take{dir: dir, name: p.Name, price: p.Price}
+		if err == nil {
+			t.from, err = verifier.ParseDID(p.From)
+		}
+		if err == nil {
+			t.agent, err = verifier.ParseDID(p.Agent)
+		}
+		var record *verifier.HandOver
+		if err == nil {
+			record, err = verifier.ParseHandOver(append(bytes.Clone(p.Record), make([]byte, 2*64)...))
+		}
+		if err != nil {
+			n.config.Log.Error("a promise to take an agent cannot be read: nobody takes it", "folder", dir, "error", err)
+			continue
+		}
+		t.number = record.Number
+		n.takes[t.agent] = t
+		n.serving.Add(1)
+		go func() {
+			defer n.serving.Done()
+			if err := n.settle(t, nil); err != nil && n.ctx.Err() == nil {
+				n.config.Log.Warn("a hand-over that was under way", "did", t.agent.DID(), "error", err)
+			}
+		}()
+	}
+	return nil
+}
