@@ -83,6 +83,9 @@ func Settle(ctx context.Context, a Authority, agent verifier.PublicKey, prev, ne
 		conflict, isConflict := errors.AsType[*Conflict](err)
 		_, isRule := errors.AsType[*RuleError](err)
 		_, isRefused := errors.AsType[*Refusal](err)
+		if lost, is := errors.AsType[*LostError](err); is {
+			return lost
+		}
 		switch {
 		case isConflict && conflict.Have == next:
 			return nil // an attempt of before, whose answer was lost or late

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -47,11 +48,16 @@ const defaultAppendLimit = 30 * time.Second
 type home struct {
 	given  *Home // nil: the folder is the home
 	agent  verifier.PublicKey
+	key    crypto.Signer // the agent's
 	owner  verifier.PublicKey
 	writer authority.WriterID
 	log    *slog.Logger
 
 	authority authority.Authority
+	guarded   authority.Signing       // nil: whoever can write the home is trusted
+	terms     func() *authority.Terms // who else may go on; nil = nobody is told
+	termsOf   verifier.Hash           // the manifest whose terms are told
+	seen      remembered
 	known     func() error       // called when the home knows of the agent
 	at        authority.Position // that this process appended, or found
 	epoch     journal.Epoch      // under which the next segment begins
@@ -99,6 +105,58 @@ func (h *home) open(found journal.Epoch) error {
 	h.epoch, h.programs = found, map[verifier.Hash]bool{}
 	if h.authority = authority.NewFolder(h.agent, authority.Position{}); h.given != nil {
 		h.authority = h.given.Authority
+		h.guarded, _ = h.authority.(authority.Signing)
+	}
+	return h.sign()
+}
+
+// sign has the home take what the agent signs, under the terms of its manifest.
+func (h *home) sign() (err error) {
+	if h.guarded == nil {
+		return nil
+	}
+	var terms *authority.Terms
+	if h.terms != nil {
+		terms = h.terms()
+		h.termsOf = terms.Manifest
+	}
+	h.authority, err = h.guarded.SignedBy(h.key, terms)
+	return err
+}
+
+// mayTry waits until this process may try, as far as its lease goes.
+func (h *home) mayTry(ctx context.Context) error {
+	if h.guarded == nil || h.guarded.Held() == nil {
+		return nil
+	}
+	h.log.Warn("waiting: the agent's home was not reached, and others may take over")
+	return h.guarded.WaitHeld(ctx)
+}
+
+// mayStart is mayTry before a tick begins.
+func (h *home) mayStart() error {
+	if h.guarded == nil || h.guarded.Held() == nil {
+		return nil
+	}
+	ctx, done := h.within()
+	defer done()
+	return h.mayTry(ctx)
+}
+
+// mayAct makes sure, after an append, that nobody had the time to take over since: a
+// process that stood still between the two asks once more before it acts.
+func (h *home) mayAct(ctx context.Context) error {
+	for h.guarded != nil && h.guarded.Held() != nil {
+		if err := h.mayTry(ctx); err != nil {
+			return err
+		}
+		p, err := h.authority.Read(ctx, h.agent)
+		if err != nil {
+			return err
+		}
+		if p != h.at {
+			return inConflict(&authority.Conflict{Have: p})
+		}
 	}
 	return nil
 }
@@ -130,9 +188,9 @@ func (h *home) find() (p authority.Position, ok bool, err error) {
 		p, err = h.authority.Read(ctx, h.agent)
 		switch {
 		case err == nil:
-			return p, true, nil
+			return p, true, h.seen.check(p)
 		case errors.Is(err, authority.ErrNone):
-			return p, false, nil
+			return p, false, h.seen.check(p)
 		}
 		select {
 		case <-time.After(wait):
@@ -156,11 +214,17 @@ func (h *home) claim(p authority.Position) error {
 	}
 	ctx, done := h.within()
 	defer done()
+	if err := h.mayTry(ctx); err != nil {
+		return err
+	}
 	if err := authority.Settle(ctx, h.authority, h.agent, p, next); err != nil {
-		return inConflict(err)
+		return h.lost(err)
 	}
 	failpoint.Reach(failpoint.PositionAppended)
 	h.at, h.epoch = next, journal.Epoch{MajorVersion: next.Major, LeaseGeneration: next.Generation}
+	if err := h.remember(&p); err != nil {
+		return err
+	}
 	return h.known()
 }
 
@@ -171,20 +235,45 @@ func (h *home) append(next authority.Position, blobs []authority.Blob) error {
 	ctx, done := h.within()
 	defer done()
 	if h.remote() {
+		if err := h.mayTry(ctx); err != nil {
+			return err
+		}
 		if err := h.keep(ctx, next.Sequence, blobs); err != nil {
 			return err
+		}
+		if h.terms != nil && h.guarded != nil && h.terms().Manifest != h.termsOf {
+			if err := h.sign(); err != nil {
+				return err
+			}
 		}
 	}
 	failpoint.Reach(failpoint.PositionKept)
 	if err := authority.Settle(ctx, h.authority, h.agent, h.at, next); err != nil {
-		return inConflict(err)
+		return h.lost(err)
 	}
 	failpoint.Reach(failpoint.PositionAppended)
 	first := h.at.IsZero()
-	if h.at = next; first {
-		return h.known()
+	h.at = next
+	if err := h.remember(nil); err != nil {
+		return err
 	}
-	return nil
+	if first {
+		if err := h.known(); err != nil {
+			return err
+		}
+	}
+	return h.mayAct(ctx)
+}
+
+// lost is what an append's error means: where the home has an older position than this
+// node knows, it is the home that is wrong.
+func (h *home) lost(err error) error {
+	if c, ok := errors.AsType[*authority.Conflict](err); ok {
+		if lost := h.seen.check(c.Have); lost != nil {
+			return lost
+		}
+	}
+	return inConflict(err)
 }
 
 // keep has the replicas keep blobs, and tries again while there is time.
@@ -223,6 +312,9 @@ func inConflict(err error) error {
 		return &conflictError{err}
 	}
 	if _, ok := errors.AsType[*authority.RuleError](err); ok {
+		return &conflictError{err}
+	}
+	if _, ok := errors.AsType[*authority.Refusal](err); ok {
 		return &conflictError{err}
 	}
 	return err

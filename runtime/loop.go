@@ -50,6 +50,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if err := l.tellWish(ctx); err != nil {
 				return "", err
 			}
+			if err := l.home.mayStart(); err != nil {
+				return "", err
+			}
 			if ok, err := l.keepPace(ctx); err != nil {
 				return "", err
 			} else if !ok {

@@ -194,8 +194,12 @@ func (l *life) openHome(s *store.Store, found journal.Epoch) (at authority.Posit
 	if err != nil {
 		return at, false, err
 	}
-	l.home = home{given: l.Home, agent: l.public, log: l.Log}
+	l.home = home{given: l.Home, agent: l.public, key: l.key, log: l.Log, terms: l.terms}
 	if l.home.remote() {
+		if l.home.seen, err = openSeen(l.folder, l.public, l.Log); err != nil {
+			return at, false, err
+		}
+		l.closers = append(l.closers, l.home.seen)
 		l.home.owner = l.Home.Node
 		l.home.known = func() error {
 			if named.Name == "" || named.Known {

@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"slices"
 
 	"igor.dev/authority"
@@ -77,12 +79,15 @@ func Restore(ctx context.Context, dir string, c RestoreConfig) (r Restored, err 
 		return r, err
 	}
 	if p.Owner != node {
-		h := home{given: c.Home, agent: agent, owner: node}
-		if err := h.open(journal.Epoch{}); err != nil {
-			return r, err
+		h := home{given: c.Home, agent: agent, key: c.Key, owner: node, log: slog.New(slog.DiscardHandler)}
+		err := h.open(journal.Epoch{})
+		if err == nil {
+			err = h.claim(p)
 		}
-		if err := h.claim(p); err != nil {
-			return r, err
+		if err != nil {
+			// All of it is in the home, and the key is the caller's. A folder that must not be
+			// lived would only be in the way of the next attempt.
+			return r, errors.Join(err, os.RemoveAll(dir))
 		}
 		p, r.Taken = h.at, true
 	}

@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,6 +39,9 @@ const (
 type Store struct {
 	dir string
 
+	// told has positions come from whoever asks, who knows them: [Blobs].
+	told bool
+
 	mu    sync.Mutex
 	named map[verifier.PublicKey]named // what was found last
 }
@@ -58,6 +62,16 @@ func Open(dir string) (*Store, error) {
 		return nil, err
 	}
 	return &Store{dir: abs, named: map[verifier.PublicKey]named{}}, syncDir(filepath.Dir(abs))
+}
+
+// Blobs opens the store in dir as what keeps the blobs of a member of a fleet, which has the
+// positions elsewhere: it believes those that it is called with, and has none itself.
+func Blobs(dir string) (authority.Replica, error) {
+	s, err := Open(dir)
+	if err == nil {
+		s.told = true
+	}
+	return s, err
 }
 
 // Find opens the store in dir, which has to be there.
@@ -178,7 +192,7 @@ func parseFileName(file string) (sequence uint64, name string, ok bool) {
 // find returns the files in which an agent's blobs are.
 func (s *Store) find(agent verifier.PublicKey) (map[string][]string, error) {
 	entries, err := os.ReadDir(s.path(agent, dirBlobs))
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	files := map[string][]string{}
@@ -207,10 +221,12 @@ func (s *Store) blob(agent verifier.PublicKey, files map[string][]string, name a
 const maxBlob = authority.MaxData + 40*authority.MaxNeeds + 1024
 
 // reach returns what the agent's position names, with all that it needs.
-func (s *Store) reach(agent verifier.PublicKey) (named, error) {
-	p, err := s.read(agent)
-	if err != nil {
-		return named{}, err
+func (s *Store) reach(agent verifier.PublicKey, p authority.Position) (named, error) {
+	if !s.told {
+		var err error
+		if p, err = s.read(agent); err != nil {
+			return named{}, err
+		}
 	}
 	s.mu.Lock()
 	known, ok := s.named[agent]
@@ -236,7 +252,10 @@ func (s *Store) reach(agent verifier.PublicKey) (named, error) {
 
 // Get implements [authority.Replica].
 func (s *Store) Get(_ context.Context, agent verifier.PublicKey, of authority.Position, name authority.Name) (authority.Blob, error) {
-	n, err := s.reach(agent)
+	n, err := s.reach(agent, of)
+	if s.told && errors.Is(err, authority.ErrMissing) {
+		return s.part(agent, of, name)
+	}
 	if err != nil {
 		return authority.Blob{}, err
 	}
@@ -250,9 +269,23 @@ func (s *Store) Get(_ context.Context, agent verifier.PublicKey, of authority.Po
 	return s.blob(agent, files, name)
 }
 
+// part returns a blob where not all that a position names is here: the rest is elsewhere. It
+// is what was put for that position or before, which need not be what the position names.
+func (s *Store) part(agent verifier.PublicKey, of authority.Position, name authority.Name) (authority.Blob, error) {
+	files, err := s.find(agent)
+	if err != nil {
+		return authority.Blob{}, err
+	}
+	files[name.String()] = slices.DeleteFunc(files[name.String()], func(file string) bool {
+		sequence, _, _ := parseFileName(file)
+		return sequence > of.Sequence
+	})
+	return s.blob(agent, files, name)
+}
+
 // Accept implements [authority.Replica]. It believes its own position.
-func (s *Store) Accept(_ context.Context, agent verifier.PublicKey, _ authority.Position) error {
-	n, err := s.reach(agent)
+func (s *Store) Accept(_ context.Context, agent verifier.PublicKey, p authority.Position) error {
+	n, err := s.reach(agent, p)
 	if err != nil {
 		return err // what is not whole is not tidied up
 	}

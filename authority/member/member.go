@@ -27,6 +27,11 @@ type Config struct {
 	Engine  Engine
 	Replica authority.Replica // keeps what positions name; nil = none here
 
+	// Members are the fleet's members, which bring each other what they missed; Peers are
+	// the others, as this one asks them; nil = it stays as it is.
+	Members []verifier.PublicKey
+	Peers   authority.Replica
+
 	// Admit says which nodes are served; nil = all that have a key.
 	Admit func(node verifier.PublicKey) bool
 
@@ -64,6 +69,7 @@ type Member struct {
 	serving map[verifier.PublicKey]int
 	owners  map[verifier.PublicKey]verifier.PublicKey // as they were last seen: good enough for blobs
 	pending map[verifier.PublicKey]int64
+	mending map[verifier.PublicKey]bool
 }
 
 // New returns a member.
@@ -90,7 +96,7 @@ func New(c Config) (*Member, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Member{Config: c, serving: map[verifier.PublicKey]int{}, owners: map[verifier.PublicKey]verifier.PublicKey{}, pending: map[verifier.PublicKey]int64{}}, nil
+	return &Member{Config: c, serving: map[verifier.PublicKey]int{}, owners: map[verifier.PublicKey]verifier.PublicKey{}, pending: map[verifier.PublicKey]int64{}, mending: map[verifier.PublicKey]bool{}}, nil
 }
 
 // Serve answers a request of a node. It does not keep the request's bytes.
@@ -106,7 +112,7 @@ func (m *Member) Serve(ctx context.Context, caller verifier.PublicKey, request [
 
 // Do is Serve for a request that is read.
 func (m *Member) Do(ctx context.Context, caller verifier.PublicKey, r *protocol.Request) protocol.Answer {
-	if m.Admit != nil && !m.Admit(caller) && !m.isOperator(caller) {
+	if m.Admit != nil && !m.Admit(caller) && !m.isOperator(caller) && !m.isMember(caller) {
 		return refuse(authority.NotAllowed, "this store does not serve the node "+caller.DID())
 	}
 	if !m.enter(caller) {
@@ -150,6 +156,8 @@ func (m *Member) Do(ctx context.Context, caller verifier.PublicKey, r *protocol.
 }
 
 func (m *Member) isOperator(node verifier.PublicKey) bool { return slices.Contains(m.Operators, node) }
+
+func (m *Member) isMember(node verifier.PublicKey) bool { return slices.Contains(m.Members, node) }
 
 func (m *Member) enter(node verifier.PublicKey) bool {
 	m.mu.Lock()
@@ -383,7 +391,7 @@ func (m *Member) get(ctx context.Context, caller verifier.PublicKey, r *protocol
 	if err != nil {
 		return of(err)
 	}
-	if !m.mayRead(caller, &held.Entry) {
+	if !m.mayRead(caller, &held.Entry) && !m.isMember(caller) {
 		return refuse(authority.NotAllowed, fmt.Sprintf("the agent's manifest does not allow the node %s", caller.DID()))
 	}
 	if held.Position.Hash(r.Agent) != r.Of {
@@ -409,7 +417,48 @@ func (m *Member) accept(ctx context.Context, caller verifier.PublicKey, r *proto
 	m.mu.Lock()
 	delete(m.pending, r.Agent)
 	m.mu.Unlock()
-	return of(m.Replica.Accept(ctx, r.Agent, held.Position))
+	err = m.Replica.Accept(ctx, r.Agent, held.Position)
+	if errors.Is(err, authority.ErrMissing) && m.Peers != nil {
+		m.mend(r.Agent, held.Position)
+	}
+	return of(err)
+}
+
+// mendLimit is how long it may take to bring what is missing of one agent.
+const mendLimit = 5 * time.Minute
+
+// mend gets what is missing here of an agent from the other members, in the background: this
+// one was not there when it was put.
+func (m *Member) mend(agent verifier.PublicKey, p authority.Position) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mending[agent] || len(m.mending) >= 8 {
+		return // the next append tells of it again
+	}
+	m.mending[agent] = true
+	go func() {
+		ctx, done := context.WithTimeout(context.Background(), mendLimit)
+		defer done()
+		n := 0
+		err := p.Walk(func(name authority.Name) (authority.Blob, error) {
+			b, err := m.Replica.Get(ctx, agent, p, name)
+			if err == nil {
+				return b, nil
+			}
+			if b, err = m.Peers.Get(ctx, agent, p, name); err != nil {
+				return b, err
+			}
+			n++
+			return b, m.Replica.Put(ctx, agent, p.Sequence, b)
+		}, func(*authority.Blob) error { return nil })
+		if err == nil {
+			err = m.Replica.Accept(ctx, agent, p)
+		}
+		m.Log.Debug("brought what was missing here", "agent", agent.DID(), "blobs", n, "error", err)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.mending, agent)
+	}()
 }
 
 // list answers with what operators are shown. A record is not.

@@ -17,7 +17,6 @@ import (
 
 	"igor.dev/archive"
 	"igor.dev/archive/targets"
-	"igor.dev/authority/dir"
 	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
@@ -503,18 +502,18 @@ If nothing else of the life is left, --accept-old-copy goes on from what there i
 				}
 			}
 			if storeName != "" {
-				s, err := dir.Find(storeName)
-				if err != nil {
-					return failed(err)
-				}
-				c.Home = homeIn(s)
-				c.Home.TakeOver = takeOver
 				if c.Node, err = userNodeKey(nodeKey); err == nil && c.Node == nil {
 					err = errors.New("--node-key FILE is missing: the user has no configuration folder")
 				}
 				if err != nil {
 					return failed(err)
 				}
+				finder := asNode(c.Node)
+				defer finder.Close()
+				if c.Home, err = finder.Find(storeName); err != nil {
+					return failed(err)
+				}
+				c.Home.TakeOver = takeOver
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 			defer cancel()

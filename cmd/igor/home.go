@@ -6,35 +6,24 @@ import (
 	"os"
 	"path/filepath"
 
-	"igor.dev/authority"
-	"igor.dev/authority/dir"
+	"igor.dev/internal/homes"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
 
-// homeIn is the home that a store in a folder is: it decides who lives an agent, and keeps
-// what a successor needs.
-func homeIn(s *dir.Store) *runtime.Home {
-	return &runtime.Home{Authority: s, Replicas: authority.Replicas{Places: []authority.Replica{s}}, Name: s.Dir()}
+// asNode finds homes on behalf of a node.
+func asNode(node ed25519.PrivateKey) *homes.Finder {
+	return &homes.Finder{Node: func() (ed25519.PrivateKey, error) { return node, nil }}
 }
 
-// findHome finds a home by what an agent's folder calls it.
-func findHome(name string) (*runtime.Home, error) {
-	s, err := dir.Find(name)
-	if err != nil {
-		return nil, err
-	}
-	return homeIn(s), nil
-}
-
-// findHomeOfUser is findHome for a command that runs no agent, on behalf of this user's
+// findHomeOfUser finds a home for a command that runs no agent, on behalf of this user's
 // node.
 func findHomeOfUser(name string) (*runtime.Home, error) {
-	h, err := findHome(name)
+	node, err := userNodeKey("")
 	if err != nil {
 		return nil, err
 	}
-	node, err := userNodeKey("")
+	h, err := asNode(node).Find(name)
 	if err != nil {
 		return nil, err
 	}

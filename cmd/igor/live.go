@@ -20,7 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"igor.dev/archive"
-	"igor.dev/authority/dir"
+	"igor.dev/authority/fleet"
 	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
@@ -35,6 +35,7 @@ type liveFlags struct {
 	cacheDir     string
 	nodeKey      string
 	store        string
+	lease, grace time.Duration
 	ledger       string
 	payments     string
 	logFormat    string
@@ -53,7 +54,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after `N` ticks (default: no limit)")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
-	flags.StringVar(&f.store, "store", "", "`FOLDER` on another disk that decides who lives the agent, and keeps what igor restore needs (default: what the agent's folder says)")
+	flags.StringVar(&f.store, "store", "", "`STORE` that decides who lives the agent, and keeps what igor restore needs: a folder on another disk, or fleet:DID@HOST:PORT,… (default: what the agent's folder or its manifest says)")
 	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
 }
 
@@ -75,6 +76,8 @@ func (f *liveFlags) addShared(cmd *cobra.Command) {
 	flags.Var((*bytesFlag)(&f.config.MaxDisk), "max-disk", "`BYTES` that an agent's folder may have, such as 500M or 2G; then it is stopped (default: what its manifest asks for)")
 	flags.Var((*amountFlag)(&f.config.PriceStored), "price-stored", "`AMOUNT` that a gigabyte of an agent's checkpoints and event log costs it, once, when it is written (default: nothing)")
 	flags.StringVar(&f.nodeKey, "node-key", "", "`FILE` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
+	flags.DurationVar(&f.lease, "lease-duration", fleet.DefaultLease, "`TIME` without a word from this node after which another node of a fleet may take its agents over")
+	flags.DurationVar(&f.grace, "lease-grace", 0, "`TIME` before that at which this node stops by itself (default: a fifth of it)")
 	flags.StringVar(&f.ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives, by agent (default: only the agent has them)")
 	flags.StringVar(&f.cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	flags.StringVar(&f.metrics, "metrics", "", "`ADDRESS` at which to serve /metrics, /healthz and /readyz, such as 9464 (this machine only) or 0.0.0.0:9464 (default: nowhere)")
@@ -168,13 +171,15 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		e.Log.Info("metrics", "url", "http://"+at.String()+"/metrics")
 	}
 	f.engine.Log = e.Log
-	e.Homes = findHome
+	finder := asNode(e.NodeKey)
+	finder.Lease, finder.Grace = f.lease, f.grace
+	f.closers = append(f.closers, func() { finder.Close() })
+	e.Homes = finder.Find
 	if f.store != "" {
-		s, err := dir.Open(f.store)
-		if err != nil {
+		var err error
+		if c.Home, err = finder.Open(f.store); err != nil {
 			return nil, c, failed(err)
 		}
-		c.Home = homeIn(s)
 	}
 	engine, err := runtime.NewEngine(e)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"igor.dev/authority/dir"
 	"igor.dev/runtime"
 )
 
@@ -23,7 +22,8 @@ incomplete, until that is put back from a copy.
 
 Who lived the agent before can go on no more, wherever it is: what it would say
 next, STORE refuses. An agent that another node owns takes --take-over; that is for
-nodes that are gone.`,
+nodes that are gone. A fleet allows it to the nodes that the agent's manifest names, and
+when the owner was not heard of for as long as its lease.`,
 		Example: `  igor restore /mnt/backup/igor watcher-again --key watcher.key
   igor resume watcher-again`,
 		Args: operands("STORE", "FOLDER"),
@@ -42,11 +42,12 @@ nodes that are gone.`,
 			if err != nil {
 				return failed(err)
 			}
-			s, err := dir.Find(args[0])
+			finder := asNode(node)
+			defer finder.Close()
+			home, err := finder.Find(args[0])
 			if err != nil {
 				return failed(err)
 			}
-			home := homeIn(s)
 			home.TakeOver = takeOver
 			r, err := runtime.Restore(cmd.Context(), args[1], runtime.RestoreConfig{Home: home, Key: key, Node: node})
 			if err != nil {

@@ -43,7 +43,9 @@ Without --yes it changes nothing.`,
 			if err != nil {
 				return failed(err)
 			}
-			c := runtime.EngineConfig{Log: slog.New(slog.DiscardHandler), CacheDir: userCache(), Homes: findHome, NodeKey: node}
+			finder := asNode(node)
+			defer finder.Close()
+			c := runtime.EngineConfig{Log: slog.New(slog.DiscardHandler), CacheDir: userCache(), Homes: finder.Find, NodeKey: node}
 			if ledger != "" {
 				l, err := runtime.OpenLedger(ledger)
 				if err != nil {
