@@ -26,7 +26,8 @@ type Details struct {
 	Overview
 
 	Checkpoints int    `json:"checkpoints"`
-	Lineage     string `json:"lineage,omitempty"` // the verdict on them
+	Lineage     string `json:"lineage,omitempty"`  // the verdict on them
+	Restored    bool   `json:"restored,omitempty"` // they are the end of a life, of which the folder was restored
 
 	Program      string        `json:"wasmHash,omitempty"` // with which it goes on
 	ProgramBytes int64         `json:"wasmBytes,omitempty"`
@@ -94,6 +95,9 @@ func (d *Details) history(ctx context.Context) error {
 	d.Lineage = r.Verdict().String()
 	if r.Verdict() == verifier.Verified || len(d.Problems) > 0 && d.Problems[0].File != "key" { // the newest, which was found already
 		return nil
+	}
+	if d.Restored = store.RestoredEnd(d.Folder, r); d.Restored {
+		return nil // a life goes on from there
 	}
 	file := store.DirHistory
 	for p := range r.Problems() {

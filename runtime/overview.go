@@ -72,6 +72,9 @@ type Overview struct {
 	// Archive is how far it is archived, in each target that it ever was.
 	Archive []archive.Status `json:"archive,omitempty"`
 
+	Home      string `json:"home,omitempty"`                       // where it is decided who lives it, if that is not its folder
+	GivenBack int64  `json:"givenBackMicrocents,string,omitempty"` // when it was retired
+
 	Problems []FolderProblem `json:"problems"`
 
 	wasm, man verifier.Hash // with which it goes on
@@ -194,6 +197,12 @@ func OverviewOf(ctx context.Context, dir string) (*Overview, error) {
 	o.newest(root)
 	o.measure()
 	o.Ran = readRun(root)
+	switch home, err := store.HomeOf(dir); {
+	case err != nil:
+		o.problem(true, "home", plainPath(err), "")
+	default:
+		o.Home = home.Name
+	}
 	if !o.alive(ctx, root) {
 		o.stopped()
 		o.openEvents(root)
@@ -323,8 +332,14 @@ func (o *Overview) alive(ctx context.Context, root *os.Root) bool {
 func (o *Overview) stopped() {
 	o.State, o.Since = StateStopped, o.Saved
 	r := o.Ran
-	if info, err := os.Stat(filepath.Join(o.Folder, "retired")); err == nil && info.Mode().IsRegular() {
-		o.State, o.Since = StateRetired, info.ModTime().UTC()
+	switch last, over, err := ReadRetirement(o.Folder); {
+	case err != nil:
+		o.problem(true, "retired", plainPath(err), "put it back from a copy")
+	case over:
+		o.State, o.GivenBack = StateRetired, last.Budget
+		if info, err := os.Stat(filepath.Join(o.Folder, "retired")); err == nil {
+			o.Since = info.ModTime().UTC()
+		}
 		return
 	}
 	switch {
@@ -537,6 +552,8 @@ func (o *Overview) Why() (why, next string) {
 		return string(BudgetExhausted), fmt.Sprintf("to give it more: igor resume %s --top-up AMOUNT", o.Folder)
 	case StateFull:
 		return string(DiskFull), fmt.Sprintf("to give it more: igor resume %s --max-disk BYTES", o.Folder)
+	case StateRetired:
+		return fmt.Sprintf("its life ended for good at tick %d, and %s went back", o.Tick, verifier.FormatMicrocents(o.GivenBack)), fmt.Sprintf("igor fork %s makes another agent of its state", o.Folder)
 	case StateFailed:
 		return r.Error, r.Hint
 	case StateCrashed:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,8 @@ history, and igor status looks at one agent closely.
 since is how long an agent has been in its state, saved the age of its newest
 checkpoint, open the number of side effects whose outcome nobody knows. An agent is
 alive, paused, stopped, exhausted (its budget), full (its disk quota), failed,
-crashed, or broken: something in its folder has to be mended first.`,
+crashed, retired, or broken: something in its folder has to be mended first. home is
+the store that decides who lives it, where some have one.`,
 		Example: `  igor ls /var/lib/igor
   igor ls --json
   igor ls heartbeat`,
@@ -113,6 +115,10 @@ func writeOverviews(w io.Writer, all []runtime.Overview, now time.Time) error {
 	}
 	t := newTable("agent", "state", "since", "pid", "tick", "saved", "budget", "open", "disk")
 	t.right = "since pid tick saved budget open disk"
+	elsewhere := slices.ContainsFunc(all, func(o runtime.Overview) bool { return o.Home != "" })
+	if elsewhere {
+		t.cells[0] = append(t.cells[0], "home")
+	}
 	for i := range all {
 		o := &all[i]
 		tick, budget, open := max(o.Tick, o.Lived), o.Budget, fmt.Sprint(o.Unresolved)
@@ -130,7 +136,11 @@ func writeOverviews(w io.Writer, all []runtime.Overview, now time.Time) error {
 		if o.CID == "" {
 			money = "?"
 		}
-		t.row(verifycli.Printable(filepath.Base(o.Folder)), string(o.State), age(o.Since, now), pid, fmt.Sprint(tick), age(o.Saved, now), money, open, byteSize(o.Disk))
+		cells := []string{verifycli.Printable(filepath.Base(o.Folder)), string(o.State), age(o.Since, now), pid, fmt.Sprint(tick), age(o.Saved, now), money, open, byteSize(o.Disk)}
+		if elsewhere {
+			cells = append(cells, cmp.Or(verifycli.Clip(verifycli.Printable(shortHome(o.Home)), maxHome), "-"))
+		}
+		t.row(cells...)
 	}
 	lines := t.fit(columns)
 	var b strings.Builder
@@ -157,6 +167,17 @@ func writeOverviews(w io.Writer, all []runtime.Overview, now time.Time) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// maxHome is how much of a home igor ls shows.
+const maxHome = 12
+
+// shortHome is a home's name without the way there.
+func shortHome(name string) string {
+	if name == "" {
+		return ""
+	}
+	return filepath.Base(name)
 }
 
 func problemText(p *runtime.FolderProblem) string {
@@ -330,6 +351,9 @@ func writeDetails(w io.Writer, d *runtime.Details, now time.Time) error {
 		row("agent", "%s", d.DID)
 	}
 	row("folder", "%s", d.Folder)
+	if d.Home != "" {
+		row("home", "%s", d.Home)
+	}
 	state := string(d.State)
 	if d.PID > 0 {
 		state += fmt.Sprintf(", process %d", d.PID)
@@ -369,7 +393,11 @@ func writeDetails(w io.Writer, d *runtime.Details, now time.Time) error {
 		row("open", "%s whose outcome nobody knows, holding %s: igor effects %s", verifycli.Plural(d.Unresolved, "side effect"), verifier.FormatMicrocents(d.Held), d.Folder)
 	}
 	if d.Lineage != "" {
-		row("history", "%s, %s", verifycli.Plural(d.Checkpoints, "checkpoint"), d.Lineage)
+		lineage := d.Lineage
+		if d.Restored {
+			lineage += ": the folder was restored, and what is before them was not with it"
+		}
+		row("history", "%s, %s", verifycli.Plural(d.Checkpoints, "checkpoint"), lineage)
 	}
 	if d.State != runtime.StateHistory {
 		events := verifycli.Plural(d.Segments, "segment")

@@ -56,6 +56,18 @@ func (s *Store) restored() (*Beginning, error) {
 	return &at, nil
 }
 
+// RestoredEnd reports whether the history in an agent's folder is the end of one because
+// the folder was restored, and nothing else is wrong with it.
+func RestoredEnd(dir string, report *verifier.Report) bool {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	at, err := (&Store{dir: dir, root: root}).restored()
+	return err == nil && at != nil && isEnd(report)
+}
+
 // Parts are what is left of a life that lost its folder.
 type Parts struct {
 	WASM, Manifest []byte
