@@ -327,6 +327,16 @@ func (e *conflictError) Unwrap() []error { return []error{ErrConflict, e.error} 
 // maxPiece is how much of a segment one blob has.
 const maxPiece = 32 << 20
 
+// maxNeeds is how many others one blob names. A test has fewer.
+var maxNeeds = authority.MaxNeeds
+
+// pieceSize is how much of so much data each piece has, so that the pieces can name so many
+// others. What is named has more bytes in the data than a piece has of its own.
+func pieceSize(data, needs int) int {
+	pieces := max(1, (needs+maxNeeds-1)/maxNeeds)
+	return min(maxPiece, max(1, data/pieces))
+}
+
 // logBlobs are what is new in the open segment.
 func (h *home) logBlobs(b *body, log *eventlog.Log, w *eventlog.Writer, root verifier.Hash) (blobs []authority.Blob, err error) {
 	mark := h.segment
@@ -352,16 +362,16 @@ func (h *home) logBlobs(b *body, log *eventlog.Log, w *eventlog.Writer, root ver
 		needs = append(needs, name)
 		blobs = append(blobs, authority.Blob{Name: name, Data: content})
 	}
+	size := pieceSize(len(data), len(needs))
 	for len(data) > 0 {
-		piece := authority.Blob{Before: mark.name, Data: data[:min(len(data), maxPiece)]}
+		piece := authority.Blob{Before: mark.name, Data: data[:min(len(data), size)]}
 		data = data[len(piece.Data):]
 		mark.hash.Write(piece.Data)
 		mark.offset += int64(len(piece.Data))
 		mark.hash.Sum(mark.name[:0])
 		piece.Name = authority.Name{Kind: authority.Log, Hash: mark.name}
-		if len(data) == 0 {
-			piece.Needs = needs
-		}
+		piece.Needs = needs[:min(len(needs), maxNeeds)]
+		needs = needs[len(piece.Needs):]
 		blobs = append(blobs, piece)
 	}
 	mark.payloads = len(payloads)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,6 +117,67 @@ func TestRestore(t *testing.T) {
 	if n, _ := l.shop.ledger.Paid(); n < 10 || l.shop.ledger.Repeats() > 0 {
 		t.Errorf("the shop got %d payments, and %d again", n, l.shop.ledger.Repeats())
 	}
+}
+
+// TestManyPayloads has a life come to more payloads between two appends than one blob may
+// name: they are named by several, and it goes on from what its home has.
+func TestManyPayloads(t *testing.T) {
+	defer func(n int) { maxNeeds = n }(maxNeeds)
+	maxNeeds = 7
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%05000d", asked.Add(1)) // each answer is another one
+	}))
+	defer server.Close()
+	get := wasmtest.I32(wasmtest.DataAt) + wasmtest.I32(3) + wasmtest.I32(wasmtest.DataAt+3) + wasmtest.I32(int32(len(server.URL)+1)) +
+		strings.Repeat(wasmtest.I32(0), 4) + wasmtest.I32(16384) + wasmtest.I32(8192) + wasmtest.Call(0) + wasmtest.Drop
+	agent := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.HTTPRequest}, Data: "GET" + server.URL + "/", Funcs: map[string]wasmtest.Func{
+		"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + wasmtest.Repeat(5, get) + wasmtest.I32(1)}}}
+	b := birth(agent)
+	b.Manifest = fmt.Appendf(nil, `{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": [%q]}}}}`, strings.TrimPrefix(server.URL, "http://"))
+	store, node := authoritytest.NewStore(), nodeKey(5)
+	dir := filepath.Join(t.TempDir(), "agent")
+	c := quiet()
+	c.Home, c.NodeKey, c.TickInterval, c.CheckpointEvery.Time = at(store), node, time.Millisecond, -1
+	e, err := c.engine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	a := e.Start(t.Context(), dir, b, c.Config)
+	for _, tick := range []uint64{2, 8, 20} {
+		for a.Status().Tick < tick {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := a.TopUp(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lived := a.Status().Tick
+	most, payloads := 0, 0
+	for _, b := range store.Left() {
+		if most = max(most, len(b.Needs)); b.Kind == authority.Payload {
+			payloads++
+		}
+	}
+	if most != maxNeeds || payloads < 5*20 {
+		t.Errorf("a blob names %d others, of %d payloads", most, payloads)
+	}
+	key, err := fileKeys{}.Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := filepath.Join(t.TempDir(), "again")
+	if _, err := Restore(t.Context(), again, RestoreConfig{Home: at(store), Key: key.(ed25519.PrivateKey), Node: node}); err != nil {
+		t.Fatal(err)
+	}
+	s := ticks(lived+1, 1)
+	s.Home, s.NodeKey = at(store), node
+	r, err := Resume(t.Context(), again, s)
+	if err != nil || r.Tick < lived+1 {
+		t.Fatalf("it goes on to %+v, %v; it had lived to %d", r, err, lived)
+	}
+	a.Stop(t.Context()) // it is another one's now
 }
 
 // TestRestoreReleased has what a compensated effect held go back once, also if the successor
