@@ -1,7 +1,9 @@
 package runtime
 
 import (
+	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -127,11 +129,47 @@ type contest struct {
 	key   ed25519.PrivateKey
 	mu    sync.Mutex
 	lived int
+
+	given handed // asked for, by anybody
+	acked handed // of that, what somebody was told is so
+}
+
+// handed is what came in of what an operator has to give.
+type handed struct{ topUps, upgrades int }
+
+// oneTopUp is more than the agent ever spends, so that its budget tells how many came in.
+const oneTopUp = 1 << 44
+
+// give has an operator give a living agent something, and takes notice of what he is told.
+func (c *contest) give(ctx context.Context, a *Agent, topUp, upgrade bool) {
+	if topUp {
+		c.mu.Lock()
+		c.given.topUps++
+		c.mu.Unlock()
+		if _, err := a.TopUp(ctx, oneTopUp); err == nil {
+			c.mu.Lock()
+			c.acked.topUps++
+			c.mu.Unlock()
+		}
+	}
+	if upgrade {
+		c.mu.Lock()
+		c.given.upgrades++
+		// A custom section with a number makes another program that does the same.
+		wasm := append(slices.Clip(c.birth.WASM), 0, 3, 1, 'v', byte(c.given.upgrades))
+		c.mu.Unlock()
+		if _, err := a.Upgrade(ctx, Upgrade{WASM: wasm}); err == nil {
+			c.mu.Lock()
+			c.acked.upgrades++
+			c.mu.Unlock()
+		}
+	}
 }
 
 // process is one of them: it lives, dies, and is started again, in its folder or, where
 // that is worth nothing any more, in one that is made of what the store has.
 func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKey, rng *rand.Rand) {
+	var operator sync.WaitGroup
 	for life := range 5 {
 		client := c.store.NewClient(rng.Uint64(), authoritytest.Faults{Unanswered: 4, Unasked: 4, Late: 4, Crash: 2})
 		disk := waltest.NewDisk()
@@ -153,7 +191,19 @@ func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKe
 		if rng.IntN(4) == 0 { // it is killed at some step of its disk
 			disk.FailAt(1+rng.IntN(150), waltest.Fault{Err: errPower})
 		}
-		r, err := Resume(t.Context(), dir, s)
+		topUp, upgrade, early := rng.IntN(2) == 0, rng.IntN(3) == 0, rng.IntN(2) == 0
+		r, err := alone(s, func(e *Engine) *Agent {
+			if early { // before its first tick
+				s.Paused = true
+			}
+			a := e.Resume(t.Context(), dir, s.Config)
+			operator.Go(func() {
+				c.give(t.Context(), a, topUp, upgrade)
+				a.Continue(t.Context())
+			})
+			return a
+		})
+		operator.Wait()
 		c.w.look(t, dir, name)
 		c.mu.Lock()
 		c.lived += int(min(before, r.Tick))
@@ -226,7 +276,14 @@ func (c *contest) wrong(t *testing.T, n int) (found []string) {
 	if err != nil {
 		return append(found, err.Error())
 	}
-	_, state, err := kv.Parse(newest(t, dir, r.Tick).State, kv.MaxTotal)
+	last := newest(t, dir, r.Tick)
+	if n := int(last.Budget / oneTopUp); n < c.acked.topUps || n > c.given.topUps {
+		say("%d top-ups came in, of %d; of %d somebody was told so", n, c.given.topUps, c.acked.topUps)
+	}
+	if upgraded := last.WASMHash != sha256.Sum256(c.birth.WASM); upgraded && c.given.upgrades == 0 || !upgraded && c.acked.upgrades > 0 {
+		say("it is upgraded: %t, of %d upgrades; of %d somebody was told so", upgraded, c.given.upgrades, c.acked.upgrades)
+	}
+	_, state, err := kv.Parse(last.State, kv.MaxTotal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +298,7 @@ func (c *contest) wrong(t *testing.T, n int) (found []string) {
 }
 
 // contest has two processes go on from copies of one folder, or of what the store has.
-func (l *trading) contest(t *testing.T, born string, key ed25519.PrivateKey, seed uint64, careless bool) (found []string, appends int) {
+func (l *trading) contest(t *testing.T, born string, key ed25519.PrivateKey, seed uint64, careless bool) (found []string, appends int, acked handed) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	l.begin()
 	c := &contest{trading: l, store: authoritytest.NewStore(), key: key,
@@ -270,19 +327,19 @@ func (l *trading) contest(t *testing.T, born string, key ed25519.PrivateKey, see
 				found = append(found, "twice")
 			}
 		}
-		return found, len(c.store.Accepted())
+		return found, len(c.store.Accepted()), c.acked
 	}
-	return c.wrong(t, int(seed)), len(c.store.Accepted())
+	return c.wrong(t, int(seed)), len(c.store.Accepted()), c.acked
 }
 
-// TestTwoOwners has two processes believe that they own one agent, with everything going
-// wrong at every step: no two checkpoints are signed that come after the same one, no
+// TestTwoOwners has two processes believe that they own one agent, which is topped up and
+// upgraded meanwhile, with everything going wrong at every step: no two checkpoints are signed that come after the same one, no
 // effect is done twice, and nothing that was acknowledged is lost. Where the store does not
 // compare, that happens.
 func TestTwoOwners(t *testing.T) {
 	const workers = 8 // most of a contest is waiting
 	var mu sync.Mutex
-	appends, forked, careless := 0, 0, max(workers, *ownerRuns/20)
+	appends, topUps, upgrades, forked, careless := 0, 0, 0, 0, max(workers, *ownerRuns/20)
 	var all sync.WaitGroup
 	for worker := range workers {
 		l := newTrading(t)
@@ -293,16 +350,17 @@ func TestTwoOwners(t *testing.T) {
 		key := signer.(ed25519.PrivateKey)
 		all.Go(func() {
 			for seed := worker; seed < *ownerRuns && !t.Failed(); seed += workers {
-				found, n := l.contest(t, l.born, key, uint64(seed), false)
+				found, n, acked := l.contest(t, l.born, key, uint64(seed), false)
 				for _, what := range found {
 					t.Errorf("seed %d: %s", seed, what)
 				}
 				mu.Lock()
 				appends += n
+				topUps, upgrades = topUps+acked.topUps, upgrades+acked.upgrades
 				mu.Unlock()
 			}
 			for seed := worker; seed < careless; seed += workers {
-				found, _ := l.contest(t, l.born, key, uint64(seed), true)
+				found, _, _ := l.contest(t, l.born, key, uint64(seed), true)
 				mu.Lock()
 				forked += min(1, len(found))
 				mu.Unlock()
@@ -310,8 +368,8 @@ func TestTwoOwners(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d contests, %d appends; without the compare %d of %d fork the agent or repeat an effect", *ownerRuns, appends, forked, careless)
-	if appends < 10**ownerRuns || forked < careless/2 {
-		t.Errorf("%d appends; without the compare %d of %d go wrong", appends, forked, careless)
+	t.Logf("%d contests, %d appends, %d top-ups, %d upgrades; without the compare %d of %d fork the agent or repeat an effect", *ownerRuns, appends, topUps, upgrades, forked, careless)
+	if appends < 10**ownerRuns || topUps < *ownerRuns/2 || upgrades < *ownerRuns/4 || forked < careless/2 {
+		t.Errorf("%d appends, %d top-ups, %d upgrades; without the compare %d of %d go wrong", appends, topUps, upgrades, forked, careless)
 	}
 }

@@ -2,8 +2,10 @@ package runtime
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -154,6 +156,66 @@ func TestUpgradeKeepsMoney(t *testing.T) {
 	}
 	if report, err := Replay(t.Context(), dir, replayConfig(dir, b)); err != nil || report.Verdict != Replayed || report.Ticks != 7 {
 		t.Errorf("%+v, %v", report, err)
+	}
+}
+
+// TestUpgradeTwice upgrades an agent again, and back again, before it lives a tick, alive
+// and stopped: it is one upgrade, from what there was at its checkpoint, or none.
+func TestUpgradeTwice(t *testing.T) {
+	program := func(version byte) []byte { // with a custom section
+		return append(wasmtest.Agent{}.Bytes(), 0, 3, 1, 'v', version)
+	}
+	type way func(t *testing.T, dir string, versions ...byte)
+	stopped := func(t *testing.T, dir string, versions ...byte) {
+		for _, v := range versions {
+			if _, err := upgradeTo(t, dir, Upgrade{WASM: program(v)}); err != nil {
+				t.Fatalf("to %d: %v", v, err)
+			}
+		}
+	}
+	alive := func(t *testing.T, dir string, versions ...byte) {
+		c := quiet()
+		c.Paused = true
+		e, err := c.engine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		a := e.Resume(t.Context(), dir, c.Config)
+		for _, v := range versions {
+			if _, err := a.TopUp(t.Context(), 100); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Upgrade(t.Context(), Upgrade{WASM: program(v)}); err != nil {
+				t.Fatalf("to %d: %v", v, err)
+			}
+		}
+	}
+	for name, upgrade := range map[string]way{"stopped": stopped, "alive": alive} {
+		for _, versions := range [][]byte{{1, 2}, {1, 2, 0}, {1, 0, 1}, {1, 0}} {
+			t.Run(fmt.Sprint(name, versions), func(t *testing.T) {
+				b := birth(wasmtest.Agent{})
+				b.WASM = program(0)
+				dir := filepath.Join(t.TempDir(), "agent")
+				if _, err := Start(t.Context(), dir, b, ticks(3, 2)); err != nil {
+					t.Fatal(err)
+				}
+				upgrade(t, dir, versions...)
+				r, err := Resume(t.Context(), dir, ticks(2, 1))
+				if err != nil || r.Tick != 5 {
+					t.Fatalf("%+v, %v", r, err)
+				}
+				last := versions[len(versions)-1]
+				if c := newest(t, dir, 5); c.WASMHash != sha256.Sum256(program(last)) {
+					t.Errorf("it lives with %s", c.WASMHash)
+				}
+				counts(t, dir)
+				b.WASM = program(last)
+				if got, err := Replay(t.Context(), dir, replayConfig(dir, b)); err != nil || got.Verdict != Replayed {
+					t.Errorf("run again: %+v, %v", got, err)
+				}
+			})
+		}
 	}
 }
 

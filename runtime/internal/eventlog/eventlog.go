@@ -325,7 +325,9 @@ func (l *Log) begin(f wal.File, h Header) (w *Writer, err error) {
 // Upgrade begins the open segment anew, for another program or manifest: with a header
 // of its own, and u as its first record. What money came in since the checkpoint stays;
 // there must be nothing else, unless that is to be dropped: then the segment is kept as it
-// was under another name, aside. It is durable then, all at once. w is closed.
+// was under another name, aside. Where it begins with an upgrade, the two are one, from
+// what there was at the checkpoint; or none, if that is what there is again. It is durable
+// then, all at once. w is closed.
 func (l *Log) Upgrade(w *Writer, h Header, u *Record, drop bool) (next *Writer, aside string, err error) {
 	if err := w.Sync(); err != nil {
 		return nil, "", err
@@ -341,7 +343,14 @@ func (l *Log) Upgrade(w *Writer, h Header, u *Record, drop bool) (next *Writer, 
 			return nil, "", fmt.Errorf("event log: %w", err)
 		}
 	}
-	next, err = l.anew(w, h, *u)
+	if before := w.totals.Upgrade; before != nil {
+		u.WASM, u.Manifest = before.WASM, before.Manifest
+	}
+	if u.WASM == h.WASM && u.Manifest == h.Manifest {
+		next, err = l.anew(w, h)
+	} else {
+		next, err = l.anew(w, h, *u)
+	}
 	return next, aside, err
 }
 

@@ -31,7 +31,7 @@ type Totals struct {
 	failed  bool   // the last one did
 	tick    uint64 // of the last record
 	waited  uint64 // by the calls of the tick that runs
-	begun   bool   // of a tick that has no end, something but money is recorded
+	begun   bool   // of a tick that has no end, something but money or an upgrade is recorded
 	repeat  repeat
 }
 
@@ -91,7 +91,7 @@ func (t *Totals) add(r *Record) error {
 	}
 	sum.Records, sum.tick = t.Records+1, r.Tick
 	sum.Files = t.Files + r.Request.file() + r.Result.file()
-	sum.begun = !end && r.Kind != Origin && (t.begun || r.Kind != Account)
+	sum.begun = !end && r.Kind != Origin && r.Kind != Upgrade && (t.begun || r.Kind != Account)
 	if sum.waited += r.Waited; end {
 		sum.waited = 0
 	}
