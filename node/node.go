@@ -21,6 +21,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 
+	"igor.dev/internal/control"
 	"igor.dev/node/price"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
@@ -51,8 +52,9 @@ type Config struct {
 	// same.
 	NoReplay bool
 
-	Engine *runtime.Engine
-	Agent  func(name string) runtime.Config // how to run an agent
+	Engine   *runtime.Engine
+	CacheDir string                           // for compiled code, as the engine's
+	Agent    func(name string) runtime.Config // how to run an agent
 
 	OfferFor     time.Duration // how long an offer is good; 0 = 10 minutes
 	Silence      time.Duration // how long a peer may say nothing; 0 = 30 s
@@ -74,7 +76,8 @@ type Node struct {
 
 	mu       sync.Mutex
 	closed   bool
-	draining time.Time // deadline; zero = it does not drain
+	socket   *control.Server // nil: nobody asked for one
+	draining time.Time       // deadline; zero = it does not drain
 	offer    *price.Offer
 	agents   map[string]runtime.Supervised // by the names of their folders
 	lives    map[string]runtime.Life       // of their folders, by name: who they are
@@ -163,6 +166,12 @@ func (n *Node) Close() error {
 		err = n.host.Close()
 	}
 	n.serving.Wait()
+	n.mu.Lock()
+	socket := n.socket
+	n.socket = nil
+	n.mu.Unlock()
+	socket.Unlink() // it says that the node runs
+	socket.Close()
 	return err
 }
 

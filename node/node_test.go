@@ -86,7 +86,7 @@ func (a *aNode) start() {
 		a.t.Fatal(err)
 	}
 	c := a.config
-	c.Log, c.Engine = log, a.engine
+	c.Log, c.Engine, c.CacheDir = log, a.engine, cache
 	if a.Node, err = Start(c); err != nil {
 		a.t.Fatal(err)
 	}

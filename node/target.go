@@ -631,7 +631,7 @@ func (n *Node) replay(ctx context.Context, t *take, head verifier.Hash) error {
 		if err != nil {
 			return wire.Refuse(wire.Unverified, "%v", err)
 		}
-		r, err := runtime.Replay(ctx, filepath.Join(dir, "history"), runtime.ReplayConfig{WASM: wasm, Manifest: man, Events: filepath.Join(dir, "events"), From: t.at, Log: n.config.Log.With("replay", t.name)})
+		r, err := runtime.Replay(ctx, filepath.Join(dir, "history"), runtime.ReplayConfig{WASM: wasm, Manifest: man, Events: filepath.Join(dir, "events"), From: t.at, CacheDir: n.config.CacheDir, Log: n.config.Log.With("replay", t.name)})
 		if err != nil {
 			return wire.Refuse(wire.Unverified, "the life cannot be run again: %v", err)
 		}

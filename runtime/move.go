@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"igor.dev/authority"
 	"igor.dev/runtime/internal/failpoint"
@@ -266,6 +267,12 @@ func movesOf(s *store.Store) (uint64, error) {
 		n = max(n, h.Number)
 	}
 	return n, nil
+}
+
+// cameAt reports whether a checkpoint is the one at which the agent came by a hand-over.
+func cameAt(s *store.Store, head verifier.Hash) (bool, error) {
+	all, err := s.HandOvers()
+	return slices.ContainsFunc(all, func(h *verifier.HandOver) bool { return h.Head == head }), err
 }
 
 func readHandOvers(root *os.Root) ([]*verifier.HandOver, error) { return store.HandOvers(root) }

@@ -273,7 +273,11 @@ func (l *life) sayMissing(s *store.Store) error {
 	if missing > 0 {
 		l.Log.Warn("segments of the event log are missing: their ticks cannot be run again", "missing", missing, "of", len(checkpoints), "first", first)
 	}
-	if name := eventlog.FileName(l.saved + 1); !there[name] {
+	came, err := cameAt(s, l.head)
+	if err != nil {
+		return err
+	}
+	if name := eventlog.FileName(l.saved + 1); !there[name] && !came {
 		l.Log.Warn("the event log after the newest checkpoint is missing: ticks that it had are lost", "file", name)
 	}
 	return nil

@@ -235,6 +235,8 @@ func command(code *int) *cobra.Command {
 		archiveCommand(),
 		recoverCommand(),
 		retireCommand(),
+		migrateCommand(),
+		nodeCommand(),
 		effectsCommand(),
 		repairFolderCommand(),
 		lsCommand(),

@@ -1,0 +1,514 @@
+// Igor-node runs agents on a machine that other nodes can reach, and hands them over to
+// those. See docs/node.md.
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"igor.dev/internal/verifycli"
+	"igor.dev/node"
+	"igor.dev/node/api"
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends the process
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit codes are those of igor, in docs/operating.md.
+const (
+	exitFailed  = 1
+	exitUsage   = 2
+	exitMissing = 66
+	exitConfig  = 78
+)
+
+// run runs the program, and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := command()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "igor-node: %s\n", verifycli.Printable(err.Error()))
+	var h interface{ NextStep() string }
+	var old interface{ Hint() string }
+	switch {
+	case errors.As(err, &h) && h.NextStep() != "":
+		fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(h.NextStep()))
+	case errors.As(err, &old):
+		fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(old.Hint()))
+	}
+	switch {
+	case errors.Is(err, api.ErrNotRunning):
+		return exitMissing
+	case errors.As(err, new(*configError)):
+		return exitConfig
+	case errors.As(err, new(*failure)):
+		return exitFailed
+	}
+	return exitUsage
+}
+
+// A failure is an error of what was asked for, rather than of how.
+type failure struct{ error }
+
+func (e *failure) Unwrap() error { return e.error }
+
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{err}
+}
+
+type configError struct{ error }
+
+func (e *configError) Unwrap() error { return e.error }
+
+type hintError struct {
+	error
+	next string
+}
+
+func (e *hintError) Unwrap() error    { return e.error }
+func (e *hintError) NextStep() string { return e.next }
+
+func hinted(err error, next string) error { return &hintError{err, next} }
+
+func command() *cobra.Command {
+	var dir string
+	root := &cobra.Command{
+		Use:   "igor-node",
+		Short: "Run agents on a machine that other nodes can reach, and hand them over",
+		Long: `Igor-node runs agents as igor up does, and hands them over to other nodes: igor
+migrate. A node is a folder. It has one key for ever, which is its name to others
+and signs its receipts.`,
+		Example: `  igor-node init
+  igor-node start
+  igor-node add ./watcher
+  igor migrate watcher --to did:key:z6Mk…`,
+		Version:       verifier.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		Args:          cobra.NoArgs,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.PersistentFlags().StringVar(&dir, "dir", "", "`FOLDER` of the node (default: $IGOR_NODE, or igor/node in the user's configuration folder)")
+	where := func() (string, error) {
+		if dir != "" {
+			return filepath.Abs(dir)
+		}
+		return api.DefaultDir()
+	}
+	root.AddCommand(initCommand(where), startCommand(where), statusCommand(where), peersCommand(where), offerCommand(where), agentsCommand(where),
+		drainCommand(where), stopCommand(where), addCommand(where))
+	return root
+}
+
+type whereFunc func() (string, error)
+
+func initCommand(where whereFunc) *cobra.Command {
+	s := defaults()
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make a node's folder, and its key if there is none",
+		Long: `Init makes a node's folder with its settings in node.json, and the node's key if
+the user has none. Igor signs receipts with the same key.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := where()
+			if err != nil {
+				return failed(err)
+			}
+			if _, _, err := s.config(dir); err != nil {
+				return &configError{err}
+			}
+			for _, d := range []string{dir, filepath.Join(dir, "agents"), filepath.Join(dir, "incoming")} {
+				if err := os.MkdirAll(d, 0o700); err != nil {
+					return failed(err)
+				}
+			}
+			if err := s.write(dir); err != nil {
+				return failed(err)
+			}
+			key, err := runtime.NodeKey(s.Key)
+			if err != nil {
+				return failed(err)
+			}
+			return rows(cmd, "node", didOf(key), "folder", dir, "key", s.Key, "next", "igor-node start")
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.Key, "key", s.Key, "`FILE` of the node's key, made if it is absent")
+	f.StringArrayVar(&s.Listen, "listen", s.Listen, "`ADDRESS` to listen at, such as /ip4/0.0.0.0/tcp/7447; may be given again")
+	f.StringArrayVar(&s.Peers, "peer", nil, "`PEER`: a node's DID, and its addresses behind it; may be given again")
+	f.StringArrayVar(&s.TakeFrom, "take-from", s.TakeFrom, "`WHOM` to take agents of: peers, or a node's DID; may be given again")
+	f.StringVar(&s.Price, "price", s.Price, "`AMOUNT` that a second of tick time costs here")
+	f.StringVar(&s.PriceStored, "price-stored", s.PriceStored, "`AMOUNT` that a gigabyte of checkpoints and event log costs, once")
+	f.StringArrayVar(&s.Regions, "region", nil, "`NAME` of where the node is; may be given again")
+	f.IntVar(&s.MaxAgents, "max-agents", 0, "`N` agents at most (default: no limit)")
+	f.StringVar(&s.MaxMemory, "max-memory", "", "`BYTES` for the memories of all agents, such as 4G (default: no limit)")
+	f.StringVar(&s.NetworkKey, "network-key", "", "`FILE` with the key of a private network, 64 hexadecimal digits")
+	f.StringVar(&s.CheckpointEvery, "checkpoint-every", s.CheckpointEvery, "`TIME` between checkpoints")
+	f.StringVar(&s.TickInterval, "tick-interval", "", "`TIME` between ticks (default: the agent's own pace)")
+	f.StringVar(&s.Ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives")
+	f.StringVar(&s.PayAt, "pay-at", "", "`URL` of the endpoint that settles agents' payments")
+	f.BoolVar(&s.Replay, "replay", true, "run the lives of agents that come again before they are taken")
+	return cmd
+}
+
+func didOf(key ed25519.PrivateKey) string {
+	return verifier.PublicKey(key.Public().(ed25519.PublicKey)).DID()
+}
+
+func startCommand(where whereFunc) *cobra.Command {
+	var format string
+	var quiet, verbose bool
+	var cacheDir string
+	cmd := &cobra.Command{
+		Use:   "start",
+		Short: "Run the node and its agents, until it is stopped",
+		Long: `Start runs the node: its agents live, other nodes reach it, and igor migrate moves
+agents to and from it. Ctrl-C, SIGTERM or igor-node stop ends it, each agent with a
+last checkpoint.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := where()
+			if err != nil {
+				return failed(err)
+			}
+			s, err := readSettings(dir)
+			if err != nil {
+				return &configError{err}
+			}
+			c, life, err := s.config(dir)
+			if err != nil {
+				return &configError{err}
+			}
+			if _, err := api.Dial(dir); err == nil {
+				return failed(hinted(fmt.Errorf("a node runs in %s already", dir), "igor-node stop ends it"))
+			}
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(25) // as igor up: nearly all of the heap has no pointers
+			}
+			options := &slog.HandlerOptions{}
+			if quiet {
+				options.Level = slog.LevelWarn
+			}
+			if verbose {
+				options.Level = slog.LevelDebug
+			}
+			c.Log = slog.New(slog.NewTextHandler(verifycli.SafeLog(cmd.ErrOrStderr(), true), options))
+			if format == "json" {
+				c.Log = slog.New(slog.NewJSONHandler(verifycli.SafeLog(cmd.ErrOrStderr(), false), options))
+			} else if format != "text" {
+				return fmt.Errorf("--log-format %q: want text or json", format)
+			}
+			e := runtime.EngineConfig{Log: c.Log, NodeKey: c.Key, Control: true, PayAt: s.PayAt, CacheDir: cacheDir}
+			e.Ceilings.Memory = c.MaxMemory
+			if cacheDir == "" {
+				if cache, err := os.UserCacheDir(); err == nil && os.MkdirAll(filepath.Join(cache, "igor"), 0o700) == nil {
+					e.CacheDir = filepath.Join(cache, "igor")
+				}
+			}
+			if s.Ledger != "" {
+				ledger, err := runtime.OpenLedger(s.Ledger)
+				if err != nil {
+					return failed(err)
+				}
+				defer ledger.Close()
+				e.Budgets = ledger
+			}
+			if s.Payments != "" {
+				if e.Payments, err = runtime.OpenPayments(cmd.Context(), s.Payments, c.Log); err != nil {
+					return failed(err)
+				}
+			}
+			if c.Engine, err = runtime.NewEngine(e); err != nil {
+				return failed(err)
+			}
+			defer c.Engine.Close()
+			c.CacheDir = e.CacheDir
+			c.Agent = func(string) runtime.Config { return life }
+			n, err := node.Start(c)
+			if err != nil {
+				return failed(err)
+			}
+			defer n.Close()
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			if err := n.Control(stop); err != nil {
+				return failed(err)
+			}
+			for _, a := range n.Addresses() {
+				c.Log.Info("listening", "node", n.Key().DID(), "address", a)
+			}
+			<-ctx.Done()
+			c.Log.Info("stopping")
+			return failed(n.Close())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&format, "log-format", "text", "`FORMAT` of the log on standard error: text or json")
+	f.BoolVarP(&quiet, "quiet", "q", false, "log warnings only")
+	f.BoolVarP(&verbose, "verbose", "v", false, "log what each stream does, too")
+	f.StringVar(&cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
+	return cmd
+}
+
+// dial reaches the node.
+func dial(where whereFunc) (*api.Client, error) {
+	dir, err := where()
+	if err != nil {
+		return nil, failed(err)
+	}
+	c, err := api.Dial(dir)
+	if errors.Is(err, api.ErrNotRunning) {
+		err = hinted(err, "igor-node start runs it")
+	}
+	return c, err
+}
+
+// show makes a command that asks the node for something, and shows it.
+func show[T any](where whereFunc, cmd *cobra.Command, ask func(ctx context.Context, c *api.Client) (T, error), print func(cmd *cobra.Command, got T) error) *cobra.Command {
+	var asJSON bool
+	if cmd.Args == nil {
+		cmd.Args = cobra.NoArgs
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := dial(where)
+		if err != nil {
+			return err
+		}
+		got, err := ask(cmd.Context(), c)
+		if err != nil {
+			return failed(err)
+		}
+		if asJSON {
+			e := json.NewEncoder(cmd.OutOrStdout())
+			e.SetIndent("", "  ")
+			return failed(e.Encode(got))
+		}
+		return failed(print(cmd, got))
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write it as JSON")
+	return cmd
+}
+
+func get[T any](path string) func(context.Context, *api.Client) (T, error) {
+	return func(ctx context.Context, c *api.Client) (got T, err error) { return got, c.Get(ctx, path, &got) }
+}
+
+func statusCommand(where whereFunc) *cobra.Command {
+	return show(where, &cobra.Command{Use: "status", Short: "Show the node, and where it can be reached"}, get[api.Status]("/v1/status"), func(cmd *cobra.Command, s api.Status) error {
+		all := []string{"node", s.Node}
+		for _, a := range s.Addresses {
+			all = append(all, "address", a)
+		}
+		all = append(all, "agents", fmt.Sprint(s.Agents), "moving", fmt.Sprintf("%d away, %d here", s.Moving, s.Taking), "peers", fmt.Sprint(s.Peers))
+		if s.Draining != "" {
+			all = append(all, "drains", "until "+s.Draining)
+		}
+		return rows(cmd, all...)
+	})
+}
+
+func peersCommand(where whereFunc) *cobra.Command {
+	var add, remove string
+	ask := func(ctx context.Context, c *api.Client) (all []api.Peer, err error) {
+		if add != "" {
+			err = c.Post(ctx, "/v1/peers", api.PeerChange{Peer: add}, nil)
+		}
+		if remove != "" && err == nil {
+			err = c.Post(ctx, "/v1/peers", api.PeerChange{Peer: remove, Remove: true}, nil)
+		}
+		if err == nil {
+			err = c.Get(ctx, "/v1/peers", &all)
+		}
+		return all, err
+	}
+	cmd := show(where, &cobra.Command{Use: "peers", Short: "Show the nodes that this one knows, and make others known",
+		Example: "  igor-node peers --add \"did:key:z6Mk… /ip4/192.0.2.7/tcp/7447\""}, ask, func(cmd *cobra.Command, all []api.Peer) error {
+		t := table(cmd, "NODE", "ADDRESSES", "PRICE", "CONTACTS", "LATENCY")
+		for _, p := range all {
+			price := "-"
+			if p.Offer != nil {
+				price = verifier.FormatMicrocents(p.Offer.Price)
+			}
+			latency := "-"
+			if p.LatencyMS > 0 {
+				latency = fmt.Sprintf("%.1fms", p.LatencyMS)
+			}
+			t.row(p.Node, strings.Join(p.Addresses, " "), price, fmt.Sprintf("%d good, %d not", p.Successes, p.Failures), latency)
+		}
+		return t.flush()
+	})
+	cmd.Flags().StringVar(&add, "add", "", "`PEER`: a node's DID, and its addresses behind it")
+	cmd.Flags().StringVar(&remove, "remove", "", "`DID` of a node to forget")
+	return cmd
+}
+
+func offerCommand(where whereFunc) *cobra.Command {
+	var scan bool
+	ask := func(ctx context.Context, c *api.Client) (all []api.Offer, err error) {
+		if scan {
+			return all, c.Post(ctx, "/v1/offers", struct{}{}, &all)
+		}
+		var own api.Offer
+		err = c.Get(ctx, "/v1/offer", &own)
+		return []api.Offer{own}, err
+	}
+	cmd := show(where, &cobra.Command{Use: "offer", Short: "Show what the node offers, or what its peers do"}, ask, func(cmd *cobra.Command, all []api.Offer) error {
+		t := table(cmd, "NODE", "PRICE", "STORED", "FREE", "REGIONS", "UNTIL")
+		for _, o := range all {
+			free := fmt.Sprint(o.FreeAgents)
+			if o.Draining {
+				free = "drains"
+			}
+			t.row(o.Node, verifier.FormatMicrocents(o.Price), verifier.FormatMicrocents(o.StoredPrice), free, strings.Join(o.Regions, " "), o.Expires)
+		}
+		return t.flush()
+	})
+	cmd.Flags().BoolVar(&scan, "peers", false, "ask all peers for theirs")
+	return cmd
+}
+
+func agentsCommand(where whereFunc) *cobra.Command {
+	return show(where, &cobra.Command{Use: "agents", Short: "Show the agents that live here, that come, and that were given away"}, get[[]api.Agent]("/v1/agents"), func(cmd *cobra.Command, all []api.Agent) error {
+		t := table(cmd, "AGENT", "STATE", "TICK", "BUDGET", "MOVES", "DID")
+		for _, a := range all {
+			state := a.State
+			if a.To != "" {
+				state += " to " + a.To
+			}
+			if a.From != "" {
+				state += " from " + a.From
+			}
+			t.row(a.Name, state, fmt.Sprint(a.Tick), verifier.FormatMicrocents(a.Budget), fmt.Sprint(a.Moves), a.DID)
+		}
+		return t.flush()
+	})
+}
+
+func drainCommand(where whereFunc) *cobra.Command {
+	q := api.Drain{Within: "1h"}
+	cmd := &cobra.Command{Use: "drain", Short: "Take no more agents, and move those that are here away", Args: cobra.NoArgs,
+		Long: `Drain has the node take no agents, and hands its own over to those whom their
+manifests allow and who take them. Those that nobody takes live on here.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := dial(where)
+			if err != nil {
+				return err
+			}
+			var s api.Status
+			if err := c.Post(cmd.Context(), "/v1/drain", q, &s); err != nil {
+				return failed(err)
+			}
+			if q.End {
+				return rows(cmd, "node", "takes agents")
+			}
+			return rows(cmd, "drains", "until "+s.Draining, "next", "igor-node agents shows who is left")
+		}}
+	cmd.Flags().StringVar(&q.Within, "within", q.Within, "`TIME` in which they should be gone")
+	cmd.Flags().BoolVar(&q.End, "end", false, "take agents again")
+	return cmd
+}
+
+func stopCommand(where whereFunc) *cobra.Command {
+	return &cobra.Command{Use: "stop", Short: "End the node, each agent with a last checkpoint", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := dial(where)
+			if err != nil {
+				return err
+			}
+			if err := c.Post(cmd.Context(), "/v1/stop", struct{}{}, nil); err != nil {
+				return failed(err)
+			}
+			dir, err := where()
+			if err != nil {
+				return failed(err)
+			}
+			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(50 * time.Millisecond) {
+				if _, err := api.Dial(dir); err != nil {
+					return rows(cmd, "node", "stopped")
+				}
+			}
+			return failed(errors.New("the node still runs, a minute after it was asked to stop"))
+		}}
+}
+
+func addCommand(where whereFunc) *cobra.Command {
+	return &cobra.Command{Use: "add FOLDER…", Short: "Have agents that igor made live at the node", Args: cobra.MinimumNArgs(1),
+		Long: `Add moves the FOLDERs of agents that do not run into the node's own, which has to be
+on the same file system. They live there from then on.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := dial(where)
+			if err != nil {
+				return err
+			}
+			for _, folder := range args {
+				abs, err := filepath.Abs(folder)
+				if err != nil {
+					return failed(err)
+				}
+				if err := c.Post(cmd.Context(), "/v1/add", api.Add{Folder: abs}, nil); err != nil {
+					return failed(err)
+				}
+				if err := rows(cmd, "added", filepath.Base(abs)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+}
+
+// rows writes names and values.
+func rows(cmd *cobra.Command, all ...string) error {
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for i := 0; i+1 < len(all); i += 2 {
+		fmt.Fprintf(w, "%s\t%s\n", all[i], verifycli.Printable(all[i+1]))
+	}
+	return failed(w.Flush())
+}
+
+type tableWriter struct{ w *tabwriter.Writer }
+
+func table(cmd *cobra.Command, heads ...string) tableWriter {
+	t := tableWriter{tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)}
+	t.row(heads...)
+	return t
+}
+
+func (t tableWriter) row(cells ...string) {
+	for i, c := range cells {
+		cells[i] = verifycli.Printable(c)
+	}
+	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+}
+
+func (t tableWriter) flush() error { return t.w.Flush() }
