@@ -48,6 +48,7 @@ func (s *sending) run(ctx context.Context) {
 		t.mu.Lock()
 		changed := t.changed
 		t.mu.Unlock()
+		before := s.steps
 		later, err := s.fill(ctx)
 		if ctx.Err() != nil {
 			return
@@ -56,6 +57,9 @@ func (s *sending) run(ctx context.Context) {
 		wait := longest
 		switch {
 		case err != nil:
+			if s.steps > before {
+				pause = retry // it gets on
+			}
 			wait = jitter(pause)
 			pause = min(2*pause, longest)
 		case later:
@@ -194,10 +198,11 @@ func (s *sending) bind(ctx context.Context) error {
 	}
 	b := append(message, signature...)
 	o := object{key: "archive-keys/" + verifier.Hash(public).String(), size: int64(len(b)), sum: sha256.Sum256(b)}
-	if _, err := s.advanceBytes(ctx, &o, func() ([]byte, error) { return b, nil }); err != nil {
+	stage, err := s.advanceBytes(ctx, &o, func() ([]byte, error) { return b, nil })
+	if err != nil {
 		return fmt.Errorf("%s: %w", o.key, err)
 	}
-	s.bound = true
+	s.bound = stage == Final
 	return nil
 }
 
@@ -250,8 +255,7 @@ func (s *sending) find(ctx context.Context, o *object) (r Record, err error) {
 	call, done := within(ctx, o.limit())
 	defer done()
 	err = confirmer.Candidates(call, s.task.key(o), func(e Entry) error {
-		b, err := confirmer.ReadBack(call, e.ID, o.limit())
-		if err != nil || sha256.Sum256(b) != o.sum {
+		if err := confirmer.ReadBack(call, e.ID, o.limit(), o.isIt); err != nil {
 			return nil // it is somebody else's, or not there
 		}
 		r = Record{Key: o.key, Stage: Sent, ID: e.ID}
@@ -261,6 +265,14 @@ func (s *sending) find(ctx context.Context, o *object) (r Record, err error) {
 		err = nil
 	}
 	return r, err
+}
+
+// isIt says whether bytes are the object.
+func (o *object) isIt(b []byte) error {
+	if sha256.Sum256(b) != o.sum {
+		return errOther
+	}
+	return nil
 }
 
 func (o *object) limit() int64 {
@@ -304,7 +316,13 @@ func (s *sending) confirm(ctx context.Context, o *object, r Record) (Stage, erro
 	call, done := within(ctx, o.limit())
 	defer done()
 	key := s.task.key(o)
-	read := func() ([]byte, error) { return s.target.Get(call, key, 0, o.limit()+1) }
+	read := func() error {
+		b, err := s.target.Get(call, key, 0, o.limit()+1)
+		if err == nil {
+			err = o.isIt(b)
+		}
+		return err
+	}
 	if confirmer, ok := s.target.(Confirmer); ok {
 		stage, err := confirmer.Confirm(call, key, r.ID)
 		if err != nil {
@@ -320,9 +338,9 @@ func (s *sending) confirm(ctx context.Context, o *object, r Record) (Stage, erro
 			r.Stage = stage
 			return stage, s.write(r)
 		}
-		read = func() ([]byte, error) { return confirmer.ReadBack(call, r.ID, o.limit()) }
+		read = func() error { return confirmer.ReadBack(call, r.ID, o.limit(), o.isIt) }
 	}
-	b, err := read()
+	err := read()
 	switch {
 	case errors.Is(err, ErrNotFound):
 		if _, later := s.target.(Confirmer); later {
@@ -332,8 +350,6 @@ func (s *sending) confirm(ctx context.Context, o *object, r Record) (Stage, erro
 		return Lost, errors.Join(errors.New("the target took it, and does not have it: it is sent again"), s.write(r))
 	case err != nil:
 		return r.Stage, err
-	case sha256.Sum256(b) != o.sum:
-		return r.Stage, errOther
 	}
 	r.Stage = Final
 	return Final, s.write(r)
@@ -347,6 +363,7 @@ func (s *sending) write(r Record) error {
 	was := s.records[r.Key]
 	s.records[r.Key] = r
 	s.spent += r.Cost - was.Cost
+	s.steps++
 	t.mu.Unlock()
 	if r.Stage == Built {
 		return nil // it says nothing that is not known without
