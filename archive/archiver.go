@@ -126,6 +126,8 @@ type Task struct {
 	life     Life
 	log      *slog.Logger
 
+	indexing sync.Mutex
+
 	stop    context.CancelFunc // what is under way ends
 	running sync.WaitGroup
 

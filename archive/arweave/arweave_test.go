@@ -178,7 +178,7 @@ func TestGateways(t *testing.T) {
 // TestFaults: what a bundler does wrong, the archive gets over.
 func TestFaults(t *testing.T) {
 	for name, f := range map[string]arweavetest.Faults{
-		"busy": {Busy: 50}, "broken": {Broken: 50}, "unsaid": {Unsaid: 50}, "lies": {Lie: 50}, "rots": {Rot: 50}, "loses": {Lose: 40},
+		"busy": {Busy: 30}, "broken": {Broken: 30}, "unsaid": {Unsaid: 30}, "lies": {Lie: 30}, "rots": {Rot: 30}, "loses": {Lose: 40},
 		"all": {Busy: 10, Broken: 10, Unsaid: 10, Lie: 10, Rot: 20, Lose: 40, Slow: 2 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestMoney(t *testing.T) {
 		l, server := archivetest.NewLife("money "+name, 10), arweavetest.New(1)
 		server.Free = 10
 		server.Set(arweavetest.Faults{Poor: c.poor})
-		task := archiveTo(t, l, t.TempDir(), 100*time.Millisecond, open(t, c.more, server))
+		task := archiveTo(t, l, t.TempDir(), time.Second, open(t, c.more, server))
 		if s := task.Status()[0]; s.Segments > 0 || s.Spent > 0 && c.poor || !strings.Contains(s.Error, c.want) {
 			t.Errorf("%s: %+v", name, s)
 		}
