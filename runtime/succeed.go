@@ -94,12 +94,15 @@ func (e *Engine) sign(old, dir string, s *Succeeded, c SuccessionConfig) error {
 	}
 	statement := said.Succession{Old: over.Agent, New: verifier.PublicKey(newKey.Public().(ed25519.PublicKey)), Head: over.Head, Tick: over.Tick, Genesis: genesis}
 	message := statement.AppendMessage(nil)
-	for key, to := range map[crypto.Signer]*[64]byte{oldKey: &statement.OldSignature, newKey: &statement.NewSignature} {
-		signature, err := key.Sign(nil, message, crypto.Hash(0))
+	for _, by := range []struct {
+		key crypto.Signer
+		to  *[64]byte
+	}{{oldKey, &statement.OldSignature}, {newKey, &statement.NewSignature}} {
+		signature, err := by.key.Sign(nil, message, crypto.Hash(0))
 		if err != nil {
 			return err
 		}
-		copy(to[:], signature)
+		copy(by.to[:], signature)
 	}
 	if !statement.Authentic() {
 		return errors.New("a key is not the one of its life: the succession would not be valid")

@@ -19,6 +19,7 @@ import (
 type publicLog struct {
 	mu   sync.Mutex
 	down bool
+	any  bool // not heads alone
 	all  []*said.Head
 }
 
@@ -29,10 +30,12 @@ func (p *publicLog) Add(ctx context.Context, entry []byte) ([]byte, error) {
 		return nil, errors.New("nobody is there")
 	}
 	h, err := said.ParseHead(entry)
-	if err != nil {
+	if err != nil && !p.any {
 		return nil, err
 	}
-	p.all = append(p.all, h)
+	if err == nil {
+		p.all = append(p.all, h)
+	}
 	// What is kept beside the history needs to be readable, and its policy is not this package's.
 	return said.WithExtra([]byte("c2sp.org/tlog-proof@v1\nindex 0\n\nlog.example\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u2014 log.example AAAAAAA=\n"), entry), nil
 }
