@@ -66,7 +66,7 @@ func TestSucceed(t *testing.T) {
 		t.Errorf("the old one lives on: %v", err)
 	}
 	r, err := Resume(t.Context(), dir, ticks(3, 1))
-	if err != nil || r.Tick != 10 || r.Budget >= 500 {
+	if err != nil || r.Tick != 10 || r.Budget > 500 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	counts(t, dir)

@@ -77,7 +77,7 @@ Without --yes or --commit it changes nothing.`,
 			if err != nil {
 				return failed(err)
 			}
-			e := runtime.EngineConfig{Log: c.Fork.Log, CacheDir: c.Fork.CacheDir, Homes: findHome, NodeKey: node}
+			e := runtime.EngineConfig{Log: c.Fork.Log, CacheDir: c.Fork.CacheDir, Homes: findHomeOfUser, NodeKey: node}
 			if ledger != "" {
 				l, err := runtime.OpenLedger(ledger)
 				if err != nil {
