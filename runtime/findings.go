@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -21,7 +22,10 @@ import (
 //
 // That it was told, the event log says and nothing else; the journal has the effect
 // until a checkpoint that a life can go on from has it too.
-type findings struct{ due []finding }
+type findings struct {
+	due    []finding
+	failed map[uint64]bool // ticks that failed, of those since one that did not
+}
 
 // A finding is what is to be told about an effect.
 type finding struct {
@@ -81,6 +85,10 @@ func (l *life) find(effects []journal.Effect, failed func(tick uint64) bool) {
 
 // failedNow has the agent told what the tick did that just failed.
 func (l *life) failedNow() {
+	if l.findings.failed == nil {
+		l.findings.failed = map[uint64]bool{}
+	}
+	l.findings.failed[l.tick] = true
 	of := slices.DeleteFunc(l.world.Journal.Effects(), func(e journal.Effect) bool { return e.Tick != l.tick })
 	l.find(of, func(uint64) bool { return true })
 }
@@ -120,6 +128,7 @@ func (l *life) findFindings(s *store.Store) error {
 		}
 	}
 	l.find(effects, func(tick uint64) bool { return failed[tick] })
+	l.findings.failed = failed
 	for i, first := range segments {
 		if len(l.findings.due) == 0 || i+1 < len(segments) && segments[i+1] <= l.findings.due[0].tick {
 			continue
@@ -255,8 +264,46 @@ func (l *life) describeFinding(d finding) (*request.Finding, error) {
 	return f, nil
 }
 
+// bought returns what a request brought that was paid in a tick that failed, if all ticks since
+// did.
+func (l *life) bought(asked []byte) (result []byte, code int32, ok bool, err error) {
+	first := l.tick + 1
+	for l.findings.failed[first-1] {
+		first--
+	}
+	for _, d := range l.findings.due {
+		e, known := l.world.Journal.Effect(d.effect)
+		if !known || d.outcome != request.Ended || e.Kind != journal.Paid || d.tick < first || d.tick > l.tick {
+			continue
+		}
+		sent, err := l.world.Journal.Request(d.effect)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		p, err := request.ParsePaid(sent)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		if !bytes.Equal(p.HTTP, asked) {
+			continue
+		}
+		result, err := l.world.Journal.Result(d.effect)
+		if err != nil {
+			return nil, 0, false, err
+		}
+		if len(result) < 8 {
+			continue
+		}
+		if code := int64(binary.LittleEndian.Uint64(result)); code >= 200 && code < 300 { // it was delivered
+			return slices.Clone(result[8:]), int32(code), true, nil
+		}
+	}
+	return nil, 0, false, nil
+}
+
 // tellFindings takes notice of what the tick that ended was told.
 func (l *life) tellFindings() {
+	l.findings.failed = nil // a tick ended
 	if !l.in.observes {
 		for _, d := range slices.Clone(l.findings.due) {
 			if d.tick < l.tick {

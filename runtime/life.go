@@ -151,6 +151,7 @@ func (l *life) openWith(s *store.Store) error {
 			return l.books.paidSince(since, l.world.Journal.Effects())
 		},
 	}
+	l.world.Bought = l.bought
 	l.outlook.node = l.Node
 	l.world.Wished = l.outlook.wished
 	if l.Node != nil {

@@ -37,6 +37,7 @@ type market struct {
 	given       int64
 	before      int64 // that the shop had before this life
 	room        int32 // of the agent's buffer
+	agent       wasmtest.Agent
 }
 
 const (
@@ -92,6 +93,7 @@ func (m *market) begin(t *testing.T, method string) *market {
 	agent := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.HTTPRequest},
 		Data:  strings.Repeat("\x00", 100) + method + strings.Repeat("\x00", 4-len(method)) + m.server.URL + path,
 		Funcs: map[string]wasmtest.Func{"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + call + wasmtest.I32(1)}}}
+	m.agent = agent
 	m.birth = Birth{WASM: agent.Bytes(), Budget: marketFunds, Manifest: fmt.Appendf(nil, `{"capabilities": {
 		"http": {"version": 1, "options": {"allowed_hosts": [%q], "timeout_ms": 8000}},
 		"x402": {"version": 2, "options": {"hosts": [%q], "networks": ["eip155:%d"], "assets": [%q], "allowed_recipients": [%q],
@@ -299,4 +301,48 @@ func TestCancelPayment(t *testing.T) {
 		t.Error("the shop delivers for a payment that is cancelled")
 	}
 	m.accounts(0, 0)
+}
+
+// TestMarketFailedTick has an agent that gets what it pays for, and traps then. The next tick
+// asks for the same, and gets it: it is not paid again. The one after that pays.
+func TestMarketFailedTick(t *testing.T) {
+	shared := newMarket(t)
+	for _, method := range []string{"GET", "POST"} {
+		m := shared.begin(t, method)
+		agent := wasmtest.Agent{Imports: []wasmtest.Import{wasmtest.HTTPRequest, wasmtest.WalletReceiptCount}, Data: m.agent.Data, Funcs: map[string]wasmtest.Func{}}
+		// It traps in the tick that begins without a receipt, which is the first.
+		const had = 24
+		body := wasmtest.I32(had) + wasmtest.Call(1) + "\x36\x02\x00" + m.agent.Funcs["agent_tick"].Body[:len(m.agent.Funcs["agent_tick"].Body)-len(wasmtest.I32(1))] +
+			wasmtest.I32(had) + "\x28\x02\x00" + "\x45" + "\x04\x40\x00\x0b" + wasmtest.I32(1) // load, eqz, if unreachable end
+		agent.Funcs["agent_tick"] = wasmtest.Func{Type: wasmtest.ToI32, Body: body}
+		m.birth.WASM = agent.Bytes()
+		m.birth.Manifest = []byte(strings.Replace(string(m.birth.Manifest), `"http": `, `"wallet": {"version": 1}, "http": `, 1))
+		c := m.config(2)
+		c.MaxFailedTicks = -1
+		if _, err := Start(t.Context(), m.dir, m.birth, c); err != nil {
+			t.Fatal(err)
+		}
+		if code := m.last(); code != 200 {
+			t.Errorf("%s: after the tick that failed the agent gets %d", method, code)
+		}
+		paid := int64(1)
+		if method == "POST" { // an order is another order: acts know it again, and nobody else
+			paid = 2
+		}
+		m.accounts(paid, 0)
+		m.live(1)
+		m.accounts(paid+1, 0)
+
+		// The same, and the process ends between the two ticks.
+		m.dir += " again"
+		m.before += (paid + 1) * marketPrice
+		c = m.config(1)
+		c.MaxFailedTicks = -1
+		if _, err := Start(t.Context(), m.dir, m.birth, c); err != nil {
+			t.Fatal(err)
+		}
+		m.accounts(1, 0)
+		m.live(1)
+		m.accounts(paid, 0)
+	}
 }

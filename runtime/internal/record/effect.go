@@ -54,6 +54,9 @@ type World struct {
 	Moved func(*receipts.Onchain) error
 	// PaidSince is how much began to be paid by x402 since a time.
 	PaidSince func(unixNano int64) int64
+	// Bought returns what the agent got for a request that a failed tick made and paid, if
+	// the tick that runs is the next one; ok is false if there was none.
+	Bought func(asked []byte) (result []byte, code int32, ok bool, err error)
 	// Wished notes that the agent asked to be moved, nil = nobody does.
 	Wished func(did string)
 

@@ -113,6 +113,9 @@ func (h *Host) paid(ctx context.Context, r *hostcall.HTTPRequest, asked, offered
 	}
 	record := eventlog.Record{Kind: eventlog.PaidRequest}
 	h.waits(ctx, &record, func(ctx context.Context) ([]byte, int32) {
+		if result, code, ok := h.bought(r, asked); ok {
+			return result, code
+		}
 		e, refused := h.paidEffect(ctx, r, asked, offered, ordinal)
 		if refused != nil {
 			h.world.Live.Log.Warn("what a server asks for is not paid, and nothing was signed", "url", r.URL, "reason", refused)
@@ -126,6 +129,21 @@ func (h *Host) paid(ctx context.Context, r *hostcall.HTTPRequest, asked, offered
 		return written, code
 	})
 	return record.Result.Inline(), int32(record.Return)
+}
+
+// bought gives what a GET brought that is made again after the tick failed that paid for it:
+// whoever does not make it in an act, and knows nothing of the failed tick, would pay for it
+// twice. One that does something is never taken for another.
+func (h *Host) bought(r *hostcall.HTTPRequest, asked []byte) (result []byte, code int32, ok bool) {
+	if r.Effect() || h.world.Bought == nil {
+		return nil, 0, false
+	}
+	result, code, ok, err := h.world.Bought(asked)
+	h.must(err)
+	if ok {
+		h.world.Live.Log.Info("what a server asks for was paid in the tick that failed, and is not paid again", "url", r.URL)
+	}
+	return result, code, ok
 }
 
 // A paidEffect is a request with a payment.
