@@ -60,13 +60,13 @@ demo-pay: x402/x402test/node_modules
 # What is missing is named before anything is built. Each part can be tested alone.
 test:
 	@tools/needs.sh base go languages web release
-	@$(MAKE) --no-print-directory node_modules x402/x402test/node_modules internal/interop/arweave/node_modules test-go test-languages test-web test-release
+	@$(MAKE) --no-print-directory node_modules x402/x402test/node_modules test-go test-languages test-web test-release
 
 # Needs Go and Python alone: what is skipped for want of another program is said before and after.
 test-go:
 	@tools/needs.sh base
 	@$(MAKE) --no-print-directory build agents
-	@tools/needs.sh --skip go languages payments arweave
+	@tools/needs.sh --skip go languages payments
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
 	@tools/needs.sh --skip go languages payments
 
@@ -102,11 +102,6 @@ x402/x402test/node_modules: x402/x402test/package.json x402/x402test/package-loc
 	cd x402/x402test && npm ci --no-audit --no-fund
 	@touch $@
 
-# Software for Arweave by others: 42 MB.
-internal/interop/arweave/node_modules: internal/interop/arweave/package.json internal/interop/arweave/package-lock.json
-	cd internal/interop/arweave && npm ci --no-audit --no-fund --ignore-scripts
-	@touch $@
-
 # Static checks.
 check: node_modules
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
@@ -126,6 +121,7 @@ soak: build agents site x402/x402test/node_modules
 	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
 	$(GO) test -timeout 0 -v -run '^TestUpSoak$$' ./cmd/igor -soak-small 1000 -soak-go 100 -soak-for 10m
 	$(GO) test -timeout 0 -v -run '^TestTwoOwners$$' ./runtime -owner-runs 2000
+	$(GO) test -timeout 0 -v -run '^TestFleet$$' ./node/keeper -sim-nodes 100 -sim-agents 10000 -sim-time 20m
 	$(GO) test -timeout 0 -v -run '^TestPaymentsCrash$$' ./runtime -pay-kills 300
 	cd agents && $(GO) test -timeout 0 -v -run TestCrash ./sentinel ./x402buyer ./deployer -crashes 300 -failpoints
 	cd tools && $(GO) test -timeout 0 -v ./release -whole

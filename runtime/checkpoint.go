@@ -232,9 +232,6 @@ func (l *life) acknowledged(group []made) error {
 			return err
 		}
 	}
-	if err := l.sayHead(group); err != nil {
-		return err
-	}
 	if newest := group[len(group)-1]; !newest.PrevHash.IsZero() {
 		var accept func(*journal.Journal) error
 		if l.home.remote() {

@@ -237,10 +237,11 @@ func (c *Client) Read(ctx context.Context, agent verifier.PublicKey) (authority.
 	return e.Position, err
 }
 
-// LeaseOn returns how long the lease on an agent still runs, at most; 0 = it ran out.
-func (c *Client) LeaseOn(ctx context.Context, agent verifier.PublicKey) (time.Duration, error) {
-	_, lease, err := c.read(ctx, agent)
-	return lease, err
+// ReadLease returns the position of an agent, and how long the lease on it still runs, at
+// most; 0 = it ran out. Who may not know of the agent is told the position, and 0.
+func (c *Client) ReadLease(ctx context.Context, agent verifier.PublicKey) (authority.Position, time.Duration, error) {
+	e, lease, err := c.read(ctx, agent)
+	return e.Position, lease, err
 }
 
 // Append implements [authority.Authority] for nobody: a fleet takes what the agent signed.

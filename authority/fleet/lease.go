@@ -49,16 +49,22 @@ func (c *Client) KeepLease() {
 func (c *Client) keep(ctx context.Context, done chan struct{}) {
 	defer close(done)
 	every := c.Lease / 4
+	heard := false // the newest answer
 	for ctx.Err() == nil {
 		asked := time.Now()
 		within, cancel := context.WithTimeout(ctx, max(every, time.Second))
-		a, err := c.any(within, &protocol.Request{Kind: protocol.Renew, Session: c.session, TTL: c.Lease})
-		cancel()
-		if err == nil && a.Err() == nil {
-			c.lease.renew(asked.Add(min(a.Lease, c.Lease) - c.Grace))
+		var err error
+		if !heard {
+			err = c.hears(within)
 		}
+		if err == nil {
+			asked = time.Now()
+			err = c.renew(within, asked)
+		}
+		heard = err == nil
+		cancel()
 		wait := max(0, every-time.Since(asked))
-		if err != nil || a.Err() != nil {
+		if err != nil {
 			wait = min(every, 200*time.Millisecond)
 		}
 		select {
@@ -66,6 +72,25 @@ func (c *Client) keep(ctx context.Context, done chan struct{}) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// hears finds out, where the newest answer did not come, whether answers reach this
+// process at all. If only what it asks reached the members, they would take it to be alive
+// for ever, and nobody would take over.
+func (c *Client) hears(ctx context.Context) error {
+	_, err := c.any(ctx, &protocol.Request{Kind: protocol.Read}) // of no agent
+	return err
+}
+
+func (c *Client) renew(ctx context.Context, asked time.Time) error {
+	a, err := c.any(ctx, &protocol.Request{Kind: protocol.Renew, Session: c.session, TTL: c.Lease})
+	if err == nil {
+		err = a.Err()
+	}
+	if err == nil {
+		c.lease.renew(asked.Add(min(a.Lease, c.Lease) - c.Grace))
+	}
+	return err
 }
 
 func (l *lease) renew(until time.Time) {

@@ -160,7 +160,7 @@ func TestGuard(t *testing.T) {
 	taken.Sequence, taken.Owner, taken.Writer, taken.Generation = 3, public(other), authority.WriterID{2}, 1
 	b := signed(t, theirs, agent, owner, other)
 	refusedAs(t, b.Append(ctx, of, second, taken), authority.Leased)
-	if e, err := theirs.LeaseOn(ctx, of); err != nil || e <= 0 || e > 2*time.Second {
+	if _, e, err := theirs.ReadLease(ctx, of); err != nil || e <= 0 || e > 2*time.Second {
 		t.Errorf("the lease runs for %v, %v", e, err)
 	}
 	if err := mine.Close(); err != nil { // nobody renews it; that it was given back is undone here

@@ -237,7 +237,6 @@ func command(code *int) *cobra.Command {
 		retireCommand(),
 		migrateCommand(),
 		nodeCommand(),
-		succeedCommand(),
 		effectsCommand(),
 		repairFolderCommand(),
 		lsCommand(),
