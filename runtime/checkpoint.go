@@ -232,6 +232,7 @@ func (l *life) acknowledged(group []made) error {
 			return err
 		}
 	}
+	l.packing.durable(group[len(group)-1].TickNumber)
 	if newest := group[len(group)-1]; !newest.PrevHash.IsZero() {
 		var accept func(*journal.Journal) error
 		if l.home.remote() {

@@ -76,10 +76,11 @@ type Config struct {
 	// waits meanwhile.
 	Watch func(Status)
 
-	visit   bool    // only carries out what it is asked
-	relive  bool    // before, what is recorded is lived again
-	passes  bool    // before, what is recorded is passed over
-	machine machine // to live on, nil = this one
+	keepLoose bool    // a test's: nothing is packed
+	visit     bool    // only carries out what it is asked
+	relive    bool    // before, what is recorded is lived again
+	passes    bool    // before, what is recorded is passed over
+	machine   machine // to live on, nil = this one
 
 	// through has folders written through others, nil = as they are.
 	through func(name string, folder wal.Folder) wal.Folder

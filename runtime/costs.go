@@ -117,7 +117,7 @@ func CostsOf(ctx context.Context, checkpoint string) (interval, life Costs, err 
 		if ctx.Err() != nil {
 			return interval, life, ctx.Err()
 		}
-		b, err := os.ReadFile(f.Path)
+		b, err := f.Read()
 		if err != nil {
 			return interval, life, err
 		}

@@ -15,6 +15,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/pack"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
@@ -26,8 +27,12 @@ type Details struct {
 	Overview
 
 	Checkpoints int    `json:"checkpoints"`
-	Lineage     string `json:"lineage,omitempty"`  // the verdict on them
+	Lineage     string `json:"lineage,omitempty"`  // the verdict on them, if all of them were verified
 	Restored    bool   `json:"restored,omitempty"` // they are the end of a life, of which the folder was restored
+
+	// Packed is how many of them are packed, as the agent's mark says: they were not
+	// verified now, the others were.
+	Packed uint64 `json:"packedCheckpoints,omitempty"`
 
 	Program      string        `json:"wasmHash,omitempty"` // with which it goes on
 	ProgramBytes int64         `json:"wasmBytes,omitempty"`
@@ -44,6 +49,8 @@ type Details struct {
 
 	Executions int `json:"executionReceipts"`
 	Payments   int `json:"paymentReceipts"`
+
+	mark *pack.Mark
 }
 
 // segmentsRead is how many segments of the event log [DetailsOf] reads: the newest.
@@ -83,6 +90,17 @@ func (d *Details) history(ctx context.Context) error {
 	if d.CID == "" {
 		return nil // why, is said already
 	}
+	if d.mark = store.ReadMark(d.Folder, d.agent); d.mark != nil {
+		n, err := store.VerifyTail(ctx, d.Folder, d.mark)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil || len(d.Problems) > 0 && d.Problems[0].File != "key" { // the newest, which was found already
+			d.Packed, d.Checkpoints = d.mark.Checkpoints, int(d.mark.Checkpoints)+n
+			return nil
+		}
+		d.mark = nil // all of it says what is wrong
+	}
 	r, err := store.Verify(ctx, filepath.Join(d.Folder, store.DirHistory))
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -119,6 +137,9 @@ func (d *Details) events(ctx context.Context) error {
 		return nil // said already
 	}
 	d.Segments = len(ticks)
+	if d.mark != nil {
+		d.Segments += int(d.mark.Checkpoints)
+	}
 	names, err := checkpointNames(d.Folder)
 	if err != nil {
 		return nil
@@ -215,7 +236,12 @@ func (d *Details) receipts(root *os.Root) {
 		return
 	}
 	defer f.Close()
-	for r := receipt.NewReader(io.NewSectionReader(f, 0, math.MaxInt64)); ; {
+	from := int64(0)
+	if d.mark != nil {
+		last := d.mark.Index.Files[len(d.mark.Index.Files)-1]
+		from, d.Executions, d.Payments = int64(last.Receipts), int(last.Executions), len(d.mark.Index.Payments)
+	}
+	for r := receipt.NewReader(io.NewSectionReader(f, from, math.MaxInt64-from)); ; {
 		got, err := r.Next()
 		if err != nil {
 			return

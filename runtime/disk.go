@@ -15,7 +15,7 @@ import (
 type diskUsage struct {
 	dir      string
 	quota    int64 // bytes; 0 = none
-	measured int64
+	measured atomic.Int64
 	written  atomic.Int64 // since then
 	ever     atomic.Int64 // written by this run
 }
@@ -34,21 +34,22 @@ func quotaOf(asked, given int64) int64 {
 }
 
 func (d *diskUsage) measure() {
-	d.measured = 0
+	sum := int64(0)
 	d.written.Store(0)
 	fs.WalkDir(os.DirFS(d.dir), ".", func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return nil // it is being replaced
 		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-			d.measured += info.Size()
+			sum += info.Size()
 		}
 		return nil
 	})
+	d.measured.Store(sum)
 }
 
 // bytes returns what the folder has, at most.
-func (d *diskUsage) bytes() int64 { return d.measured + d.written.Load() }
+func (d *diskUsage) bytes() int64 { return d.measured.Load() + d.written.Load() }
 
 // full reports whether the quota is reached.
 func (d *diskUsage) full() bool {

@@ -232,7 +232,7 @@ func releasedAt(dir string, e journal.Effect) (tick uint64, err error) {
 		return 0, err
 	}
 	defer done()
-	ticks, err := segmentTicks(events)
+	ticks, err := allSegmentTicks(events)
 	if err != nil {
 		return 0, err
 	}

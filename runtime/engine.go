@@ -72,6 +72,7 @@ type Engine struct {
 	payer    hostcall.Payer // nil: payments fail
 	programs programs
 	turns    *turns
+	packs    chan struct{} // one for each that packs
 	syncs    *wal.Group
 	ceilings ceilings
 
@@ -83,7 +84,7 @@ type Engine struct {
 
 // NewEngine makes an engine. Whoever made it closes it.
 func NewEngine(c EngineConfig) (*Engine, error) {
-	e := &Engine{config: c, agents: map[*Agent]bool{}, turns: newTurns(cmp.Or(c.AtOnce, runtime.GOMAXPROCS(0))), syncs: &wal.Group{}}
+	e := &Engine{config: c, agents: map[*Agent]bool{}, turns: newTurns(cmp.Or(c.AtOnce, runtime.GOMAXPROCS(0))), syncs: &wal.Group{}, packs: make(chan struct{}, packsAtOnce)}
 	if c.Log == nil {
 		return nil, errors.New("an engine needs a log")
 	}

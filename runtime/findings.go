@@ -100,7 +100,7 @@ func (l *life) findFindings(s *store.Store) error {
 	if len(effects) == 0 {
 		return nil
 	}
-	ticks, err := s.Ticks()
+	ticks, err := s.TicksFrom(effects[0].Tick)
 	if err != nil {
 		return err
 	}

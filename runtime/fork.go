@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/fuel"
@@ -176,7 +175,7 @@ func (p *Past) stateAt(ctx context.Context, files []store.CheckpointFile, tick u
 		return from, nil, hint.Wrap(&pastError{fmt.Errorf("the newest checkpoint is of tick %d, before tick %d", files[n-1].Tick, tick)},
 			"a fork begins with a tick that is in the history; igor ls FOLDER names its checkpoints")
 	}
-	b, err := os.ReadFile(files[n-1].Path)
+	b, err := files[n-1].Read()
 	if err != nil {
 		return from, nil, err
 	}

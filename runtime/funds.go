@@ -156,7 +156,7 @@ func (l *life) findReleases(s *store.Store) error {
 		return nil
 	}
 	first := l.funds.due[0].Tick
-	ticks, err := s.Ticks()
+	ticks, err := s.TicksFrom(first)
 	if err != nil {
 		return err
 	}

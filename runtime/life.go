@@ -60,6 +60,7 @@ type life struct {
 	counted    counted
 	interrupts interrupter
 	disk       diskUsage
+	packing    packing
 	outlook    outlook // on its node
 
 	archive *archive.Task // nil = it is not archived
@@ -162,6 +163,7 @@ func (l *life) openWith(s *store.Store) error {
 
 // close gives the folder's files free. To do it again does nothing.
 func (l *life) close() error {
+	l.packing.end()
 	l.in.close()
 	l.closeRetired()
 	l.commits.close()
@@ -192,6 +194,7 @@ func (l *life) run(ctx context.Context) (r Result, err error) {
 	}()
 	l.watch.begin()
 	l.savedTime = l.machine.now()
+	l.beginPacking()
 	l.checks.begin()
 	// Where nothing is to be lived again, money comes in before the agent looks.
 	if again, err := l.recovery.feed.More(); err != nil {

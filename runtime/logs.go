@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,9 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/pack"
 	"igor.dev/runtime/internal/store"
+	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
 )
 
@@ -58,26 +61,32 @@ func Logs(ctx context.Context, dir string, c LogsConfig, each func(LogLine) erro
 	if err != nil {
 		return err
 	}
-	if len(ticks) == 0 {
-		return noEventLog(dir)
-	}
-	l := &logs{LogsConfig: c, dir: dir, each: each, times: receiptTimes(dir), newest: ticks[len(ticks)-1]}
+	l := &logs{LogsConfig: c, dir: dir, each: each, times: map[uint64]time.Time{}}
 	var closeLog func()
 	if l.log, closeLog, err = openReadOnly(events); err != nil {
 		return err
 	}
 	defer closeLog()
+	if l.packed, err = l.packs(events); err != nil {
+		return err
+	}
+	if n := len(l.packed); n > 0 { // what is packed is there twice where a process was killed
+		ticks = slices.DeleteFunc(ticks, func(first uint64) bool { return first <= l.packed[n-1].last })
+	}
+	if len(ticks) == 0 && len(l.packed) > 0 {
+		if ticks, err = l.packed[len(l.packed)-1].ticks(); err != nil {
+			return err
+		}
+		l.packed = l.packed[:len(l.packed)-1]
+	}
+	if len(ticks) == 0 {
+		return noEventLog(dir)
+	}
+	l.newest = ticks[len(ticks)-1]
 	if c.Tail > 0 {
 		err = l.tail(ctx, ticks)
 	} else {
-		for _, first := range ticks {
-			if err = ctx.Err(); err == nil {
-				err = l.segment(first)
-			}
-			if err != nil {
-				break
-			}
-		}
+		err = l.all(ctx, ticks)
 	}
 	if err == nil && c.Follow {
 		err = l.follow(ctx, events, ticks[len(ticks)-1])
@@ -95,8 +104,10 @@ type logs struct {
 	LogsConfig
 	dir    string
 	log    *eventlog.Log
+	packed []logPack // before those that are files of their own
 	each   func(LogLine) error
-	times  map[uint64]time.Time // of checkpoints, by their ticks
+	times  map[uint64]time.Time // of checkpoints, by their ticks, in the part that is read
+	from   int64                // where the receipts are of the newest part
 	newest uint64               // segment when it began: those before it are whole
 	read   uint64               // records of the segment that was read last
 	unread error                // the first segment that could not be
@@ -184,26 +195,160 @@ func (l *logs) bad(name string, err error) {
 	}
 }
 
+// A logPack is a part of the event log, of which little is read before it is needed.
+type logPack struct {
+	first, last uint64 // ticks
+	lines       uint64 // that the agent logged, if that is known
+	known       bool
+	receipts    [2]int64 // where its receipts are, from and to
+	ticks       func() ([]uint64, error)
+}
+
+// packs lists the packed parts of an event log, and last where the receipts are of the
+// rest.
+func (l *logs) packs(events string) (all []logPack, err error) {
+	root, err := os.OpenRoot(events)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	spans, err := store.NewPacks(root).Spans()
+	if err != nil {
+		return nil, err
+	}
+	var mark *pack.Mark
+	if b, _, err := l.newestCheckpoint(); err == nil {
+		mark = store.ReadMark(l.dir, b)
+	}
+	from := uint64(0)
+	for _, s := range spans {
+		p := logPack{first: s.First, last: s.Last, receipts: [2]int64{0, math.MaxInt64}, ticks: func() ([]uint64, error) {
+			root, err := os.OpenRoot(events)
+			if err != nil {
+				return nil, err
+			}
+			defer root.Close()
+			return store.NewPacks(root).Ticks(s)
+		}}
+		if mark != nil {
+			for _, f := range mark.Index.Files {
+				if f.First == s.First && f.Last == s.Last {
+					p.lines, p.known, p.receipts[1] = f.Lines, true, int64(f.Receipts)
+				}
+			}
+			p.receipts[0] = int64(from)
+			from = uint64(min(p.receipts[1], math.MaxInt64))
+		}
+		all = append(all, p)
+	}
+	if mark != nil {
+		l.from = int64(mark.Index.Files[len(mark.Index.Files)-1].Receipts)
+	}
+	return all, nil
+}
+
+// newestCheckpoint says whose the folder is.
+func (l *logs) newestCheckpoint() (agent verifier.PublicKey, tick uint64, err error) {
+	h, err := store.OpenHistory(l.dir)
+	if err != nil {
+		return agent, 0, err
+	}
+	defer h.Close()
+	for f, err := range h.Backward() {
+		if err != nil {
+			return agent, 0, err
+		}
+		b, err := f.Read()
+		if err != nil {
+			return agent, 0, err
+		}
+		if c, err := verifier.Parse(b); err == nil {
+			return c.AgentPubKey, c.TickNumber, nil
+		}
+	}
+	return agent, 0, fs.ErrNotExist
+}
+
+// all gives the lines of all parts.
+func (l *logs) all(ctx context.Context, ticks []uint64) error {
+	for _, p := range l.packed {
+		if p.last < l.From || p.known && p.lines == 0 {
+			continue
+		}
+		of, err := p.ticks()
+		if err != nil {
+			l.bad(filepath.Join(store.DirEvents, store.Span{First: p.first, Last: p.last}.Pack()), err)
+			continue
+		}
+		l.times = receiptTimes(l.dir, p.receipts[0], p.receipts[1])
+		if err := l.segments(ctx, of); err != nil {
+			return err
+		}
+	}
+	l.times = receiptTimes(l.dir, l.from, math.MaxInt64)
+	return l.segments(ctx, ticks)
+}
+
+func (l *logs) segments(ctx context.Context, ticks []uint64) error {
+	for i, first := range ticks {
+		if i+1 < len(ticks) && ticks[i+1] <= l.From {
+			continue
+		}
+		err := ctx.Err()
+		if err == nil {
+			err = l.segment(first)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tail gives the last lines.
 func (l *logs) tail(ctx context.Context, ticks []uint64) error {
 	give, n := l.each, 0
 	var last [][]LogLine // of segments, the newest first
-	newest := l.read
-	for i, first := range slices.Backward(ticks) {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	newest, over := l.read, false
+	part := func(ticks []uint64, whole bool) error {
+		for i, first := range slices.Backward(ticks) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			var of []LogLine
+			l.each = func(line LogLine) error { of = append(of, line); return nil }
+			if err := l.segment(first); err != nil {
+				return err
+			}
+			if whole && i == len(ticks)-1 {
+				newest = l.read
+			}
+			last, n = append(last, of), n+len(of)
+			if over = n >= l.Tail || first <= l.From; over {
+				break
+			}
 		}
-		var of []LogLine
-		l.each = func(line LogLine) error { of = append(of, line); return nil }
-		if err := l.segment(first); err != nil {
-			return err
-		}
-		if i == len(ticks)-1 {
-			newest = l.read
-		}
-		last, n = append(last, of), n+len(of)
-		if n >= l.Tail || first <= l.From {
+		return nil
+	}
+	l.times = receiptTimes(l.dir, l.from, math.MaxInt64)
+	if err := part(ticks, true); err != nil {
+		return err
+	}
+	for _, p := range slices.Backward(l.packed) {
+		if over || p.last < l.From {
 			break
+		}
+		if p.known && p.lines == 0 {
+			continue
+		}
+		of, err := p.ticks()
+		if err != nil {
+			l.bad(filepath.Join(store.DirEvents, store.Span{First: p.first, Last: p.last}.Pack()), err)
+			continue
+		}
+		l.times = receiptTimes(l.dir, p.receipts[0], p.receipts[1])
+		if err := part(of, false); err != nil {
+			return err
 		}
 	}
 	l.each, l.read = give, newest
@@ -234,7 +379,7 @@ func (l *logs) follow(ctx context.Context, events string, first uint64) error {
 			return nil
 		case <-time.After(followEvery):
 		}
-		ticks, err := segmentTicks(events)
+		ticks, err := ticksAfter(events, first)
 		if err != nil {
 			return err
 		}
@@ -260,8 +405,38 @@ func (l *logs) follow(ctx context.Context, events string, first uint64) error {
 	}
 }
 
-// receiptTimes are when nodes signed for an agent's checkpoints, by their ticks.
-func receiptTimes(dir string) map[uint64]time.Time {
+// ticksAfter returns the first ticks of the segments after one, also of those that were
+// packed since.
+func ticksAfter(events string, first uint64) ([]uint64, error) {
+	loose, err := segmentTicks(events)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(events)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	packs := store.NewPacks(root)
+	spans, err := packs.Spans()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range slices.Backward(spans) {
+		if s.Last < first {
+			break
+		}
+		if of, err := packs.Ticks(s); err == nil {
+			loose = union(loose, of)
+		}
+	}
+	at, _ := slices.BinarySearch(loose, first+1)
+	return loose[at:], nil
+}
+
+// receiptTimes are when nodes signed for an agent's checkpoints, by their ticks, in a part
+// of the file of receipts.
+func receiptTimes(dir string, from, to int64) map[uint64]time.Time {
 	times := map[uint64]time.Time{}
 	f, err := os.Open(filepath.Join(dir, "receipts"))
 	if err != nil {
@@ -271,7 +446,7 @@ func receiptTimes(dir string) map[uint64]time.Time {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return times
 	}
-	for r := receipt.NewReader(f); ; {
+	for r := receipt.NewReader(io.NewSectionReader(f, from, to-from)); ; {
 		got, err := r.Next()
 		if err != nil {
 			return times

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -55,7 +56,59 @@ func Look(dir string) ([]Sight, error) {
 	return all, unread
 }
 
+// LookNewest lists the checkpoints of an agent that are files of their own, unverified, and
+// says how many there are before them, up to which tick, as the agent's mark has it: these
+// are not read.
+func LookNewest(dir string) (newest []Sight, packed, upTo uint64, err error) {
+	newest, err = lookLoose(dir, false)
+	if len(newest) == 0 {
+		all, unread := Look(dir)
+		return all, 0, 0, cmp.Or(unread, err)
+	}
+	key, didErr := verifier.ParseDID(newest[len(newest)-1].DID)
+	if didErr != nil {
+		return newest, 0, 0, err
+	}
+	if m := store.ReadMark(dir, key); m != nil {
+		packed, upTo = m.Checkpoints, m.Tick
+		newest = slices.DeleteFunc(newest, func(s Sight) bool { return s.Tick <= upTo })
+	}
+	return newest, packed, upTo, err
+}
+
 func look(dir string, newest bool) ([]Sight, error) {
+	loose, err := lookLoose(dir, newest)
+	if newest && len(loose) > 0 {
+		return loose, err
+	}
+	h, openErr := store.OpenHistory(dir)
+	if openErr != nil || len(h.Segments) == 0 {
+		return loose, err
+	}
+	defer h.Close()
+	var all []Sight
+	for b, packErr := range store.After(dir, 0, true) {
+		var c verifier.Checkpoint
+		if packErr == nil {
+			c, packErr = verifier.Parse(b)
+		}
+		if packErr != nil {
+			err = cmp.Or(err, packErr)
+			break
+		}
+		hash := verifier.Hash(sha256.Sum256(b))
+		all = append(all, Sight{dir, c.AgentPubKey.DID(), c.TickNumber, hash.CID(), c.Budget, len(b)})
+		if newest {
+			all = all[len(all)-1:]
+		}
+	}
+	if err != nil { // of what is not packed there may be more
+		all = append(all, slices.DeleteFunc(loose, func(s Sight) bool { return len(all) > 0 && s.Tick <= all[len(all)-1].Tick })...)
+	}
+	return all, err
+}
+
+func lookLoose(dir string, newest bool) ([]Sight, error) {
 	names, err := checkpointNames(dir)
 	if err != nil {
 		return nil, err
@@ -136,7 +189,47 @@ func noEventLog(dir string) error {
 	return hint.Wrap(&DamagedError{File: "events", err: fmt.Errorf("%s has no event log", dir)}, "restore the folder events from a copy; an exported history has one if it was exported with --events")
 }
 
-// segmentTicks returns the first tick of each segment in a folder, in order.
+// allSegmentTicks returns the first tick of each segment of an event log, in order, also of
+// those that are packed.
+func allSegmentTicks(events string) ([]uint64, error) {
+	loose, err := segmentTicks(events)
+	if err != nil {
+		return nil, err
+	}
+	packed, err := packedTicks(events) // last: what is packed meanwhile is there twice, and not at all otherwise
+	return union(packed, loose), err
+}
+
+func union(a, b []uint64) []uint64 {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// packedTicks are those of segments that are packed.
+func packedTicks(events string) (ticks []uint64, err error) {
+	root, err := os.OpenRoot(events)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	packs := store.NewPacks(root)
+	list, err := packs.Spans()
+	for _, s := range list {
+		of, packErr := packs.Ticks(s)
+		if packErr != nil && !errors.Is(packErr, fs.ErrNotExist) {
+			return nil, packErr
+		}
+		ticks = append(ticks, of...)
+	}
+	return ticks, err
+}
+
+// segmentTicks returns the first tick of each segment in a folder that is a file of its
+// own, in order: of the newest ones.
 func segmentTicks(events string) ([]uint64, error) {
 	entries, err := os.ReadDir(events)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {

@@ -211,6 +211,7 @@ func (l *life) obey(ctx context.Context) error {
 			if err := l.commits.waitDurable(); err != nil {
 				return err
 			}
+			l.packing.hold() // its folder may be copied now
 			l.enter(Paused, time.Time{})
 			select {
 			case o = <-l.orders:
@@ -226,6 +227,9 @@ func (l *life) obey(ctx context.Context) error {
 		}
 		if err := l.carryOut(ctx, o); err != nil {
 			return err
+		}
+		if !l.paused && l.packing.held {
+			l.beginPacking()
 		}
 	}
 	return nil

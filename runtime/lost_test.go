@@ -246,12 +246,7 @@ func checkReceipts(t *testing.T, dir string) *receipt.Report {
 			t.Fatal(err)
 		}
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "history", "*.ckpt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no history: %v", err)
-	}
-	for _, file := range files {
-		b, err := os.ReadFile(file)
+	for b, err := range store.After(dir, 0, true) {
 		if err != nil {
 			t.Fatal(err)
 		}

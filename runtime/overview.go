@@ -77,6 +77,7 @@ type Overview struct {
 
 	Problems []FolderProblem `json:"problems"`
 
+	agent     verifier.PublicKey
 	wasm, man verifier.Hash // with which it goes on
 }
 
@@ -245,6 +246,8 @@ func (o *Overview) newest(root *os.Root) {
 	case err != nil:
 		o.problem(true, store.DirHistory, plainPath(err), "check who may read it")
 		return
+	case len(names) == 0 && o.newestPacked():
+		return
 	case len(names) == 0:
 		o.problem(true, store.DirHistory, errors.New("there is no checkpoint"), "restore the folder %s from a copy", store.DirHistory)
 		return
@@ -253,9 +256,7 @@ func (o *Overview) newest(root *os.Root) {
 		path := filepath.Join(store.DirHistory, names[i])
 		b, at, err := o.checkpoint(root, path)
 		if err == nil {
-			f := verifier.Examine(b)
-			o.DID, o.Tick, o.CID, o.Bytes, o.Saved = f.AgentPubKey.DID(), f.TickNumber, f.ContentHash.CID(), len(b), at
-			o.Budget, o.Price, o.wasm = f.Budget, f.PricePerSecond, f.WASMHash
+			o.isNewest(b, at)
 			return
 		}
 		if i == 0 {
@@ -268,6 +269,40 @@ func (o *Overview) newest(root *os.Root) {
 		}
 		o.problem(false, path, err, "igor resume %s sets it aside, and makes it again from the event log", o.Folder)
 	}
+}
+
+func (o *Overview) isNewest(b []byte, at time.Time) {
+	f := verifier.Examine(b)
+	o.agent, o.DID, o.Tick, o.CID, o.Bytes, o.Saved = f.AgentPubKey, f.AgentPubKey.DID(), f.TickNumber, f.ContentHash.CID(), len(b), at
+	o.Budget, o.Price, o.wasm = f.Budget, f.PricePerSecond, f.WASMHash
+}
+
+// newestPacked reads the newest checkpoint where all of them are in segments.
+func (o *Overview) newestPacked() bool {
+	h, err := store.OpenHistory(o.Folder)
+	if err != nil {
+		return false
+	}
+	defer h.Close()
+	for f, err := range h.Backward() {
+		var b []byte
+		if err == nil {
+			b, err = f.Read()
+		}
+		if err != nil {
+			return false
+		}
+		if finding := verifier.Examine(b); !finding.Authentic() {
+			return false
+		}
+		at := time.Time{}
+		if info, err := os.Stat(f.Path); err == nil {
+			at = info.ModTime().UTC()
+		}
+		o.isNewest(b, at)
+		return true
+	}
+	return false
 }
 
 // checkpoint reads an authentic one.

@@ -17,12 +17,12 @@ import (
 // findProgram has the life go on with the program and the manifest that it goes on
 // with: those of the segment after the newest checkpoint, or else of that.
 func (l *life) findProgram(s *store.Store, c verifier.Checkpoint, head verifier.Hash) error {
-	segments, payloads, _, err := s.Events()
+	log, err := s.EventLog()
 	if err != nil {
 		return err
 	}
 	wasm, man := c.WASMHash, l.body.manHash
-	if h, ok, err := nextHeader(eventlog.New(segments, payloads), c.TickNumber+1); err != nil {
+	if h, ok, err := nextHeader(log, c.TickNumber+1); err != nil {
 		return err
 	} else if ok && h.Version != eventlog.Version1 && h.Prev == head {
 		wasm, man = h.WASM, h.Manifest

@@ -82,11 +82,9 @@ func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 			return err
 		}
 	}
-	segments, payloads, _, err := s.Events()
-	if err != nil {
+	if l.log, err = s.EventLog(); err != nil {
 		return err
 	}
-	l.log = eventlog.New(segments, payloads)
 	if l.world.Writer, _, err = l.log.Continue(l.header(), 0); err != nil {
 		return err
 	}
@@ -330,7 +328,7 @@ func has(s *store.Store, head verifier.Hash) (bool, error) {
 // openLog opens the event log and the journal where they stand, and takes what
 // the recorded ticks cost from the account.
 func (l *life) openLog(s *store.Store, found *store.Recovery) error {
-	segments, payloads, _, err := s.Events()
+	segments, _, _, err := s.Events()
 	if err != nil {
 		return err
 	}
@@ -348,7 +346,9 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	l.noteCut(s)
 	l.closers = append(l.closers, l.world.Journal)
 	l.world.Genesis = found.First
-	l.log = eventlog.New(segments, payloads)
+	if l.log, err = s.EventLog(); err != nil {
+		return err
+	}
 	if err := l.findReleases(s); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
+	"igor.dev/segment"
 	"igor.dev/verifier"
 	receipts "igor.dev/verifier/receipt"
 )
@@ -99,7 +100,7 @@ type repairing struct {
 	genesis   verifier.Hash
 	broken    bool // the chain does not reach back to the genesis
 	wasm, man verifier.Hash
-	copied    map[verifier.Hash]string // checkpoints of the copy, by their hashes
+	copied    map[verifier.Hash]uint64 // ticks of checkpoints of the copy, by their hashes
 }
 
 type pastFinding struct {
@@ -193,6 +194,9 @@ func (r *repairing) history() error {
 	}
 	byHash, damage := map[verifier.Hash]pastFinding{}, map[string]string{}
 	var newest pastFinding
+	if newest, err = r.packed(byHash); err != nil {
+		return err
+	}
 	for _, name := range names {
 		if r.ctx.Err() != nil {
 			return r.ctx.Err()
@@ -206,8 +210,10 @@ func (r *repairing) history() error {
 			damage[name] = store.Damage(&f)
 			continue
 		}
-		newest = pastFinding{f, name}
-		byHash[f.ContentHash] = newest
+		one := pastFinding{f, name}
+		if byHash[f.ContentHash] = one; newest.name == "" || f.TickNumber >= newest.TickNumber {
+			newest = one
+		}
 	}
 	if newest.name == "" {
 		return hint.Wrap(&DamagedError{File: store.DirHistory, err: fmt.Errorf("%s has no checkpoint that is whole", r.dir)}, "restore the folder history from a copy")
@@ -272,10 +278,53 @@ func (r *repairing) history() error {
 	return nil
 }
 
+// packed finds the checkpoints in segments, and says which of those are damaged.
+func (r *repairing) packed(byHash map[verifier.Hash]pastFinding) (newest pastFinding, err error) {
+	h, err := store.OpenHistory(r.dir)
+	if err != nil {
+		return newest, err
+	}
+	defer h.Close()
+	for _, s := range h.Segments {
+		name := filepath.Join(store.DirHistory, s.CAR())
+		f, err := (readOnly{root: r.root}).Open(name)
+		if err != nil {
+			return newest, fmt.Errorf("%s: %w", filepath.Join(r.dir, name), plainPath(err))
+		}
+		_, err = segment.Read(io.NewSectionReader(f, 0, math.MaxInt64), func(b []byte, f *verifier.Finding) error {
+			if f.Authentic() {
+				newest = pastFinding{*f, store.FileName(f.TickNumber)}
+				byHash[f.ContentHash] = newest
+			}
+			return r.ctx.Err()
+		})
+		f.Close()
+		if r.ctx.Err() != nil {
+			return newest, r.ctx.Err()
+		}
+		if err != nil {
+			r.badSegment(name, err)
+		}
+	}
+	return newest, nil
+}
+
+// badSegment says what mends a segment of the history.
+func (r *repairing) badSegment(name string, err error) {
+	one := Repair{File: name, Damage: "it is damaged: " + err.Error(), Fatal: true, Next: "restore it from a copy: igor repair " + r.dir + " --from COPY"}
+	if b := r.fromCopy(name, segment.MaxSize); b != nil {
+		info, err := segment.Read(bytes.NewReader(b), nil)
+		if key, keyErr := store.Key(r.dir); err == nil && keyErr == nil && info.Agent == verifier.PublicKey(key.Public().(ed25519.PublicKey)) {
+			one.Mend, one.Next, one.do = "the one of "+r.Copy, "", r.replace(name, b, false)
+		}
+	}
+	r.found(one)
+}
+
 // tickBefore returns the tick of the checkpoint before the one of a tick, by the names of
 // the event log's segments.
 func tickBefore(dir string, tick uint64) (before uint64, ok bool) {
-	ticks, err := segmentTicks(filepath.Join(dir, store.DirEvents))
+	ticks, err := allSegmentTicks(filepath.Join(dir, store.DirEvents))
 	if err != nil {
 		return 0, false
 	}
@@ -290,23 +339,30 @@ func tickBefore(dir string, tick uint64) (before uint64, ok bool) {
 // checkpointOfCopy finds a checkpoint in the other copy by its hash.
 func (r *repairing) checkpointOfCopy(hash verifier.Hash) ([]byte, *verifier.Finding) {
 	if r.copied == nil {
-		r.copied = map[verifier.Hash]string{}
+		r.copied = map[verifier.Hash]uint64{}
 		if r.Copy != "" {
-			names, _ := checkpointNames(r.Copy)
-			for _, name := range names {
-				if b := r.fromCopy(filepath.Join(store.DirHistory, name), verifier.MaxCheckpointSize); b != nil {
-					r.copied[sha256.Sum256(b)] = name
+			for b, err := range store.After(r.Copy, 0, true) {
+				if err != nil {
+					break
+				}
+				if c, err := verifier.Parse(b); err == nil {
+					r.copied[sha256.Sum256(b)] = c.TickNumber
 				}
 			}
 		}
 	}
-	name, ok := r.copied[hash]
+	tick, ok := r.copied[hash]
 	if !ok {
 		return nil, nil
 	}
-	b := r.fromCopy(filepath.Join(store.DirHistory, name), verifier.MaxCheckpointSize)
-	if f := verifier.Examine(b); f.Authentic() && f.ContentHash == hash {
-		return b, &f
+	for b, err := range store.After(r.Copy, max(tick, 1)-1, tick == 0) {
+		if err != nil {
+			break
+		}
+		if f := verifier.Examine(b); f.Authentic() && f.ContentHash == hash {
+			return b, &f
+		}
+		break
 	}
 	return nil, nil
 }
@@ -368,7 +424,7 @@ func (r *repairing) events() error {
 			if !errors.Is(err, fs.ErrNotExist) {
 				one.Damage = "it is damaged: " + plainPath(err).Error()
 			}
-			if b := r.fromCopy(name, math.MaxInt64-1); b != nil {
+			if b := r.eventsOfCopy(first); b != nil {
 				if v, err := eventlog.Verify(bytes.NewReader(b), prev, next); err == nil {
 					r.man = v.Header.Manifest
 					one.Mend, one.Next, one.Lost, one.do = "the one of "+r.Copy, "", nil, r.replace(name, b, false)
@@ -379,6 +435,38 @@ func (r *repairing) events() error {
 		prev = next
 	}
 	return r.openSegment(log, prev.TickNumber+1)
+}
+
+// eventsOfCopy reads a segment of the event log of the other copy, nil if it has none.
+func (r *repairing) eventsOfCopy(first uint64) []byte {
+	return r.fromLogOfCopy(func(log *eventlog.Log) ([]byte, error) {
+		f, err := log.Raw(first)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return io.ReadAll(io.NewSectionReader(f, 0, math.MaxInt64))
+	})
+}
+
+func (r *repairing) payloadOfCopy(hash verifier.Hash) []byte {
+	return r.fromLogOfCopy(func(log *eventlog.Log) ([]byte, error) { return log.Payload(hash) })
+}
+
+func (r *repairing) fromLogOfCopy(read func(*eventlog.Log) ([]byte, error)) []byte {
+	if r.Copy == "" {
+		return nil
+	}
+	log, done, err := openReadOnly(filepath.Join(r.Copy, store.DirEvents))
+	if err != nil {
+		return nil
+	}
+	defer done()
+	b, err := read(log)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 func verifySegment(log *eventlog.Log, first uint64, prev, next *verifier.Finding) (v eventlog.Verified, err error) {
@@ -416,7 +504,7 @@ func (r *repairing) payloads(log *eventlog.Log, first uint64, segment string) er
 			}
 			one := Repair{File: name, Damage: "it is missing, or does not have the content of its name", Next: "restore it from a copy: igor repair " + r.dir + " --from COPY",
 				Lost: []string{fmt.Sprintf("tick %d, which observed it, cannot be run again (%s)", record.Tick, segment)}}
-			if b := r.fromCopy(name, eventlog.MaxPayload); b != nil && sha256.Sum256(b) == hash {
+			if b := r.payloadOfCopy(hash); b != nil && sha256.Sum256(b) == hash {
 				one.Mend, one.Next, one.Lost, one.do = "the one of "+r.Copy, "", nil, r.replace(name, b, false)
 			}
 			r.found(one)
@@ -627,7 +715,7 @@ func (r *repairing) payments(books *bookkeeper) {
 		return
 	}
 	defer done()
-	ticks, _ := segmentTicks(filepath.Join(r.dir, store.DirEvents))
+	ticks, _ := allSegmentTicks(filepath.Join(r.dir, store.DirEvents))
 	for _, first := range ticks {
 		s, err := log.Segment(first)
 		if err != nil {

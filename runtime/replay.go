@@ -327,8 +327,8 @@ func (r *ReplayReport) conclude(lineage verifier.Verdict) {
 
 // interval is a part of a life between two checkpoints.
 type interval struct {
-	prev, next string // paths; prev is "" before the genesis
-	broken     bool   // the checkpoint before next is not there
+	prev, next *store.CheckpointFile // prev is nil before the genesis
+	broken     bool                  // the checkpoint before next is not there
 	from, to   uint64
 	until      uint64
 	result     replay.Result // with the state of the last interval, and of a fork's genesis
@@ -340,9 +340,9 @@ func (c *ReplayConfig) intervals(files []store.CheckpointFile) ([]interval, erro
 	var all []interval
 	begun := c.From == 0
 	for i, f := range files {
-		in := interval{next: f.Path, to: f.Tick}
+		in := interval{next: &files[i], to: f.Tick}
 		if i > 0 {
-			in.prev, in.from = files[i-1].Path, files[i-1].Tick+1
+			in.prev, in.from = &files[i-1], files[i-1].Tick+1
 			in.broken = f.Prev != files[i-1].Hash
 		} else {
 			in.broken = !f.Prev.IsZero()
@@ -416,11 +416,11 @@ func (c *ReplayConfig) run(ctx context.Context, e *replay.Engine, in *interval) 
 	}
 	ri := replay.Interval{Until: in.until, Restart: c.restart}
 	var err error
-	if ri.Next, err = os.ReadFile(in.next); err != nil {
+	if ri.Next, err = in.next.Read(); err != nil {
 		return replay.Result{}, err
 	}
-	if in.prev != "" {
-		if ri.Prev, err = os.ReadFile(in.prev); err != nil {
+	if in.prev != nil {
+		if ri.Prev, err = in.prev.Read(); err != nil {
 			return replay.Result{}, err
 		}
 	}
@@ -482,13 +482,17 @@ func openReadOnly(dir string) (log *eventlog.Log, closeLog func(), err error) {
 	}
 	payloads, err := root.OpenRoot("payloads")
 	if errors.Is(err, fs.ErrNotExist) {
-		return eventlog.New(readOnly{root: root}, readOnly{}), func() { root.Close() }, nil
+		log = eventlog.New(readOnly{root: root}, readOnly{})
+		log.Packed = store.NewPacks(root)
+		return log, func() { root.Close() }, nil
 	}
 	if err != nil {
 		root.Close()
 		return nil, nil, err
 	}
-	return eventlog.New(readOnly{root: root}, readOnly{root: payloads}), func() { root.Close(); payloads.Close() }, nil
+	log = eventlog.New(readOnly{root: root}, readOnly{root: payloads})
+	log.Packed = store.NewPacks(root)
+	return log, func() { root.Close(); payloads.Close() }, nil
 }
 
 // readOnly is a folder of which files are only read.
@@ -534,7 +538,11 @@ func ExportEvents(dir, to string) (segments int, err error) {
 		if err != nil {
 			return err
 		}
-		if len(ticks) == 0 {
+		packed, err := packedTicks(from)
+		if err != nil {
+			return err
+		}
+		if len(ticks)+len(packed) == 0 {
 			return noEventLog(dir)
 		}
 		payloads, err := os.ReadDir(filepath.Join(from, "payloads"))
@@ -547,14 +555,16 @@ func ExportEvents(dir, to string) (segments int, err error) {
 		for _, first := range ticks {
 			name := filepath.Join(from, eventlog.FileName(first))
 			sealed, err := isSealed(name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // it is packed now
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			if !sealed {
 				continue // the life goes on in it
 			}
-			segments++
-			if err := copyFile(root, filepath.Base(name), name); err != nil {
+			if err := copyFile(root, filepath.Base(name), name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -562,16 +572,59 @@ func ExportEvents(dir, to string) (segments int, err error) {
 			if strings.HasPrefix(p.Name(), ".") {
 				continue
 			}
-			if err := copyFile(root, filepath.Join("payloads", p.Name()), filepath.Join(from, "payloads", p.Name())); err != nil {
+			if err := copyFile(root, filepath.Join("payloads", p.Name()), filepath.Join(from, "payloads", p.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
+		if err := copyPacks(root, from); err != nil {
+			return err
+		}
+		if ticks, err = segmentTicks(root.Name()); err != nil {
+			return err
+		}
+		if packed, err = packedTicks(root.Name()); err != nil {
+			return err
+		}
+		segments = len(union(packed, ticks))
 		if err := copyPrograms(root, filepath.Join(from, store.DirPrograms)); err != nil {
 			return err
 		}
 		return copyFile(root, "agent.manifest.json", filepath.Join(dir, "agent.manifest.json"))
 	})
 	return segments, err
+}
+
+// copyPacks copies the packs of an event log, whose agent may put them together meanwhile.
+func copyPacks(root *os.Root, from string) error {
+	events, err := os.OpenRoot(from)
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	packs := store.NewPacks(events)
+	done := map[store.Span]bool{}
+	for gone := true; gone; {
+		gone = false
+		list, err := packs.Spans()
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			if done[s] {
+				continue
+			}
+			err := copyFile(root, s.Pack(), filepath.Join(from, s.Pack()))
+			if errors.Is(err, fs.ErrNotExist) {
+				gone = true
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			done[s] = true
+		}
+	}
+	return nil
 }
 
 // copyPrograms copies the programs and manifests of before an agent's upgrades, if it

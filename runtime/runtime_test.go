@@ -38,13 +38,9 @@ func counts(t *testing.T, dir string) []uint64 {
 	if report.Verdict() != verifier.Verified {
 		t.Errorf("%s is %v", dir, report.Verdict())
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "history", "*.ckpt"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var ticks []uint64
-	for _, file := range files {
-		ticks = append(ticks, checkpoint(t, file).TickNumber)
+	for _, s := range sights(t, dir) {
+		ticks = append(ticks, s.Tick)
 	}
 	return ticks
 }

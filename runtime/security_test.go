@@ -43,6 +43,8 @@ func TestSigners(t *testing.T) {
 		"runtime/checkpoint.go":                 1, // checkpoints
 		"runtime/restore.go":                    1, // again, what an appended position names by the hash of the signed bytes
 		"runtime/retire.go":                     1, // igor/retirement/v1
+		"runtime/internal/pack/mark.go":         1, // igor/packed/v1
+		"runtime/internal/store/packer.go":      1, // the same, through it
 		"runtime/internal/eventlog/eventlog.go": 1, // seals: igor/event-segment/v1, and three hashes
 		"runtime/internal/receipt/receipt.go":   3, // igor/execution-receipt/v1, igor/payment-receipt/v1, igor/x402-receipt/v1
 	}

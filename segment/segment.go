@@ -9,6 +9,7 @@ package segment
 import (
 	"bufio"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -155,6 +156,63 @@ func Read(r io.Reader, each func(checkpoint []byte, f *verifier.Finding) error) 
 			return info, nil
 		case readErr != nil:
 			return Info{}, readErr
+		}
+	}
+}
+
+// An Entry is where a checkpoint lies in a segment, as the file says: nothing of it is
+// checked.
+type Entry struct {
+	Offset, Size   int64
+	UnverifiedHash verifier.Hash // of its content
+	Tick           uint64
+}
+
+// List finds the checkpoints of a segment, without reading their states where it need not.
+func List(f io.ReaderAt, size int64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		bad := func(block int, reason string) { yield(Entry{}, &MalformedError{block, reason}) }
+		header := verifier.AppendCARHeader(nil, verifier.Hash{})
+		in := bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 16<<10)
+		at, err := in.Discard(len(header))
+		if err != nil {
+			bad(-1, "it is cut inside its header")
+			return
+		}
+		prefix := verifier.AppendCARBlockStart(nil, verifier.Hash{}, 0)[1:5]
+		for offset, n := int64(at), 0; offset < size; n++ {
+			length, err := binary.ReadUvarint(in)
+			if err != nil || length < 36+verifier.HeaderSize || length > 36+verifier.MaxCheckpointSize {
+				bad(n, "its length is malformed")
+				return
+			}
+			var start [36 + verifier.HeaderSize]byte
+			if _, err := io.ReadFull(in, start[:]); err != nil || string(start[:4]) != string(prefix) {
+				bad(n, "it is cut, or its CID is malformed")
+				return
+			}
+			c, err := verifier.Parse(start[36:])
+			if err != nil {
+				bad(n, "it is no checkpoint of version 0x04")
+				return
+			}
+			e := Entry{Size: int64(length) - 36, UnverifiedHash: verifier.Hash(start[4:36]), Tick: c.TickNumber}
+			block := BlockSize(e.Size)
+			e.Offset = offset + block - e.Size
+			if offset += block; offset > size {
+				bad(n, "the file ends inside this block")
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
+			rest := int(e.Size) - verifier.HeaderSize
+			if rest > in.Buffered() { // a large state is not read
+				in.Reset(io.NewSectionReader(f, offset, size-offset))
+			} else if _, err := in.Discard(rest); err != nil {
+				bad(n, "the file ends inside this block")
+				return
+			}
 		}
 	}
 }

@@ -106,6 +106,36 @@ func TestReadWrite(t *testing.T) {
 	}
 }
 
+// TestList finds what Read reads, of small states and of large ones.
+func TestList(t *testing.T) {
+	for _, size := range []int{0, 20, 127 - 36, 5000, 17 << 10, 70_000} {
+		life := testkit.NewAgent("segments").History(20, size)
+		b := write(t, life...)
+		n := 0
+		for e, err := range List(bytes.NewReader(b), int64(len(b))) {
+			if err != nil {
+				t.Fatal(size, n, err)
+			}
+			if want := life[n]; !bytes.Equal(b[e.Offset:e.Offset+e.Size], want) || e.Tick != testkit.Tick(want) || e.UnverifiedHash != sha256.Sum256(want) {
+				t.Fatalf("states of %d: checkpoint %d is listed as %+v", size, n, e)
+			}
+			n++
+		}
+		if n != len(life) {
+			t.Errorf("states of %d: %d checkpoints are listed", size, n)
+		}
+		for _, cut := range []int{1, 58, 59, 60, 100, 300, len(b) - 1} {
+			var last error
+			for _, err := range List(bytes.NewReader(b[:cut]), int64(cut)) {
+				last = err
+			}
+			if last == nil && cut != 59 {
+				t.Errorf("of %d bytes all is listed", cut)
+			}
+		}
+	}
+}
+
 // TestNoSegment reads what is a CAR, and no segment, or no CAR.
 func TestNoSegment(t *testing.T) {
 	life := testkit.NewAgent("segments").History(5, 30)
@@ -206,6 +236,8 @@ func FuzzRead(f *testing.F) {
 	f.Add(testkit.CAR(life[4], life[4]))
 	f.Add(carV2(testkit.CAR(life[0], life[0])))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		for range List(bytes.NewReader(b), int64(len(b))) {
+		}
 		var got [][]byte
 		info, err := Read(bytes.NewReader(b), func(c []byte, _ *verifier.Finding) error {
 			got = append(got, slices.Clone(c))

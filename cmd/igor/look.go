@@ -23,13 +23,14 @@ import (
 const minCID = 16
 
 func lsCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, everything bool
 	cmd := &cobra.Command{
 		Use:   "ls [FOLDER]",
 		Short: "List the agents in a folder, or an agent's checkpoints",
 		Long: `Ls lists the agents whose folders are in FOLDER (default: here), alive or not, and
 what is wrong with those that cannot go on. Of an agent's own FOLDER it lists the
-checkpoints. It shows what the files and the agents say: igor verify verifies a
+checkpoints that are not packed, and with --all the others too. It shows what the
+files and the agents say: igor verify verifies a
 history, and igor status looks at one agent closely.
 
 since is how long an agent has been in its state, saved the age of its newest
@@ -47,7 +48,7 @@ the store that decides who lives it, where some have one.`,
 				dir = args[0]
 			}
 			if _, err := os.Stat(filepath.Join(dir, "history")); err == nil {
-				return failed(listCheckpoints(cmd, dir, asJSON))
+				return failed(listCheckpoints(cmd, dir, asJSON, everything))
 			}
 			all, err := runtime.Overviews(cmd.Context(), dir)
 			if err != nil {
@@ -71,6 +72,7 @@ the store that decides who lives it, where some have one.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	cmd.Flags().BoolVar(&everything, "all", false, "of one agent: list the checkpoints that are packed too")
 	return cmd
 }
 
@@ -82,8 +84,13 @@ func (e *brokenError) Error() string {
 }
 
 // listCheckpoints lists the checkpoints of one agent.
-func listCheckpoints(cmd *cobra.Command, dir string, asJSON bool) error {
-	found, unread := runtime.Look(dir)
+func listCheckpoints(cmd *cobra.Command, dir string, asJSON, everything bool) error {
+	found, packed, upTo, unread := runtime.LookNewest(dir)
+	if everything {
+		found, unread = runtime.Look(dir)
+	} else if packed > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s up to tick %d are packed: igor ls %s --all lists them too\n", verifycli.Plural(int(packed), "checkpoint"), upTo, verifycli.Printable(dir))
+	}
 	if unread != nil && len(found) == 0 {
 		return unread
 	}
@@ -391,6 +398,9 @@ func writeDetails(w io.Writer, d *runtime.Details, now time.Time) error {
 	}
 	if d.Unresolved > 0 {
 		row("open", "%s whose outcome nobody knows, holding %s: igor effects %s", verifycli.Plural(d.Unresolved, "side effect"), verifier.FormatMicrocents(d.Held), d.Folder)
+	}
+	if d.Packed > 0 {
+		row("history", "%s, of which %d are packed and not read now: igor verify %s verifies all of them", verifycli.Plural(d.Checkpoints, "checkpoint"), d.Packed, d.Folder)
 	}
 	if d.Lineage != "" {
 		lineage := d.Lineage

@@ -42,8 +42,18 @@ func ParseFileName(name string) (first uint64, ok bool) {
 	return first, err == nil && name == FileName(first)
 }
 
+// A Packed has segments and payloads that are no files of their own any more. What it does
+// not have is fs.ErrNotExist.
+type Packed interface {
+	Segment(first uint64) (wal.File, error)
+	Payload(hash verifier.Hash) (wal.File, error)
+}
+
 // A Log is the event log of one agent.
 type Log struct {
+	// Packed has what is not in the folders any more, nil = nothing.
+	Packed Packed
+
 	segments, payloads wal.Folder
 	stored             map[verifier.Hash]struct{} // payloads that are known to be there
 	synced             bool                       // the names of those that were found there
@@ -63,11 +73,27 @@ func (l *Log) Content(d Data) ([]byte, error) {
 	if d.size <= MaxInline || d.inline != nil {
 		return d.inline, nil
 	}
-	b, err := l.readPayload(d)
+	b, err := l.anyPayload(d)
 	if err != nil {
 		return nil, fmt.Errorf("payload %s: %w", d.hash, err)
 	}
 	return b, nil
+}
+
+// anyPayload reads a payload that is a file, or is packed.
+func (l *Log) anyPayload(d Data) ([]byte, error) {
+	b, err := l.readPayload(d)
+	if err == nil || l.Packed == nil || !Gone(err) {
+		return b, err
+	}
+	f, packedErr := l.Packed.Payload(d.hash)
+	if errors.Is(packedErr, fs.ErrNotExist) {
+		return nil, err
+	}
+	if packedErr != nil {
+		return nil, packedErr
+	}
+	return content(f, d)
 }
 
 func (l *Log) readPayload(d Data) ([]byte, error) {
@@ -75,6 +101,10 @@ func (l *Log) readPayload(d Data) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return content(f, d)
+}
+
+func content(f wal.File, d Data) ([]byte, error) {
 	defer f.Close()
 	size, err := f.Size()
 	if err != nil {
@@ -137,7 +167,7 @@ func (s *Segment) Close() error { return s.f.Close() }
 // Segment opens the segment whose first tick is given. If there is none
 // (fs.ErrNotExist), its ticks cannot be executed again.
 func (l *Log) Segment(first uint64) (*Segment, error) {
-	f, err := l.segments.Open(FileName(first))
+	f, err := l.Raw(first)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +175,16 @@ func (l *Log) Segment(first uint64) (*Segment, error) {
 }
 
 // Raw opens the segment's bytes, for [Verify].
-func (l *Log) Raw(first uint64) (wal.File, error) { return l.segments.Open(FileName(first)) }
+func (l *Log) Raw(first uint64) (wal.File, error) {
+	f, err := l.segments.Open(FileName(first))
+	if !errors.Is(err, fs.ErrNotExist) || l.Packed == nil {
+		return f, err
+	}
+	if packed, packedErr := l.Packed.Segment(first); !errors.Is(packedErr, fs.ErrNotExist) {
+		return packed, packedErr
+	}
+	return nil, err
+}
 
 // A Writer appends to the open segment. After an error nothing can be appended
 // any more. It is not safe for concurrent use.
@@ -527,20 +566,42 @@ func (w *Writer) Payloads() []verifier.Hash { return w.payloads }
 // Payload returns the content of such a file.
 func (l *Log) Payload(hash verifier.Hash) ([]byte, error) {
 	f, err := l.payloads.Open(hash.String())
+	if errors.Is(err, fs.ErrNotExist) && l.Packed != nil {
+		f, err = l.Packed.Payload(hash)
+	}
 	if err != nil {
 		return nil, err
 	}
 	size, err := f.Size()
-	if err = errors.Join(err, f.Close()); err != nil || size > MaxPayload {
-		return nil, errors.Join(err, errDamagedPayload)
+	if err != nil || size > MaxPayload {
+		return nil, errors.Join(err, f.Close(), errDamagedPayload)
 	}
-	return l.readPayload(Data{size: uint32(size), hash: hash})
+	return content(f, Data{size: uint32(size), hash: hash})
+}
+
+// Scan reads a segment as far as it is whole, and returns which payloads its records name,
+// in order, and how many lines the agent logged in it.
+func Scan(from io.Reader) (payloads []verifier.Hash, lines uint64, err error) {
+	r := NewReader(from)
+	for {
+		record, err := r.Next()
+		if _, tail := errors.AsType[*wal.TailError](err); err == io.EOF || tail || Bad(err) {
+			return payloads, lines, nil
+		}
+		if err != nil {
+			return payloads, lines, err
+		}
+		payloads = record.appendPayloads(payloads)
+		if record.Kind == LogEmit {
+			lines++
+		}
+	}
 }
 
 // Passed looks for where the segment whose first tick is given had a root: after which of
 // its records, the header among them. There are payloads before it.
 func (l *Log) Passed(first uint64, root verifier.Hash) (offset int64, payloads int, ok bool, err error) {
-	f, err := l.segments.Open(FileName(first))
+	f, err := l.Raw(first)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, false, nil
 	}
@@ -566,7 +627,7 @@ func (l *Log) Passed(first uint64, root verifier.Hash) (offset int64, payloads i
 
 // Hash returns the SHA-256 of a segment's first bytes, to go on with.
 func (l *Log) Hash(first uint64, size int64) (hash.Hash, error) {
-	f, err := l.segments.Open(FileName(first))
+	f, err := l.Raw(first)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,11 @@ const (
 	CheckpointLinked               // it has its own name
 	CheckpointSynced               // it is part of the history
 	ReceiptGiven                   // for its time
+	PackNamed                      // old segments of the event log are in a pack
+	SegmentNamed                   // and their checkpoints in a segment
+	Marked                         // and the mark says so
+	Unpacked                       // a file is removed that is packed
+	Pruned                         // files are removed that are archived
 	FileWritten                    // a whole file, under its first name
 	FileNamed                      // it has its own name, not yet durable
 	RecordsWritten                 // to a log, and not synced
@@ -102,6 +107,11 @@ var names = [points]string{
 	CheckpointLinked:  "checkpoint-linked",
 	CheckpointSynced:  "checkpoint-synced",
 	ReceiptGiven:      "receipt-given",
+	PackNamed:         "pack-named",
+	SegmentNamed:      "segment-named",
+	Marked:            "marked",
+	Unpacked:          "unpacked",
+	Pruned:            "pruned",
 	FileWritten:       "file-written",
 	FileNamed:         "file-named",
 	RecordsWritten:    "records-written",

@@ -9,51 +9,10 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 
 	"igor.dev/verifier"
-	"igor.dev/verifier/history"
 )
-
-// After yields the checkpoints of an agent's folder after a tick, in order; with all, from
-// the first one on. It takes no lock: the agent may live meanwhile. What is not durable yet
-// is among them.
-func After(dir string, tick uint64, all bool) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		root, err := os.OpenRoot(filepath.Join(dir, DirHistory))
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		defer root.Close()
-		entries, err := fs.ReadDir(root.FS(), ".") // in the order of names, which is that of ticks
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		for _, e := range entries {
-			if !history.IsCheckpoint(e.Name()) {
-				continue
-			}
-			at, err := strconv.ParseUint(strings.TrimSuffix(e.Name(), history.Ext), 10, 64)
-			if err != nil || !all && at <= tick {
-				continue
-			}
-			b, err := readRegular(root, e.Name(), verifier.MaxCheckpointSize)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // set aside meanwhile
-			}
-			if err != nil {
-				err = fmt.Errorf("%s: %w", filepath.Join(dir, DirHistory, e.Name()), err)
-			}
-			if !yield(b, err) || err != nil {
-				return
-			}
-		}
-	}
-}
 
 // PutBack puts checkpoints into the history of a folder that lacks them, or has the same
 // ones. With whole, the history begins with the genesis then.

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"iter"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"igor.dev/runtime/internal/hint"
@@ -38,7 +37,8 @@ type Recovery struct {
 }
 
 // Recover verifies the whole history and returns the newest checkpoint, after
-// which [Store.Append] goes on. The history has to be that of the key.
+// which [Store.Append] goes on. The history has to be that of the key. Where the agent's
+// mark says how far it is packed, what came after that is verified alone.
 //
 // A newest file whose content is no authentic checkpoint is set aside, if the
 // history before it is whole; anything else that is wrong is an error, and
@@ -54,44 +54,68 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	if err != nil {
 		return r, err
 	}
-	if len(ticks) == 0 {
-		s.recovered = true
-		return r, nil
-	}
-	last := len(ticks) - 1
-	name := FileName(ticks[last])
-	newest, err := s.checkpoint(ticks[last])
+	segments, err := spans(s.history, extCAR)
 	if err != nil {
 		return r, err
 	}
+	if len(segments) > 0 {
+		if r, done, err := s.recoverMarked(ctx, key, ticks); done || err != nil {
+			return r, err
+		}
+	}
+	if len(ticks)+len(segments) == 0 {
+		s.recovered = true
+		return r, nil
+	}
+	// The newest two, of which one or both may be in a segment.
+	var last []CheckpointFile
+	h := History{dir: s.path(DirHistory), root: s.history, Loose: ticks, Segments: segments}
+	for f, err := range h.Backward() {
+		if err != nil {
+			return r, err
+		}
+		if last = append(last, f); len(last) == 3 {
+			break
+		}
+	}
+	newest, err := s.content(&last[0])
+	if err != nil {
+		return r, err
+	}
+	name := FileName(last[0].Tick)
 	sources := []string{s.path(DirHistory)}
 	finding := verifier.Examine(newest)
-	if !finding.Authentic() {
-		if last == 0 {
+	if !finding.Authentic() && !last[0].segment {
+		if len(last) == 1 {
 			return r, hint.Wrap(damaged(s.historyPath(name), "%s is damaged (%s), and there is nothing before it to go on from", s.historyPath(name), Damage(&finding)),
 				"restore it from a copy; a second beginning under the same key would be a fork")
 		}
 		r.Damage = Damage(&finding)
-		if newest, err = s.checkpoint(ticks[last-1]); err != nil {
+		last = last[1:]
+		if newest, err = s.content(&last[0]); err != nil {
 			return r, err
 		}
 		finding = verifier.Examine(newest)
 		sources = nil
-		ticks = ticks[:last]
-		for _, tick := range ticks {
+		for _, tick := range ticks[:len(ticks)-1] {
 			sources = append(sources, s.historyPath(FileName(tick)))
 		}
-	}
-	if finding.Authentic() && finding.AgentPubKey != verifier.PublicKey(key) {
-		if first, err := s.checkpoint(ticks[0]); err == nil {
-			// All of it may be another agent's, or the newest alone: that the history says.
-			if genesis := verifier.Examine(first); genesis.Authentic() && genesis.AgentPubKey == finding.AgentPubKey {
-				return r, noKey("put the agent's own key back as "+s.path(fileKey)+"; nothing is changed",
-					"the key of %s is not its agent's: it is that of %s, and the history is by %s", s.dir, verifier.PublicKey(key).DID(), genesis.AgentPubKey.DID())
-			}
+		for _, segment := range segments {
+			sources = append(sources, s.historyPath(segment.CAR()))
 		}
 	}
-	if named := ticks[len(ticks)-1]; finding.Authentic() && finding.TickNumber != named {
+	first, firstTick, err := s.first(&h)
+	if err != nil {
+		return r, err
+	}
+	if finding.Authentic() && finding.AgentPubKey != verifier.PublicKey(key) {
+		// All of it may be another agent's, or the newest alone: that the history says.
+		if genesis := verifier.Examine(first); genesis.Authentic() && genesis.AgentPubKey == finding.AgentPubKey {
+			return r, noKey("put the agent's own key back as "+s.path(fileKey)+"; nothing is changed",
+				"the key of %s is not its agent's: it is that of %s, and the history is by %s", s.dir, verifier.PublicKey(key).DID(), genesis.AgentPubKey.DID())
+		}
+	}
+	if named := last[0].Tick; finding.Authentic() && finding.TickNumber != named {
 		return r, hint.Wrap(damaged(s.historyPath(FileName(named)), "%s holds the checkpoint of tick %d", s.historyPath(FileName(named)), finding.TickNumber),
 			"give each file of the history its name back, %s for that one", FileName(finding.TickNumber))
 	}
@@ -107,36 +131,71 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 			return r, err
 		}
 	}
-	if len(ticks) > 1 {
-		if r.Before, err = s.checkpoint(ticks[len(ticks)-2]); err != nil {
+	if len(last) > 1 {
+		if r.Before, err = s.content(&last[1]); err != nil {
 			return r, err
 		}
 	}
-	first, err := s.checkpoint(ticks[0])
-	if err != nil {
-		return r, err
-	}
-	r.First, r.FirstTick = sha256.Sum256(first), ticks[0]
+	r.First, r.FirstTick = sha256.Sum256(first), firstTick
 	if restored != nil && r.First == restored.Checkpoint {
 		r.First, r.FirstTick = restored.Genesis, 0
 	} else if genesis, err := verifier.Parse(first); err != nil || !genesis.PrevHash.IsZero() {
-		return r, hint.Wrap(damaged(s.historyPath(FileName(ticks[0])), "%s does not hold the genesis", s.historyPath(FileName(ticks[0]))), "give each file of the history its name back")
+		path := s.historyPath(FileName(firstTick))
+		return r, hint.Wrap(damaged(path, "%s does not hold the genesis", path), "give each file of the history its name back")
 	}
 	r.Newest, r.Hash, r.Tick = newest, finding.ContentHash, finding.TickNumber
 	s.head, s.recovered = r.Hash, true
 	return r, nil
 }
 
+// first reads the first checkpoint of a history.
+func (s *Store) first(h *History) (b []byte, tick uint64, err error) {
+	if len(h.Segments) > 0 && (len(h.Loose) == 0 || h.Segments[0].First <= h.Loose[0]) {
+		for f, err := range listSegment(s.history, h.dir, h.Segments[0]) {
+			if err != nil {
+				return nil, 0, err
+			}
+			b, err = f.Read()
+			return b, f.Tick, err
+		}
+	}
+	if len(h.Loose) == 0 {
+		return nil, 0, damaged(s.historyPath(h.Segments[0].CAR()), "%s has no checkpoint", s.historyPath(h.Segments[0].CAR()))
+	}
+	b, err = s.checkpoint(h.Loose[0])
+	return b, h.Loose[0], err
+}
+
+// content reads a checkpoint of the history.
+func (s *Store) content(f *CheckpointFile) ([]byte, error) {
+	if !f.segment {
+		return s.checkpoint(f.Tick)
+	}
+	b, err := f.Read()
+	if err != nil && !strings.Contains(err.Error(), f.Path) {
+		err = fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return b, err
+}
+
 // Newest yields the checkpoints of a history that was recovered, the newest first.
 func (s *Store) Newest() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		ticks, err := s.Ticks()
+		h := History{dir: s.path(DirHistory), root: s.history}
+		var err error
+		if h.Loose, err = s.Ticks(); err == nil {
+			h.Segments, err = spans(s.history, extCAR)
+		}
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		for _, tick := range slices.Backward(ticks) {
-			if b, err := s.checkpoint(tick); !yield(b, err) || err != nil {
+		for f, err := range h.Backward() {
+			var b []byte
+			if err == nil {
+				b, err = s.content(&f)
+			}
+			if !yield(b, err) || err != nil {
 				return
 			}
 		}

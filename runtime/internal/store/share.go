@@ -27,7 +27,7 @@ func Export(ctx context.Context, dir, file string) (*verifier.Report, error) {
 	if _, err := check(ctx, dir); err != nil {
 		return nil, err
 	}
-	files, err := byTick(dir)
+	files, err := whole(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -100,22 +100,31 @@ func check(ctx context.Context, path string) (*verifier.Report, error) {
 	return report, nil
 }
 
-type carFile struct {
-	path string
-	tick uint64
-}
-
 // byTick lists the checkpoints below dir in the order of their ticks, which is
-// the order of their chain.
-func byTick(dir string) ([]carFile, error) {
-	var files []carFile
+// the order of their chain. Nothing of what it says of them is verified.
+func byTick(dir string) ([]CheckpointFile, error) {
+	var files []CheckpointFile
 	err := history.Walk(dir, func(e history.Entry) error {
+		if e.Segment {
+			root, err := os.OpenRoot(filepath.Dir(e.Path))
+			if err != nil {
+				return err
+			}
+			defer root.Close()
+			for f, err := range listCAR(root, filepath.Dir(e.Path), filepath.Base(e.Path)) {
+				if err != nil {
+					return gone(e.Path, err)
+				}
+				files = append(files, f)
+			}
+			return nil
+		}
 		if e.Kind != verifier.KindCheckpoint {
 			return nil
 		}
 		f, err := os.Open(e.Path)
 		if err != nil {
-			return err
+			return gone(e.Path, err)
 		}
 		defer f.Close()
 		header, err := io.ReadAll(io.LimitReader(f, verifier.HeaderSize))
@@ -126,38 +135,84 @@ func byTick(dir string) ([]carFile, error) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)
 		}
-		files = append(files, carFile{e.Path, c.TickNumber})
+		files = append(files, CheckpointFile{Path: e.Path, Tick: c.TickNumber})
 		return nil
 	}, verifier.KindCheckpoint)
-	slices.SortFunc(files, func(a, b carFile) int {
-		return cmp.Or(cmp.Compare(a.tick, b.tick), cmp.Compare(a.path, b.path))
+	slices.SortFunc(files, func(a, b CheckpointFile) int {
+		return cmp.Or(cmp.Compare(a.Tick, b.Tick), cmp.Compare(a.Path, b.Path))
 	})
 	return files, err
 }
 
-func writeCAR(out *os.File, files []carFile) error {
+// gone takes back an error that says that a file is not there any more that was listed:
+// its agent packed it.
+func gone(path string, err error) error {
+	if _, statErr := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && errors.Is(statErr, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// whole lists the checkpoints below dir, and once more if that they are one chain is not
+// what is listed, for their agent may have packed some meanwhile.
+func whole(dir string) (all []CheckpointFile, err error) {
+	for range 3 {
+		if all, err = once(dir); err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(all, func(f CheckpointFile) bool { return f.Hash.IsZero() }) {
+			break
+		}
+	}
+	return slices.DeleteFunc(all, func(f CheckpointFile) bool { return f.Hash.IsZero() }), nil
+}
+
+// once lists the checkpoints below dir, each once, with their hashes. That of one which is
+// not there any more is zero.
+func once(dir string) ([]CheckpointFile, error) {
+	named, err := byTick(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []CheckpointFile
+	for _, f := range named {
+		if n := len(files); n > 0 && f.segment && f.Hash == files[n-1].Hash {
+			continue // a copy of the same checkpoint
+		}
+		b, err := f.Read()
+		if errors.Is(err, fs.ErrNotExist) {
+			files = append(files, CheckpointFile{Path: f.Path, Tick: f.Tick})
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		c, err := verifier.Parse(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
+		}
+		f.Hash, f.Prev = sha256.Sum256(b), c.PrevHash
+		if n := len(files); n > 0 && files[n-1].Hash == f.Hash {
+			continue
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func writeCAR(out *os.File, files []CheckpointFile) error {
 	if len(files) == 0 {
 		return errors.New("nothing to export")
 	}
-	head, err := os.ReadFile(files[len(files)-1].path)
-	if err != nil {
-		return err
-	}
 	w := bufio.NewWriterSize(out, 256<<10)
-	w.Write(verifier.AppendCARHeader(nil, sha256.Sum256(head)))
-	var last verifier.Hash
+	w.Write(verifier.AppendCARHeader(nil, files[len(files)-1].Hash))
 	var block []byte
 	for _, f := range files {
-		b, err := os.ReadFile(f.path)
+		b, err := f.Read()
 		if err != nil {
 			return err
 		}
-		h := verifier.Hash(sha256.Sum256(b))
-		if h == last {
-			continue // a copy of the same checkpoint
-		}
-		last = h
-		block = verifier.AppendCARBlock(block[:0], h, b)
+		block = verifier.AppendCARBlock(block[:0], f.Hash, b)
 		w.Write(block)
 	}
 	if err := w.Flush(); err != nil {
@@ -209,13 +264,6 @@ func importBlock(root *os.Root, b []byte) error {
 	return err
 }
 
-// A CheckpointFile is a checkpoint in a folder.
-type CheckpointFile struct {
-	Path       string
-	Tick       uint64
-	Hash, Prev verifier.Hash
-}
-
 // Verify verifies the history in dir and below.
 func Verify(ctx context.Context, dir string) (*verifier.Report, error) {
 	return verify(ctx, verifier.Pins{}, dir)
@@ -229,25 +277,6 @@ func Checkpoints(ctx context.Context, dir string) (*verifier.Report, []Checkpoin
 	if err != nil {
 		return nil, nil, err
 	}
-	named, err := byTick(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	var files []CheckpointFile
-	for _, f := range named {
-		b, err := os.ReadFile(f.path)
-		if err != nil {
-			return nil, nil, err
-		}
-		c, err := verifier.Parse(b)
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", f.path, err)
-		}
-		hash := verifier.Hash(sha256.Sum256(b))
-		if len(files) > 0 && files[len(files)-1].Hash == hash {
-			continue // a copy of the same checkpoint
-		}
-		files = append(files, CheckpointFile{f.path, f.tick, hash, c.PrevHash})
-	}
-	return report, files, nil
+	files, err := whole(dir)
+	return report, files, err
 }

@@ -3,8 +3,11 @@
 //	agent.wasm            the program
 //	agent.manifest.json   what it may reach
 //	key                   its Ed25519 private key: PKCS #8 in PEM, mode 0600
-//	history/%010d.ckpt    its checkpoints, by tick
+//	history/%010d.ckpt    its checkpoints, by tick: the newest
+//	history/A-B.car       and older ones, in segments (package segment)
 //	events/               what it observed (package eventlog)
+//	events/A-B.pack       between the checkpoints of a segment (package pack)
+//	packed                the mark: how far the life is packed
 //	journal               its side effects (package journal)
 //	receipts              what it paid, and what its time was (package receipt)
 //	damaged/              what was set aside
@@ -45,6 +48,7 @@ import (
 	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/pack"
 	"igor.dev/runtime/internal/sandbox"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
@@ -316,6 +320,7 @@ type Store struct {
 	payloads  *os.Root
 	lock      *os.File
 	head      verifier.Hash // of the newest checkpoint, once recovered
+	mark      *pack.Mark    // how far the history is packed; nil = it is not known
 	recovered bool
 	failed    error // why nothing can be appended any more
 
