@@ -61,6 +61,7 @@ type home struct {
 	known     func() error       // called when the home knows of the agent
 	at        authority.Position // that this process appended, or found
 	epoch     journal.Epoch      // under which the next segment begins
+	left      bool               // at says that the home is another one now
 	due       verifier.Hash      // a checkpoint that was appended, and that the folder has to come to first
 
 	// How far the replicas have what is to be kept.

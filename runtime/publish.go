@@ -122,7 +122,7 @@ func (l *life) acceptCompacted(compacted *journal.Journal) error {
 // the folder has to have all that was appended, or what leads to it.
 func (l *life) comeHome(s *store.Store, p authority.Position) error {
 	h := &l.home
-	if p.State == authority.Retired {
+	if h.left = l.leftFor(p); p.State == authority.Retired && !h.left {
 		return l.isRetired(p)
 	}
 	offset, ok, err := l.world.Journal.Passed(p.Journal)
@@ -153,6 +153,10 @@ func (l *life) comeHome(s *store.Store, p authority.Position) error {
 			return l.otherHead(s, p)
 		}
 		h.due = p.Head
+	}
+	if h.left { // and goes on in the new home
+		h.at = p
+		return nil
 	}
 	return h.claim(p)
 }

@@ -77,6 +77,9 @@ func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 	if _, err := s.Recover(ctx, l.public[:]); err != nil {
 		return err
 	}
+	if err := l.homeOfManifest(); err != nil {
+		return err
+	}
 	if l.Home != nil && l.Home.Name != "" {
 		if err := s.SetHome(store.Home{Name: l.Home.Name}); err != nil {
 			return err
@@ -225,6 +228,11 @@ func (l *life) findHome(s *store.Store) (named store.Home, err error) {
 	if named, err = s.Home(); err != nil {
 		return named, err
 	}
+	if named.Name == "" {
+		if err := l.homeOfManifest(); err != nil {
+			return named, err
+		}
+	}
 	switch {
 	case named.Name == "" && l.Home != nil && l.Home.Name != "":
 		named.Name = l.Home.Name
@@ -236,7 +244,8 @@ func (l *life) findHome(s *store.Store) (named store.Home, err error) {
 		l.Home, err = l.engine.config.Homes(named.Name)
 		return named, err
 	case named.Name != "" && named.Name != l.Home.Name:
-		return named, fmt.Errorf("%w: the agent's home is %s, and not %s", ErrConflict, named.Name, l.Home.Name)
+		return named, hint.Wrap(fmt.Errorf("%w: the agent's home is %s, and not %s", ErrConflict, named.Name, l.Home.Name),
+			"to change it, name the new one in its manifest: igor upgrade FOLDER --manifest FILE, then resume it without --store")
 	}
 	return named, nil
 }
@@ -545,6 +554,9 @@ func (l *life) startLive() error {
 		return nil
 	}
 	// What was not appended when the process ended is now, before anything new.
+	if err := l.moveHome(); err != nil {
+		return err
+	}
 	return l.commit()
 }
 

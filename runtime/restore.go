@@ -56,6 +56,11 @@ func Restore(ctx context.Context, dir string, c RestoreConfig) (r Restored, err 
 	case err != nil:
 		return r, err
 	case p.State == authority.Retired:
+		if guarded, ok := c.Home.Authority.(authority.Signing); ok {
+			if signed, err := guarded.SignedBy(c.Key, nil); err == nil {
+				return r, goneTo(ctx, c.Home, signed, agent)
+			}
+		}
 		return r, ErrRetired
 	case p.State == authority.Recovery:
 		return r, inConflict(&authority.Conflict{Have: p})

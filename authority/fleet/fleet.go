@@ -30,6 +30,9 @@ type Member struct {
 	Address string // as its transport reads it, such as host:port
 }
 
+// Prefix begins the name of a fleet; its members with commas between them come after it.
+const Prefix = "fleet:"
+
 // MaxMembers is how many members a fleet may have.
 const MaxMembers = 16
 

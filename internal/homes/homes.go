@@ -20,9 +20,6 @@ import (
 	"igor.dev/verifier"
 )
 
-// FleetPrefix begins the name of a fleet.
-const FleetPrefix = "fleet:"
-
 // A Finder finds homes, as a node. It is safe for concurrent use.
 type Finder struct {
 	// Node returns the node's key; nil, or a nil key = this process has none.
@@ -46,7 +43,7 @@ func (f *Finder) Find(name string) (*runtime.Home, error) { return f.find(name, 
 func (f *Finder) Open(name string) (*runtime.Home, error) { return f.find(name, dir.Open) }
 
 func (f *Finder) find(name string, folder func(string) (*dir.Store, error)) (*runtime.Home, error) {
-	if rest, ok := strings.CutPrefix(name, FleetPrefix); ok {
+	if rest, ok := strings.CutPrefix(name, fleet.Prefix); ok {
 		return f.fleet(name, rest)
 	}
 	s, err := folder(name)

@@ -26,6 +26,7 @@ const (
 	EffectBegun                    // its begin is durable
 	PositionKept                   // what the next position names is with the replicas
 	PositionAppended               // and the authority has it
+	HomeLeft                       // the old home says where the agent's new one is, and the folder does not
 	EffectLeaves                   // nothing more is waited for
 	EffectActed                    // it left the machine and came back
 	PaidAnswered                   // a server that was paid answered, or did not
@@ -86,6 +87,7 @@ var names = [points]string{
 	EffectBegun:       "effect-begun",
 	PositionKept:      "position-kept",
 	PositionAppended:  "position-appended",
+	HomeLeft:          "home-left",
 	EffectLeaves:      "effect-leaves",
 	EffectActed:       "effect-acted",
 	PaidAnswered:      "paid-answered",

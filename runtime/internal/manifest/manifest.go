@@ -7,7 +7,8 @@
 //	    "log": {"version": 1}
 //	  },
 //	  "resource_limits": {"max_memory_bytes": 33554432},
-//	  "migration_policy": {"enabled": true, "max_price_per_second": 5000, "preferred_regions": ["eu-west"]}
+//	  "migration_policy": {"enabled": true, "max_price_per_second": 5000, "preferred_regions": ["eu-west"]},
+//	  "home": {"fleet": ["did:key:z6Mk…@node1.example:7447"]}
 //	}
 //
 // Every key may be absent: an empty object, like no manifest at all, is an
@@ -24,11 +25,13 @@ import (
 	"io"
 	"maps"
 	"math"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"igor.dev/authority/fleet"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/verifier"
@@ -53,6 +56,7 @@ const (
 	maxRegions    = 64
 	maxRegionSize = 64
 	maxNodes      = 256
+	maxHome       = 1024
 	maxMoves      = 1000000
 )
 
@@ -80,6 +84,9 @@ type Manifest struct {
 	MaxTick    time.Duration // for one call into the agent
 
 	Migration Migration
+
+	// Home is what the agent's home is called, "" = its folder.
+	Home string
 }
 
 // Migration is the policy for moves between nodes.
@@ -152,6 +159,7 @@ func Parse(b []byte) (*Manifest, error) {
 		"capabilities":     func() error { return p.capabilities(m) },
 		"resource_limits":  func() error { return p.limits(m) },
 		"migration_policy": func() error { return p.migration(&m.Migration) },
+		"home":             func() error { return p.home(&m.Home) },
 	})
 	if err != nil {
 		return nil, err
@@ -302,6 +310,62 @@ func (p *parser) names(key, what string, to *[]string) error {
 		*to = append(*to, name)
 		return nil
 	})
+}
+
+// home reads where it is decided who lives the agent: one of a folder, a fleet and a bucket.
+func (p *parser) home(name *string) error {
+	is := func(found string) error {
+		if *name != "" {
+			return p.errorf("the home is more than one of folder, fleet and bucket")
+		}
+		*name = found
+		return nil
+	}
+	err := p.object("home", fields{
+		"folder": func() error {
+			folder, err := p.text("folder")
+			if err == nil && (!path.IsAbs(folder) || path.Clean(folder) != folder || len(folder) > maxHome) {
+				err = p.errorf("the home's folder is %q, and has to be an absolute path, such as /mnt/backup/igor", folder)
+			}
+			if err != nil {
+				return err
+			}
+			return is(folder)
+		},
+		"fleet": func() error {
+			var members []string
+			err := p.array("fleet", func() error {
+				member, err := p.text("a member")
+				if err == nil && len(members) == fleet.MaxMembers {
+					err = p.errorf("a fleet has at most %d members", fleet.MaxMembers)
+				}
+				members = append(members, member)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			all := strings.Join(members, ",")
+			if _, err := fleet.ParseMembers(all); err != nil {
+				return p.errorf("%w", err)
+			}
+			return is(fleet.Prefix + all)
+		},
+		"bucket": func() error {
+			bucket, err := p.text("bucket")
+			if err == nil && (!strings.HasPrefix(bucket, "s3://") || len(bucket) > maxHome) {
+				err = p.errorf("the home's bucket is %q, and has to be such as s3://bucket/prefix?endpoint=https://s3.example.com", bucket)
+			}
+			if err != nil {
+				return err
+			}
+			return is(bucket)
+		},
+	})
+	if err == nil && *name == "" {
+		err = p.errorf("home names none of folder, fleet and bucket")
+	}
+	return err
 }
 
 // A parser walks the tokens by itself rather than decoding into a struct:

@@ -187,7 +187,7 @@ func TestParseErrors(t *testing.T) {
 		{`{`, `line 1: the manifest ends in the middle`},
 		{`{"capabilities": {}}{`, `something after the manifest's closing brace`},
 		{`{"capabilities": {}} x`, `something after the manifest's closing brace`},
-		{`{"capabilites": {}}`, `unknown key "capabilites" in the manifest, which has capabilities, migration_policy, resource_limits`},
+		{`{"capabilites": {}}`, `unknown key "capabilites" in the manifest, which has capabilities, home, migration_policy, resource_limits`},
 		{`{"Capabilities": {}}`, `unknown key "Capabilities"`},
 		{"{\"capabilities\": {\n\"clock\": {\"version\": 1},\n\"teleport\": {\"version\": 1}}}", `line 3: unknown capability "teleport"`},
 		{"{\"capabilities\": {\n\"http\": {\"version\": 2}}}", `line 2: version 2 of capability "http" is not supported by this version`},
@@ -207,6 +207,15 @@ func TestParseErrors(t *testing.T) {
 		{`{"resource_limits": {"max_storage_bytes": -1}}`, `max_storage_bytes is -1, and must be from 0 to 16777216`},
 		{`{"resource_limits": {"max_state_bytes": "1"}}`, `max_state_bytes is not a number`},
 		{`{"resource_limits": {"max_cpu": 1}}`, `unknown key "max_cpu" in resource_limits`},
+		{`{"home": {}}`, `home names none of folder, fleet and bucket`},
+		{`{"home": "elsewhere"}`, `home is not an object`},
+		{`{"home": {"folder": "here"}}`, `has to be an absolute path`},
+		{`{"home": {"folder": "/a", "bucket": "s3://b"}}`, `more than one`},
+		{`{"home": {"bucket": "http://b"}}`, `has to be such as s3://`},
+		{`{"home": {"fleet": []}}`, `is no member`},
+		{`{"home": {"fleet": ["node1.example:7447"]}}`, `is no member: want DID@HOST:PORT`},
+		{`{"home": {"fleet": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@node1.example"]}}`, `its address is not HOST:PORT`},
+		{`{"home": {"fleet": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@a:1", "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@b:1"]}}`, `is there twice`},
 		{`{"migration_policy": {"enabled": 1}}`, `enabled is not true or false`},
 		{`{"migration_policy": {"max_price_per_second": -1}}`, `max_price_per_second is negative`},
 		{`{"migration_policy": {"allowed_nodes": ["node1"]}}`, `allowed_nodes holds "node1"`},
@@ -241,6 +250,7 @@ func TestHint(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"capabilities": {"clock": {"version": 1, "options": {}}, "log": {"version": 1}}}`))
+	f.Add([]byte(`{"home": {"fleet": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@a:1"]}}`))
 	f.Add([]byte(`{"resource_limits": {"max_memory_bytes": 1}, "migration_policy": {"enabled": false, "preferred_regions": ["a", "b"]}}`))
 	f.Add([]byte(`{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": ["a"]}}}}`))
 	f.Add([]byte(`{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": ["a:1", "[::1]"], "classes": {"a:1": "queryable"}, "probes": {"a:1": "/{id}"}}},
