@@ -9,7 +9,8 @@ package keeper
 
 import (
 	"cmp"
-	"hash/fnv"
+	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -104,10 +105,8 @@ func (w *Wants) Candidates(nodes []Node, crowd Crowd, now time.Time) []Node {
 			r.crowd = crowd[[2]string{w.Group, n.Domain}]
 		}
 		r.full = 4 * n.Agents / (n.Agents + int(n.Offer.FreeAgents))
-		h := fnv.New64a()
-		h.Write(w.Agent[:])
-		h.Write(n.Offer.Node[:])
-		r.chance = h.Sum64()
+		h := sha256.Sum256(append(append(make([]byte, 0, 64), w.Agent[:]...), n.Offer.Node[:]...))
+		r.chance = binary.BigEndian.Uint64(h[:])
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b ranked) int {
