@@ -65,7 +65,7 @@ export async function check(items: AsyncIterable<Item>, pins: Pins, more: Pick<O
     saveable: path.length > 0,
     save: () => save(life, path),
     bundle: () => save(life, path.length > 0 ? path : life.hashes()),
-    inspect,
+    inspect: inspectCheckpoint,
     relink: (row, bytes) => relink(life, row, bytes, pins),
   };
 }
@@ -75,7 +75,8 @@ export async function wrongPin(pins: Pins): Promise<"did" | "head"> {
   return session({ ...pins, head: unpinned.head }, async () => "head" as const).catch(() => "did" as const);
 }
 
-async function inspect(bytes: Uint8Array): Promise<Inspection> {
+/** Says what one checkpoint claims. */
+export async function inspectCheckpoint(bytes: Uint8Array): Promise<Inspection> {
   const linker = await pool.linker();
   return JSON.parse(await linker.call("inspect", [bytes])) as Inspection;
 }

@@ -8,7 +8,7 @@ import { items } from "./collect.ts";
 import { byID } from "./dom.ts";
 import { files } from "./files.ts";
 import { askFor } from "./handover.ts";
-import { goTo } from "./link.ts";
+import { goTo, parseName } from "./link.ts";
 import { unpinned } from "./pins.ts";
 import { receive, type Source } from "./receive.ts";
 import "./text.ts";
@@ -16,6 +16,7 @@ import "./text.ts";
 configure({ wasm: files.wasm, worker: files.worker });
 
 const src = byID<HTMLInputElement>("src");
+const from = byID<HTMLInputElement>("from");
 const did = byID<HTMLInputElement>("did");
 const head = byID<HTMLInputElement>("head");
 const script = byID<HTMLInputElement>("script");
@@ -32,7 +33,9 @@ function attribute(name: string, value: string): string {
 }
 
 function write(): void {
-  const values = [attribute("src", src.value.trim() || src.placeholder), attribute("did", did.value.trim()), attribute("head", head.value.trim())];
+  const named = src.value.trim() === "" && from.value.trim() !== "";
+  const where = named ? attribute("from", from.value.trim()) : attribute("src", src.value.trim() || src.placeholder);
+  const values = [where, attribute("did", did.value.trim() || (named ? did.placeholder : "")), attribute("head", head.value.trim())];
   code.textContent =
     `<script type="module"${attribute("src", script.value.trim() || script.placeholder)}></script>\n` +
     `<igor-lineage${values.join("")}>agent lineage</igor-lineage>`;
@@ -45,7 +48,8 @@ function write(): void {
 /** The Verify page's address for a history in one file, as far as it is known. */
 function address(file: string): string {
   const [path, origin] = [file || src.placeholder, "https://agent.example"];
-  const parts = [`history=${URL.canParse(path, origin) ? new URL(path, origin).href : path}`];
+  const server = file ? "" : from.value.trim();
+  const parts = [server ? `from=${server}` : `history=${URL.canParse(path, origin) ? new URL(path, origin).href : path}`];
   if (did.value.trim()) parts.push(`did=${did.value.trim()}`);
   if (head.value.trim()) parts.push(`head=${head.value.trim()}`);
   const query = parts.map((part) => part.replace(/[%&#+\s]/g, encodeURIComponent)).join("&");
@@ -119,13 +123,16 @@ badge.addEventListener("igor-lineage-report", ({ report }) => {
   whose = report.did ?? "";
   pin();
 });
-for (const field of [src, did, head, script]) field.addEventListener("input", write);
+for (const field of [src, from, did, head, script]) field.addEventListener("input", write);
 for (const field of [did, head]) field.addEventListener("input", pin);
 preview.addEventListener("change", show);
 receive(
   {
     given: (source) => void take(source),
-    pasted: goTo,
+    pasted(text) {
+      const { address } = parseName(text);
+      if (address) goTo(address);
+    },
     over: (held) => (byID("let-go").hidden = !held),
   },
   { "pick-files": "files", "pick-folder": "folder" },
@@ -133,7 +140,7 @@ receive(
 
 // From a verdict of the Verify page, with what it knows.
 const known = new URLSearchParams(location.search);
-for (const field of [src, did, head]) field.value = known.get(field.id) ?? "";
+for (const field of [src, from, did, head]) field.value = known.get(field.id) ?? "";
 write();
 show();
 if (location.hash) askFor(Number(location.hash.slice(1)), showOwn);

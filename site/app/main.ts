@@ -3,13 +3,14 @@
 import { VerifyError } from "../verify/error.ts";
 import { stream } from "../verify/input.ts";
 import { reportJSON, type Problem } from "../verify/report.ts";
-import { check, prepare, wrongPin, type Checked } from "./check.ts";
+import { check, inspectCheckpoint, prepare, wrongPin, type Checked } from "./check.ts";
 import { items, type Found } from "./collect.ts";
-import { byID, count, download, fill, foreign, h, mark, size, whole } from "./dom.ts";
+import { byID, copyButton, count, download, fill, foreign, h, mark, size, whole } from "./dom.ts";
 import { isOutdated } from "./fresh.ts";
 import { handOver } from "./handover.ts";
 import { goToInspector, inspector } from "./inspector.ts";
-import { goTo, historyURL, loadPage } from "./link.ts";
+import { addressIn, goTo, isTyped, linkTo, loadPage, parseName, serverURL, type Address } from "./link.ts";
+import { findLife, type Told } from "./named.ts";
 import { offline } from "./offline.ts";
 import { namedBy, PinField, savedReport, type Pins } from "./pins.ts";
 import { receive, type Source } from "./receive.ts";
@@ -71,6 +72,7 @@ async function verify(source: Source, pins = typed()): Promise<void> {
   pinError.textContent = "";
   for (const field of [didField, headField]) field.markWrong(false);
   const progress = new Progress(source.total, signal);
+  fetching = source.address?.life ? "" : undefined;
   const began = performance.now();
   try {
     const done = await check(items(source(), signal, (files) => (progress.files = files)), pins, {
@@ -84,6 +86,7 @@ async function verify(source: Source, pins = typed()): Promise<void> {
   } catch (error) {
     if (state.stop !== controller) return;
     if (signal.aborted) showIdle("Stopped. Nothing was decided.");
+    else if (source.again && error instanceof VerifyError && error.code === "malformed-car") void verify(source.again(`${error.path ?? "a segment"}: ${error.problem}`), pins);
     else if (error instanceof VerifyError && error.code === "bad-pin") await showBadPin(error, pins);
     else showError(error, source, error instanceof VerifyError && error.temporary ? () => void verify(source, pins) : undefined);
   } finally {
@@ -91,6 +94,9 @@ async function verify(source: Source, pins = typed()): Promise<void> {
     if (state.stop === controller) state.stop = undefined;
   }
 }
+
+/** What is said of a fetch that is under way. */
+let fetching: string | undefined;
 
 /** The progress, which is only shown once it takes long enough to be seen. */
 class Progress {
@@ -128,6 +134,12 @@ class Progress {
 
   #show(): void {
     const [done, bytes, total] = [this.#checkpoints, this.#bytes, this.#total];
+    byID("busy-title").textContent = fetching !== undefined && done === 0 ? "Fetching" : "Verifying";
+    if (fetching !== undefined && done === 0) {
+      byID("busy-count").textContent = "";
+      byID("busy-bytes").textContent = fetching;
+      return;
+    }
     byID("busy-count").textContent = this.files ? `${whole(done)} of ${count(this.files, "checkpoint")}` : count(done, "checkpoint");
     byID("busy-bytes").textContent = total ? `${size(bytes)} of ${size(total)}` : size(bytes);
     const part = this.files ? done / this.files : total ? Math.min((bytes + done * blockOverhead) / total, 1) : undefined;
@@ -216,8 +228,8 @@ function showResult(done: Checked, model: Model, seconds: number, source: Source
     void inspect.open(row);
   };
   const picture = timeline(model, open);
-  const panel = verdictPanel(report, pins, seconds, source.label ?? "");
-  const actions = resultActions(done, failed);
+  const panel = verdictPanel(report, pins, seconds, source.label ?? "", source.told && fetchedNote(source.told));
+  const actions = resultActions(done, source, failed);
   result.replaceChildren(panel, actions.element, picture.element);
   if (report.problems.length > 0) result.append(problemsSection(report, (problem) => places(problem, done, open)));
   result.append(inspect.element);
@@ -245,7 +257,7 @@ function places({ name, code }: Problem, { life }: Checked, open: (row: number) 
 }
 
 /** What can be done with a result. */
-function resultActions(done: Checked, failed: (error: unknown) => void): { element: HTMLElement; embed: HTMLAnchorElement } {
+function resultActions(done: Checked, { address }: Source, failed: (error: unknown) => void): { element: HTMLElement; embed: HTMLAnchorElement } {
   const { report, pins } = done;
   const saving = h("button", { type: "button", disabled: !done.saveable }, "Save as one CAR");
   saving.addEventListener("click", async () => {
@@ -267,6 +279,7 @@ function resultActions(done: Checked, failed: (error: unknown) => void): { eleme
     again(),
     saving,
     saver("Save the report", "report.json", "application/json", () => savedReport(reportJSON(report), pins)),
+    address && copyButton(() => linkTo(address, done.report.verdict === "verified" ? done.report.head : "").href, "", "Copy a link to this check"),
     saver("Save the badge", "svg", "image/svg+xml", () => badgeSVG(lookOf(report, pins) === "unbroken" ? { ...report, identity: "self-asserted" } : report)),
     embed,
     !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),
@@ -286,8 +299,8 @@ function outdatedNotice(): HTMLElement {
 }
 
 /** The Embed page's address, with what is known of the history. */
-function embedPage({ report, pins }: Checked, verdict: number, { url }: Source): string {
-  const known = { src: url?.href, did: report.did, head: pins.head.value || report.head };
+function embedPage({ report, pins }: Checked, verdict: number, { address }: Source): string {
+  const known = { src: address?.file?.href, from: address?.from?.[0]?.href, did: report.did, head: pins.head.value || report.head };
   const given = Object.entries(known).filter((pair): pair is [string, string] => Boolean(pair[1]));
   return `embed.html?${new URLSearchParams(given)}#${verdict}`;
 }
@@ -306,7 +319,7 @@ function enter(verdict: number | undefined, source?: Source): void {
   const url = new URL(location.href);
   const first = history.state === null;
   // The address names a history only where that history is what is shown, or asked about.
-  if (verdict !== state.entry && !source?.url && !first) url.searchParams.delete("history");
+  if (verdict !== state.entry && !source?.address && !first) for (const name of ["history", "from", "cid"]) url.searchParams.delete(name);
   url.hash = "";
   const entry: Entry = { verdict };
   if (first || (state.entry === undefined) === (verdict === undefined)) history.replaceState(entry, "", url);
@@ -346,7 +359,14 @@ function name({ report }: Checked): string {
 receive(
   {
     given: (source) => void verify(source),
-    pasted: goTo,
+    pasted(text) {
+      const { address, did, cid } = parseName(text);
+      if (address) goTo(address);
+      else if (did || cid) {
+        what.value = text;
+        server.focus();
+      }
+    },
     over(held) {
       drop.classList.toggle("over", held);
       letGo.hidden = !held || drop.checkVisibility();
@@ -390,41 +410,118 @@ async function* loaded(url: URL, name: string): AsyncGenerator<Found> {
   yield { name, file: new Blob(parts, { type: response.headers.get("content-type") ?? "" }), folder: "" };
 }
 
-// A link with ?history=URL, and pins in a link.
+// A life by its name.
+
+const what = byID<HTMLInputElement>("find-what");
+const server = byID<HTMLInputElement>("find-from");
+const findError = byID("find-error");
+
+byID("find").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { address, did = "", cid = "" } = parseName(what.value);
+  const from = server.value.trim() ? serverURL(server.value.trim()) : undefined;
+  const wrong = (field: HTMLInputElement, words: string) => {
+    for (const each of [what, server]) each.removeAttribute("aria-invalid");
+    field.setAttribute("aria-invalid", "true");
+    findError.textContent = words;
+    field.focus();
+  };
+  if (!what.value.trim()) return wrong(what, "Write a DID, a CID, or an address.");
+  if (!address && !did && !cid) return wrong(what, "This is no DID (did:key:z6Mk…), no CID of a checkpoint (bafkrei…), and no address (https://…).");
+  if (address && !server.value.trim()) return goTo(address, false);
+  if (address) return wrong(server, "The address above says where it is already. Leave this empty.");
+  if (!from) return wrong(server, server.value.trim() ? "This is no address of a server (https://…)." : "A name does not say where the life is. Write the address of a server that has it.");
+  goTo({ life: { did, cid }, from: [from] }, true);
+});
+
+/** What the servers said that a life came from, and what that is worth. */
+function fetchedNote({ servers, main, slow }: Told): HTMLElement {
+  const others = servers.filter(({ from }) => from !== main);
+  const at = (head: { tick: string } | undefined, error?: string) => (head ? `tick ${whole(head.tick)}` : `no head: ${error ?? ""}`);
+  const said = servers.find(({ from }) => from === main);
+  return h(
+    "div",
+    { class: "fetched" },
+    h("h2", {}, "Where it came from"),
+    h(
+      "p",
+      {},
+      foreign(main.href),
+      said?.head ? `, which says that the life is at tick ${whole(said.head.tick)}. ` : ". ",
+      "A server cannot change or make up a checkpoint. It can withhold the newest: ask another one too, or say which head you know.",
+    ),
+    ...others.map(({ from, head, error }) => h("p", { class: "hint" }, "Asked too: ", foreign(from.href), `, ${at(head, error)}.`)),
+    slow && h("p", { class: "hint" }, "It came one by one, which is slow: ", foreign(slow), "."),
+  );
+}
+
+// A link that names a history, or a life and its servers, and pins in a link.
 
 const parameters = new URLSearchParams(location.search);
-for (const [field, name] of [[didField, "did"], [headField, "head"]] as const) field.setFromLink(parameters.get(name) ?? "");
+const by = isTyped() ? "you" : "link";
+didField.set(parameters.get("did") ?? "", by);
+headField.set(parameters.get("head") ?? (parameters.has("from") ? parameters.get("cid") : "") ?? "", by);
 byID<HTMLDetailsElement>("pins").open = didField.pin.value !== "" || headField.pin.value !== "";
 
-const url = historyURL(parameters.get("history"), location.href);
+const address = addressIn(location.search, location.href);
 
-/** Whether the visitor is to be asked for the history that the page's address names. */
+/** Whether the visitor is to be asked for what the page's address names. */
 function asked(): boolean {
-  return url !== undefined && !state.declined && new URLSearchParams(location.search).has("history");
+  const query = new URLSearchParams(location.search);
+  return address !== undefined && address !== "wrong" && !state.declined && (query.has("history") || query.has("from"));
 }
 
 history.replaceState(null, ""); // what an earlier visit to this entry showed is not in memory
-if (parameters.has("history") && !url) {
-  showError(new VerifyError("unreadable", "the link names no address that can be loaded", { hint: "check the part after ?history=" }));
+if (address === "wrong") {
+  const hint = parameters.has("from") ? "a link names did=DID or cid=CID, and from=https://SERVER/" : "check the part after ?history=";
+  showError(new VerifyError("unreadable", "the link names nothing that can be loaded", { hint }));
 } else {
   enter(undefined);
-  if (url && !location.pathname.endsWith(`/${loadPage}`)) location.replace(new URL(`${loadPage}${location.search}`, document.baseURI));
-  else if (url) ask(url);
+  if (address && !location.pathname.endsWith(`/${loadPage}`)) location.replace(new URL(`${loadPage}${location.search}`, document.baseURI));
+  else if (address) ask(address);
 }
 
-function ask(url: URL): void {
+/** What is to be verified at an address. */
+function sourceAt(address: Address, singly?: string): Source {
+  const { file, life, from } = address;
+  if (file) {
+    const name = file.pathname.slice(file.pathname.lastIndexOf("/") + 1);
+    return Object.assign(() => loaded(file, name || "history"), { address, label: file.host });
+  }
+  const wanted = {
+    ...life,
+    from,
+    singly,
+    told: (told: Told) => (source.told = told),
+    progress: (words: string) => (fetching = words),
+    async owner(bytes: Uint8Array) {
+      return (await inspectCheckpoint(bytes)).did;
+    },
+  };
+  const source: Source = Object.assign(() => findLife(wanted, maxLoad, state.stop?.signal), {
+    address,
+    label: from.map(({ host }) => host).join(", "),
+    again: singly === undefined ? (why: string) => sourceAt(address, why) : undefined,
+  });
+  return source;
+}
+
+function ask(address: Address): void {
   byID("ask").hidden = false;
-  byID("ask-url").textContent = url.href;
+  const { life } = address;
+  const whom = by === "you" ? "you" : "link";
+  if (life) {
+    byID("ask-title").textContent = "Fetch this life?";
+    byID("ask-where").textContent = address.from.length > 1 ? "From these servers:" : "From this server:";
+  }
+  fill(byID("ask-url"), ...(address.file ? [address.file.href] : address.from.flatMap(({ href }, i) => [i > 0 && h("br"), href])));
   const pins = Object.entries({ "Identity (DID)": didField.pin, "Head (CID)": headField.pin }).filter(([, { value }]) => value);
   fill(
     byID("ask-pins"),
     ...pins.map(([what, { value, by }]) => h("p", {}, `${what}, ${namedBy[by]}: `, h("code", { class: "mono" }, foreign(value)))),
-    pins.length > 0 && h("p", { class: "hint" }, "It will be held to this; but whoever made the link chose it. Compare it with what the agent’s owner publishes."),
+    pins.length > 0 && whom === "link" && h("p", { class: "hint" }, "It will be held to this; but whoever made the link chose it. Compare it with what the agent’s owner publishes."),
   );
-  byID("ask-yes").addEventListener("click", () => {
-    const file = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
-    void verify(Object.assign(() => loaded(url, file || "history"), { url, label: url.host }));
-  });
+  byID("ask-yes").addEventListener("click", () => void verify(sourceAt(address)));
   byID("ask-no").addEventListener("click", () => {
     state.declined = true;
     byID("ask").hidden = true;

@@ -1,11 +1,10 @@
 // The first script of load.html. That page may ask other servers, because which
-// one is named by the visitor's link; from here on it is that one address alone.
+// ones is named by the visitor's link; from here on it is what that names alone.
 
-import { historyURL } from "./link.ts";
+import { addressIn, sourcesOf } from "./link.ts";
 
-const url = historyURL(new URLSearchParams(location.search).get("history"), location.href);
+const address = addressIn(location.search, location.href);
 const policy = document.createElement("meta");
 policy.httpEquiv = "Content-Security-Policy";
-// The origin and path, without what could end the source expression.
-policy.content = url ? `connect-src 'self' ${url.origin}${url.pathname.replace(/[;,\s]/g, encodeURIComponent)}` : "connect-src 'self'";
+policy.content = ["connect-src 'self'", ...(address && address !== "wrong" ? sourcesOf(address) : [])].join(" ");
 document.head.append(policy);

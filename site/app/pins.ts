@@ -46,9 +46,10 @@ export class PinField {
     });
   }
 
-  /** Puts in what a link says. */
-  setFromLink(value: string): void {
-    this.input.value = this.#fromLink = value.trim();
+  /** Puts in what a link says, or what the visitor wrote on another page. */
+  set(value: string, by: "you" | "link"): void {
+    this.input.value = value.trim();
+    this.#fromLink = by === "link" ? this.input.value : "";
     this.#show();
   }
 

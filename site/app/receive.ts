@@ -2,6 +2,8 @@
 
 import { filesLabel, filesSize, fromFiles, fromTransfer, transferLabel, transferSize, type Found } from "./collect.ts";
 import { byID } from "./dom.ts";
+import type { Address } from "./link.ts";
+import type { Told } from "./named.ts";
 
 /** What is to be verified, and how many bytes that is, where it is known. */
 export interface Source {
@@ -9,8 +11,12 @@ export interface Source {
   total?: number | undefined;
   /** What the visitor calls it. */
   label?: string;
-  /** The address that it is loaded from, if the visitor's link names it. */
-  url?: URL;
+  /** Where it is loaded from, if the visitor's link names that. */
+  address?: Address;
+  /** What the servers said of it that it came from. */
+  told?: Told;
+  /** The same in another way, where what came could not be read. */
+  again?: ((why: string) => Source) | undefined;
 }
 
 /** What a page does with what it is given. */

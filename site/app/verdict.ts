@@ -70,7 +70,7 @@ function whose(report: Report, look: Look, { did }: Pins): string | undefined {
 }
 
 /** The verdict, large, and what it means. Its heading can be focused. */
-export function verdictPanel(report: Report, pins: Pins, seconds: number, given: string): HTMLElement {
+export function verdictPanel(report: Report, pins: Pins, seconds: number, given: string, fetched?: HTMLElement): HTMLElement {
   const look = lookOf(report, pins);
   const why = cause(report);
   const who = whose(report, look, pins);
@@ -103,6 +103,7 @@ export function verdictPanel(report: Report, pins: Pins, seconds: number, given:
         h("div", {}, h("h2", {}, "What this proves"), h("p", {}, ...sentence(report.proves, short))),
         h("div", {}, h("h2", {}, "What it does not prove"), h("p", {}, ...sentence(report.doesNotProve, short), report.identity === "pinned" && pins.did.by !== "you" ? ` Nor whose key it is: the DID was ${namedBy[pins.did.by]}.` : "")),
       ),
+      fetched,
       names(report, mixed !== undefined, pins),
     ),
   );

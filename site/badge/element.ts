@@ -5,7 +5,7 @@
  * @module
  */
 
-import { reportJSON, verifyHistory, VerifyError, type Report } from "../verify/index.ts";
+import { fetchLife, reportJSON, verifyHistory, VerifyError, type Report } from "../verify/index.ts";
 import { ask, grace } from "./answers.ts";
 import { readSettings, verifierLink, type Settings } from "./settings.ts";
 import { icon } from "./shapes.ts";
@@ -67,6 +67,7 @@ const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
  * A badge that verifies an agent's history and says what it found. A click opens the details.
  *
  * @attribute src - the history: the URL of a CAR, or those of its checkpoints, separated by spaces
+ * @attribute from - in the place of src: a server that has the life of the did, as igor publish and igor serve publish it
  * @attribute did - the identity that is expected; without it, the badge says whose history it is
  * @attribute head - the CID of a checkpoint that has to be in the history
  * @attribute pinned - without a did, nothing is verified: for frameworks, which leave an attribute out when it has no value
@@ -84,7 +85,7 @@ const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
  * @cssprop --igor-lineage-verified --igor-lineage-unbroken --igor-lineage-incomplete --igor-lineage-invalid --igor-lineage-error --igor-lineage-loading
  */
 export class IgorLineageElement extends Base {
-  static readonly observedAttributes = ["src", "did", "head", "pinned", "loading", "refresh", "timeout", "verifier", "lang"];
+  static readonly observedAttributes = ["src", "from", "did", "head", "pinned", "loading", "refresh", "timeout", "verifier", "lang"];
 
   /** Gives the words of a language, of which the nearest `lang` attribute decides. */
   static localize(language: string, strings: Strings): void {
@@ -136,6 +137,14 @@ export class IgorLineageElement extends Base {
   }
   set src(value: string) {
     this.setAttribute("src", value);
+  }
+
+  /** In the place of src: the address of a server that has the life of the did. */
+  get from(): string {
+    return this.getAttribute("from") ?? "";
+  }
+  set from(value: string) {
+    this.setAttribute("from", value);
   }
 
   /** The identity that is expected; null for none. To expect none, remove the attribute: no value is an error. */
@@ -217,7 +226,7 @@ export class IgorLineageElement extends Base {
 
   connectedCallback(): void {
     // What a script set before the element was defined hides the accessors.
-    for (const name of ["src", "did", "head", "pinned", "loading", "refresh", "timeout", "verifier"] as const) {
+    for (const name of ["src", "from", "did", "head", "pinned", "loading", "refresh", "timeout", "verifier"] as const) {
       if (!Object.hasOwn(this, name)) continue;
       const value = this[name];
       delete (this as unknown as Record<string, unknown>)[name];
@@ -287,7 +296,7 @@ export class IgorLineageElement extends Base {
     }
   }
 
-  async #once({ urls, pins, timeout }: Settings, signal: AbortSignal, since: number, shown?: Report): Promise<Report> {
+  async #once({ urls, from, pins, timeout }: Settings, signal: AbortSignal, since: number, shown?: Report): Promise<Report> {
     const attempt = new AbortController();
     const abort = () => attempt.abort(signal.reason);
     signal.addEventListener("abort", abort);
@@ -295,7 +304,7 @@ export class IgorLineageElement extends Base {
     const alive = () => {
       clearTimeout(timer);
       timer = setTimeout(() => {
-        attempt.abort(new VerifyError("unreadable", `nothing came for ${timeout} seconds`, { path: this.src, hint: "try again later" }));
+        attempt.abort(new VerifyError("unreadable", `nothing came for ${timeout} seconds`, { path: this.src || this.from, hint: "try again later" }));
       }, timeout * 1000);
     };
     const asked: (() => void)[] = [];
@@ -312,14 +321,16 @@ export class IgorLineageElement extends Base {
     const etags: (string | null)[] = [];
     const once = async (): Promise<Report> => {
       if (shown && (await unchanged(urls, this.#etags, get))) return shown;
-      const report = await verifyHistory(urls, {
+      const { signal } = attempt;
+      const fetch = async (url: URL) => {
+        const response = await get(url);
+        etags.push(response.headers.get("etag"));
+        return response;
+      };
+      const report = await verifyHistory(from ? fetchLife(pins.did!, from, { signal, fetch }) : urls, {
         ...pins,
-        signal: attempt.signal,
-        fetch: async (url) => {
-          const response = await get(url);
-          etags.push(response.headers.get("etag"));
-          return response;
-        },
+        signal,
+        fetch,
         onProgress: ({ checkpoints }) => {
           alive();
           this.#count(checkpoints);

@@ -1,8 +1,12 @@
 import { VerifyError } from "../verify/index.ts";
+import { baseURL, headURL } from "../verify/published.ts";
 
 /** What a badge's attributes say. */
 export interface Settings {
+  /** What to ask for; of a published life, only its head. */
   readonly urls: readonly URL[];
+  /** The server that has the life of the expected identity, where no address of the history is given. */
+  readonly from?: URL | undefined;
   readonly pins: { did?: string; head?: string };
   /** In seconds. */
   readonly timeout: number;
@@ -12,7 +16,7 @@ export interface Settings {
 const pins = { did: /^\s*did:/, head: /^\s*bafkrei/ };
 
 /** Attributes that may say a DID or a CID without meaning a pin. */
-const others = /^(src|verifier|id|class|style|title|slot|part|lang|aria-.*|data-.*)$/;
+const others = /^(src|from|verifier|id|class|style|title|slot|part|lang|aria-.*|data-.*)$/;
 
 /** The timers of browsers take no more. */
 const maxSeconds = 2_000_000;
@@ -40,10 +44,19 @@ export function readSettings(badge: HTMLElement, unbound: ReadonlySet<string>): 
   seconds(badge, "refresh");
   if (!site(badge)) throw new TypeError("verifier: want an address of http or https");
   const urls = addresses(badge);
+  const from = server(badge);
+  if (from && urls.length > 0) throw new TypeError("src and from: give one of them");
+  if (from && !given.did) throw bad("from, but there is no did", "set did to the identity whose life it is");
+  if (from) return { urls: [headURL(from, given.did!)], from, pins: given, timeout };
   if (urls.length === 0) {
-    throw new VerifyError("nothing-to-verify", "nothing to verify", { hint: "set src to the URL of a .car history" });
+    throw new VerifyError("nothing-to-verify", "nothing to verify", { hint: "set src to the URL of a .car history, or did and from to an agent and a server that has its life" });
   }
   return { urls, pins: given, timeout };
+}
+
+function server(badge: HTMLElement): URL | undefined {
+  const from = badge.getAttribute("from");
+  return from?.trim() ? baseURL(from.trim(), badge.baseURI) : undefined;
 }
 
 function bad(problem: string, hint: string): VerifyError {
@@ -83,15 +96,21 @@ export function verifierLink(badge: HTMLElement): URL | undefined {
   const verifier = site(badge);
   if (!verifier) return undefined;
   let urls: URL[] = [];
+  const link = new URL("load.html", verifier);
   try {
     urls = addresses(badge);
+    const from = server(badge);
+    if (from && urls.length === 0) {
+      link.searchParams.set("did", badge.getAttribute("did")?.trim() ?? "");
+      link.searchParams.set("from", from.href);
+      return link;
+    }
   } catch {
     // the details say so
   }
   const [url] = urls;
   if (urls.length !== 1 || !/^https?:$/.test(url!.protocol)) return verifier;
   url!.username = url!.password = "";
-  const link = new URL("load.html", verifier);
   link.searchParams.set("history", url!.href);
   return link;
 }

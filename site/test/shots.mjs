@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { zipSync } from "fflate";
 import { asPhone, close, dist, open, root, serve } from "./browser.mjs";
+import { cleanUp, faulty, igorServe, published } from "./published.mjs";
 import { car, checkpoints } from "./life.mjs";
 
 const [out, ...only] = process.argv.slice(2);
@@ -296,6 +297,31 @@ async function longLife() {
     await writeFile(longFile, long());
   }
   return longFile;
+}
+
+// Lives on servers, which are only made where they are wanted.
+const named = {
+  "find-wrong": async () => ({ act: async (page) => { await page.fill("#find-what", "did:key:z6MksVnWzbqJ93zTJmWiv91TzzNPHHgngJEk2LKum1rvDs6n"); await page.click("#find button"); } }),
+  "find-consent-typed": async ({ life, url }) => ({
+    act: async (page) => { await page.fill("#find-what", life.did); await page.fill("#find-from", url); await page.click("#find button"); await page.waitForSelector("#ask:not([hidden])"); },
+  }),
+  "find-consent-link": async ({ life }) => ({ path: `load.html?did=${life.did}&from=https://agent.example/&from=https://archive.example/lives/&head=${life.head}` }),
+  "find-verified": async ({ life, url }) => ({
+    act: async (page) => { await page.fill("#find-what", life.did); await page.fill("#find-from", url); await page.click("#find button"); await page.waitForSelector("#ask:not([hidden])"); await page.click("#ask-yes"); await shown(page); },
+  }),
+  "find-unbroken-link": async ({ life, url, old }) => ({ path: `load.html?did=${life.did}&from=${url}&from=${old}`, act: async (page) => { await page.click("#ask-yes"); await shown(page); } }),
+  "find-slow": async ({ life, slow }) => ({ path: `load.html?did=${life.did}&from=${slow}`, act: async (page) => { await page.click("#ask-yes"); await shown(page); } }),
+  "find-fetching": async ({ life, stuck }) => ({ path: `load.html?did=${life.did}&from=${stuck}`, act: async (page) => { await page.click("#ask-yes"); await page.waitForFunction(() => document.getElementById("busy-title").textContent === "Fetching" && document.getElementById("busy-bytes").textContent !== ""); } }),
+  "find-old-head": async ({ life, old }) => ({ path: `load.html?did=${life.did}&from=${old}&head=${life.head}`, act: async (page) => { await page.click("#ask-yes"); await shown(page); } }),
+  "find-nothing-there": async ({ url }) => ({ path: `load.html?did=did:key:z6MkrPXXoQTwf17h3mKjTAcFyGZiXSWrqZEMnj6oDkxmx3ck&from=${url}`, act: async (page) => { await page.click("#ask-yes"); await shown(page); } }),
+};
+if (only.length === 0 || only.some((name) => name in named)) {
+  const { life, old } = await published();
+  cleanups.push(cleanUp);
+  const url = await igorServe(context, life.tree);
+  const slow = (await faulty(context, url, (request, response, path) => path.includes("segments/1.car") && (response.writeHead(404).end(), true))).url;
+  const stuck = (await faulty(context, url, (request, response, path) => path.includes("segments/1.car"))).url;
+  for (const [name, state] of Object.entries(named)) all[name] = await state({ life, url, slow, stuck, old: await igorServe(context, old.tree) });
 }
 
 const unknown = only.filter((name) => !all[name]);

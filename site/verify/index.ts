@@ -20,6 +20,7 @@ export { VerifyError, type VerifyErrorCode } from "./error.ts";
 export type { Fetch, InFolder, Input, Item, Named } from "./input.ts";
 export type { Field, Inspection } from "./inspect.ts";
 export { reportJSON, type Problem, type ProblemCode, type Report, type Segment, type Verdict } from "./report.ts";
+export { fetchLife, type FetchOptions, type Part } from "./published.ts";
 export type { Configuration, Options, Progress } from "./options.ts";
 
 let pool = new Pool();

@@ -3,6 +3,8 @@
 interface Common {
   /** The history: the URL of a CAR, or those of its checkpoints, separated by spaces. */
   src?: string;
+  /** In the place of src: a server that has the life of the did, as igor publish and igor serve publish it. */
+  from?: string;
   /** The CID of a checkpoint that has to be in the history. */
   head?: string;
   /** With `lazy`, nothing is fetched before the badge comes into view. */
