@@ -79,6 +79,11 @@ async function verify(source: Source, pins = typed()): Promise<void> {
       signal,
       onProgress: (now) => progress.update(now.checkpoints, now.bytes),
     });
+    // What a server gave in segments that are no whole life may be whole by itself.
+    const { problems } = done.report;
+    if (source.again && problems.some(({ code }) => code === "gap" || code === "missing-genesis") && state.stop === controller) {
+      return void verify(source.again("the segments are not one whole life"), pins);
+    }
     const seconds = (performance.now() - began) / 1000;
     const model = await Model.from(done.life, done.report, new Slices(signal));
     if (state.stop !== controller) return;

@@ -27,7 +27,7 @@ function build() {
 
 let made;
 
-/** A published life of 2,100 checkpoints, in two segments and a tail, and an older state of it. */
+/** A published life of 2,100 checkpoints, in two segments and a tail, and two older states of it; the small one is a tail of 60. */
 export function published() {
   made ??= (async () => {
     const { dir, igor } = await build();
@@ -39,7 +39,7 @@ export function published() {
       const { stdout } = await run(igor, ["publish", join(dir, name), join(dir, `${name}-public`), "--json"]);
       return { tree: join(dir, `${name}-public`), ...JSON.parse(stdout) };
     };
-    return { life: await publish("life", 2100), old: await publish("old", 1500) };
+    return { life: await publish("life", 2100), old: await publish("old", 1500), small: await publish("small", 60) };
   })();
   return made;
 }
