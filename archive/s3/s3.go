@@ -193,6 +193,9 @@ func isRefused(err error) bool {
 
 // explain says which errors only somebody who looks can mend.
 func explain(err error) error {
+	if err == nil {
+		return nil
+	}
 	r, ok := errors.AsType[minio.ErrorResponse](err)
 	if !ok {
 		return err
@@ -311,3 +314,16 @@ func (t *Target) List(ctx context.Context, prefix string, each func(archive.Entr
 	}
 	return ctx.Err()
 }
+
+// Remove removes an object, if it is there. An archive never does: what is in it is for
+// ever.
+func (t *Target) Remove(ctx context.Context, key string) error {
+	if err := archive.CheckKey(key); err != nil {
+		return err
+	}
+	return explain(t.client.RemoveObject(ctx, t.config.Bucket, t.key(key), minio.RemoveObjectOptions{}))
+}
+
+// Probe finds out whether the bucket can be reached, and whether the store honours
+// conditions.
+func (t *Target) Probe(ctx context.Context) error { return t.probe(ctx) }

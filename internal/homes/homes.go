@@ -6,6 +6,7 @@
 package homes
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"igor.dev/authority"
+	"igor.dev/authority/bucket"
 	"igor.dev/authority/dir"
 	"igor.dev/authority/fleet"
 	"igor.dev/authority/https"
@@ -46,12 +48,24 @@ func (f *Finder) find(name string, folder func(string) (*dir.Store, error)) (*ru
 	if rest, ok := strings.CutPrefix(name, fleet.Prefix); ok {
 		return f.fleet(name, rest)
 	}
+	if strings.HasPrefix(name, "s3://") {
+		ctx, done := context.WithTimeout(context.Background(), probeLimit)
+		defer done()
+		b, err := bucket.Open(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return &runtime.Home{Authority: b, Replicas: authority.Replicas{Places: []authority.Replica{b}}, Name: name}, nil
+	}
 	s, err := folder(name)
 	if err != nil {
 		return nil, err
 	}
 	return &runtime.Home{Authority: s, Replicas: authority.Replicas{Places: []authority.Replica{s}}, Name: s.Dir()}, nil
 }
+
+// probeLimit is how long it may take to find out what a bucket can do.
+const probeLimit = 30 * time.Second
 
 // errNoNode says that there is no node's key.
 var errNoNode = errors.New("a fleet is asked by a node with a key, and there is none: name its file with --node-key")
