@@ -60,13 +60,13 @@ demo-pay: x402/x402test/node_modules
 # What is missing is named before anything is built. Each part can be tested alone.
 test:
 	@tools/needs.sh base go languages web release
-	@$(MAKE) --no-print-directory node_modules x402/x402test/node_modules test-go test-languages test-web test-release
+	@$(MAKE) --no-print-directory node_modules x402/x402test/node_modules internal/interop/arweave/node_modules test-go test-languages test-web test-release
 
 # Needs Go and Python alone: what is skipped for want of another program is said before and after.
 test-go:
 	@tools/needs.sh base
 	@$(MAKE) --no-print-directory build agents
-	@tools/needs.sh --skip go languages payments
+	@tools/needs.sh --skip go languages payments arweave
 	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
 	@tools/needs.sh --skip go languages payments
 
@@ -100,6 +100,11 @@ node_modules: package.json package-lock.json
 # A chain, USDC's contract and the reference parts of x402: 160 MB.
 x402/x402test/node_modules: x402/x402test/package.json x402/x402test/package-lock.json
 	cd x402/x402test && npm ci --no-audit --no-fund
+	@touch $@
+
+# Software for Arweave by others: 42 MB.
+internal/interop/arweave/node_modules: internal/interop/arweave/package.json internal/interop/arweave/package-lock.json
+	cd internal/interop/arweave && npm ci --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 # Static checks.

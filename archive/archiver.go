@@ -126,6 +126,8 @@ type Task struct {
 	life     Life
 	log      *slog.Logger
 
+	indexing sync.Mutex
+
 	stop    context.CancelFunc // what is under way ends
 	running sync.WaitGroup
 
@@ -163,6 +165,7 @@ type sending struct {
 	since   time.Time // of err
 	shown   int       // segments that its head names
 
+	steps int // that objects came further
 	lines int // of the records' file
 	fresh bool
 	bound bool
@@ -555,18 +558,12 @@ func each(ctx context.Context, target Target, key string, limit int64, good func
 	}
 	found := fmt.Errorf("%s: %w", key, ErrNotFound)
 	err := confirmer.Candidates(ctx, key, func(e Entry) error {
-		b, err := confirmer.ReadBack(ctx, e.ID, limit)
-		if err == nil && int64(len(b)) > limit {
-			err = fmt.Errorf("%s has more than %d bytes", e.ID, limit)
-		}
-		if err == nil {
-			err = good(b)
-		}
+		err := confirmer.ReadBack(ctx, e.ID, limit, good)
 		if err == nil {
 			found = nil
 			return errFound
 		}
-		if !errors.Is(err, ErrNotFound) {
+		if !errors.Is(err, ErrNotFound) && !e.Foreign {
 			found = err
 		}
 		return nil

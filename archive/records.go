@@ -23,6 +23,7 @@ import (
 // what the targets have is looked at again; nothing is sent twice under another name.
 //
 //	segments     a line for each segment: a [Cut]
+//	index        the content hash of every checkpoint in them
 //	to-HEX       a line for each step of an object in a target: a [Record]; its first line
 //	             names the target
 //	parts/HEX    what a statement names, until all targets have it
@@ -31,6 +32,7 @@ const (
 	recordsDir  = "archive"
 	cutsFile    = "segments"
 	targetStart = "to-"
+	indexFile   = "index"
 	partsDir    = "parts"
 	sealedDir   = "sealed"
 

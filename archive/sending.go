@@ -2,11 +2,13 @@ package archive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -48,6 +50,7 @@ func (s *sending) run(ctx context.Context) {
 		t.mu.Lock()
 		changed := t.changed
 		t.mu.Unlock()
+		before := s.steps
 		later, err := s.fill(ctx)
 		if ctx.Err() != nil {
 			return
@@ -56,6 +59,9 @@ func (s *sending) run(ctx context.Context) {
 		wait := longest
 		switch {
 		case err != nil:
+			if s.steps > before {
+				pause = retry // it gets on
+			}
 			wait = jitter(pause)
 			pause = min(2*pause, longest)
 		case later:
@@ -104,6 +110,9 @@ func (s *sending) failed(err error) {
 	s.err = err
 }
 
+// maxFailures is how many segments may fail in one go.
+const maxFailures = 3
+
 // fill brings all that is cut a step further. later says that the target has to be asked
 // again what became of what it took.
 func (s *sending) fill(ctx context.Context) (later bool, err error) {
@@ -117,12 +126,17 @@ func (s *sending) fill(ctx context.Context) (later bool, err error) {
 	if err := s.bind(ctx); err != nil {
 		return false, err
 	}
-	// One that fails does not keep the others from being asked about.
-	for n := from; n < min(len(cuts), from+inFlight); n++ {
-		for _, o := range cuts[n].objects() {
+	// One segment that fails does not keep the others from getting on, but a target that
+	// fails again and again is left alone.
+	var failed error
+	failures := 0
+	for n := from; n < min(len(cuts), from+inFlight) && failures < maxFailures; n++ {
+		for _, o := range cuts[n].objects() { // in their order: what is named is there first
 			stage, err := s.advance(ctx, &o)
 			if err != nil {
-				return true, fmt.Errorf("%s: %w", o.key, err)
+				failed = cmp.Or(failed, fmt.Errorf("%s: %w", o.key, err))
+				failures++
+				break
 			}
 			if stage != Final {
 				later = true
@@ -138,8 +152,11 @@ func (s *sending) fill(ctx context.Context) (later bool, err error) {
 			t.tidy(&cuts[n])
 		}
 	}
-	if err := s.show(ctx); err != nil {
-		return later, err
+	if err := s.show(ctx); failed == nil {
+		failed = err
+	}
+	if failed != nil {
+		return true, failed
 	}
 	if from+inFlight < len(cuts) && !later {
 		return s.fill(ctx)
@@ -194,10 +211,11 @@ func (s *sending) bind(ctx context.Context) error {
 	}
 	b := append(message, signature...)
 	o := object{key: "archive-keys/" + verifier.Hash(public).String(), size: int64(len(b)), sum: sha256.Sum256(b)}
-	if _, err := s.advanceBytes(ctx, &o, func() ([]byte, error) { return b, nil }); err != nil {
+	stage, err := s.advanceBytes(ctx, &o, func() ([]byte, error) { return b, nil })
+	if err != nil {
 		return fmt.Errorf("%s: %w", o.key, err)
 	}
-	s.bound = true
+	s.bound = stage == Final
 	return nil
 }
 
@@ -250,8 +268,7 @@ func (s *sending) find(ctx context.Context, o *object) (r Record, err error) {
 	call, done := within(ctx, o.limit())
 	defer done()
 	err = confirmer.Candidates(call, s.task.key(o), func(e Entry) error {
-		b, err := confirmer.ReadBack(call, e.ID, o.limit())
-		if err != nil || sha256.Sum256(b) != o.sum {
+		if err := confirmer.ReadBack(call, e.ID, o.limit(), o.isIt); err != nil {
 			return nil // it is somebody else's, or not there
 		}
 		r = Record{Key: o.key, Stage: Sent, ID: e.ID}
@@ -261,6 +278,14 @@ func (s *sending) find(ctx context.Context, o *object) (r Record, err error) {
 		err = nil
 	}
 	return r, err
+}
+
+// isIt says whether bytes are the object.
+func (o *object) isIt(b []byte) error {
+	if sha256.Sum256(b) != o.sum {
+		return errOther
+	}
+	return nil
 }
 
 func (o *object) limit() int64 {
@@ -304,7 +329,13 @@ func (s *sending) confirm(ctx context.Context, o *object, r Record) (Stage, erro
 	call, done := within(ctx, o.limit())
 	defer done()
 	key := s.task.key(o)
-	read := func() ([]byte, error) { return s.target.Get(call, key, 0, o.limit()+1) }
+	read := func() error {
+		b, err := s.target.Get(call, key, 0, o.limit()+1)
+		if err == nil {
+			err = o.isIt(b)
+		}
+		return err
+	}
 	if confirmer, ok := s.target.(Confirmer); ok {
 		stage, err := confirmer.Confirm(call, key, r.ID)
 		if err != nil {
@@ -320,9 +351,9 @@ func (s *sending) confirm(ctx context.Context, o *object, r Record) (Stage, erro
 			r.Stage = stage
 			return stage, s.write(r)
 		}
-		read = func() ([]byte, error) { return confirmer.ReadBack(call, r.ID, o.limit()) }
+		read = func() error { return confirmer.ReadBack(call, r.ID, o.limit(), o.isIt) }
 	}
-	b, err := read()
+	err := read()
 	switch {
 	case errors.Is(err, ErrNotFound):
 		if _, later := s.target.(Confirmer); later {
@@ -332,8 +363,6 @@ func (s *sending) confirm(ctx context.Context, o *object, r Record) (Stage, erro
 		return Lost, errors.Join(errors.New("the target took it, and does not have it: it is sent again"), s.write(r))
 	case err != nil:
 		return r.Stage, err
-	case sha256.Sum256(b) != o.sum:
-		return r.Stage, errOther
 	}
 	r.Stage = Final
 	return Final, s.write(r)
@@ -347,6 +376,7 @@ func (s *sending) write(r Record) error {
 	was := s.records[r.Key]
 	s.records[r.Key] = r
 	s.spent += r.Cost - was.Cost
+	s.steps++
 	t.mu.Unlock()
 	if r.Stage == Built {
 		return nil // it says nothing that is not known without
@@ -436,18 +466,36 @@ func (s *sending) show(ctx context.Context) error {
 	return nil
 }
 
-// writeIndex brings the index up to date: it has the hash of every checkpoint.
+// writeIndex brings the index up to date: it has the hash of every checkpoint. It is made
+// of the life alone: what a target has of it may be anything.
 func (s *sending) writeIndex(ctx context.Context, cuts []Cut, checkpoints uint64) error {
 	t := s.task
-	key := published.IndexKey(t.life.Agent)
-	b, err := s.target.Get(ctx, key, 0, int64(checkpoints)*int64(published.HashSize))
-	if errors.Is(err, ErrNotFound) {
-		b, err = nil, nil
-	}
+	index, err := t.index(ctx, cuts)
 	if err != nil {
 		return err
 	}
-	// What is there counts as far as it ends with a segment's root.
+	key := published.IndexKey(t.life.Agent)
+	have, err := s.target.Get(ctx, key, 0, int64(len(index))+1)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err == nil && bytes.Equal(have, index) {
+		return nil
+	}
+	_, err = s.target.Put(ctx, key, index, false)
+	return err
+}
+
+// index returns the hashes of all checkpoints of segments. They are kept in a file beside
+// the records, and made again where that does not end each segment with its root.
+func (t *Task) index(ctx context.Context, cuts []Cut) ([]byte, error) {
+	t.indexing.Lock()
+	defer t.indexing.Unlock()
+	path := recordsPath(t.life.Dir, indexFile)
+	b, err := readIndex(path)
+	if err != nil {
+		return nil, err
+	}
 	from, have := 0, 0
 	for i, at := 0, 0; i < len(cuts); i++ {
 		at += cuts[i].Checkpoints * published.HashSize
@@ -456,35 +504,45 @@ func (s *sending) writeIndex(ctx context.Context, cuts []Cut, checkpoints uint64
 		}
 		from, have = i+1, at
 	}
-	if from == len(cuts) && have == len(b) {
-		return nil
+	if from == len(cuts) {
+		return b[:have], nil
 	}
 	b = b[:have:have]
 	for i := from; i < len(cuts); i++ {
-		o := cuts[i].objects()
-		at := slices.IndexFunc(o, func(o object) bool { return o.what == aSegment })
-		if b, err = t.appendIndex(ctx, b, &o[at]); err != nil {
-			return err
+		if b, err = t.appendIndex(ctx, b, &cuts[i]); err != nil {
+			return nil, err
 		}
 	}
-	_, err = s.target.Put(ctx, key, b, false)
-	return err
+	return b, writeFile(path, b)
 }
 
-// appendIndex appends the hashes of a segment's checkpoints.
-func (t *Task) appendIndex(ctx context.Context, b []byte, o *object) ([]byte, error) {
-	add := func(_ []byte, f *verifier.Finding) error { b = append(b, f.ContentHash[:]...); return nil }
-	plain := *o
-	if o.cut.SealedSize > 0 {
-		c := *o.cut
-		c.SealedSize = 0 // it is made of what is in the folder
-		plain = object{key: o.key, size: c.Size, sum: c.Sum, cut: &c, what: aSegment}
+// readIndex reads the index; there need not be one.
+func readIndex(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	content, err := t.content(ctx, &plain)
 	if err != nil {
 		return nil, err
 	}
-	_, err = segment.Read(bytes.NewReader(content), add)
+	if !info.Mode().IsRegular() || info.Size() > int64(published.HashSize)*verifier.MaxCheckpoints {
+		return nil, fmt.Errorf("%s is not a regular file, or too large", path)
+	}
+	return os.ReadFile(path)
+}
+
+// appendIndex appends the hashes of a segment's checkpoints.
+func (t *Task) appendIndex(ctx context.Context, b []byte, c *Cut) ([]byte, error) {
+	plain := *c
+	plain.SealedSize = 0 // it is made of what is in the folder
+	content, err := t.content(ctx, &object{key: fmt.Sprintf("segments/%d.car", c.N), size: c.Size, sum: c.Sum, cut: &plain, what: aSegment})
+	if err != nil {
+		return nil, err
+	}
+	_, err = segment.Read(bytes.NewReader(content), func(_ []byte, f *verifier.Finding) error {
+		b = append(b, f.ContentHash[:]...)
+		return nil
+	})
 	return b, err
 }
 

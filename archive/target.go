@@ -45,6 +45,10 @@ type Entry struct {
 	Key  string
 	ID   string // as in [Stored]
 	Size int64  // -1 = not known
+
+	// Foreign says that anybody may have put it there, and that it counts for nothing if
+	// it is not what it claims to be.
+	Foreign bool
 }
 
 // A Swapper is a target that replaces an object only where it knows which one.
@@ -59,9 +63,10 @@ type Confirmer interface {
 	// Confirm says how far an object has come that was put under a key and an id.
 	Confirm(ctx context.Context, key, id string) (Stage, error)
 
-	// ReadBack returns an object by its id, where possible from elsewhere than where it
-	// was put. Of a larger one than limit it returns limit+1 bytes.
-	ReadBack(ctx context.Context, id string, limit int64) ([]byte, error)
+	// ReadBack reads an object of at most limit bytes by its id, from one place after the
+	// other until good says that it is the object: where there are others, from elsewhere
+	// than where it was put.
+	ReadBack(ctx context.Context, id string, limit int64, good func([]byte) error) error
 
 	// Candidates calls each with the objects that claim to have a key: anybody can put
 	// one there. Those of the own key come first.

@@ -56,7 +56,7 @@ type move struct {
 	to     verifier.PublicKey
 	number uint64
 	dir    string
-	asking bool // the target may have what it needs to sign
+	record string // SHA-256 of what the target is asked to sign, in hex
 }
 
 // Move hands an agent over, to the first of the candidates that takes it.
@@ -345,7 +345,7 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 			}
 			c.until = time.Now().Add(n.config.MoveLimit)
 			n.mu.Lock()
-			m.asking = true
+			m.record = digest(at.Record.AppendMessage(nil))
 			n.mu.Unlock()
 			p := &at.Position
 			err = wire.Write(c, wire.Final{Do: "final", Head: p.Head.String(), Journal: p.Journal.String(), Log: p.Log.String(), Paid: p.Paid.String(), Major: p.Major, Record: at.Record.AppendMessage(nil)})
@@ -471,7 +471,7 @@ func (n *Node) answerAsk(from verifier.PublicKey, c *conn, q *wire.Ask) error {
 	}
 	switch q.Do {
 	case "commit":
-		return wire.Write(c, n.commitOf(agent, from, q.Number))
+		return wire.Write(c, n.commitOf(agent, from, q.Number, q.Record))
 	case "files":
 		dir, ok := n.mayTake(agent, from)
 		if !ok {
@@ -549,15 +549,20 @@ func sendFile(root *os.Root, c *conn, have wire.Have) error {
 	return err
 }
 
+func digest(b []byte) string {
+	hash := sha256.Sum256(b)
+	return hex.EncodeToString(hash[:])
+}
+
 // commitOf says what became of a hand-over to a node, and gives it the commit.
-func (n *Node) commitOf(agent, to verifier.PublicKey, number uint64) wire.Commit {
+func (n *Node) commitOf(agent, to verifier.PublicKey, number uint64, record string) wire.Commit {
 	name, ok := n.find(agent)
 	if !ok {
 		return wire.Commit{State: wire.NoSuch}
 	}
 	n.mu.Lock()
 	m := n.moves[agent]
-	asking := m != nil && m.to == to && m.number == number
+	asking := m != nil && m.to == to && m.record == record
 	n.mu.Unlock()
 	gone, ok, err := runtime.ReadMoved(n.agentDir(name))
 	switch {

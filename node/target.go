@@ -39,6 +39,10 @@ type take struct {
 	name   string
 	price  int64
 
+	promised bool
+	ask      chan struct{} // a reason to ask the source now what became of it
+	gone     chan struct{} // closed when it is settled
+
 	verified verifier.Hash // up to here it is verified, and its life was run again
 	at       uint64        // tick of that
 }
@@ -159,6 +163,9 @@ func (n *Node) answerPropose(ctx context.Context, from verifier.PublicKey, c *co
 		return err
 	}
 	kept = true // what was promised is kept, whatever becomes of this stream
+	n.mu.Lock()
+	t.promised = true
+	n.mu.Unlock()
 	settled := make(chan error, 1)
 	committed := make(chan struct{})
 	n.serving.Add(1)
@@ -211,7 +218,8 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 	if p.Number == 0 {
 		return nil, wire.Refuse(wire.Unverified, "hand-overs are counted from 1")
 	}
-	t := &take{dir: n.incoming(agent), from: from, agent: agent, number: p.Number, name: folderName(p.Name, agent), price: offer.Price}
+	t := &take{dir: n.incoming(agent), from: from, agent: agent, number: p.Number, name: folderName(p.Name, agent), price: offer.Price,
+		ask: make(chan struct{}, 1), gone: make(chan struct{})}
 	// Nobody who sends a DID changes anything of an agent that lives here.
 	if name, ok := n.find(agent); ok {
 		gone, moved, err := runtime.ReadMoved(n.agentDir(name))
@@ -227,6 +235,21 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 	agents, _ := n.room()
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if old := n.takes[agent]; old != nil && old.promised && old.from == from {
+		// It proposes anew what was promised before: then that came to nothing, which it
+		// is asked for.
+		select {
+		case old.ask <- struct{}{}:
+		default:
+		}
+		n.mu.Unlock()
+		select {
+		case <-old.gone:
+		case <-time.After(n.config.Silence / 2):
+		case <-n.ctx.Done():
+		}
+		n.mu.Lock()
+	}
 	switch {
 	case n.closed || !n.draining.IsZero():
 		return nil, wire.Refuse(wire.NoCapacity, "the node drains")
@@ -723,6 +746,7 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		delete(n.takes, t.agent)
+		close(t.gone)
 	}
 	raw, err := os.ReadFile(filepath.Join(t.dir, filePromise))
 	if err != nil {
@@ -736,12 +760,13 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 		select {
 		case <-committed:
 			committed = nil
+		case <-t.ask:
 		case <-time.After(wait):
 		case <-n.ctx.Done():
 			return n.ctx.Err()
 		}
 		var a wire.Commit
-		err := n.ask(n.ctx, t, wire.Ask{Do: "commit", Agent: t.agent.DID(), Number: t.number}, func(c *conn) error {
+		err := n.ask(n.ctx, t, wire.Ask{Do: "commit", Agent: t.agent.DID(), Number: t.number, Record: digest(p.Record)}, func(c *conn) error {
 			c.until = time.Now().Add(n.config.Silence)
 			return wire.Read(c, &a)
 		})
@@ -923,7 +948,7 @@ func (n *Node) resumeTakes() error {
 		if err == nil {
 			err = strict(raw, &p)
 		}
-		t := &take{dir: dir, name: p.Name, price: p.Price}
+		t := &take{dir: dir, name: p.Name, price: p.Price, promised: true, ask: make(chan struct{}, 1), gone: make(chan struct{})}
 		if err == nil {
 			t.from, err = verifier.ParseDID(p.From)
 		}

@@ -233,6 +233,9 @@ func (l *life) acknowledged(group []made) error {
 		}
 	}
 	l.packing.durable(group[len(group)-1].TickNumber)
+	if err := l.sayHead(group); err != nil {
+		return err
+	}
 	if newest := group[len(group)-1]; !newest.PrevHash.IsZero() {
 		var accept func(*journal.Journal) error
 		if l.home.remote() {

@@ -70,6 +70,9 @@ type Config struct {
 	// Node is the node that the agent lives on, nil = there is none.
 	Node Node
 
+	// Witness says where the agent stands in public, nil = nowhere.
+	Witness *Witnessing
+
 	Replay ReplayPolicy // when this run runs its own ticks again
 
 	// Watch is told where the run stands, at the beginning of every phase. The agent

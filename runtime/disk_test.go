@@ -106,13 +106,14 @@ func newTrading(t *testing.T) *trading {
 		t.Fatal(err)
 	}
 	wasm = bytes.Replace(wasm, []byte("127.0.0.1:00000"), fmt.Appendf(nil, "127.0.0.1:%05s", strings.Split(host, ":")[1]), 1)
-	l.birth = Birth{WASM: wasm, Budget: l.budget, Price: 1 << 20, Manifest: fmt.Appendf(nil, `{"capabilities": {
-		"clock": {"version": 1}, "kv": {"version": 1}, "http": {"version": 1, "options": {"allowed_hosts": [%q]}},
-		"x402": {"version": 1, "options": {"allowed_recipients": ["shop"], "max_payment_microcents": 1}}}}`, host)}
 	l.pay = server.URL + "/pay"
 	if _, l.node, err = ed25519.GenerateKey(nil); err != nil {
 		t.Fatal(err)
 	}
+	l.birth = Birth{WASM: wasm, Budget: l.budget, Price: 1 << 20, Manifest: fmt.Appendf(nil, `{"capabilities": {
+		"clock": {"version": 1}, "kv": {"version": 1}, "http": {"version": 1, "options": {"allowed_hosts": [%q]}},
+		"x402": {"version": 1, "options": {"allowed_recipients": ["shop"], "max_payment_microcents": 1}}},
+		"migration_policy": {"allowed_nodes": [%q, %q]}}`, host, publicOf(l.node).DID(), publicOf(otherNode).DID())}
 	l.begin()
 	l.born = filepath.Join(t.TempDir(), "born")
 	if _, err := Start(t.Context(), l.born, l.birth, l.config(1)); err != nil {
@@ -120,6 +121,9 @@ func newTrading(t *testing.T) *trading {
 	}
 	return l
 }
+
+// otherNode is another node that may have the agent.
+var otherNode = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{9}, 32))
 
 func (l *trading) begin() {
 	l.shop.open()

@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"context"
+	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +37,9 @@ type ForkConfig struct {
 	Manifest []byte // instead of the origin's, nil = the same
 	Budget   int64  // microcents; nothing comes from the origin's
 	Price    *int64 // microcents per second, nil = the origin's
+
+	// Key is the fork's key, nil = a new one.
+	Key ed25519.PrivateKey
 
 	// Budgets is what stands behind the fork's budget, nil = the operator's word.
 	Budgets BudgetAdapter
@@ -109,7 +114,7 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	}
 	f := &Forked{Origin: from.AgentPubKey.DID(), Checkpoint: from.hash}
 	f.Effects, f.Partial = c.Origin.effectsAfter(files, c.At)
-	engine, err := NewEngine(EngineConfig{Log: c.Log, CacheDir: c.CacheDir, Budgets: c.Budgets})
+	engine, err := NewEngine(EngineConfig{Log: c.Log, CacheDir: c.CacheDir, Budgets: c.Budgets, Keys: keysOf(c.Key)})
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +142,22 @@ func Fork(ctx context.Context, dir string, c ForkConfig) (*Forked, error) {
 	f.DID, f.Head = l.result.DID, l.head
 	return f, public(err)
 }
+
+// keysOf gives a new agent that key, nil = one of its own.
+func keysOf(key ed25519.PrivateKey) KeySource {
+	if key == nil {
+		return nil
+	}
+	return givenKey{key: key}
+}
+
+type givenKey struct {
+	fileKeys
+	key ed25519.PrivateKey
+}
+
+// NewKey implements [KeySource].
+func (g givenKey) NewKey(dir string) (crypto.Signer, error) { return store.GiveKey(dir, g.key) }
 
 // fork makes the genesis of a fork.
 func (l *life) fork(ctx context.Context, s *store.Store, origin *eventlog.Record, state []byte) error {

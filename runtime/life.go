@@ -64,6 +64,7 @@ type life struct {
 	outlook    outlook // on its node
 
 	archive *archive.Task // nil = it is not archived
+	heads   heads         // what it says of itself in public
 
 	orders <-chan *order // what is asked of it meanwhile
 	paused bool
@@ -182,6 +183,8 @@ func (l *life) close() error {
 func (l *life) run(ctx context.Context) (r Result, err error) {
 	l.beginArchive()
 	defer l.endArchive()
+	l.beginHeads()
+	defer func() { err = errors.Join(err, l.endHeads()) }()
 	defer l.close() // before the program is
 	defer func() {
 		if l.funds.given.topUp > 0 && !l.funds.admitted {

@@ -21,6 +21,7 @@ import (
 
 	"igor.dev/authority"
 	"igor.dev/authority/authoritytest"
+	"igor.dev/authority/fleet"
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/kv"
 	"igor.dev/runtime/internal/wal"
@@ -121,14 +122,33 @@ func (w *witness) seal(b []byte, where string) {
 	}
 }
 
+// A battlefield is a home that processes fight over.
+type battlefield interface {
+	// home is how a process of a node sees it, and gone is to be called when that has ended.
+	home(node ed25519.PrivateKey, seed uint64, f authoritytest.Faults, crashed, turn func()) (h *Home, gone func())
+	Accepted() []authority.Position
+	Left() []authority.Blob
+}
+
+// inMemory is one in this process.
+type inMemory struct{ *authoritytest.Store }
+
+func (m inMemory) home(_ ed25519.PrivateKey, seed uint64, f authoritytest.Faults, crashed, turn func()) (*Home, func()) {
+	client := m.NewClient(seed, f)
+	client.Crashed, client.Turn = crashed, turn
+	return &Home{Authority: client, Replicas: authority.Replicas{Places: []authority.Replica{client}}, AppendLimit: 400 * time.Millisecond}, func() {}
+}
+
 // A contest is two processes that both believe to own one agent.
 type contest struct {
 	*trading
-	store *authoritytest.Store
-	w     *witness
-	key   ed25519.PrivateKey
-	mu    sync.Mutex
-	lived int
+	store    battlefield
+	careless bool
+	patient  bool // a takeover has to wait
+	w        *witness
+	key      ed25519.PrivateKey
+	mu       sync.Mutex
+	lived    int
 
 	given handed // asked for, by anybody
 	acked handed // of that, what somebody was told is so
@@ -171,12 +191,11 @@ func (c *contest) give(ctx context.Context, a *Agent, topUp, upgrade bool) {
 func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKey, rng *rand.Rand) {
 	var operator sync.WaitGroup
 	for life := range 5 {
-		client := c.store.NewClient(rng.Uint64(), authoritytest.Faults{Unanswered: 4, Unasked: 4, Late: 4, Crash: 2})
 		disk := waltest.NewDisk()
-		client.Crashed = func() { disk.FailAt(1, waltest.Fault{Err: errPower}) }
 		pause := time.Duration(rng.IntN(3)) * time.Millisecond
-		client.Turn = func() { time.Sleep(pause) }
-		home := &Home{Authority: client, Replicas: authority.Replicas{Places: []authority.Replica{client}}, AppendLimit: 400 * time.Millisecond, TakeOver: true}
+		home, gone := c.store.home(node, rng.Uint64(), authoritytest.Faults{Unanswered: 4, Unasked: 4, Late: 4, Crash: 2},
+			func() { disk.FailAt(1, waltest.Fault{Err: errPower}) }, func() { time.Sleep(pause) })
+		home.TakeOver = true
 		told := acknowledged{heads: map[uint64]string{}}
 		s := ticks(4+rng.Uint64N(12), 1+rng.Uint64N(3))
 		s.Log, s.PayAt, s.NodeKey, s.Home = slog.New(told), c.pay, node, home
@@ -204,6 +223,7 @@ func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKe
 			return a
 		})
 		operator.Wait()
+		gone()
 		c.w.look(t, dir, name)
 		c.mu.Lock()
 		c.lived += int(min(before, r.Tick))
@@ -212,16 +232,22 @@ func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKe
 		}
 		c.mu.Unlock()
 		conflict := errors.Is(err, ErrConflict)
-		if err != nil && !c.store.Careless && !conflict && !errors.Is(err, errPower) && !errors.Is(err, authoritytest.ErrCrashed) && !errors.Is(err, authority.ErrUnknown) && !errors.Is(err, authoritytest.ErrNoAnswer) {
+		if err != nil && !c.careless && !conflict && !errors.Is(err, errPower) && !errors.Is(err, authoritytest.ErrCrashed) && !errors.Is(err, authority.ErrUnknown) && !errors.Is(err, authoritytest.ErrNoAnswer) && !errors.Is(err, fleet.ErrLease) && !(c.patient && errors.Is(err, context.DeadlineExceeded)) {
 			t.Errorf("%s ends with %v", name, err)
 		}
 		if conflict || rng.IntN(3) == 0 {
 			c.w.look(t, dir, name)
 			again := filepath.Join(t.TempDir(), fmt.Sprint(name, life))
-			clean := c.store.NewClient(rng.Uint64(), authoritytest.Faults{})
-			home := &Home{Authority: clean, Replicas: authority.Replicas{Places: []authority.Replica{clean}}, TakeOver: true}
-			if _, err := Restore(t.Context(), again, RestoreConfig{Home: home, Key: c.key, Node: node}); err != nil {
-				if !c.store.Careless && !errors.Is(err, ErrConflict) && !errors.Is(err, authority.ErrNotNamed) && !errors.Is(err, authority.ErrNone) {
+			home, gone := c.store.home(node, rng.Uint64(), authoritytest.Faults{}, nil, nil)
+			home.TakeOver = true
+			_, err := Restore(t.Context(), again, RestoreConfig{Home: home, Key: c.key, Node: node})
+			gone()
+			if c.patient && errors.As(err, new(*authority.Refusal)) {
+				time.Sleep(50 * time.Millisecond) // the other one's lease runs
+				continue
+			}
+			if err != nil {
+				if !c.careless && !errors.Is(err, ErrConflict) && !errors.Is(err, authority.ErrNotNamed) && !errors.Is(err, authority.ErrNone) {
 					t.Errorf("%s does not come back: %v", name, err)
 				}
 				continue // the other one went on meanwhile
@@ -265,9 +291,14 @@ func (c *contest) wrong(t *testing.T, n int) (found []string) {
 	}
 	// It goes on, and knows of what it did.
 	dir := filepath.Join(t.TempDir(), fmt.Sprint("last", n))
-	home := at(c.store)
+	home, gone := c.store.home(c.node, 1, authoritytest.Faults{}, nil, nil)
+	defer gone()
 	home.TakeOver = true
-	if _, err := Restore(t.Context(), dir, RestoreConfig{Home: home, Key: c.key, Node: c.node}); err != nil {
+	_, err := Restore(t.Context(), dir, RestoreConfig{Home: home, Key: c.key, Node: c.node})
+	for began := time.Now(); errors.As(err, new(*authority.Refusal)) && time.Since(began) < 20*time.Second; time.Sleep(50 * time.Millisecond) {
+		_, err = Restore(t.Context(), dir, RestoreConfig{Home: home, Key: c.key, Node: c.node})
+	}
+	if err != nil {
 		return append(found, err.Error())
 	}
 	s := ticks(2, 1)
@@ -298,15 +329,14 @@ func (c *contest) wrong(t *testing.T, n int) (found []string) {
 }
 
 // contest has two processes go on from copies of one folder, or of what the store has.
-func (l *trading) contest(t *testing.T, born string, key ed25519.PrivateKey, seed uint64, careless bool) (found []string, appends int, acked handed) {
+func (l *trading) contest(t *testing.T, born string, key ed25519.PrivateKey, seed uint64, store battlefield, careless, patient bool) (found []string, appends int, acked handed) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	l.begin()
-	c := &contest{trading: l, store: authoritytest.NewStore(), key: key,
+	c := &contest{trading: l, store: store, careless: careless, patient: patient, key: key,
 		w: &witness{agent: verifier.PublicKey(key.Public().(ed25519.PublicKey)), after: map[verifier.Hash]map[verifier.Hash]string{}, before: map[verifier.Hash]verifier.Hash{}, acked: map[string]uint64{}}}
-	c.store.Careless, c.store.Blind = careless, careless
 	nodes := []ed25519.PrivateKey{l.node, l.node}
 	if rng.IntN(2) == 0 {
-		nodes[1] = ed25519.NewKeyFromSeed(slices.Repeat([]byte{9}, 32))
+		nodes[1] = otherNode
 	}
 	var all sync.WaitGroup
 	for i, name := range []string{"one", "two"} {
@@ -350,7 +380,7 @@ func TestTwoOwners(t *testing.T) {
 		key := signer.(ed25519.PrivateKey)
 		all.Go(func() {
 			for seed := worker; seed < *ownerRuns && !t.Failed(); seed += workers {
-				found, n, acked := l.contest(t, l.born, key, uint64(seed), false)
+				found, n, acked := l.contest(t, l.born, key, uint64(seed), inMemory{authoritytest.NewStore()}, false, false)
 				for _, what := range found {
 					t.Errorf("seed %d: %s", seed, what)
 				}
@@ -360,7 +390,9 @@ func TestTwoOwners(t *testing.T) {
 				mu.Unlock()
 			}
 			for seed := worker; seed < careless; seed += workers {
-				found, _, _ := l.contest(t, l.born, key, uint64(seed), true)
+				store := authoritytest.NewStore()
+				store.Careless, store.Blind = true, true
+				found, _, _ := l.contest(t, l.born, key, uint64(seed), inMemory{store}, true, false)
 				mu.Lock()
 				forked += min(1, len(found))
 				mu.Unlock()

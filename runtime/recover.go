@@ -154,6 +154,9 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	if err := l.openLog(s, &found); err != nil {
 		return err
 	}
+	if err := l.meetHeads(ctx, s); err != nil {
+		return err
+	}
 	if known {
 		if err := l.comeHome(s, at); err != nil {
 			return err

@@ -57,6 +57,9 @@ type Status struct {
 	// [Config.Watch] gets it is nil.
 	Archive []archive.Status `json:"archive,omitempty"`
 
+	// Witness is how far its heads are logged, nil = they are not.
+	Witness *WitnessStatus `json:"witness,omitempty"`
+
 	Divergences int     `json:"divergences"` // found by running ticks again
 	Hostcalls   []Usage `json:"hostcalls"`
 }
@@ -149,6 +152,9 @@ func (l *life) describe(s *Status) {
 	s.Disk, s.DiskQuota = l.disk.bytes(), l.disk.quota
 	s.Budget, s.Price, s.PriceStored = l.account.budget, l.account.price, l.PriceStored
 	s.Held, s.Unresolved = l.world.Journal.Held(), l.world.Journal.Pending()
+	if s.Witness = nil; l.heads.config != nil {
+		s.Witness = l.heads.now()
+	}
 	s.Saved, s.SavedAt, s.SavedBytes, s.Checkpoints = l.result.Tick, l.savedTime, l.size, l.result.Checkpoints
 }
 

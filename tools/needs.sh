@@ -55,6 +55,11 @@ check() {
 				skipped+=("payments (make x402/x402test/node_modules): with a chain and the reference parts of x402")
 			fi
 			;;
+		arweave)
+			if [ -n "$skip" ] && ! [ -d internal/interop/arweave/node_modules ]; then
+				skipped+=("arweave (make internal/interop/arweave/node_modules): data items against arbundles")
+			fi
+			;;
 		web)
 			node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null || other "node, 20 or later, with npm" "https://nodejs.org"
 			need chromium chromium "-"

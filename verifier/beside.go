@@ -76,6 +76,16 @@ func (r *Report) RequireWitness(byMonitor bool) {
 // WitnessDemanded reports whether [Report.RequireWitness] was called.
 func (r *Report) WitnessDemanded() bool { return r.demanded }
 
+// unbroken reports whether the history is one whole life, whatever else was demanded.
+func (r *Report) unbroken() bool {
+	for _, q := range r.problems {
+		if q.code != NotWitnessed {
+			return false
+		}
+	}
+	return r.verdict != Invalid
+}
+
 // unwitnessed says why the head is not one that may be relied on, "" if it is.
 func (r *Report) unwitnessed(byMonitor bool) string {
 	w := r.witnessed

@@ -150,7 +150,7 @@ func (r *Report) keyOf(c *record) PublicKey { return r.pile.keys.values[c.key] }
 
 // Proves says in one sentence what the report proves.
 func (r *Report) Proves() string {
-	if r.verdict != Verified {
+	if !r.unbroken() {
 		if r.valid == 0 {
 			return "Nothing: no supplied checkpoint has a valid signature."
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"igor.dev/archive"
+	"igor.dev/archive/arweave"
 	"igor.dev/archive/dir"
 	"igor.dev/archive/s3"
 	"igor.dev/archive/web"
@@ -20,6 +21,8 @@ func Signs(name string) bool { return strings.HasPrefix(name, "arweave+") }
 func Open(name string, key ed25519.PrivateKey) (archive.Target, error) {
 	scheme, _, _ := strings.Cut(name, "://")
 	switch scheme {
+	case "arweave+https", "arweave+http":
+		return openArweave(name, key)
 	case "http", "https":
 		return nil, errors.New("nothing can be put on a web server: name the folder that it serves, or an S3 target")
 	case name:
@@ -46,8 +49,19 @@ func Find(name string) (archive.Target, error) {
 			return nil, err
 		}
 		return s3.Open(c)
+	case "arweave+https", "arweave+http":
+		return openArweave(name, nil)
 	case "http", "https":
 		return web.Open(name, nil)
 	}
-	return nil, fmt.Errorf("an archive has no %q: want a folder, s3://BUCKET, or to read https://HOST", scheme+"://")
+	return nil, fmt.Errorf("an archive has no %q: want a folder, s3://BUCKET, arweave+https://BUNDLER, or to read https://HOST", scheme+"://")
+}
+
+func openArweave(name string, key ed25519.PrivateKey) (archive.Target, error) {
+	c, err := arweave.ParseURL(name)
+	if err != nil {
+		return nil, err
+	}
+	c.Key = key
+	return arweave.Open(c)
 }

@@ -12,7 +12,11 @@ import (
 	"testing"
 
 	"igor.dev/archive"
+	"igor.dev/internal/testkit"
 )
+
+// below returns a key of an agent's archive.
+func below(name string) string { return "igor/" + testkit.NewAgent("target").DID() + "/" + name }
 
 // Run tests a target that is empty.
 func Run(t *testing.T, target archive.Target) {
@@ -31,20 +35,20 @@ func Run(t *testing.T, target archive.Target) {
 			t.Fatalf("get %s from %d, %d bytes: %q, %v, want %q", key, offset, limit, b, err, want)
 		}
 	}
-	if _, err := target.Get(ctx, "igor/a/1", 0, 10); !errors.Is(err, archive.ErrNotFound) {
+	if _, err := target.Get(ctx, below("a/1"), 0, 10); !errors.Is(err, archive.ErrNotFound) {
 		t.Fatalf("get of what is not there: %v", err)
 	}
-	put("igor/a/1", "first", true, nil)
-	put("igor/a/1", "other", true, archive.ErrExists)
-	get("igor/a/1", 0, 100, "first")
-	get("igor/a/1", 1, 3, "irs")
-	get("igor/a/1", 4, 10, "t")
-	get("igor/a/1", 5, 10, "")
-	put("igor/did:key:z6Mk/segments/1.car", "car", true, nil)
-	put("igor/b", "bb", true, nil)
-	if _, mutable := target.(archive.Confirmer); !mutable {
-		put("igor/a/1", "second", false, nil)
-		get("igor/a/1", 0, 100, "second")
+	put(below("a/1"), "first", true, nil)
+	get(below("a/1"), 0, 100, "first")
+	get(below("a/1"), 1, 3, "irs")
+	get(below("a/1"), 4, 10, "t")
+	get(below("a/1"), 5, 10, "")
+	put(below("segments/1.car"), "car", true, nil)
+	put(below("b"), "bb", true, nil)
+	if _, later := target.(archive.Confirmer); !later {
+		put(below("a/1"), "other", true, archive.ErrExists)
+		put(below("a/1"), "second", false, nil)
+		get(below("a/1"), 0, 100, "second")
 	}
 	list := func(prefix string, want ...string) {
 		t.Helper()
@@ -55,9 +59,9 @@ func Run(t *testing.T, target archive.Target) {
 			t.Fatalf("list %s: %q, %v, want %q", prefix, keys, err, want)
 		}
 	}
-	list("igor/a/", "igor/a/1")
-	list("igor/did:key:z6Mk/seg", "igor/did:key:z6Mk/segments/1.car")
-	list("igor/none/")
+	list(below("a/"), below("a/1"))
+	list(below("seg"), below("segments/1.car"))
+	list(below("none/"))
 	for _, key := range []string{"", "/igor", "igor/", "igor//a", "../a", "igor/../a", "igor/.a", "igor/a b", "igor/\x00", "igor\\a", string(make([]byte, archive.MaxKey+1))} {
 		if _, err := target.Put(ctx, key, nil, false); err == nil {
 			t.Fatalf("put %q: no error", key)
@@ -67,12 +71,12 @@ func Run(t *testing.T, target archive.Target) {
 		}
 	}
 	large := bytes.Repeat([]byte("0123456789abcdef"), 1<<18)
-	put("igor/large", string(large), true, nil)
-	get("igor/large", 1<<21, 16, "0123456789abcdef")
-	if b, err := archive.GetAll(ctx, target, "igor/large", int64(len(large))); err != nil || !bytes.Equal(b, large) {
+	put(below("large"), string(large), true, nil)
+	get(below("large"), 1<<21, 16, "0123456789abcdef")
+	if b, err := archive.GetAll(ctx, target, below("large"), int64(len(large))); err != nil || !bytes.Equal(b, large) {
 		t.Fatalf("get of a large object: %d bytes, %v", len(b), err)
 	}
-	if _, err := archive.GetAll(ctx, target, "igor/large", int64(len(large))-1); err == nil {
+	if _, err := archive.GetAll(ctx, target, below("large"), int64(len(large))-1); err == nil {
 		t.Fatal("a large object under a smaller limit: no error")
 	}
 	one(t, target)
@@ -81,7 +85,7 @@ func Run(t *testing.T, target archive.Target) {
 	}
 	over, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := target.Put(over, "igor/over", []byte("x"), true); err == nil {
+	if _, err := target.Put(over, below("over"), []byte("x"), true); err == nil {
 		t.Fatal("put with a context that is over: no error")
 	}
 }
@@ -93,7 +97,7 @@ func one(t *testing.T, target archive.Target) {
 		return // it cannot know
 	}
 	for round := range 5 {
-		key := fmt.Sprintf("igor/race/%d", round)
+		key := below(fmt.Sprintf("race/%d", round))
 		var won atomic.Int32
 		var winner atomic.Value
 		var all sync.WaitGroup
@@ -119,7 +123,7 @@ func one(t *testing.T, target archive.Target) {
 
 func swap(t *testing.T, target archive.Target, s archive.Swapper) {
 	t.Helper()
-	ctx, key := t.Context(), "igor/swap/head"
+	ctx, key := t.Context(), below("swap/head")
 	for i, step := range []struct {
 		previous, next string
 		want           error

@@ -42,6 +42,10 @@ type liveFlags struct {
 	quiet        bool
 	asJSON       bool
 	metrics      string
+	witness      string
+	headEvery    runtime.Every
+	witnessed    bool
+	publishFork  bool
 	monitor      *monitor // nil = nobody looks
 	archive      archiveFlags
 	log          logWriter
@@ -75,6 +79,10 @@ func (f *liveFlags) addShared(cmd *cobra.Command) {
 		"on-divergence", "`WHAT` to do if they differ: log, pause or intensify")
 	flags.Var((*bytesFlag)(&f.config.MaxDisk), "max-disk", "`BYTES` that an agent's folder may have, such as 500M or 2G; then it is stopped (default: what its manifest asks for)")
 	flags.Var((*amountFlag)(&f.config.PriceStored), "price-stored", "`AMOUNT` that a gigabyte of an agent's checkpoints and event log costs it, once, when it is written (default: nothing)")
+	flags.StringVar(&f.witness, "witness", "", "`POLICY` file of logs and witnesses: say there, in public, where agents stand (default: nowhere)")
+	f.headEvery = runtime.Every{Time: time.Minute}
+	flags.Var((*everyFlag)(&f.headEvery), "witness-every", "`N|TIME`: say it after so many checkpoints, or with a checkpoint after so much time")
+	flags.BoolVar(&f.witnessed, "require-witness", false, "stop an agent whose state was not logged in 30s, rather than have it live on")
 	flags.StringVar(&f.nodeKey, "node-key", "", "`FILE` of the key that signs receipts, made if it is absent (default: igor/node.key in the user's configuration folder)")
 	flags.DurationVar(&f.lease, "lease-duration", fleet.DefaultLease, "`TIME` without a word from this node after which another node of a fleet may take its agents over")
 	flags.DurationVar(&f.grace, "lease-grace", 0, "`TIME` before that at which this node stops by itself (default: a fifth of it)")
@@ -175,6 +183,9 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 	finder.Lease, finder.Grace = f.lease, f.grace
 	f.closers = append(f.closers, func() { finder.Close() })
 	e.Homes = finder.Find
+	if c.Witness, err = f.witnessing(cmd); err != nil {
+		return nil, c, err
+	}
 	if f.store != "" {
 		var err error
 		if c.Home, err = finder.Open(f.store); err != nil {
@@ -406,6 +417,7 @@ with the same identity from its newest checkpoint.`,
 	}
 	live.add(cmd)
 	cmd.Flags().BoolVar(&live.config.AcceptOldCopy, "accept-old-copy", false, "go on although the --ledger knows that the agent lived on without this folder: all since is lost, and the life is a fork wherever the other part is known")
+	cmd.Flags().BoolVar(&live.publishFork, "publish-fork", false, "go on although a newer head of the agent is public: everybody can see then, for ever, that its key lived twice")
 	cmd.Flags().Var(&topUp, "top-up", "`AMOUNT` to add to the budget, in currency units; durable when the first tick begins")
 	cmd.Flags().Var(&price, "price", "`AMOUNT` that a second of its ticks costs from now on (default: as before)")
 	return cmd

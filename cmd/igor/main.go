@@ -237,6 +237,7 @@ func command(code *int) *cobra.Command {
 		retireCommand(),
 		migrateCommand(),
 		nodeCommand(),
+		succeedCommand(),
 		effectsCommand(),
 		repairFolderCommand(),
 		lsCommand(),

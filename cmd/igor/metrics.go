@@ -186,6 +186,9 @@ var (
 	archiveBytes  = describe("igor_archive_bytes_behind", "Bytes of them.", "agent", "target")
 	archiveSpent  = describe("igor_archive_spent_total", "What a target took for what it keeps, in its smallest unit of money.", "agent", "target")
 	archiveFails  = describe("igor_archive_failing", "1 if the newest attempt to get on with a target failed, else 0.", "agent", "target")
+	witnessTick   = describe("igor_witness_tick", "Tick of the newest checkpoint that is logged in public.", "agent")
+	witnessBehind = describe("igor_witness_ticks_behind", "Ticks from there to the newest durable checkpoint.", "agent")
+	witnessFails  = describe("igor_witness_failing", "1 if the newest attempt to log one failed, else 0.", "agent")
 	hostcalls     = describe("igor_hostcalls_total", "Hostcalls that an agent made.", "agent", "capability")
 	hostcallBytes = describe("igor_hostcall_bytes_total", "Bytes that hostcalls moved in and out of an agent's memory.", "agent", "capability")
 	hostcallTime  = describe("igor_hostcall_seconds_total", "Time that hostcalls took.", "agent", "capability")
@@ -197,7 +200,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements [prometheus.Collector].
 func (m *monitor) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{buildInfo, agentCount, agentRestarts, agentInfo, ceilingLimit, ceilingUsed, ceilingStops, ceilingWaits, syncsAsked, syncsMade, archiveTick, archiveBehind, archiveBytes, archiveSpent, archiveFails, hostcalls, hostcallBytes, hostcallTime} {
+	for _, d := range []*prometheus.Desc{buildInfo, agentCount, agentRestarts, agentInfo, ceilingLimit, ceilingUsed, ceilingStops, ceilingWaits, syncsAsked, syncsMade, archiveTick, archiveBehind, archiveBytes, archiveSpent, archiveFails, witnessTick, witnessBehind, witnessFails, hostcalls, hostcallBytes, hostcallTime} {
 		c <- d
 	}
 	for _, s := range samples {
@@ -258,6 +261,15 @@ func (m *monitor) Collect(c chan<- prometheus.Metric) {
 			continue
 		}
 		send(agentInfo, prometheus.GaugeValue, 1, name, a.status.DID)
+		if w := a.status.Witness; w != nil {
+			failing := 0.0
+			if w.Error != "" {
+				failing = 1
+			}
+			send(witnessTick, prometheus.GaugeValue, float64(w.Tick), name)
+			send(witnessBehind, prometheus.GaugeValue, float64(w.Behind), name)
+			send(witnessFails, prometheus.GaugeValue, failing, name)
+		}
 		for _, s := range samples {
 			send(s.desc, s.kind, s.value(&a.status), name)
 		}

@@ -87,9 +87,22 @@ func verdictLine(r *verifier.Report) string {
 		}
 		return fmt.Sprintf("verified: unbroken, but self-asserted, %s, %s", Plural(n, "checkpoint"), end)
 	case verifier.Incomplete:
+		if onlyUnwitnessed(r) {
+			return fmt.Sprintf("incomplete: %s, no gaps, but the head is not witnessed as demanded", Plural(n, "checkpoint"))
+		}
 		return fmt.Sprintf("incomplete: %s in %s; not a whole life", problems, Plural(n, "checkpoint"))
 	}
 	return fmt.Sprintf("invalid: %s in %s; do not rely on this history", problems, Plural(n, "checkpoint"))
+}
+
+// onlyUnwitnessed reports whether nothing is missing but a witness.
+func onlyUnwitnessed(r *verifier.Report) bool {
+	for q := range r.Problems() {
+		if q.Code != verifier.NotWitnessed {
+			return false
+		}
+	}
+	return true
 }
 
 func choose(b bool, yes, no string) string {

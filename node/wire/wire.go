@@ -151,6 +151,7 @@ type Ask struct {
 	Do     string `json:"do"` // files, get, commit
 	Agent  string `json:"agent"`
 	Number uint64 `json:"number,omitempty"` // of the hand-over: commit
+	Record string `json:"record,omitempty"` // SHA-256 of what was signed, in hex: commit
 	Files  []Have `json:"files,omitempty"`  // get
 }
 

@@ -1,13 +1,16 @@
 // The page's own use of the verifier: a run that keeps what is shown later.
 
 import type { Inspection } from "../verify/inspect.ts";
+import type { ChainPayments } from "../verify/receipts.ts";
 import { Pool } from "../verify/pool.ts";
 import { parseReport, type Report } from "../verify/report.ts";
 import type { Options } from "../verify/options.ts";
 import { run, type Batch } from "../verify/verify.ts";
+import { VerifyError } from "../verify/error.ts";
 import type { Item } from "./collect.ts";
 import { files } from "./files.ts";
 import { blobs, Life } from "./life.ts";
+import { maxReceipts, tooLarge, type Paid } from "./payments.ts";
 import { unpinned, type Pins } from "./pins.ts";
 import { Slices } from "./slices.ts";
 
@@ -79,6 +82,17 @@ export async function wrongPin(pins: Pins): Promise<"did" | "head"> {
 export async function inspectCheckpoint(bytes: Uint8Array): Promise<Inspection> {
   const linker = await pool.linker();
   return JSON.parse(await linker.call("inspect", [bytes])) as Inspection;
+}
+
+/** Reads the receipts of payments on chains in a file. */
+export async function readReceipts(file: Blob): Promise<Paid> {
+  if (file.size > maxReceipts) return { problem: tooLarge(file.size) };
+  try {
+    const linker = await pool.linker();
+    return JSON.parse(await linker.call("receipts", [new Uint8Array(await file.arrayBuffer())])) as ChainPayments;
+  } catch (error) {
+    return { problem: error instanceof VerifyError ? error.problem : String(error) };
+  }
 }
 
 /** The numbers of this page's own runs; those of verify.ts are above zero. */

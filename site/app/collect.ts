@@ -5,6 +5,7 @@ import { VerifyError } from "../verify/error.ts";
 import { isCheckpointName, isPartName, type InFolder } from "../verify/input.ts";
 import { archiveKind, type Entry } from "./archive/archive.ts";
 import { unpackInWorker } from "./archive/client.ts";
+import { receiptsName } from "./payments.ts";
 import { Slices } from "./slices.ts";
 
 /** A folder with more files than this is for the command line. */
@@ -26,6 +27,9 @@ export interface Found {
   /** How many checkpoints that folder has, or were given by themselves. */
   of?: number | undefined;
 }
+
+/** Whether a file has the receipts of what an agent paid on chains. They are no part of a history, and shown with it. */
+const isReceipts = (name: string) => name === receiptsName || name.endsWith(`/${receiptsName}`);
 
 /** Takes what was dropped or pasted. Only within the event can it be taken. */
 export function fromTransfer(transfer: DataTransfer): () => AsyncGenerator<Found> {
@@ -104,7 +108,7 @@ export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
         continue;
       }
       const [folder, name] = [file.webkitRelativePath.slice(0, slash), file.webkitRelativePath.slice(slash + 1)];
-      yield { name, file: isPartName(name) ? file : undefined, folder, of };
+      yield { name, file: isPartName(name) || isReceipts(name) ? file : undefined, folder, of };
     }
   };
 }
@@ -123,17 +127,20 @@ function cannotRead({ fullPath }: FileSystemEntry, cause: unknown): VerifyError 
 async function* walk(top: FileSystemDirectoryEntry): AsyncGenerator<Found> {
   const checkpoints: FileSystemEntry[] = [];
   const others: string[] = [];
+  const receipts: FileSystemEntry[] = [];
   const inside = (entry: FileSystemEntry) => entry.fullPath.slice(top.fullPath.length + 1);
   for (let folders = [top]; folders.length > 0; ) {
     const some = folders.splice(0, atOnce);
     for (const entry of (await Promise.all(some.map(list))).flat()) {
       if (entry.isDirectory) folders.push(entry as FileSystemDirectoryEntry);
       else if (isPartName(inside(entry))) checkpoints.push(entry);
+      else if (isReceipts(inside(entry))) receipts.push(entry);
       else others.push(inside(entry));
       if (folders.length + checkpoints.length + others.length > maxFiles) throw tooMany(top.name);
     }
   }
   for (const name of others) yield { name, folder: top.name };
+  for (const entry of receipts) yield { name: inside(entry), file: await fileOf(entry), folder: top.name };
   for (let at = 0; at < checkpoints.length; at += atOnce) {
     const entries = checkpoints.slice(at, at + atOnce);
     const files = await Promise.all(entries.map(fileOf));
@@ -174,13 +181,18 @@ export type Item = { readonly name: string; readonly bytes: Blob | Uint8Array<Ar
  * Returns what is to be verified, with archives unpacked. Of a folder or an archive only the files that
  * end in .ckpt and segments count, or, in an archive without one, those that end in .car; of the others the names are given.
  */
-export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void): AsyncGenerator<Item> {
+export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void, onReceipts?: (file: Blob) => void): AsyncGenerator<Item> {
   let folder = "";
   let any = false;
   for await (const { name, file, folder: inFolder, of } of found) {
     signal.throwIfAborted();
     if (of !== undefined) onTotal?.(of);
     folder = inFolder;
+    if (inFolder && isReceipts(name)) {
+      if (file) onReceipts?.(file);
+      yield { name, inFolder: true };
+      continue;
+    }
     any ||= file !== undefined;
     const kind = file && !inFolder ? await archiveKind(name, file) : undefined;
     if (kind) yield* unpacked(unpackInWorker(kind, name, file!, signal), name);

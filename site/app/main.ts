@@ -3,7 +3,7 @@
 import { VerifyError } from "../verify/error.ts";
 import { stream } from "../verify/input.ts";
 import { reportJSON, type Problem } from "../verify/report.ts";
-import { check, inspectCheckpoint, prepare, wrongPin, type Checked } from "./check.ts";
+import { check, inspectCheckpoint, prepare, readReceipts, wrongPin, type Checked } from "./check.ts";
 import { items, type Found } from "./collect.ts";
 import { byID, copyButton, count, download, fill, foreign, h, mark, size, whole } from "./dom.ts";
 import { isOutdated } from "./fresh.ts";
@@ -12,6 +12,7 @@ import { goToInspector, inspector } from "./inspector.ts";
 import { addressIn, goTo, isTyped, linkTo, loadPage, parseName, serverURL, type Address } from "./link.ts";
 import { findLife, type Told } from "./named.ts";
 import { offline } from "./offline.ts";
+import { paymentsSection, type Paid } from "./payments.ts";
 import { namedBy, PinField, savedReport, type Pins } from "./pins.ts";
 import { receive, type Source } from "./receive.ts";
 import { badgeSVG } from "./svg.ts";
@@ -75,7 +76,8 @@ async function verify(source: Source, pins = typed()): Promise<void> {
   fetching = source.address?.life ? "" : undefined;
   const began = performance.now();
   try {
-    const done = await check(items(source(), signal, (files) => (progress.files = files)), pins, {
+    const receipts: Blob[] = [];
+    const done = await check(items(source(), signal, (files) => (progress.files = files), (file) => receipts.push(file)), pins, {
       signal,
       onProgress: (now) => progress.update(now.checkpoints, now.bytes),
     });
@@ -86,8 +88,9 @@ async function verify(source: Source, pins = typed()): Promise<void> {
     }
     const seconds = (performance.now() - began) / 1000;
     const model = await Model.from(done.life, done.report, new Slices(signal));
+    const paid = await Promise.all(receipts.slice(0, 1).map(readReceipts));
     if (state.stop !== controller) return;
-    showResult(done, model, seconds, source);
+    showResult(done, model, seconds, source, paid[0]);
   } catch (error) {
     if (state.stop !== controller) return;
     if (signal.aborted) showIdle("Stopped. Nothing was decided.");
@@ -224,7 +227,7 @@ function present(heading: HTMLElement, source?: Source, done?: Checked): void {
   heading.focus({ preventScroll: true });
 }
 
-function showResult(done: Checked, model: Model, seconds: number, source: Source): void {
+function showResult(done: Checked, model: Model, seconds: number, source: Source, paid?: Paid): void {
   const { report, life, pins } = done;
   const failed = (error: unknown) => showError(error, source);
   const inspect = inspector(done, (row) => picture.select(row), failed);
@@ -237,6 +240,8 @@ function showResult(done: Checked, model: Model, seconds: number, source: Source
   const actions = resultActions(done, source, failed);
   result.replaceChildren(panel, actions.element, picture.element);
   if (report.problems.length > 0) result.append(problemsSection(report, (problem) => places(problem, done, open)));
+  const payments = paid && paymentsSection(paid, report.did);
+  if (payments) result.append(payments);
   result.append(inspect.element);
   const first = report.problems.find((problem) => problem.name !== undefined);
   void inspect.open((first && life.find(first.name!)) ?? life.length - 1);

@@ -9,9 +9,9 @@ const cidPrefix = Buffer.from([0x01, 0x55, 0x12, 0x20]); // CIDv1, raw, SHA-256 
  *
  * @param {(i: number) => { state?: Buffer, budget?: bigint, price?: bigint, tick?: bigint, wasm?: number }} about what
  *   checkpoint i says; wasm numbers the agent's binaries
+ * @param keys the agent's key; a fresh one if it is not given
  */
-export function checkpoints(n, about = () => ({})) {
-  const { publicKey, privateKey } = generateKeyPairSync("ed25519");
+export function checkpoints(n, about = () => ({}), { publicKey, privateKey } = generateKeyPairSync("ed25519")) {
   const key = publicKey.export({ format: "der", type: "spki" }).subarray(-32);
   const all = [];
   let previous = Buffer.alloc(32);
@@ -31,6 +31,22 @@ export function checkpoints(n, about = () => ({})) {
     all.push(checkpoint);
   }
   return all;
+}
+
+/** Returns a receipt of a payment on a chain (docs/spec/x402.md) that an agent signed. */
+export function onChain({ publicKey, privateKey }, index, amount) {
+  const key = publicKey.export({ format: "der", type: "spki" }).subarray(-32);
+  const number = (n) => {
+    const b = Buffer.alloc(8);
+    b.writeBigInt64LE(BigInt(n));
+    return b;
+  };
+  const message = Buffer.concat([
+    Buffer.from("igor/x402-receipt/v1\0"), key, Buffer.alloc(32, index + 1), number(index), number(8453),
+    Buffer.from("833589fcd6edb6e08f4c7c32d4f71b54bda02913", "hex"), Buffer.alloc(20, 0xf1), Buffer.alloc(20, 0x70), number(amount),
+    Buffer.alloc(32, 0xd0 + index), number(31_000_000 + index), Buffer.alloc(32, 0xb0), Buffer.from([2, 3]), number(1_764_337_000_000_000_000n),
+  ]);
+  return Buffer.concat([message, sign(null, message, privateKey)]);
 }
 
 /** Returns checkpoints, in their order, as a CAR. */

@@ -28,6 +28,7 @@ interface Exports {
   reset(): void;
   examine(n: number): number;
   inspect(): number;
+  receipts(): number;
   add(n: number): number;
   checkpins(didSize: number): number;
   kind(nameSize: number): number;
@@ -160,6 +161,11 @@ export class Core {
     const utf8 = names.map((name) => (typeof name === "string" ? encoder.encode(name) : name));
     const sizes = Uint32Array.from(utf8, (name) => name.length);
     this.#call(() => this.#exports.add(names.length), "too-many", findings, raw(sizes), ...utf8);
+  }
+
+  /** Says what receipts of payments on chains say; see wasm/receipts.go. */
+  receipts(bytes: Uint8Array): string {
+    return decoder.decode(this.#result(this.#call(() => this.#exports.receipts(), "unreadable", bytes)));
   }
 
   /** Says what an input is, by its name and how it begins; see wasm/inspect.go. */

@@ -48,6 +48,10 @@ export class Server {
     return this.#once((core) => core.inspect(bytes));
   }
 
+  receipts(bytes: Uint8Array): Promise<string> {
+    return this.#once((core) => core.receipts(bytes));
+  }
+
   kind(name: string, start: Uint8Array): Promise<Kind> {
     return this.#once((core) => core.kind(name, start));
   }

@@ -3,12 +3,12 @@ package receipt
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"slices"
 	"strconv"
 
 	"igor.dev/verifier"
+	"igor.dev/verifier/internal/sha2"
 )
 
 // A Code is the stable name of a kind of problem. See docs/spec/receipts.md, "Checking".
@@ -56,7 +56,7 @@ type Checker struct {
 
 type entry struct {
 	index   int
-	hash    [sha256.Size]byte
+	hash    [sha2.Size256]byte
 	receipt Receipt
 }
 
@@ -72,7 +72,7 @@ func (c *Checker) Add(r Receipt) error {
 	if len(c.receipts) >= MaxReceipts {
 		return errors.New("too many receipts: at most " + strconv.Itoa(MaxReceipts))
 	}
-	c.receipts = append(c.receipts, entry{len(c.receipts), sha256.Sum256(r.Append(nil)), r})
+	c.receipts = append(c.receipts, entry{len(c.receipts), sha2.Sum256(r.Append(nil)), r})
 	return nil
 }
 

@@ -7,14 +7,14 @@ package receipt
 
 import (
 	"bufio"
-	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"io"
 	"strconv"
 
 	"igor.dev/verifier"
+	"igor.dev/verifier/internal/rfc8032"
+	"igor.dev/verifier/internal/sha2"
 )
 
 const (
@@ -151,13 +151,14 @@ func (p *Payment) Check() error {
 // PaymentNonce returns the nonce of the payment that is the effect with this id
 // (docs/spec/journal.md).
 func PaymentNonce(effect [32]byte) [32]byte {
-	return sha256.Sum256(append([]byte(nonceTag), effect[:]...))
+	return sha2.Sum256(append([]byte(nonceTag), effect[:]...))
 }
 
 // authentic applies docs/spec/checkpoint.md, "Accepting a signature".
 func authentic(r Receipt, signature [signatureSize]byte) bool {
 	key := r.Signer()
-	return !key.Weak() && ed25519.Verify(key[:], r.AppendMessage(nil), signature[:])
+	var v rfc8032.Verifier
+	return !key.Weak() && v.Verify((*[32]byte)(&key), &signature, r.AppendMessage(nil), nil)
 }
 
 // ErrTruncated says that bytes are the beginning of a receipt.

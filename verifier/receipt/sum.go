@@ -1,8 +1,10 @@
 package receipt
 
 import (
-	"math/big"
 	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
 
 	"igor.dev/verifier"
 )
@@ -33,10 +35,22 @@ func (s Sum) Less(other Sum) Sum {
 	return s
 }
 
-// Microcents returns the sum in decimal.
+// Microcents returns the sum in decimal. Package math/big would bring fmt along, which a
+// browser would have to load.
 func (s Sum) Microcents() string {
-	n := new(big.Int).SetUint64(s.high)
-	return n.Or(n.Lsh(n, 64), new(big.Int).SetUint64(s.low)).String()
+	const digits, ten = 19, 1e19 // as many as 64 bits hold
+	var parts []uint64
+	for s.high > 0 {
+		high, rest := s.high/ten, s.high%ten
+		low, part := bits.Div64(rest, s.low, ten)
+		s, parts = Sum{high, low}, append(parts, part)
+	}
+	text := strconv.FormatUint(s.low, 10)
+	for _, part := range slices.Backward(parts) {
+		next := strconv.FormatUint(part, 10)
+		text += strings.Repeat("0", digits-len(next)) + next
+	}
+	return text
 }
 
 // String returns the sum in currency units, as [verifier.FormatMicrocents] does.

@@ -21,7 +21,7 @@ type Beside struct {
 
 // Report has the report say what it is worth. It never changes a verdict, but for Require.
 func (b *Beside) Report(r *verifier.Report) {
-	if b.Policy != nil && (b.Proof != nil || b.Require) {
+	if b.Policy != nil {
 		r.SetWitnessed(b.witnessed(r))
 	}
 	if b.Succession != nil {

@@ -119,7 +119,7 @@ func OpenMonitor(c MonitorConfig) (*Monitor, error) {
 	if m.signer, err = c.Key.signer(); err != nil {
 		return nil, err
 	}
-	if m.tiles, err = torchwood.NewTileFetcher(m.url+"/", torchwood.WithHTTPClient(m.http), torchwood.WithUserAgent("igor-log monitor"), torchwood.WithTileFetcherLogger(c.Logger)); err != nil {
+	if m.tiles, err = torchwood.NewTileFetcher(m.url+"/", torchwood.WithHTTPClient(m.http), torchwood.WithUserAgent("igor-log monitor"), torchwood.WithTileFetcherLogger(slog.New(slog.DiscardHandler))); err != nil {
 		return nil, err
 	}
 	if m.client, err = torchwood.NewClient(m.tiles); err != nil {

@@ -36,9 +36,7 @@ def run(v):
     if v["kind"] == "head":
         monitor = witness.parse_key(v["monitor"], 1) if "monitor" in v else None
         proof = v["proof"].encode() if "proof" in v else None
-        seen = None
-        if proof is not None or v.get("require"):
-            seen = witness.witnessed(report, policy, proof, monitor, v.get("word", "").encode() or None)
+        seen = witness.witnessed(report, policy, proof, monitor, v.get("word", "").encode() or None)
         out = {"exit": 3 if v.get("require") and witness.head_missing(report, seen, monitor) else 0}
     else:
         out = {"exit": 0}

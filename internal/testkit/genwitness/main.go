@@ -102,7 +102,6 @@ type outcome struct {
 	Ticks     []string `json:"ticks,omitempty"`
 	Witnessed []bool   `json:"witnessed,omitempty"`
 
-	Absent    bool     `json:"absent,omitempty"`  // the report has no such member
 	Problem   bool     `json:"problem,omitempty"` // the member has a problem
 	Tick      string   `json:"tick,omitempty"`
 	Before    string   `json:"before,omitempty"`

@@ -136,7 +136,7 @@ func headVectors() (all []vector) {
 	add("stale", "an older head is in the log: the report says which", older, false, stale)
 	stale.Exit = 3
 	add("stale-required", "an older head is in the log, and the newest is demanded", older, true, stale)
-	add("none", "there is no proof", "", false, outcome{Absent: true})
+	add("none", "there is no proof", "", false, no)
 	add("none-required", "there is no proof, and one is demanded", "", true, noRequired)
 	both("one-witness", "one of three witnesses, and two are wanted", proofOf(heads, leaves, 2, true, cosigned{&w2: at}))
 	both("no-extra", "the statement is not with the proof", proofOf(heads, leaves, 2, false, twoOfThree))

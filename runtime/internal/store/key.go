@@ -37,6 +37,11 @@ func NewKey(dir string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	return GiveKey(dir, key)
+}
+
+// GiveKey gives a new agent a key that was made before.
+func GiveKey(dir string, key ed25519.PrivateKey) (ed25519.PrivateKey, error) {
 	encoded, err := EncodeKey(key)
 	if err != nil {
 		return nil, err
