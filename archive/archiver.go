@@ -268,13 +268,20 @@ func (t *Task) Status() []Status {
 	return all
 }
 
+// Flush cuts what waits, whatever the rule says, from now on.
+func (t *Task) Flush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ending {
+		t.ending = true
+		t.notify()
+	}
+}
+
 // End cuts what waits, and returns when everything is on its way: final, or taken by a
 // target that says later whether it is; or when ctx is over. Then the archiving ends.
 func (t *Task) End(ctx context.Context) error {
-	t.mu.Lock()
-	t.ending = true
-	t.notify()
-	t.mu.Unlock()
+	t.Flush()
 	err := t.wait(ctx)
 	t.stop()
 	t.running.Wait()
