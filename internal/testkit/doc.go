@@ -10,5 +10,6 @@ package testkit
 
 //go:generate go run ./genvectors
 //go:generate go run ./genreceipts
+//go:generate go run ./genpaid
 //go:generate go run ./genreplay
 //go:generate go run ./genwitness
