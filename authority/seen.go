@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"igor.dev/verifier"
 )
 
 // Seen is what a node remembers of an agent, so that a store that lost data does not go
@@ -93,14 +91,18 @@ func (e *LostError) Error() string {
 // A Candidate is a position that may be the newest one of an agent, and who knows it.
 type Candidate struct {
 	Entry
-	Nodes []verifier.PublicKey
+	Nodes []string // as they are called
 }
+
+// TheStore is what the store itself is called among those that know a position. What it
+// went on from nobody knows.
+const TheStore = "the store"
 
 // Newest returns the newest of what nodes remember of one agent, or, if they contradict
 // each other, all that it might be: an operator has to say which counts. Nodes contradict
 // each other if two positions have one number, or if one of them went on from an older one
 // than another knows, which it would have found.
-func Newest(seen map[verifier.PublicKey]Seen) (one *Candidate, all []Candidate) {
+func Newest(seen map[string]Seen) (one *Candidate, all []Candidate) {
 	byPosition := map[Position]int{}
 	for node, s := range seen {
 		i, ok := byPosition[s.Newest.Position]
@@ -123,7 +125,10 @@ func Newest(seen map[verifier.PublicKey]Seen) (one *Candidate, all []Candidate) 
 		}
 		// Who lives it now went on from found. What another one knows came before that, or
 		// is the same.
-		for _, other := range seen {
+		for name, other := range seen {
+			if name == TheStore {
+				continue
+			}
 			found := &other.Found.Position
 			if *p == other.Newest.Position || p.Sequence >= other.Newest.Position.Sequence {
 				continue
@@ -136,7 +141,7 @@ func Newest(seen map[verifier.PublicKey]Seen) (one *Candidate, all []Candidate) 
 			}
 		}
 	}
-	return newest, nil
+	return newest, all
 }
 
 func sortCandidates(all []Candidate) {
@@ -147,6 +152,6 @@ func sortCandidates(all []Candidate) {
 		return bytes.Compare(a.Position.Append(nil, a.Agent), b.Position.Append(nil, b.Agent))
 	})
 	for _, c := range all {
-		slices.SortFunc(c.Nodes, func(a, b verifier.PublicKey) int { return bytes.Compare(a[:], b[:]) })
+		slices.Sort(c.Nodes)
 	}
 }

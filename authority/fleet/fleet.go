@@ -383,10 +383,18 @@ func (c *Client) List(ctx context.Context) (all []authority.Entry, err error) {
 	return c.list(protocol.List, func(r *protocol.Request) (protocol.Answer, error) { return c.any(ctx, r) })
 }
 
-// Seen returns the newest positions that one member's own node signed or took, to an
-// operator.
-func (c *Client) Seen(ctx context.Context, m Member) (all []authority.Entry, err error) {
-	return c.list(protocol.Seen, func(r *protocol.Request) (protocol.Answer, error) { return c.one(ctx, m, r) })
+// Seen returns what one member's own node knows of agents, to an operator.
+func (c *Client) Seen(ctx context.Context, m Member) (all []authority.Seen, err error) {
+	entries, err := c.list(protocol.Seen, func(r *protocol.Request) (protocol.Answer, error) { return c.one(ctx, m, r) })
+	for i := range entries {
+		e := entries[i]
+		if n := len(all); n > 0 && all[n-1].Newest.Agent == e.Agent {
+			all[n-1].Found = e
+		} else {
+			all = append(all, authority.Seen{Newest: e})
+		}
+	}
+	return all, err
 }
 
 func (c *Client) list(kind protocol.Kind, ask func(*protocol.Request) (protocol.Answer, error)) (all []authority.Entry, err error) {

@@ -226,12 +226,12 @@ func TestGuard(t *testing.T) {
 		t.Errorf("the operator sees %v, %v", all, err)
 	}
 	refusedAs(t, mine.Restore(ctx, all[0], verifier.Hash{}), authority.NotOperator)
-	second.Sequence = 9
+	second.Sequence = 4
 	lost := authority.Entry{Agent: of, Position: second}
 	if err := lost.Sign(agent); err != nil {
 		t.Fatal(err)
 	}
-	refusedAs(t, client(t, operator, m).Restore(ctx, lost, given.Hash(of)), authority.InTheWay)
+	refusedAs(t, client(t, operator, m).Restore(ctx, lost, given.Hash(of)), authority.InTheWay) // an older one
 	if _, is := errors.AsType[*authority.Conflict](client(t, operator, m).Restore(ctx, lost, verifier.Hash{})); !is {
 		t.Error("it restores over what there is")
 	}

@@ -39,9 +39,9 @@ type Config struct {
 	// them.
 	Operators []verifier.PublicKey
 
-	// Seen returns the newest positions that this member's own node signed or took, after
-	// an agent; nil = none.
-	Seen func(after verifier.PublicKey, n int) []authority.Entry
+	// Seen returns what this member's own node knows of agents, after an agent and in
+	// their order, of at most n; nil = nothing.
+	Seen func(after verifier.PublicKey, n int) []authority.Seen
 
 	Lease   time.Duration // of an owner who does not say how long; 0 = [DefaultLease]
 	Limit   time.Duration // for one request; 0 = [DefaultLimit]
@@ -469,9 +469,24 @@ func (m *Member) list(ctx context.Context, caller verifier.PublicKey, r *protoco
 	n := int(r.Count)
 	var all []authority.Entry
 	if r.Kind == protocol.Seen {
-		if m.Seen != nil {
-			all = m.Seen(r.Agent, n+1)
+		// Of each agent one or two entries, together: what does not fit comes with the next.
+		if m.Seen == nil {
+			return protocol.Answer{Status: protocol.Done}
 		}
+		if n < 2 {
+			return protocol.Answer{Status: protocol.Malformed, Reason: "an agent may have two entries"}
+		}
+		for _, s := range m.Seen(r.Agent, n/2+1) {
+			one := []authority.Entry{s.Newest}
+			if !s.Found.Position.IsZero() {
+				one = append(one, s.Found)
+			}
+			if len(all)+len(one) > n {
+				return protocol.Answer{Status: protocol.Done, More: true, Entries: all}
+			}
+			all = append(all, one...)
+		}
+		return protocol.Answer{Status: protocol.Done, Entries: all, More: len(all) > n/2}
 	} else {
 		var err error
 		if all, err = m.Engine.List(ctx, r.Agent, n+1); err != nil {
@@ -513,8 +528,8 @@ func (m *Member) restore(ctx context.Context, caller verifier.PublicKey, r *prot
 		return protocol.Answer{Status: protocol.Done}
 	case hash != r.Replace:
 		return changed(&held.Entry)
-	case !prev.IsZero() && prev.State != authority.Recovery:
-		return refuse(authority.InTheWay, "the store has a position of the agent, which is not in recovery")
+	case !prev.IsZero() && prev.State != authority.Recovery && !next.Held() && next.Position.Sequence <= prev.Sequence:
+		return refuse(authority.InTheWay, "the store has a position of the agent that is not older")
 	}
 	// Its owner has the time of a lease to come back.
 	s := Swap{Prev: prev, Next: next, TTL: m.Lease, Lease: leaseOf(next.Position.Owner, protocol.Session(next.Position.Writer))}

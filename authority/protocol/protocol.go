@@ -43,7 +43,7 @@ const (
 	Get                     // a blob that the position names
 	Accept                  // drop what lost
 	List                    // the positions that the store has
-	Seen                    // the newest positions that the node of the member has seen itself
+	Seen                    // what the node of the member knows itself: of each agent the newest position, and the one that it found
 	Restore                 // put a position into a store that lost it
 	lastKind
 )
@@ -130,7 +130,7 @@ type Request struct {
 	Name     authority.Name   // Get
 
 	Replace verifier.Hash // Restore: the hash of the position in its place, zero = there is none
-	Count   uint16        // List, Seen: at most so many
+	Count   uint16        // List, Seen: at most so many entries
 }
 
 var le = binary.LittleEndian
