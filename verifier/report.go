@@ -433,39 +433,45 @@ func (j *jsonWriter) count(name string, value int) {
 	j.raw(strconv.Itoa(value))
 }
 
-// string writes s as RFC 8259 wants it. What is not UTF-8 becomes U+FFFD. What a
+// string writes s as [AppendJSONString] does.
+func (j *jsonWriter) string(s string) {
+	j.buf = AppendJSONString(j.buf, s)
+	j.raw("")
+}
+
+// AppendJSONString appends s as RFC 8259 wants it. What is not UTF-8 becomes U+FFFD. What a
 // reader would not see, or would see elsewhere, is escaped, and so is what a CI system
 // takes for a command in its log, "::" and "##[".
-func (j *jsonWriter) string(s string) {
-	j.buf = append(j.buf, '"')
+func AppendJSONString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
 		switch {
 		case c == '"' || c == '\\':
-			j.buf = append(j.buf, '\\', c)
+			dst = append(dst, '\\', c)
 		case c < 0x20,
 			c == ':' && i > 0 && s[i-1] == ':',
 			c == '#' && i > 0 && s[i-1] == '#' && i+1 < len(s) && s[i+1] == '[':
-			j.buf = appendUnit(j.buf, uint32(c))
+			dst = appendUnit(dst, uint32(c))
 		case c < utf8.RuneSelf && c != 0x7f:
-			j.buf = append(j.buf, c)
+			dst = append(dst, c)
 		default:
 			r, size := utf8.DecodeRuneInString(s[i:])
 			switch {
 			case !Invisible(r):
-				j.buf = utf8.AppendRune(j.buf, r) // RuneError is U+FFFD
+				dst = utf8.AppendRune(dst, r) // RuneError is U+FFFD
 			case r < 0x10000:
-				j.buf = appendUnit(j.buf, uint32(r))
+				dst = appendUnit(dst, uint32(r))
 			default:
-				j.buf = appendUnit(j.buf, 0xd800+uint32(r-0x10000)>>10)
-				j.buf = appendUnit(j.buf, 0xdc00+uint32(r-0x10000)&0x3ff)
+				dst = appendUnit(dst, 0xd800+uint32(r-0x10000)>>10)
+				dst = appendUnit(dst, 0xdc00+uint32(r-0x10000)&0x3ff)
 			}
 			i += size
 			continue
 		}
 		i++
 	}
-	j.raw(`"`)
+	return append(dst, '"')
 }
 
 // appendUnit appends a UTF-16 code unit as JSON escapes it.

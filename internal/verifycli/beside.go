@@ -29,43 +29,43 @@ type besideFlags struct {
 var besideNames = []string{"witness", "require-witness", "monitor", "proof", "predecessor"}
 
 // readBeside reads what lies beside the history.
-func (in *invocation) readBeside() (*witness.Beside, error) {
+func (in *invocation) readBeside() (*witness.Beside, *witness.Successor, error) {
 	f := &in.beside
-	b := &witness.Beside{Require: f.required != ""}
+	b, next := &witness.Beside{Require: f.required != ""}, new(witness.Successor)
 	policy := f.required
 	switch {
 	case f.witness != "" && f.required != "":
-		return nil, in.usageError("--witness and --require-witness are one or the other")
+		return nil, nil, in.usageError("--witness and --require-witness are one or the other")
 	case policy == "":
 		policy = f.witness
 	}
 	if policy == "" && (f.monitor != "" || f.proof != "") {
-		return nil, in.usageError("--%s needs --witness or --require-witness", choose(f.monitor != "", "monitor", "proof"))
+		return nil, nil, in.usageError("--%s needs --witness or --require-witness", choose(f.monitor != "", "monitor", "proof"))
 	}
 	var err error
 	if policy != "" {
 		if b.Policy, err = readPolicy(policy); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if f.monitor != "" {
 		if b.Monitor, err = witness.ParseMonitorKey(f.monitor); err != nil {
-			return nil, &failure{"--monitor: " + err.Error(), "copy the key from where the monitor publishes it"}
+			return nil, nil, &failure{"--monitor: " + err.Error(), "copy the key from where the monitor publishes it"}
 		}
 	}
 	if f.proof != "" {
 		if b.Proof, err = readSmall(f.proof, witness.MaxProof); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if b.Word, err = readIfThere(filepath.Join(filepath.Dir(f.proof), wordName), witness.MaxMonitorWord); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for _, file := range []struct {
 		name string
 		most int64
 		to   *[]byte
-	}{{proofName, witness.MaxProof, &b.Proof}, {wordName, witness.MaxMonitorWord, &b.Word}, {commitmentName, witness.MaxProof, &b.Commitment}, {successionName, witness.MaxProof, &b.Succession}} {
+	}{{proofName, witness.MaxProof, &b.Proof}, {wordName, witness.MaxMonitorWord, &b.Word}, {commitmentName, witness.MaxProof, &next.Commitment}, {successionName, witness.MaxProof, &next.Statement}} {
 		for _, path := range in.paths {
 			if path == "-" || *file.to != nil || b.Policy == nil && file.name != successionName {
 				continue
@@ -75,14 +75,17 @@ func (in *invocation) readBeside() (*witness.Beside, error) {
 				dir = filepath.Dir(path)
 			}
 			if *file.to, err = readIfThere(filepath.Join(dir, file.name), file.most); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	if f.predecessor != "" && b.Succession == nil {
-		return nil, &failure{"--predecessor: there is no file " + successionName + " beside the checkpoints", "igor succeed writes it into the successor's folder"}
+	if f.predecessor != "" && next.Statement == nil {
+		return nil, nil, &failure{"--predecessor: there is no file " + successionName + " beside the checkpoints", "igor succeed writes it into the successor's folder"}
 	}
-	return b, nil
+	if next.Policy = b.Policy; next.Statement == nil {
+		next = nil
+	}
+	return b, next, nil
 }
 
 func readPolicy(path string) (*witness.Policy, error) {

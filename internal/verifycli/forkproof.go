@@ -2,8 +2,6 @@ package verifycli
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -11,8 +9,6 @@ import (
 	"igor.dev/verifier"
 	"igor.dev/verifier/witness"
 )
-
-const forkFormat = "igor-fork-report/1"
 
 // forkProof checks a file that shows that a key lived twice. Its exit code is 0 if it
 // does, and 1 if it does not.
@@ -55,7 +51,7 @@ func (in *invocation) forkProof(args []string, out *bufio.Writer) (code int, err
 		fork = nil
 	}
 	if in.format == "json" {
-		return exitOf(fork), outputError(writeForkJSON(out, fork, err))
+		return exitOf(fork), writeAll(out, witness.AppendForkJSON(nil, fork, err))
 	}
 	writeFork(out, fork, err, PaletteOf(in.stdout))
 	return exitOf(fork), nil
@@ -120,51 +116,7 @@ func writeFork(w io.Writer, f *witness.Fork, err error, p Palette) {
 	fmt.Fprintf(w, "\n%s: this key lived twice\n", p.Paint(Red, "fork proven"))
 }
 
-func writeForkJSON(w io.Writer, f *witness.Fork, problem error) error {
-	type logged struct {
-		Log    string `json:"log"`
-		Index  uint64 `json:"index,string"`
-		Before string `json:"before,omitempty"`
-	}
-	type side struct {
-		Checkpoint string  `json:"checkpoint"`
-		Epoch      uint64  `json:"epoch,string"`
-		Tick       uint64  `json:"tick,string"`
-		Log        string  `json:"claimedLog,omitempty"`
-		Witnessed  *logged `json:"witnessed,omitempty"`
-	}
-	report := struct {
-		Format       string `json:"format"`
-		Proven       bool   `json:"proven"`
-		DID          string `json:"did,omitempty"`
-		Kind         string `json:"kind,omitempty"`
-		Sides        []side `json:"sides,omitempty"`
-		Problem      string `json:"problem,omitempty"`
-		Proves       string `json:"proves"`
-		DoesNotProve string `json:"doesNotProve,omitempty"`
-	}{Format: forkFormat, Proven: f != nil, Proves: forkUnproven}
-	if f == nil {
-		report.Problem = problem.Error()
-	} else {
-		report.DID, report.Kind, report.Proves, report.DoesNotProve = f.Agent.DID(), f.Kind.String(), f.Proves(), f.DoesNotProve()
-		for i, s := range f.Sides {
-			out := side{s.Checkpoint.CID(), s.Epoch, s.Tick, s.Log, nil}
-			if got := f.Witnessed[i]; got != nil {
-				out.Witnessed = &logged{Log: got.Log, Index: got.Index}
-				if got.Before > 0 {
-					out.Witnessed.Before = verifier.FormatTime(got.Before)
-				}
-			}
-			report.Sides = append(report.Sides, out)
-		}
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	if err := e.Encode(report); err != nil {
-		return err
-	}
-	_, err := w.Write(SafeJSON(b.Bytes()))
-	return err
+func writeAll(out *bufio.Writer, b []byte) error {
+	_, err := out.Write(b)
+	return outputError(err)
 }

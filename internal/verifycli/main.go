@@ -136,7 +136,7 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 	if err := in.parse(args, formats, besideNames...); err != nil {
 		return 0, err
 	}
-	beside, err := in.readBeside()
+	beside, next, err := in.readBeside()
 	if err != nil {
 		return 0, err
 	}
@@ -145,11 +145,14 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 		return 0, err
 	}
 	if in.beside.predecessor != "" {
-		if beside.Old, err = in.verify([]string{in.beside.predecessor}, verifier.Pins{}); err != nil {
+		if next.Old, err = in.verify([]string{in.beside.predecessor}, verifier.Pins{}); err != nil {
 			return 0, err
 		}
 	}
 	beside.Report(r)
+	if next != nil {
+		next.Report(r)
+	}
 	if err := in.write(out, r); err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 import { Go, panicked } from "wasm_exec";
 import { VerifyError, type VerifyErrorCode } from "./error.ts";
 import type { Kind } from "./input.ts";
+import type { Witness } from "./options.ts";
 
 /** The size of a packed finding: verifier.FindingSize. */
 export const findingSize = 184;
@@ -34,6 +35,8 @@ interface Exports {
   kind(nameSize: number): number;
   leaveout(n: number): number;
   link(didSize: number, spec: number): number;
+  beside(require: number): number;
+  forkproof(policySize: number): number;
   distinct(): number;
   path(): number;
   caropen(handOver: number): void;
@@ -193,6 +196,20 @@ export class Core {
   link(did: string, head: string): Bytes {
     const [didBytes, headBytes] = [encoder.encode(did), encoder.encode(head)];
     return this.#result(this.#call(() => this.#exports.link(didBytes.length, 0), "bad-pin", didBytes, headBytes));
+  }
+
+  /** Says what lies beside the history, before it is linked. */
+  beside({ policy, proof, monitor, word, require }: Witness): void {
+    const none = new Uint8Array();
+    const parts = [encoder.encode(policy), proof ?? none, encoder.encode(monitor ?? ""), word ?? none];
+    const sizes = Uint32Array.from(parts, (part) => part.length);
+    this.#call(() => this.#exports.beside(require ? 1 : 0), "bad-pin", raw(sizes), ...parts);
+  }
+
+  /** Says what a fork proof proves, as JSON; see wasm/witness.go. */
+  forkProof(file: Uint8Array, policy: string): string {
+    const text = encoder.encode(policy);
+    return decoder.decode(this.#result(this.#call(() => this.#exports.forkproof(text.length), "unreadable", text, file)));
   }
 
   /** How many distinct checkpoints the history has. */

@@ -10,6 +10,7 @@
  */
 
 import { asBytes, type Input } from "./input.ts";
+import type { ForkReport } from "./fork.ts";
 import type { Inspection } from "./inspect.ts";
 import { checkNames, type Configuration, type Options } from "./options.ts";
 import { Pool } from "./pool.ts";
@@ -18,10 +19,11 @@ import { verify } from "./verify.ts";
 
 export { VerifyError, type VerifyErrorCode } from "./error.ts";
 export type { Fetch, InFolder, Input, Item, Named } from "./input.ts";
+export type { ForkReport, ForkSide } from "./fork.ts";
 export type { Field, Inspection } from "./inspect.ts";
-export { reportJSON, type Problem, type ProblemCode, type Report, type Segment, type Verdict } from "./report.ts";
+export { reportJSON, type Problem, type ProblemCode, type Report, type Segment, type Succession, type Verdict, type Witnessed } from "./report.ts";
 export { fetchLife, type FetchOptions, type Part } from "./published.ts";
-export type { Configuration, Options, Progress } from "./options.ts";
+export type { Configuration, Options, Progress, Witness } from "./options.ts";
 
 let pool = new Pool();
 
@@ -50,6 +52,15 @@ export function verifyHistory(input: Input, options: Options = {}): Promise<Repo
 export async function inspectCheckpoint(bytes: Uint8Array | ArrayBuffer): Promise<Inspection> {
   const linker = await pool.linker();
   return JSON.parse(await linker.call("inspect", [asBytes(bytes)])) as Inspection;
+}
+
+/**
+ * Checks a fork proof: a file that shows that one key lived twice. It needs no log; with a policy, the report says
+ * which of its statements witnesses saw. A rejection means that the file is no fork proof.
+ */
+export async function checkForkProof(bytes: Uint8Array | ArrayBuffer, policy = ""): Promise<ForkReport> {
+  const linker = await pool.linker();
+  return JSON.parse(await linker.call("forkProof", [asBytes(bytes), policy])) as ForkReport;
 }
 
 /** Returns name, version, commit and spec version of the verifier. */

@@ -21,11 +21,27 @@ export interface Progress {
   readonly bytes: number;
 }
 
+/** What lies beside a history about who saw its head, and whom to believe about that (docs/witnessing.md). */
+export interface Witness {
+  /** A c2sp.org/tlog-policy: the logs that count, and how many of which witnesses have to have cosigned. */
+  policy: string;
+  /** The file head.tlog-proof beside the history. */
+  proof?: Uint8Array | undefined;
+  /** The key of a monitor whose word is taken. */
+  monitor?: string | undefined;
+  /** The file head.monitor beside the history: what it said. */
+  word?: Uint8Array | undefined;
+  /** The history is at best incomplete unless its head is witnessed, and the monitor, if one is named, knows no newer one. */
+  require?: boolean | undefined;
+}
+
 export interface Options {
   /** The identity that is expected, `did:key:z6Mk…`. Left out, the report says whose history it is; empty or undefined, it is an error. */
   did?: string;
   /** The CID of a checkpoint that has to be there: the newest one known. Left out, a history cut at its end verifies too; empty or undefined, it is an error. */
   head?: string;
+  /** What lies beside the history. The report has then the member `witnessed`. */
+  witness?: Witness | undefined;
   /** Aborts the verification, which then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
   /** Called as checkpoints were examined. */
@@ -34,7 +50,7 @@ export interface Options {
   fetch?: Fetch | undefined;
 }
 
-const optionNames: readonly string[] = ["did", "head", "signal", "onProgress", "fetch"] satisfies (keyof Options)[];
+const optionNames: readonly string[] = ["did", "head", "witness", "signal", "onProgress", "fetch"] satisfies (keyof Options)[];
 
 /** Refuses what is no option: a pin that is not understood would pin nothing. */
 export function checkNames(options: object, known: readonly string[]): void {
@@ -42,6 +58,19 @@ export function checkNames(options: object, known: readonly string[]): void {
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw new TypeError(`there is no option ${JSON.stringify(name)}: the options are ${known.join(", ")}`);
   }
+}
+
+/** Takes what lies beside a history as it is now. What is not understood must not turn a demand off. */
+function takeWitness(given: Witness): Witness {
+  checkNames(given, ["policy", "proof", "monitor", "word", "require"] satisfies (keyof Witness)[]);
+  const { policy, proof, monitor, word, require } = given;
+  if (typeof policy !== "string" || policy.trim() === "") throw badPin("the option witness.policy", policy);
+  if ("monitor" in given && (typeof monitor !== "string" || monitor.trim() === "")) throw badPin("the option witness.monitor", monitor);
+  if ("require" in given && typeof require !== "boolean") throw new TypeError(`the option witness.require is ${String(require)}: want true or false`);
+  for (const [name, bytes] of [["proof", proof], ["word", word]] as const) {
+    if (bytes !== undefined && !(bytes instanceof Uint8Array)) throw new TypeError(`the option witness.${name}: want a Uint8Array`);
+  }
+  return { policy, proof, monitor, word, require };
 }
 
 /** A pin was asked for that cannot be one. */
@@ -60,6 +89,8 @@ export function takeOptions(options: Options): Options {
   for (const name of optionNames) {
     if (name in options) taken[name] = options[name as keyof Options];
   }
+  if (taken["witness"] !== undefined) taken["witness"] = takeWitness(taken["witness"] as Witness);
+  else if ("witness" in taken) throw badPin("the option witness", taken["witness"]);
   for (const pin of ["did", "head"]) {
     const value = taken[pin];
     if (pin in taken && (typeof value !== "string" || value.trim() === "")) throw badPin(`the option ${pin}`, value);

@@ -1,5 +1,6 @@
 import { Core, type CARPiece } from "./core.ts";
 import { VerifyError } from "./error.ts";
+import type { Witness } from "./options.ts";
 import type { Kind } from "./input.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -60,6 +61,16 @@ export class Server {
     (await this.#run(run)).leaveOut(names, starts);
   }
 
+  /** Says what a fork proof proves, as JSON. */
+  async forkProof(file: Uint8Array, policy: string): Promise<string> {
+    const core = await this.#take();
+    try {
+      return core.forkProof(file, policy);
+    } finally {
+      this.#give(core);
+    }
+  }
+
   async open(run: number, did: string, head: string): Promise<void> {
     const core = this.#take();
     this.#runs.set(run, core);
@@ -106,8 +117,9 @@ export class Server {
   }
 
   /** Returns the report's JSON in UTF-8, or nothing if there is no checkpoint. */
-  async link(run: number, did: string, head: string): Promise<Bytes> {
+  async link(run: number, did: string, head: string, witness?: Witness): Promise<Bytes> {
     const core = await this.#run(run);
+    if (witness) core.beside(witness);
     return core.distinct() === 0 ? new Uint8Array() : core.link(did, head);
   }
 

@@ -95,7 +95,7 @@ class History {
       throw error;
     }
     await this.#jobs.finish();
-    const json = await linker.call("link", [run, did, head]);
+    const json = await linker.call("link", [run, did, head, this.options.witness]);
     if (json.length === 0) {
       const { name, path = name, about } = this.#firstLeftOut ?? {};
       if (about) throw new VerifyError("nothing-to-verify", `this is ${about.what}, and no checkpoint`, { path: path || "the input", hint: about.next });

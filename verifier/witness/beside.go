@@ -13,19 +13,12 @@ type Beside struct {
 	Word    []byte      // what it said; nil = nothing
 
 	Require bool // the head has to be witnessed, and a monitor that is named has to have said so
-
-	Succession []byte           // nil = there is none
-	Commitment []byte           // a tlog-proof with a commitment as its extra data; nil = there is none
-	Old        *verifier.Report // on the life that is succeeded, nil = it was not given
 }
 
 // Report has the report say what it is worth. It never changes a verdict, but for Require.
 func (b *Beside) Report(r *verifier.Report) {
 	if b.Policy != nil {
 		r.SetWitnessed(b.witnessed(r))
-	}
-	if b.Succession != nil {
-		r.SetSucceeds(b.succeeds(r))
 	}
 	if b.Require {
 		r.RequireWitness(b.Monitor != nil)
@@ -74,54 +67,4 @@ func (b *Beside) witnessed(r *verifier.Report) *verifier.Witnessed {
 	}
 	w.Monitor = &verifier.Monitor{Name: b.Monitor.Name(), Size: word.Size, Time: word.Time, Heads: word.Heads, Latest: word.Latest, Tick: word.Tick, Forks: word.Forks}
 	return w
-}
-
-func (b *Beside) succeeds(r *verifier.Report) *verifier.Succession {
-	no := func(why string) *verifier.Succession { return &verifier.Succession{Problem: why} }
-	s, err := ParseSuccession(b.Succession)
-	if err != nil {
-		return no(err.Error())
-	}
-	key, ok := r.Key()
-	genesis, hasGenesis := r.Genesis()
-	switch {
-	case !ok || key != s.New:
-		return no("the succession names another successor: " + s.New.DID())
-	case !s.Authentic():
-		return no("the succession is not signed by both keys")
-	case hasGenesis && genesis != s.Genesis:
-		return no("the succession is to a life with another genesis: " + s.Genesis.CID())
-	}
-	out := &verifier.Succession{Of: s.Old, Head: s.Head, Tick: s.Tick}
-	if b.Old != nil {
-		if old, ok := b.Old.Key(); !ok || old != s.Old {
-			return no("the life that was given as the old one is by another key")
-		}
-		if out.Life = b.Old.Verdict(); out.Life == verifier.Verified {
-			if head, ok := b.Old.Head(); !ok || head != s.Head {
-				return no("the old life does not end at the head that the succession names")
-			}
-		}
-	}
-	if b.Commitment != nil && b.Policy != nil {
-		proof, err := ParseProof(b.Commitment)
-		if err != nil {
-			return no("the commitment: " + err.Error())
-		}
-		c, err := ParseCommitment(proof.Extra)
-		switch {
-		case err != nil:
-			return no("the proof of the commitment has no commitment with it")
-		case !c.Authentic() || c.Agent != s.Old:
-			return no("the commitment is not signed by the old key")
-		case c.Successor != CommitTo(s.New):
-			return no("the old key had committed to another successor")
-		}
-		got, err := b.Policy.Check(proof.Extra, proof)
-		if err != nil {
-			return no("the commitment: " + err.Error())
-		}
-		out.Before, out.Log = got.Before, got.Log
-	}
-	return out
 }

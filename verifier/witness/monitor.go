@@ -94,8 +94,8 @@ func (k *MonitorKey) Read(b []byte) (*Word, error) {
 		to   *uint64
 	}{{size, &w.Size}, {strings.TrimPrefix(lines[4], "time "), &w.Time}, {strings.TrimPrefix(lines[5], "heads "), &w.Heads},
 		{latest[0], &w.Index}, {latest[1], &w.Tick}, {strings.TrimPrefix(lines[7], "forks "), &w.Forks}} {
-		v, err := strconv.ParseUint(n.text, 10, 64)
-		if err != nil {
+		v, ok := number(n.text, 1<<64-1)
+		if !ok {
 			return nil, bad
 		}
 		*n.to = v

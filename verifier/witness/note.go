@@ -1,11 +1,9 @@
 package witness
 
 import (
-	"encoding/base64"
 	"errors"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"igor.dev/verifier/internal/rfc8032"
@@ -18,9 +16,6 @@ const (
 	typeLog       = 0x01 // Ed25519 over the note's text
 	typeCosigning = 0x04 // Ed25519 with a time (c2sp.org/tlog-cosignature)
 )
-
-// base64 is strict: other spellings of the same bytes would let bits flip unseen.
-var strict = base64.StdEncoding.Strict()
 
 // A key is what a log or a witness signs with.
 type key struct {
@@ -38,9 +33,13 @@ func parseKey(s string, kind byte) (k key, err error) {
 	if !ok || !ok2 || !validName(name) || len(id) != 8 {
 		return k, bad
 	}
-	n, err := strconv.ParseUint(id, 16, 32)
-	if err != nil {
-		return k, bad
+	n := uint64(0)
+	for _, c := range []byte(id) {
+		d := strings.IndexByte("0123456789abcdef0123456789ABCDEF", c)
+		if d < 0 {
+			return k, bad
+		}
+		n = n<<4 | uint64(d&15)
 	}
 	b, err := strict.DecodeString(encoded)
 	if err != nil || len(b) == 0 {
@@ -61,7 +60,7 @@ func parseKey(s string, kind byte) (k key, err error) {
 
 // validName reports whether a name is one of c2sp.org/signed-note.
 func validName(s string) bool {
-	return s != "" && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '+' })
+	return s != "" && utf8.ValidString(s) && !space(s)
 }
 
 // A note is a signed note.
@@ -163,9 +162,27 @@ func parseTree(text string) (t tree, err error) {
 
 // decimal reads a number that is written as short as it can be, at most 2^63 - 1.
 func decimal(s string) (uint64, error) {
-	n, err := strconv.ParseUint(s, 10, 63)
-	if err != nil || strconv.FormatUint(n, 10) != s {
+	n, ok := number(s, 1<<63-1)
+	if !ok {
 		return 0, errors.New("not a number")
 	}
 	return n, nil
+}
+
+func space(s string) bool { return strings.IndexByte(s, '+') >= 0 }
+
+// number reads a number that is written as short as it can be, at most most. Package
+// strconv's errors would bring Unicode's tables into web pages.
+func number(s string, most uint64) (n uint64, ok bool) {
+	if s == "" || len(s) > 20 || s[0] == '0' && len(s) > 1 {
+		return 0, false
+	}
+	for _, c := range []byte(s) {
+		d := uint64(c - '0')
+		if c < '0' || c > '9' || n > (most-d)/10 {
+			return 0, false
+		}
+		n = 10*n + d
+	}
+	return n, true
 }

@@ -2,7 +2,6 @@ package witness
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -241,21 +240,25 @@ func (p *Policy) met(cosigners []verifier.Cosigner) bool {
 	return has[p.quorum]
 }
 
-// before returns by when the quorum was met: the others may have come later.
-func (p *Policy) before(cosigners []verifier.Cosigner) uint64 {
-	byTime := slices.Clone(cosigners)
-	slices.SortFunc(byTime, func(a, b verifier.Cosigner) int {
-		if a.Time < b.Time {
-			return -1
+// before returns by when the quorum was met: the others may have come later. It is the
+// earliest time at which those that had come are enough.
+func (p *Policy) before(cosigners []verifier.Cosigner) (when uint64) {
+	for i := range cosigners {
+		at := cosigners[i].Time
+		if when != 0 && at >= when {
+			continue
 		}
-		return 1
-	})
-	for i := range byTime {
-		if p.met(byTime[:i+1]) {
-			return byTime[i].Time
+		var came []verifier.Cosigner
+		for _, c := range cosigners {
+			if c.Time <= at {
+				came = append(came, c)
+			}
+		}
+		if p.met(came) {
+			when = at
 		}
 	}
-	return 0
+	return when
 }
 
 // CheckTree holds a log's signed checkpoint against the policy: a log of the policy signed

@@ -108,3 +108,64 @@ func signedBy(key verifier.PublicKey, signature *[64]byte, message []byte) bool 
 	var v rfc8032.Verifier
 	return !key.Weak() && v.Verify((*[32]byte)(&key), signature, message, nil)
 }
+
+// A Successor is what lies beside a history about whom its key succeeds.
+type Successor struct {
+	Statement  []byte
+	Commitment []byte           // a tlog-proof with a commitment as its extra data; nil = there is none
+	Policy     *Policy          // whom to believe about that; nil = it is not looked at
+	Old        *verifier.Report // on the life that is succeeded, nil = it was not given
+}
+
+// Report has the report say what it is worth. It never changes a verdict.
+func (b *Successor) Report(r *verifier.Report) { r.SetSucceeds(b.succeeds(r)) }
+
+func (b *Successor) succeeds(r *verifier.Report) *verifier.Succession {
+	no := func(why string) *verifier.Succession { return &verifier.Succession{Problem: why} }
+	s, err := ParseSuccession(b.Statement)
+	if err != nil {
+		return no(err.Error())
+	}
+	key, ok := r.Key()
+	genesis, hasGenesis := r.Genesis()
+	switch {
+	case !ok || key != s.New:
+		return no("the succession names another successor: " + s.New.DID())
+	case !s.Authentic():
+		return no("the succession is not signed by both keys")
+	case hasGenesis && genesis != s.Genesis:
+		return no("the succession is to a life with another genesis: " + s.Genesis.CID())
+	}
+	out := &verifier.Succession{Of: s.Old, Head: s.Head, Tick: s.Tick}
+	if b.Old != nil {
+		if old, ok := b.Old.Key(); !ok || old != s.Old {
+			return no("the life that was given as the old one is by another key")
+		}
+		if out.Life = b.Old.Verdict(); out.Life == verifier.Verified {
+			if head, ok := b.Old.Head(); !ok || head != s.Head {
+				return no("the old life does not end at the head that the succession names")
+			}
+		}
+	}
+	if b.Commitment != nil && b.Policy != nil {
+		proof, err := ParseProof(b.Commitment)
+		if err != nil {
+			return no("the commitment: " + err.Error())
+		}
+		c, err := ParseCommitment(proof.Extra)
+		switch {
+		case err != nil:
+			return no("the proof of the commitment has no commitment with it")
+		case !c.Authentic() || c.Agent != s.Old:
+			return no("the commitment is not signed by the old key")
+		case c.Successor != CommitTo(s.New):
+			return no("the old key had committed to another successor")
+		}
+		got, err := b.Policy.Check(proof.Extra, proof)
+		if err != nil {
+			return no("the commitment: " + err.Error())
+		}
+		out.Before, out.Log = got.Before, got.Log
+	}
+	return out
+}

@@ -111,9 +111,11 @@ func (v *vector) beside(t testing.TB) *Beside {
 	if v.Word != "" {
 		b.Word = []byte(v.Word)
 	}
-	if v.Succession != "" {
-		b.Succession = unhex(t, v.Succession)
-	}
+	return b
+}
+
+func (v *vector) successor(t testing.TB) *Successor {
+	b := &Successor{Statement: unhex(t, v.Succession), Policy: v.beside(t).Policy}
 	if v.Commitment != "" {
 		b.Commitment = []byte(v.Commitment)
 	}
@@ -202,7 +204,7 @@ func (v *vector) head(t *testing.T) {
 
 func (v *vector) succession(t *testing.T) {
 	r := linked(t, v.Checkpoints)
-	v.beside(t).Report(r)
+	v.successor(t).Report(r)
 	s := r.Succeeds()
 	if r.Verdict() != verifier.Verified || s == nil || (s.Problem != "") != v.Expect.Problem {
 		t.Fatalf("%s, %+v", r.Verdict(), s)
@@ -350,8 +352,9 @@ func FuzzBeside(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, proof, word, succession, commitment []byte) {
 		b := good.beside(t)
-		b.Proof, b.Word, b.Succession, b.Commitment, b.Require = proof, word, succession, commitment, true
+		b.Proof, b.Word, b.Require = proof, word, true
 		r := linked(t, life)
+		(&Successor{Statement: succession, Commitment: commitment, Policy: b.Policy}).Report(r)
 		if b.Report(r); r.Verdict() == verifier.Verified || r.Succeeds() != nil && r.Succeeds().Problem == "" {
 			t.Fatal("green for what was not shown")
 		}
