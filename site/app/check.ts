@@ -1,6 +1,7 @@
 // The page's own use of the verifier: a run that keeps what is shown later.
 
 import type { Inspection } from "../verify/inspect.ts";
+import type { ForkReport } from "../verify/fork.ts";
 import type { ChainPayments } from "../verify/receipts.ts";
 import { Pool } from "../verify/pool.ts";
 import { parseReport, type Report } from "../verify/report.ts";
@@ -93,6 +94,12 @@ export async function readReceipts(file: Blob): Promise<Paid> {
   } catch (error) {
     return { problem: error instanceof VerifyError ? error.problem : String(error) };
   }
+}
+
+/** Says what a fork proof proves. */
+export async function readForkProof(file: Blob): Promise<ForkReport> {
+  const linker = await pool.linker();
+  return JSON.parse(await linker.call("forkProof", [new Uint8Array(await file.arrayBuffer()), ""])) as ForkReport;
 }
 
 /** The numbers of this page's own runs; those of verify.ts are above zero. */

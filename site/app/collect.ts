@@ -181,7 +181,7 @@ export type Item = { readonly name: string; readonly bytes: Blob | Uint8Array<Ar
  * Returns what is to be verified, with archives unpacked. Of a folder or an archive only the files that
  * end in .ckpt and segments count, or, in an archive without one, those that end in .car; of the others the names are given.
  */
-export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void, onReceipts?: (file: Blob) => void): AsyncGenerator<Item> {
+export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void, onReceipts?: (file: Blob) => void, onLoose?: (file: Blob) => void): AsyncGenerator<Item> {
   let folder = "";
   let any = false;
   for await (const { name, file, folder: inFolder, of } of found) {
@@ -197,7 +197,10 @@ export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, o
     const kind = file && !inFolder ? await archiveKind(name, file) : undefined;
     if (kind) yield* unpacked(unpackInWorker(kind, name, file!, signal), name);
     else if (inFolder) yield { name, inFolder: true, bytes: file };
-    else yield { name, bytes: file! };
+    else {
+      onLoose?.(file!);
+      yield { name, bytes: file! };
+    }
   }
   if (!any && folder) throw noCheckpoint(folder);
 }

@@ -3,8 +3,9 @@
 import { VerifyError } from "../verify/error.ts";
 import { stream } from "../verify/input.ts";
 import { reportJSON, type Problem } from "../verify/report.ts";
-import { check, inspectCheckpoint, prepare, readReceipts, wrongPin, type Checked } from "./check.ts";
+import { check, inspectCheckpoint, prepare, readForkProof, readReceipts, wrongPin, type Checked } from "./check.ts";
 import { items, type Found } from "./collect.ts";
+import { forkPanel } from "./fork.ts";
 import { byID, copyButton, count, download, fill, foreign, h, mark, size, whole } from "./dom.ts";
 import { isOutdated } from "./fresh.ts";
 import { handOver } from "./handover.ts";
@@ -75,9 +76,10 @@ async function verify(source: Source, pins = typed()): Promise<void> {
   const progress = new Progress(source.total, signal);
   fetching = source.address?.life ? "" : undefined;
   const began = performance.now();
+  const loose: Blob[] = [];
   try {
     const receipts: Blob[] = [];
-    const done = await check(items(source(), signal, (files) => (progress.files = files), (file) => receipts.push(file)), pins, {
+    const done = await check(items(source(), signal, (files) => (progress.files = files), (file) => receipts.push(file), (file) => loose.push(file)), pins, {
       signal,
       onProgress: (now) => progress.update(now.checkpoints, now.bytes),
     });
@@ -96,6 +98,7 @@ async function verify(source: Source, pins = typed()): Promise<void> {
     if (signal.aborted) showIdle("Stopped. Nothing was decided.");
     else if (source.again && error instanceof VerifyError && error.code === "malformed-car") void verify(source.again(`${error.path ?? "a segment"}: ${error.problem}`), pins);
     else if (error instanceof VerifyError && error.code === "bad-pin") await showBadPin(error, pins);
+    else if (await isForkProof(error, loose)) await showForkProof(loose[0]!, source);
     else showError(error, source, error instanceof VerifyError && error.temporary ? () => void verify(source, pins) : undefined);
   } finally {
     progress.end();
@@ -105,6 +108,27 @@ async function verify(source: Source, pins = typed()): Promise<void> {
 
 /** What is said of a fetch that is under way. */
 let fetching: string | undefined;
+
+/** Whether the one file that was given is no history, but shows that a key lived twice. */
+async function isForkProof(error: unknown, [file, ...others]: readonly Blob[]): Promise<boolean> {
+  if (!(error instanceof VerifyError && error.code === "nothing-to-verify") || !file || others.length > 0) return false;
+  return (await file.slice(0, forkProofStart.length).text()) === forkProofStart;
+}
+
+const forkProofStart = "igor/fork-proof/";
+
+async function showForkProof(file: Blob, source: Source): Promise<void> {
+  try {
+    const report = await readForkProof(file);
+    if (!report.proven) throw new VerifyError("unreadable", `this does not show that a key lived twice: ${report.problem}`, { path: source.label ?? "", hint: "get the file again" });
+    const panel = forkPanel(report);
+    result.replaceChildren(panel, h("div", { class: "actions" }, again()));
+    byID("live").textContent = report.proves;
+    present(panel.querySelector("h1")!, source);
+  } catch (error) {
+    showError(error, source);
+  }
+}
 
 /** The progress, which is only shown once it takes long enough to be seen. */
 class Progress {

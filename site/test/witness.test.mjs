@@ -1,0 +1,104 @@
+// The vectors of witnesses and fork proofs under js/wasm, through the npm package, and a
+// fork proof that is given to the Verify page.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { close, dist, open, root, serve } from "./browser.mjs";
+
+after(close);
+
+const run = promisify(execFile);
+const folder = join(root, "testdata/witness");
+
+async function load(kind) {
+  const names = (await readdir(folder)).filter((name) => name.startsWith(`${kind}-`));
+  assert.ok(names.length > 20, `${names.length} vectors`);
+  return Promise.all(names.map(async (name) => ({ name, ...JSON.parse(await readFile(join(folder, name), "utf8")) })));
+}
+
+const api = () => import(pathToFileURL(join(root, dist, "npm/node.js")).href);
+const bytes = (text) => new Uint8Array(Buffer.from(text, "utf8"));
+
+test("heads: as the vectors say", async () => {
+  const { verifyHistory } = await api();
+  for (const { name, checkpoints, policy, proof, monitor, word, require, expect } of await load("head")) {
+    const items = checkpoints.map((hex, i) => ({ name: `${i}.ckpt`, bytes: new Uint8Array(Buffer.from(hex, "hex")) }));
+    const witness = { policy, ...(proof && { proof: bytes(proof) }), ...(monitor && { monitor }), ...(word && { word: bytes(word) }), ...(require && { require }) };
+    const report = await verifyHistory(items, { witness });
+    assert.equal(report.verdict, expect.exit === 0 ? "verified" : "incomplete", name);
+    assert.ok(report.doesNotProve.includes("that the holder never signed another history"), name);
+    const seen = report.witnessed;
+    assert.equal(Boolean(seen.problem), Boolean(expect.problem), `${name}: ${seen.problem}`);
+    if (seen.problem) continue;
+    assert.deepEqual(
+      { tick: seen.tick, before: seen.before, cosigners: seen.cosigners.map(({ name }) => name), latest: seen.monitor?.latest, forks: seen.monitor?.forks },
+      { tick: expect.tick, before: expect.before, cosigners: expect.cosigners, latest: expect.latest, forks: expect.forks },
+      name,
+    );
+  }
+});
+
+test("a demand is not turned off by what is not understood", async () => {
+  const { verifyHistory } = await api();
+  const [{ checkpoints, policy }] = await load("head");
+  const items = checkpoints.map((hex, i) => ({ name: `${i}.ckpt`, bytes: new Uint8Array(Buffer.from(hex, "hex")) }));
+  for (const witness of [undefined, null, {}, { policy: "" }, { policy, required: true }, { policy, require: "true" }, { policy, monitor: "" }, { policy, proof: "text" }, { policy: "quorum none\n" }, { policy, monitor: "nobody" }]) {
+    await assert.rejects(verifyHistory(items, { witness }), undefined, JSON.stringify(witness));
+  }
+});
+
+test("fork proofs: byte for byte what igor-verify says", async () => {
+  const { checkForkProof } = await api();
+  const dir = await mkdtemp(join(tmpdir(), "forks-"));
+  try {
+    const command = join(dir, "igor-verify");
+    await run("go", ["build", "-o", command, "./cmd/igor-verify"], { cwd: root });
+    for (const { name, file, policy, expect } of await load("fork")) {
+      const proof = new Uint8Array(Buffer.from(file, "hex"));
+      if (expect.exit === 2) {
+        await assert.rejects(checkForkProof(proof, policy), undefined, name);
+        continue;
+      }
+      const report = await checkForkProof(proof, policy);
+      assert.equal(report.proven, expect.exit === 0, name);
+      assert.equal(report.did, expect.did, name);
+      assert.deepEqual(report.sides?.map(({ tick }) => tick), expect.ticks, name);
+      const [path, rules] = [join(dir, "proof"), join(dir, "policy")];
+      await writeFile(path, proof);
+      await writeFile(rules, policy);
+      const { stdout } = await run(command, ["fork-proof", "--format", "json", "--witness", rules, path]).catch((error) => error);
+      assert.deepEqual(report, JSON.parse(stdout), name);
+    }
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});
+
+test("a fork proof that is given to the page", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "forks-"));
+  t.after(() => rm(dir, { recursive: true }));
+  const give = async (name) => {
+    const { file } = JSON.parse(await readFile(join(folder, `${name}.json`), "utf8"));
+    const path = join(dir, "evidence.fork-proof");
+    await writeFile(path, Buffer.from(file, "hex"));
+    const server = await serve(t, { "/": `${dist}/site` });
+    const page = await open(t, server.url);
+    await page.setInputFiles("#files", path);
+    await page.waitForSelector("#verdict");
+    return page;
+  };
+  let page = await give("fork-heads");
+  assert.equal(await page.textContent("#verdict"), "This key lived twice");
+  const shown = await page.textContent("main");
+  for (const text of ["did:key:z6Mk", "tick 19", "no single life has both", "It does not prove"]) assert.ok(shown.includes(text), `${text}: ${shown}`);
+  assert.equal(await page.locator(".mark.verified, .mark.yes, .verdict.verified").count(), 0);
+  page = await give("fork-heads-forged");
+  assert.equal(await page.textContent("#verdict"), "No verdict");
+  assert.match(await page.textContent("main"), /not signed by the key/);
+});
