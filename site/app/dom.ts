@@ -74,10 +74,10 @@ export function download(name: string, blob: Blob): void {
 }
 
 /** Makes a button copy a text, and say so, to those who see it and to those who hear it. */
-export function copyButton(text: () => string, what = "", label = "Copy"): HTMLElement {
+export function copyButton(text: () => string, what = "", label = "Copy", look = "quiet"): HTMLElement {
   const said = h("span", { class: "visually-hidden", role: "status" });
   const seen = h("span", {}, label);
-  const button = h("button", { type: "button", class: "quiet" }, seen, what && h("span", { class: "visually-hidden" }, ` ${what}`));
+  const button = h("button", { type: "button", class: look || undefined }, seen, what && h("span", { class: "visually-hidden" }, ` ${what}`));
   const say = (words: string, aloud = words) => {
     seen.textContent = words;
     said.textContent = aloud;

@@ -168,8 +168,8 @@ class Progress {
     const [done, bytes, total] = [this.#checkpoints, this.#bytes, this.#total];
     byID("busy-title").textContent = fetching !== undefined && done === 0 ? "Fetching" : "Verifying";
     if (fetching !== undefined && done === 0) {
-      byID("busy-count").textContent = "";
-      byID("busy-bytes").textContent = fetching;
+      byID("busy-count").textContent = fetching;
+      byID("busy-bytes").textContent = "";
       return;
     }
     byID("busy-count").textContent = this.files ? `${whole(done)} of ${count(this.files, "checkpoint")}` : count(done, "checkpoint");
@@ -313,7 +313,7 @@ function resultActions(done: Checked, { address }: Source, failed: (error: unkno
     again(),
     saving,
     saver("Save the report", "report.json", "application/json", () => savedReport(reportJSON(report), pins)),
-    address && copyButton(() => linkTo(address, done.report.verdict === "verified" ? done.report.head : "").href, "", "Copy a link to this check"),
+    address && copyButton(() => linkTo(address, done.report.verdict === "verified" ? done.report.head : "").href, "", "Copy a link to this check", ""),
     saver("Save the badge", "svg", "image/svg+xml", () => badgeSVG(lookOf(report, pins) === "unbroken" ? { ...report, identity: "self-asserted" } : report)),
     embed,
     !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),
@@ -546,7 +546,9 @@ function ask(address: Address): void {
   const whom = by === "you" ? "you" : "link";
   if (life) {
     byID("ask-title").textContent = "Fetch this life?";
+    const [one] = address.from;
     byID("ask-where").textContent = address.from.length > 1 ? "From these servers:" : "From this server:";
+    byID("ask-hint").textContent = `${address.from.length > 1 ? "They" : one!.host} will see your address, and which agent you asked about. Nothing else is sent, and nobody else is asked.`;
   }
   fill(byID("ask-url"), ...(address.file ? [address.file.href] : address.from.flatMap(({ href }, i) => [i > 0 && h("br"), href])));
   const pins = Object.entries({ "Identity (DID)": didField.pin, "Head (CID)": headField.pin }).filter(([, { value }]) => value);

@@ -5,7 +5,7 @@ import { sha256 } from "../verify/sha256.ts";
 import { Allowance, blockURL, fetchHead, fetchSegments, get, indexURL, several, type FetchOptions, type Head } from "../verify/published.ts";
 import { cidOf } from "./cid.ts";
 import type { Found } from "./collect.ts";
-import { count, size } from "./dom.ts";
+import { count, size, whole } from "./dom.ts";
 
 /** So many checkpoints are fetched one by one, at most. */
 const maxSingly = 20_000;
@@ -97,7 +97,7 @@ class Search {
     if (!main && !wanted.cid) throw failures[0];
     let slow = main ? wanted.singly : "no server has a head of this life";
     if (main && !slow) {
-      this.say(`${count(main.head!.checkpoints, "checkpoint")} of a life at tick ${main.head!.tick}`);
+      this.say(`${count(main.head!.checkpoints, "checkpoint")} of a life at tick ${whole(main.head!.tick)}`);
       const parts: Found[] = [];
       try {
         for await (const { name, bytes } of fetchSegments(main.from, main.head!, allowance, options)) parts.push({ name, file: bytes, folder: "" });

@@ -311,7 +311,7 @@ const named = {
   }),
   "find-unbroken-link": async ({ life, url, old }) => ({ path: `load.html?did=${life.did}&from=${url}&from=${old}`, act: async (page) => { await page.click("#ask-yes"); await shown(page); } }),
   "find-slow": async ({ life, slow }) => ({ path: `load.html?did=${life.did}&from=${slow}`, act: async (page) => { await page.click("#ask-yes"); await shown(page); } }),
-  "find-fetching": async ({ life, stuck }) => ({ path: `load.html?did=${life.did}&from=${stuck}`, act: async (page) => { await page.click("#ask-yes"); await page.waitForFunction(() => document.getElementById("busy-title").textContent === "Fetching" && document.getElementById("busy-bytes").textContent !== ""); } }),
+  "find-fetching": async ({ life, stuck }) => ({ path: `load.html?did=${life.did}&from=${stuck}`, act: async (page) => { await page.click("#ask-yes"); await page.waitForFunction(() => document.getElementById("busy-title").textContent === "Fetching" && document.getElementById("busy-count").textContent !== ""); } }),
   "find-old-head": async ({ life, old }) => ({ path: `load.html?did=${life.did}&from=${old}&head=${life.head}`, act: async (page) => { await page.click("#ask-yes"); await shown(page); } }),
   "find-nothing-there": async ({ url }) => ({ path: `load.html?did=did:key:z6MkrPXXoQTwf17h3mKjTAcFyGZiXSWrqZEMnj6oDkxmx3ck&from=${url}`, act: async (page) => { await page.click("#ask-yes"); await shown(page); } }),
 };
