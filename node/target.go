@@ -307,6 +307,9 @@ func (n *Node) prepare(ctx context.Context, t *take, head verifier.Hash, p *wire
 	}
 	// Before anything else costs time: can it live here?
 	policy, err := n.policyOf(filepath.Join(t.dir, dirAgent))
+	if errors.Is(err, fs.ErrNotExist) {
+		return wire.Refuse(wire.Unverified, "the agent's manifest did not come")
+	}
 	if err != nil {
 		return wire.Refuse(wire.Version, "%v", err)
 	}
