@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"igor.dev/x402/evm"
 	"igor.dev/x402/x402test"
@@ -166,6 +167,140 @@ func TestLiars(t *testing.T) {
 	for _, n := range []*evm.Nodes{{}, {All: two.All}, {All: two.All, Quorum: 1}, {All: two.All, Quorum: 3}} {
 		if n.Check() == nil {
 			t.Errorf("%d of %d was taken", n.Quorum, len(n.All))
+		}
+	}
+}
+
+// TestLoneNode asks one node that contradicts itself, or answers something else than was
+// asked: then not even its own word counts.
+func TestLoneNode(t *testing.T) {
+	c := x402test.NewChain(t)
+	domain, key := c.Domain(), x402test.Key(5)
+	from := evm.AddressOf(key.PubKey())
+	c.Mint(from, 1_000_000)
+	newest, err := c.Node().Block(t.Context(), evm.Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := evm.Authorization{From: from, To: evm.Address{19: 7}, Value: 1000, ValidBefore: newest.Time + 600, Nonce: evm.Hash{31: 1}}
+	q := &evm.Query{Domain: domain, Authorization: a, Since: newest.Number, Confirmations: 2}
+	if err := c.Settle(&a, evm.Sign(key, a.Digest(&domain))); err != nil {
+		t.Fatal(err)
+	}
+	c.Mine(1)
+	logs := func(change func(map[string]any)) func(string, any) any {
+		return func(method string, result any) any {
+			if method == "eth_getLogs" {
+				for _, l := range result.([]any) {
+					change(l.(map[string]any))
+				}
+			}
+			return result
+		}
+	}
+	receipts := func(change func(map[string]any)) func(string, any) any {
+		return func(method string, result any) any {
+			if r, ok := result.(map[string]any); ok && method == "eth_getTransactionReceipt" {
+				change(r)
+			}
+			return result
+		}
+	}
+	hash := "0x" + strings.Repeat("ab", 32)
+	for name, lie := range map[string]func(string, any) any{
+		"another chain":                lies["another chain"],
+		"used, and no log of it":       lies["it was used"],
+		"a log of another contract":    logs(func(l map[string]any) { l["address"] = "0x" + strings.Repeat("ab", 20) }),
+		"a log of another payer":       logs(func(l map[string]any) { l["topics"].([]any)[1] = hash }),
+		"a log of another nonce":       logs(func(l map[string]any) { l["topics"].([]any)[2] = hash }),
+		"a log without topics":         logs(func(l map[string]any) { l["topics"] = []any{} }),
+		"a log from before":            logs(func(l map[string]any) { l["blockNumber"] = "0x1" }),
+		"a receipt in another block":   receipts(func(r map[string]any) { r["blockHash"] = hash }),
+		"a receipt of another number":  receipts(func(r map[string]any) { r["blockNumber"] = "0x1" }),
+		"a receipt of another payment": receipts(func(r map[string]any) { r["transactionHash"] = hash }),
+		"a receipt that failed":        receipts(func(r map[string]any) { r["status"] = "0x0" }),
+		"a receipt without logs":       receipts(func(r map[string]any) { r["logs"] = []any{} }),
+		"neither yes nor no": func(method string, result any) any {
+			return map[bool]any{true: "0x" + strings.Repeat("0", 63) + "2", false: result}[method == "eth_call"]
+		},
+		"an older chain than it began in": func(method string, result any) any {
+			if b, ok := result.(map[string]any); ok && method == "eth_getBlockByNumber" {
+				b["number"] = "0x1"
+			}
+			return result
+		},
+	} {
+		f, errs := (&evm.Nodes{All: []*evm.Node{liar(t, c.URL, lie)}, Quorum: 1}).Ask(t.Context(), q)
+		if f.Fate != evm.Unknown || len(errs) != 1 {
+			t.Errorf("%s: %+v, %v", name, f, errs)
+		}
+	}
+	honest := &evm.Nodes{All: []*evm.Node{c.Node()}, Quorum: 1}
+	if f, errs := honest.Ask(t.Context(), q); f.Fate != evm.Paid || !f.Confirmed || len(errs) > 0 {
+		t.Errorf("without a lie: %+v, %v", f, errs)
+	}
+
+	// One that is ahead of the others confirms nothing for them.
+	deep := *q
+	deep.Confirmations = 50
+	ahead := liar(t, c.URL, func(method string, result any) any {
+		if b, ok := result.(map[string]any); ok && method == "eth_getBlockByNumber" {
+			b["number"] = "0xffff"
+		}
+		return result
+	})
+	three := &evm.Nodes{All: []*evm.Node{ahead, c.Node(), c.Node()}, Quorum: 2}
+	if f, _ := three.Ask(t.Context(), &deep); f.Fate != evm.Paid || f.Confirmed {
+		t.Errorf("one node is ahead: %+v", f)
+	}
+
+	// A time that is past in the newest block, and not yet in a final one, is not over.
+	open := *q
+	open.Authorization.Nonce = evm.Hash{31: 2}
+	c.Late(time.Hour)
+	if f, errs := honest.Ask(t.Context(), &open); f.Fate != evm.Open {
+		t.Errorf("no final block is so late: %+v, %v", f, errs)
+	}
+	c.Mine(8)
+	if f, errs := honest.Ask(t.Context(), &open); f.Fate != evm.Never {
+		t.Errorf("a final block is: %+v, %v", f, errs)
+	}
+}
+
+// TestRawAnswers has nodes answer what is no answer.
+func TestRawAnswers(t *testing.T) {
+	var says func(id string) (int, string)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		question, _ := io.ReadAll(r.Body)
+		var asked struct{ ID json.RawMessage }
+		json.Unmarshal(question, &asked)
+		status, body := says(string(asked.ID))
+		w.WriteHeader(status)
+		io.WriteString(w, body)
+	}))
+	defer s.Close()
+	n, err := evm.Dial(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(id, result string) string { return `{"jsonrpc":"2.0","id":` + id + `,"result":` + result + `}` }
+	says = func(id string) (int, string) { return 200, answer(id, `"0x2105"`) }
+	if chain, err := n.Chain(t.Context()); err != nil || chain != 8453 {
+		t.Fatal(chain, err)
+	}
+	for name, bad := range map[string]func(id string) (int, string){
+		"to another question": func(id string) (int, string) { return 200, answer("9999", `"0x2105"`) },
+		"to a text":           func(id string) (int, string) { return 200, answer(`"`+id+`"`, `"0x2105"`) },
+		"another status":      func(id string) (int, string) { return 502, answer(id, `"0x2105"`) },
+		"too long":            func(id string) (int, string) { return 200, answer(id, `"0x2105"`) + strings.Repeat(" ", evm.MaxAnswer) },
+		"nothing":             func(id string) (int, string) { return 200, "" },
+		"a page":              func(id string) (int, string) { return 200, "<html>" },
+		"a number too large":  func(id string) (int, string) { return 200, answer(id, `"0x1ffffffffffffffff"`) },
+		"no number":           func(id string) (int, string) { return 200, answer(id, `"2105"`) },
+	} {
+		says = bad
+		if chain, err := n.Chain(t.Context()); err == nil {
+			t.Errorf("%s: chain %d", name, chain)
 		}
 	}
 }

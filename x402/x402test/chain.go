@@ -186,6 +186,17 @@ func (c *Chain) Pass(d time.Duration) {
 	c.Mine(8)
 }
 
+// Late makes one block, so much later: it is not final yet.
+func (c *Chain) Late(d time.Duration) {
+	c.t.Helper()
+	newest, err := c.Node().Block(c.t.Context(), evm.Latest)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.call(nil, "evm_setNextBlockTimestamp", newest.Time+uint64(d.Seconds()))
+	c.Mine(1)
+}
+
 // Reorganise takes back the newest blocks, without their transactions.
 func (c *Chain) Reorganise(blocks int) {
 	c.t.Helper()
