@@ -103,6 +103,11 @@ func (l *life) save(ctx context.Context, state []byte, fuel uint64, restored boo
 	if err := l.madeAgain(hash); err != nil {
 		return err
 	}
+	if born {
+		if err := l.noteFindings(); err != nil {
+			return err
+		}
+	}
 	seal := w.Seal
 	if l.home.remote() {
 		seal = w.SealUnsigned

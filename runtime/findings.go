@@ -127,8 +127,14 @@ func (l *life) findFindings(s *store.Store) error {
 			return err
 		}
 	}
+	for _, e := range effects {
+		failed[e.Tick] = failed[e.Tick] || e.TickFailed() // for a successor
+	}
 	l.find(effects, func(tick uint64) bool { return failed[tick] })
 	l.findings.failed = failed
+	for i := range effects {
+		l.heard(&effects[i])
+	}
 	for i, first := range segments {
 		if len(l.findings.due) == 0 || i+1 < len(segments) && segments[i+1] <= l.findings.due[0].tick {
 			continue
@@ -299,6 +305,57 @@ func (l *life) bought(asked []byte) (result []byte, code int32, ok bool, err err
 		}
 	}
 	return nil, 0, false, nil
+}
+
+// heard takes notice of what the agent was told in ticks of which the event log may not be
+// there. Later ones than the newest checkpoint's are.
+func (l *life) heard(e *journal.Effect) {
+	h := e.Heard()
+	if h.Tick == 0 || h.Tick > l.saved {
+		return
+	}
+	for _, d := range slices.Clone(l.findings.due) {
+		found := d.outcome == request.Confirmed || d.outcome == request.Compensated
+		if d.effect == e.ID && (h.All || !found) {
+			l.tell(d, h.Tick)
+		}
+	}
+}
+
+// noteFindings writes down what the event log has of findings, for a successor who does not
+// have the part that ends with the checkpoint which is about to be made: which effects are
+// of a tick that failed, and which the agent was told of.
+func (l *life) noteFindings() error {
+	if !l.home.remote() {
+		return nil
+	}
+	totals, durable := l.world.Writer.Totals(), false
+	for _, e := range l.world.Journal.Effects() {
+		of, told := totals.EndsFailed() && e.Tick == l.tick && !e.TickFailed(), e.ToldIn()
+		if h := e.Heard(); h.All && h.Tick >= told || told > l.tick {
+			told = 0
+		}
+		if !of && told == 0 {
+			continue
+		}
+		if !durable { // what is noted is for good
+			if err := l.sync(); err != nil {
+				return err
+			}
+			durable = true
+		}
+		if of {
+			if err := l.world.Journal.NoteFailed(e.ID); err != nil {
+				return err
+			}
+		}
+		if told > e.Tick {
+			if err := l.world.Journal.NoteTold(e.ID, told); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // tellFindings takes notice of what the tick that ended was told.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"igor.dev/authority"
 	"igor.dev/authority/authoritytest"
 	dirstore "igor.dev/authority/dir"
+	"igor.dev/runtime/internal/wal/waltest"
 	"igor.dev/runtime/internal/wasmtest"
 	"igor.dev/verifier"
 )
@@ -116,6 +119,57 @@ func TestRestore(t *testing.T) {
 	}
 	if n, _ := l.shop.ledger.Paid(); n < 10 || l.shop.ledger.Repeats() > 0 {
 		t.Errorf("the shop got %d payments, and %d again", n, l.shop.ledger.Repeats())
+	}
+}
+
+// TestRestoreFindings has an agent post and trap in two of its ticks, until it is told of the
+// second, and be made anew of what its home has, at each tick or now and then: it is told
+// all the same, once.
+func TestRestoreFindings(t *testing.T) {
+	var posts atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { posts.Add(1) }))
+	defer server.Close()
+	trap := "\x04\x40\x00\x0b" // if unreachable end
+	byteAt := func(at int32) string { return wasmtest.I32(at) + "\x2d\x00\x00" }
+	agent := poster(server.URL+"/", byteAt(0)+wasmtest.I32(3)+"\x46"+byteAt(8+2+32)+wasmtest.I32(4)+"\x47\x71"+trap) // eq, ne, and
+	const toldAt = 64                                                                                                // how often it was
+	observe := agent.Funcs["agent_observe"]
+	observe.Body += wasmtest.StoreI32(toldAt, wasmtest.I32(toldAt)+"\x28\x02\x00"+wasmtest.I32(1)+"\x6a")
+	agent.Funcs["agent_observe"] = observe
+	agent.Funcs["agent_checkpoint"] = wasmtest.Func{Type: wasmtest.ToI32, Body: wasmtest.I32(toldAt + 4)}
+	b := birth(agent)
+	b.Manifest = fmt.Appendf(nil, `{"capabilities": {"http": {"version": 1, "options": {"allowed_hosts": [%q]}}}}`, strings.TrimPrefix(server.URL, "http://"))
+	for _, lost := range [][]uint64{nil, {1, 2, 3, 4, 5, 6, 7, 8, 9}, {3}, {4}, {5}, {4, 5}, {3, 5}} { // after these ticks
+		for _, every := range []uint64{1, 3} {
+			posts.Store(0)
+			store, node := authoritytest.NewStore(), nodeKey(5)
+			dir := filepath.Join(t.TempDir(), "agent")
+			c := ticks(1, every)
+			c.Home, c.NodeKey, c.MaxFailedTicks = at(store), node, -1
+			r, err := Start(t.Context(), dir, b, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, err := fileKeys{}.Key(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for r.Tick < 10 {
+				if slices.Contains(lost, r.Tick) {
+					dir = filepath.Join(t.TempDir(), "again")
+					if _, err := Restore(t.Context(), dir, RestoreConfig{Home: at(store), Key: key.(ed25519.PrivateKey), Node: node}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.Home = at(store)
+				if r, err = Resume(t.Context(), dir, c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if state := newest(t, dir, 10).State; state[0] != 8 || posts.Load() != 10 || state[toldAt] != 2 {
+				t.Errorf("lost after %v, a checkpoint every %d: it counts to %d, sent %d posts, and was told of %d", lost, every, state[0], posts.Load(), state[toldAt])
+			}
+		}
 	}
 }
 
@@ -308,5 +362,57 @@ func noSignatures(t *testing.T, left []authority.Blob, agent verifier.PublicKey)
 	}
 	if len(left) == 0 || len(begun) == 0 {
 		t.Errorf("%d blobs, %d payments", len(left), len(begun))
+	}
+}
+
+// TestAdoptedJournal has a run end when its home took a compacted journal and the folder did
+// not, and the next one at each step of its disk: the journal is shorter then, and that is
+// no damage.
+func TestAdoptedJournal(t *testing.T) {
+	l := newTrading(t)
+	l.every = 2
+	adopted := 0
+	life := func(first, second int) (prepared, failed bool) {
+		t.Helper()
+		store := authoritytest.NewStore()
+		dir := l.fresh(t)
+		run := func(n uint64, failAt int) (failed bool, err error) {
+			c := l.config(n)
+			disk := waltest.NewDisk()
+			c.Home, c.through = at(store), disk.Through
+			if failAt > 0 {
+				disk.FailAt(failAt, waltest.Fault{Err: errPower})
+			}
+			_, err = Resume(t.Context(), dir, c)
+			_, failed = disk.Steps()
+			return failed, err
+		}
+		if _, err := run(4, 0); err != nil {
+			t.Fatal(err)
+		}
+		if failed, _ = run(4, first); !failed {
+			return false, false
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".journal.next")); err != nil {
+			return false, true
+		}
+		failed, _ = run(1, second)
+		if _, err := run(1, 0); err != nil {
+			t.Errorf("failed at step %d, and then at step %d: %v", first, second, err)
+		}
+		return true, failed
+	}
+	for first := 1; ; first++ {
+		prepared, failed := life(first, 1)
+		if !failed || adopted > 30 {
+			break
+		}
+		for second := 2; prepared && failed && second < 18; second++ {
+			_, failed = life(first, second)
+			adopted++
+		}
+	}
+	if adopted == 0 {
+		t.Error("no run ended between the two")
 	}
 }

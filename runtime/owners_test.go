@@ -142,6 +142,7 @@ func (m inMemory) home(_ ed25519.PrivateKey, seed uint64, f authoritytest.Faults
 // A contest is two processes that both believe to own one agent.
 type contest struct {
 	*trading
+	seed     uint64
 	store    battlefield
 	careless bool
 	patient  bool // a takeover has to wait
@@ -233,7 +234,7 @@ func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKe
 		c.mu.Unlock()
 		conflict := errors.Is(err, ErrConflict)
 		if err != nil && !c.careless && !conflict && !errors.Is(err, errPower) && !errors.Is(err, authoritytest.ErrCrashed) && !errors.Is(err, authority.ErrUnknown) && !errors.Is(err, authoritytest.ErrNoAnswer) && !errors.Is(err, fleet.ErrLease) && !(c.patient && errors.Is(err, context.DeadlineExceeded)) {
-			t.Errorf("%s ends with %v", name, err)
+			t.Errorf("seed %d: %s ends with %v", c.seed, name, err)
 		}
 		if conflict || rng.IntN(3) == 0 {
 			c.w.look(t, dir, name)
@@ -248,7 +249,7 @@ func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKe
 			}
 			if err != nil {
 				if !c.careless && !errors.Is(err, ErrConflict) && !errors.Is(err, authority.ErrNotNamed) && !errors.Is(err, authority.ErrNone) {
-					t.Errorf("%s does not come back: %v", name, err)
+					t.Errorf("seed %d: %s does not come back: %v", c.seed, name, err)
 				}
 				continue // the other one went on meanwhile
 			}
@@ -332,7 +333,7 @@ func (c *contest) wrong(t *testing.T, n int) (found []string) {
 func (l *trading) contest(t *testing.T, born string, key ed25519.PrivateKey, seed uint64, store battlefield, careless, patient bool) (found []string, appends int, acked handed) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	l.begin()
-	c := &contest{trading: l, store: store, careless: careless, patient: patient, key: key,
+	c := &contest{trading: l, seed: seed, store: store, careless: careless, patient: patient, key: key,
 		w: &witness{agent: verifier.PublicKey(key.Public().(ed25519.PublicKey)), after: map[verifier.Hash]map[verifier.Hash]string{}, before: map[verifier.Hash]verifier.Hash{}, acked: map[string]uint64{}}}
 	nodes := []ed25519.PrivateKey{l.node, l.node}
 	if rng.IntN(2) == 0 {

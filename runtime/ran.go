@@ -104,8 +104,8 @@ func (r *Ran) lost(dir, name, head string) (bytes int64) {
 	return max(0, r.Sizes[name]-sizesIn(dir)[name])
 }
 
-// noteCut takes notice that the journal is open: what its last write left, cut short, is
-// not there any more, and was nothing. A run that ends before it can say so, or a visit,
+// noteCut takes notice that the journal is open, or that a compacted one took its place: what
+// its last write left, cut short, is not there any more, and was nothing. A run that ends before it can say so, or a visit,
 // would leave the old size.
 func (l *life) noteCut(s *store.Store) {
 	r := l.lastRun

@@ -147,7 +147,9 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	}
 	if known {
 		l.home.epoch = journal.Epoch{MajorVersion: at.Major, LeaseGeneration: at.Generation}
-		if err := journal.Adopt(l.folder, at.Journal); err != nil {
+		err := journal.Adopt(l.folder, at.Journal)
+		l.noteCut(s) // it may be shorter now, also where that failed
+		if err != nil {
 			return err
 		}
 	}

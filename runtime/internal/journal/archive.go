@@ -44,7 +44,10 @@ func At(f sized, at Base) (records [][]byte, ok bool, err error) {
 		case recordRelease:
 			id, tick, err := parseRelease(p)
 			keep = err == nil && kept[id] && tick <= at.Tick
-		case recordEnd, recordResolve:
+		case recordTold:
+			id, tick, err := parseTold(p)
+			keep = err == nil && kept[id] && tick <= at.Tick
+		case recordEnd, recordResolve, recordFailed:
 			keep = len(p) > idSize && kept[ID(p[1:1+idSize])]
 		}
 		if keep {

@@ -86,7 +86,37 @@ type Effect struct {
 	// [Journal.NoteRelease].
 	noted uint64
 
+	// failed says that its tick did ([Journal.NoteFailed]); heard is in which tick the
+	// agent was told what became of it, and heardOf how far that was ([Journal.NoteTold]).
+	// successor has the places of those notes.
+	failed    bool
+	heard     uint64
+	heardOf   State
+	successor []place
+
 	begin, outcome, note place
+}
+
+// A Hearing is what the journal has of what the agent was told of an effect.
+type Hearing struct {
+	Tick uint64 // in which it was; 0 = it was not
+	All  bool   // what has become of the effect, with what an operator found out
+}
+
+// TickFailed reports whether the effect is noted as one of a tick that failed.
+func (e *Effect) TickFailed() bool { return e.failed }
+
+// Heard returns what is noted of what the agent was told.
+func (e *Effect) Heard() Hearing {
+	return Hearing{e.heard, e.heardOf == e.State}
+}
+
+// ToldIn returns the tick of [Journal.Told], 0 if there is more to be told.
+func (e *Effect) ToldIn() uint64 {
+	if e.untold {
+		return 0
+	}
+	return e.told
 }
 
 // Released returns the tick of [Journal.Released], 0 if nobody said it.
@@ -404,10 +434,40 @@ func (j *Journal) apply(p []byte, offset int64) error {
 			return err
 		}
 		e.noted, e.note = tick, place{offset}
+	case recordFailed:
+		id, err := parseFailed(p)
+		if err != nil {
+			return err
+		}
+		e, err := j.known(id)
+		if err != nil {
+			return err
+		}
+		e.failed, e.successor = true, append(e.successor, place{offset})
+	case recordTold:
+		id, tick, err := parseTold(p)
+		if err != nil {
+			return err
+		}
+		e, err := j.known(id)
+		switch {
+		case err != nil:
+			return err
+		case tick <= e.Tick:
+			return fmt.Errorf("what was told of effect %s in tick %d, before it began", id, tick)
+		}
+		e.heard, e.heardOf, e.successor = tick, e.State, append(e.successor, place{offset})
 	default:
 		return fmt.Errorf("a record of the unknown kind %d", p[0])
 	}
 	return nil
+}
+
+func (j *Journal) known(id ID) (*Effect, error) {
+	if e := j.effects[id]; e != nil {
+		return e, nil
+	}
+	return nil, fmt.Errorf("effect %s has not begun", id)
 }
 
 func (j *Journal) compensated(id ID) (*Effect, error) {
@@ -528,6 +588,30 @@ func (j *Journal) NoteRelease(id ID, tick uint64) error {
 		return wrap(err)
 	}
 	return j.append(appendRelease(nil, id, tick))
+}
+
+// NoteFailed writes down that the tick of an effect failed, for a successor who does not
+// have the part of the event log that says so, which is durable.
+func (j *Journal) NoteFailed(id ID) error {
+	if e, err := j.known(id); err != nil || e.failed {
+		return wrap(err)
+	}
+	return j.append(appendFailed(nil, id))
+}
+
+// NoteTold writes down in which tick the agent was told what the journal has of an effect,
+// for a successor as NoteFailed does.
+func (j *Journal) NoteTold(id ID, tick uint64) error {
+	e, err := j.known(id)
+	switch {
+	case err != nil:
+		return wrap(err)
+	case tick <= e.Tick:
+		return fmt.Errorf("journal: what was told of effect %s in tick %d, before it began", id, tick)
+	case e.heardOf == e.State && e.heard >= tick:
+		return nil
+	}
+	return j.append(appendTold(nil, id, tick))
 }
 
 // Untold says that the agent is still to be told what became of an effect: until it
@@ -651,13 +735,16 @@ func (j *Journal) Compact(base Base, accept func(next *Journal) error) error {
 	}
 	var places []place
 	for _, e := range keep {
-		places = append(places, e.begin)
+		its := append([]place{e.begin}, e.successor...)
 		if e.State != Begun {
-			places = append(places, e.outcome)
+			its = append(its, e.outcome)
 		}
 		if e.noted > 0 {
-			places = append(places, e.note)
+			its = append(its, e.note)
 		}
+		// In their order: what was told is what had become of it until then.
+		slices.SortFunc(its, func(a, b place) int { return cmp.Compare(a.offset, b.offset) })
+		places = append(places, its...)
 	}
 	content := &feed{rest: wal.AppendRecord(nil, appendHeader(nil, j.Life, base))}
 	content.next = func(b []byte) ([]byte, error) {

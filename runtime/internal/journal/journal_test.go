@@ -75,6 +75,14 @@ func compact(tick uint64) step {
 	return func(j *Journal) error { return j.Compact(Base{tick, verifier.Hash{1, byte(tick)}}, nil) }
 }
 
+func failed(tick uint64, ordinal uint32) step {
+	return func(j *Journal) error { return j.NoteFailed(EffectID(life.Agent, life.Genesis, tick, ordinal)) }
+}
+
+func told(tick uint64, ordinal uint32, in uint64) step {
+	return func(j *Journal) error { return j.NoteTold(EffectID(life.Agent, life.Genesis, tick, ordinal), in) }
+}
+
 var script = []step{
 	begin(1, 0, 100, "pay 100"), end(1, 0, 90, "paid"),
 	begin(1, 1, 5, strings.Repeat("r", 700)),
@@ -82,6 +90,7 @@ var script = []step{
 	begin(3, 0, 1000, "three"), resolve(3, 0, Confirmed, 2),
 	begin(3, 1, 2000, "four"), resolve(3, 1, Compensated, 3),
 	begin(4, 0, 1, "five"),
+	failed(1, 1), told(3, 1, 5), told(4, 0, 6),
 }
 
 // say writes down everything that a journal knows.
@@ -94,6 +103,7 @@ func say(t *testing.T, j *Journal) string {
 			t.Fatal(err)
 		}
 		fmt.Fprintf(&b, "%d.%d %v kind %d epoch %v held %d state %d spent %d at %d %q request %q", e.Tick, e.Ordinal, e.ID, e.Kind, e.Epoch, e.Held, e.State, e.Spent, e.ResolvedAt, e.Note, request)
+		fmt.Fprintf(&b, " failed %t heard %+v", e.TickFailed(), e.Heard())
 		if e.State == Ended {
 			result, err := j.Result(e.ID)
 			if err != nil {
@@ -156,6 +166,9 @@ func TestErrors(t *testing.T) {
 		"resolve twice":         resolve(3, 0, Confirmed, 1),
 		"resolve without begin": resolve(9, 0, Confirmed, 1),
 		"unknown outcome":       resolve(4, 0, 3, 1),
+		"failed without begin":  failed(9, 0),
+		"told without begin":    told(9, 0, 10),
+		"told before it began":  told(4, 0, 4),
 		"unknown kind": func(j *Journal) error {
 			_, err := j.Begin(Begin{Tick: 5, Kind: 1})
 			return err
@@ -230,6 +243,28 @@ func TestCompact(t *testing.T) {
 	}
 	if err := compact(8)(j); err != nil || knows() {
 		t.Errorf("it is known after what it held went back: %v", err)
+	}
+}
+
+// TestCompactKeepsHearing checks that what was told stays before what an operator found out
+// later.
+func TestCompactKeepsHearing(t *testing.T) {
+	d, j := create(t)
+	run(t, j, []step{begin(1, 0, 1, "one"), end(1, 0, 1, ""), begin(2, 0, 1, "two"), failed(2, 0), told(2, 0, 3), resolve(2, 0, Confirmed, 4),
+		begin(4, 0, 1, "four"), resolve(4, 0, Confirmed, 4), failed(4, 0), told(4, 0, 5)})
+	j.Untold(EffectID(life.Agent, life.Genesis, 2, 0))
+	before := say(t, j)
+	if err := compact(4)(j); err != nil {
+		t.Fatal(err)
+	}
+	if after := say(t, j); len(j.Effects()) != 2 || !strings.Contains(before, after[:strings.Index(after, "unresolved")]) {
+		t.Errorf("before it was\n%s\nit is\n%s", before, after)
+	}
+	j = reopen(t, d, 5)
+	for tick, want := range map[uint64]Hearing{2: {3, false}, 4: {5, true}} {
+		if e, ok := j.Effect(EffectID(life.Agent, life.Genesis, tick, 0)); !ok || !e.TickFailed() || e.Heard() != want {
+			t.Errorf("of tick %d it knows %+v", tick, e)
+		}
 	}
 }
 
@@ -457,11 +492,13 @@ func TestRepair(t *testing.T) {
 			}
 		default:
 			end := int64(ends[record])
-			if l := r.Lost[0]; l.Offset != int64(start) || l.Offset+l.Size != end || len(r.Lost) > 2 {
+			if l := r.Lost[0]; l.Offset != int64(start) || l.Offset+l.Size != end || len(r.Lost) > 3 {
 				t.Fatalf("byte %d, in record %d: %v lost", i, record, r.Lost)
 			}
-			if len(r.Lost) == 2 && !strings.Contains(r.Lost[1].What, "has not begun") {
-				t.Fatalf("byte %d, in record %d: %v lost", i, record, r.Lost)
+			for _, l := range r.Lost[1:] {
+				if !strings.Contains(l.What, "has not begun") {
+					t.Fatalf("byte %d, in record %d: %v lost", i, record, r.Lost)
+				}
 			}
 		}
 	}
@@ -548,6 +585,9 @@ func TestSpecExample(t *testing.T) {
 	if err := j.End(id, 2500, []byte("paid")); err != nil {
 		t.Fatal(err)
 	}
+	if err := errors.Join(j.NoteFailed(id), j.NoteTold(id, 6)); err != nil {
+		t.Fatal(err)
+	}
 	if want := testkit.SpecBytes(t, "../../../docs/spec", "journal.md", "hex id"); !bytes.Equal(id[:], want) {
 		t.Errorf("the example's id is %v, journal.md has %x", id, want)
 	}
@@ -615,6 +655,9 @@ func FuzzRecord(f *testing.F) {
 	f.Add(appendBegin(nil, id, &Begin{Tick: 1, Kind: HTTP, Time: 5, Request: []byte("GET")}))
 	f.Add(appendEnd(nil, id, 1, []byte("result")))
 	f.Add(appendResolve(nil, id, Confirmed, 1, "note"))
+	f.Add(appendRelease(nil, id, 1))
+	f.Add(appendFailed(nil, id))
+	f.Add(appendTold(nil, id, 2))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		var again []byte
 		if l, b, err := parseHeader(p); err == nil {
@@ -627,6 +670,12 @@ func FuzzRecord(f *testing.F) {
 			again = appendEnd(nil, id, spent, result)
 		} else if id, o, tick, note, err := parseResolve(p); p[0] == recordResolve && err == nil {
 			again = appendResolve(nil, id, o, tick, note)
+		} else if id, tick, err := parseRelease(p); p[0] == recordRelease && err == nil {
+			again = appendRelease(nil, id, tick)
+		} else if id, err := parseFailed(p); p[0] == recordFailed && err == nil {
+			again = appendFailed(nil, id)
+		} else if id, tick, err := parseTold(p); p[0] == recordTold && err == nil {
+			again = appendTold(nil, id, tick)
 		} else {
 			return
 		}

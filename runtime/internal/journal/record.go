@@ -95,6 +95,8 @@ const (
 	recordResolve = 3
 	recordBeginAt = 4
 	recordRelease = 5
+	recordFailed  = 6
+	recordTold    = 7
 )
 
 const (
@@ -104,6 +106,8 @@ const (
 	endFixed       = 1 + idSize + 8
 	resolveFixed   = 1 + idSize + 1 + 8
 	releaseSize    = 1 + idSize + 8
+	failedSize     = 1 + idSize
+	toldSize       = 1 + idSize + 8
 	resultInRecord = endFixed
 )
 
@@ -265,6 +269,36 @@ func parseRelease(p []byte) (id ID, tick uint64, err error) {
 	copy(id[:], p[1:])
 	if tick = le.Uint64(p[1+idSize:]); tick == 0 {
 		return id, 0, errors.New("a release before the first tick")
+	}
+	return id, tick, nil
+}
+
+func appendFailed(dst []byte, id ID) []byte {
+	dst = append(dst, recordFailed)
+	return append(dst, id[:]...)
+}
+
+func parseFailed(p []byte) (id ID, err error) {
+	if len(p) != failedSize {
+		return id, errors.New("a failed tick's effect of another length")
+	}
+	copy(id[:], p[1:])
+	return id, nil
+}
+
+func appendTold(dst []byte, id ID, tick uint64) []byte {
+	dst = append(dst, recordTold)
+	dst = append(dst, id[:]...)
+	return le.AppendUint64(dst, tick)
+}
+
+func parseTold(p []byte) (id ID, tick uint64, err error) {
+	if len(p) != toldSize {
+		return id, 0, errors.New("what was told, of another length")
+	}
+	copy(id[:], p[1:])
+	if tick = le.Uint64(p[1+idSize:]); tick == 0 {
+		return id, 0, errors.New("what was told before the first tick")
 	}
 	return id, tick, nil
 }
