@@ -159,12 +159,47 @@ func (p *population) buried() {
 		p.born(kind)
 	}
 	for _, a := range p.retired[:max(0, len(p.retired)-3)] {
+		if _, err := os.Stat(p.ledgerOf(a, "retired")); err != nil {
+			continue // igor up has to meet it
+		}
 		if to := filepath.Join(p.over, a.name); a.dir != to {
 			if err := os.Rename(a.dir, to); err != nil {
 				p.t.Fatal(err)
 			}
 			a.dir = to
 		}
+	}
+}
+
+// ledgerOf is where the ledger has a file of an agent.
+func (p *population) ledgerOf(a *resident, name string) string {
+	return filepath.Join(p.ledger, a.did[len("did:key:"):], name)
+}
+
+// met has the ledger know of those that are retired: of one that did not run then, it does
+// when an igor that has the ledger meets it.
+func (p *population) met() {
+	p.t.Helper()
+	up := p.up()
+	for _, a := range p.living {
+		if _, ok, err := runtime.ReadRetirement(a.dir); err != nil || !ok {
+			continue
+		}
+		for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+			if _, err := os.Stat(p.ledgerOf(a, "retired")); err == nil {
+				break
+			}
+			if time.Since(began) > upPatience {
+				p.t.Errorf("the ledger is not told that %s is retired", a.name)
+				break
+			}
+		}
+	}
+	if err := up.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := up.wait(ack{}); err != nil {
+		p.t.Fatalf("%v\n%s", err, up.stderr.Bytes())
 	}
 }
 
@@ -286,6 +321,7 @@ func TestUpKill(t *testing.T) {
 	if _, err := up.wait(ack{}); err != nil {
 		t.Fatalf("%v\n%s", err, up.stderr.Bytes())
 	}
+	p.met()
 	p.buried()
 
 	var paid, paidOpen, meant, failed uint64
@@ -293,7 +329,7 @@ func TestUpKill(t *testing.T) {
 		verify(t, a.dir, a.did, "")
 		replayed(t, a.dir)
 		accounted(t, a.dir)
-		ledger := filepath.Join(p.ledger, a.did[len("did:key:"):])
+		ledger := p.ledgerOf(a, "")
 		accounted(t, ledger)
 		if a.lastWord != nil {
 			a.isOver(t, ledger)
