@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -73,8 +74,7 @@ const (
 type heads struct {
 	config *Witnessing // nil = it says nothing
 	dir    string
-	log    func(msg string, args ...any)
-	warn   func(msg string, args ...any)
+	Log    *slog.Logger
 
 	// Of the life alone.
 	checkpoints uint64 // since the last one that was said
@@ -99,7 +99,7 @@ func (l *life) beginHeads() {
 		return
 	}
 	h.config, h.dir = l.Witness, l.store.Path()
-	h.log, h.warn = l.Log.Info, l.Log.Warn
+	h.Log = l.Log
 	h.wake, h.done = make(chan struct{}, 1), make(chan struct{})
 	if last, err := readHead(h.dir); err == nil && last != nil {
 		h.status.Tick = last.Tick
@@ -216,13 +216,13 @@ func (h *heads) run(ctx context.Context) {
 		}
 		h.mu.Unlock()
 		if err == nil {
-			h.log("head logged", "tick", next.Tick, "cid", next.Checkpoint.CID())
+			h.Log.Info("head logged", "tick", next.Tick, "cid", next.Checkpoint.CID())
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		h.warn("the head was not logged; trying again", "tick", next.Tick, "error", err)
+		h.Log.Warn("the head was not logged; trying again", "tick", next.Tick, "error", err)
 		select {
 		case <-time.After(wait):
 		case <-h.wake:
