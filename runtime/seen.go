@@ -3,9 +3,12 @@ package runtime
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"igor.dev/authority"
@@ -94,4 +97,25 @@ func (l *life) terms() *authority.Terms {
 	nodes := slices.Clone(l.body.manifest.Migration.AllowedNodes)
 	slices.SortFunc(nodes, func(a, b verifier.PublicKey) int { return bytes.Compare(a[:], b[:]) })
 	return &authority.Terms{Agent: l.public, Manifest: l.body.manHash, Nodes: nodes}
+}
+
+// ReadSeen returns what this node knows of the home of the agent in a folder; ok is false
+// where there is nothing, as of an agent whose home is its folder.
+func ReadSeen(dir string) (s authority.Seen, ok bool, err error) {
+	f, err := os.Open(filepath.Join(dir, fileSeen))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, false, nil
+	}
+	if err != nil {
+		return s, false, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, int64(authority.MaxSeen)+1))
+	if err != nil || len(b) == 0 {
+		return s, false, err
+	}
+	if s, err = authority.ParseSeen(b); err != nil {
+		return s, false, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return s, true, nil
 }

@@ -45,7 +45,7 @@ func TestHelp(t *testing.T) {
 			}
 			return
 		}
-		if name := cmd.Name(); name != "man" && name != "history" && name != "archive" && name != "wallet" && name != "node" && cmd.Flags().Lookup("json") == nil {
+		if name := cmd.Name(); name != "man" && name != "history" && name != "archive" && name != "fleet" && name != "wallet" && name != "node" && cmd.Flags().Lookup("json") == nil {
 			t.Errorf("%s has no --json", cmd.CommandPath())
 		}
 		if cmd.Runnable() && !strings.Contains(help, "\nExamples:\n  igor "+strings.TrimPrefix(cmd.CommandPath(), "igor ")) {

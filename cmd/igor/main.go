@@ -235,6 +235,7 @@ func command(code *int) *cobra.Command {
 		archiveCommand(),
 		recoverCommand(),
 		retireCommand(),
+		fleetCommand(),
 		migrateCommand(),
 		nodeCommand(),
 		succeedCommand(),
