@@ -22,10 +22,10 @@ import (
 )
 
 func lifeOf(checkpoints [][]byte) Life {
-	return func(n uint64) iter.Seq2[[]byte, error] {
+	return func(tick uint64, all bool) iter.Seq2[[]byte, error] {
 		return func(yield func([]byte, error) bool) {
-			for i := n; i < uint64(len(checkpoints)); i++ {
-				if !yield(checkpoints[i], nil) {
+			for _, b := range checkpoints {
+				if (all || testkit.Tick(b) > tick) && !yield(b, nil) {
 					return
 				}
 			}
@@ -235,7 +235,7 @@ func TestRefused(t *testing.T) {
 	badSignature[11] = bytes.Clone(life[11])
 	badSignature[11][testkit.OffState] ^= 1
 	gap := append(slices.Clone(life[:10]), life[11])
-	stranger := append(slices.Clone(life[:12]), testkit.NewAgent("bob").History(1, 10)...)
+	stranger := append(slices.Clone(life[:12]), after(testkit.NewAgent("bob"), life[11], 1, 10)...)
 	for name, checkpoints := range map[string][][]byte{
 		"a fork": fork, "an older state": life[:9], "a bad signature": badSignature, "a gap": gap, "another agent's": stranger, "no genesis": life[1:],
 	} {

@@ -20,9 +20,9 @@ import (
 	"igor.dev/verifier/published"
 )
 
-// A Life gives the checkpoints of a life in their order, from number n on, of which the
-// genesis is 0. What it gives is valid until it gives the next.
-type Life func(n uint64) iter.Seq2[[]byte, error]
+// A Life gives the checkpoints of a life that come after a tick, or all of them, in their
+// order. What it gives is valid until it gives the next.
+type Life func(tick uint64, all bool) iter.Seq2[[]byte, error]
 
 // Rule is where published lives are cut: the same wherever a life is published, so that the
 // files are the same too.
@@ -62,12 +62,12 @@ func Publish(ctx context.Context, dir string, life Life, options Options) (*Resu
 	}
 	defer root.Close()
 	w := &writer{ctx: ctx, root: root, dir: dir, options: options}
-	first, err := nth(life, 0)
+	first, err := first(life(0, true))
 	if err != nil {
 		return nil, err
 	}
 	f := verifier.Examine(first)
-	if !f.Authentic() || !f.PrevHash.IsZero() {
+	if !good(&f) || !f.PrevHash.IsZero() {
 		return nil, problem("", "publish a whole life: igor verify says what is missing", "its first checkpoint is no genesis with a valid signature")
 	}
 	w.head.Agent = f.AgentPubKey
@@ -80,11 +80,16 @@ func Publish(ctx context.Context, dir string, life Life, options Options) (*Resu
 	return &w.result, nil
 }
 
-func nth(life Life, n uint64) ([]byte, error) {
-	for b, err := range life(n) {
+func first(checkpoints iter.Seq2[[]byte, error]) ([]byte, error) {
+	for b, err := range checkpoints {
 		return bytes.Clone(b), err
 	}
-	return nil, problem("", "", "it has no checkpoint %d", n)
+	return nil, problem("", "igor verify says what is there", "it has no checkpoint")
+}
+
+// good reports whether a checkpoint can be a part of a verified life.
+func good(f *verifier.Finding) bool {
+	return f.Authentic() && !f.Has(verifier.NegativeBudget) && !f.Has(verifier.NegativePrice)
 }
 
 // A writer is one run of Publish.
@@ -96,6 +101,7 @@ type writer struct {
 	before  *published.Head // what is published already
 	head    published.Head  // what will be
 	last    verifier.Hash   // the root of the last segment
+	tick    uint64          // and its tick
 	result  Result
 }
 
@@ -117,8 +123,11 @@ func (w *writer) resume(life Life) error {
 	if err != nil {
 		return problem(w.in(key), "remove the folder "+w.in(published.Folder(w.head.Agent))+", and publish again", "%v", err)
 	}
-	newest, err := nth(life, h.Checkpoints-1)
-	if err != nil && w.ctx.Err() == nil || err == nil && sha256.Sum256(newest) != h.Checkpoint {
+	newest := life(h.Tick-1, false)
+	if h.Tick == 0 {
+		newest = life(0, true)
+	}
+	if b, err := first(newest); err != nil && w.ctx.Err() == nil || err == nil && sha256.Sum256(b) != h.Checkpoint {
 		return &Error{w.in(key), "the head that is published, " + h.Checkpoint.CID() + " of tick " + strconv.FormatUint(h.Tick, 10) + ", is not in this history",
 			"the history is older than what is published, or it is another future of the same agent: two of them are a fork. Publish the one that goes on, or publish to another folder", ErrFork}
 	} else if err != nil {
@@ -126,14 +135,21 @@ func (w *writer) resume(life Life) error {
 	}
 	w.before = h
 	w.head.Segments, w.head.Checkpoints = h.Segments, h.Checkpoints-h.Tail
-	if w.head.Checkpoints > 0 {
-		b, err := nth(life, w.head.Checkpoints-1)
-		if err != nil {
-			return err
-		}
-		w.last = sha256.Sum256(b)
+	if h.Segments == 0 {
+		return nil
 	}
-	return nil
+	key = published.SegmentKey(h.Agent, h.Segments-1)
+	b, err = readSmall(w.root, key, published.MaxSegment)
+	var all []link
+	if err == nil {
+		all, err = chain(b, h.Agent)
+	}
+	if err != nil {
+		return problem(w.in(key), "remove the folder "+w.in(published.Folder(w.head.Agent))+", and publish again", "%v", err)
+	}
+	last, err := verifier.Parse(all[len(all)-1].bytes)
+	w.last, w.tick = all[len(all)-1].hash, last.TickNumber
+	return err
 }
 
 // write writes what comes after the last segment that is published.
@@ -144,12 +160,12 @@ func (w *writer) write(life Life) error {
 	var newest verifier.Finding
 	var sizes []int64
 	prev := w.last
-	for b, err := range life(begin) {
+	for b, err := range life(w.tick, w.last.IsZero()) {
 		if err := errors.Join(err, w.ctx.Err()); err != nil {
 			return err
 		}
 		f := verifier.Examine(b)
-		if !f.Authentic() || f.AgentPubKey != w.head.Agent || f.PrevHash != prev {
+		if !good(&f) || f.AgentPubKey != w.head.Agent || f.PrevHash != prev {
 			return problem("", "igor verify shows what is wrong", "checkpoint %d of the life, of tick %d, is not the agent’s next one", w.head.Checkpoints+uint64(len(waiting)), f.TickNumber)
 		}
 		for {

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"iter"
 
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
@@ -19,4 +20,11 @@ func ExportHistory(ctx context.Context, dir, file string) (*verifier.Report, err
 // wrong. The report is that of what was written.
 func ImportHistory(ctx context.Context, file, dir string) (*verifier.Report, error) {
 	return store.Import(ctx, file, dir)
+}
+
+// CheckpointsAfter yields the checkpoints of the agent in dir that come after a tick, in
+// order, or all of them, while it may be lived. It believes the folder. What it yields is
+// valid until it yields the next.
+func CheckpointsAfter(dir string, tick uint64, all bool) iter.Seq2[[]byte, error] {
+	return store.After(dir, tick, all)
 }

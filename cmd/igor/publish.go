@@ -102,6 +102,12 @@ func inside(path, dir string) bool {
 
 // lifeOf returns the checkpoints of a folder's history, until done is called.
 func lifeOf(ctx context.Context, dir string) (life publish.Life, done func(), err error) {
+	if isAgentFolder(dir) {
+		return func(tick uint64, all bool) iter.Seq2[[]byte, error] {
+			return runtime.CheckpointsAfter(dir, tick, all)
+		}, func() {}, nil
+	}
+	// Any other folder with checkpoints.
 	tmp, err := os.MkdirTemp("", "igor-publish-*")
 	if err != nil {
 		return nil, nil, err
@@ -116,7 +122,7 @@ func lifeOf(ctx context.Context, dir string) (life publish.Life, done func(), er
 		done()
 		return nil, nil, err
 	}
-	return func(n uint64) iter.Seq2[[]byte, error] {
+	return func(tick uint64, all bool) iter.Seq2[[]byte, error] {
 		return func(yield func([]byte, error) bool) {
 			f, err := os.Open(file)
 			if err != nil {
@@ -125,12 +131,8 @@ func lifeOf(ctx context.Context, dir string) (life publish.Life, done func(), er
 			}
 			defer f.Close()
 			enough := errors.New("enough")
-			_, err = segment.Read(f, func(b []byte, _ *verifier.Finding) error {
-				if n > 0 {
-					n--
-					return nil
-				}
-				if !yield(b, nil) {
+			_, err = segment.Read(f, func(b []byte, f *verifier.Finding) error {
+				if (all || f.TickNumber > tick) && !yield(b, nil) {
 					return enough
 				}
 				return nil

@@ -27,10 +27,10 @@ import (
 func TestPublished(t *testing.T) {
 	life := testkit.NewAgent("alice").History(1500, 200)
 	dir := t.TempDir()
-	result, err := publish.Publish(t.Context(), dir, func(n uint64) iter.Seq2[[]byte, error] {
+	result, err := publish.Publish(t.Context(), dir, func(tick uint64, all bool) iter.Seq2[[]byte, error] {
 		return func(yield func([]byte, error) bool) {
-			for _, b := range life[n:] {
-				if !yield(b, nil) {
+			for _, b := range life {
+				if (all || testkit.Tick(b) > tick) && !yield(b, nil) {
 					return
 				}
 			}
