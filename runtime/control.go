@@ -8,11 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"igor.dev/internal/control"
 	"igor.dev/runtime/internal/hint"
+	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 )
 
@@ -31,6 +35,9 @@ type Remote struct {
 func Connect(dir string) (*Remote, error) {
 	client, err := control.Client(dir)
 	if errors.Is(err, control.ErrNobody) {
+		if _, err := os.Stat(filepath.Join(dir, store.DirHistory)); errors.Is(err, fs.ErrNotExist) {
+			return nil, store.NotFolder(dir)
+		}
 		return nil, fmt.Errorf("%s: %w", dir, ErrNotRunning)
 	}
 	if err != nil {

@@ -144,6 +144,9 @@ ticks, and ends when it is durable. If no tick was since the newest one, it is t
 // connect reaches an agent that has to be alive.
 func connect(dir string) (*runtime.Remote, error) {
 	r, err := runtime.Connect(dir)
+	if _, over, _ := runtime.ReadRetirement(dir); over && errors.Is(err, runtime.ErrNotRunning) {
+		return nil, &hinted{fmt.Errorf("%s: %w", dir, runtime.ErrRetired), "igor fork " + dir + " makes another agent of its state"}
+	}
 	if errors.Is(err, runtime.ErrNotRunning) {
 		err = &hinted{err, "igor resume " + dir + " goes on with its life"}
 	}

@@ -31,7 +31,8 @@ five minutes, if that can help. One that has more than its share where a ceiling
 reached (--max-memory and so on) waits before its ticks, or is stopped and tried
 again. One whose budget is exhausted goes on when it is
 given more (igor top-up), and one with a damaged file when somebody mends it. One
-that igor stop stopped stays so until up is started again.`,
+that igor stop stopped stays so until up is started again, and one that igor retire
+retired for good.`,
 		Example: `  igor up /var/lib/igor --metrics 9464
   igor top-up /var/lib/igor/watcher 5
   igor stop /var/lib/igor/watcher`,
