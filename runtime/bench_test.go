@@ -63,6 +63,9 @@ func benchAgents(b *testing.B, bench func(b *testing.B, birth Birth)) {
 // cached are ticks whose compiled code is kept.
 func cached(b *testing.B, n, every uint64) settings {
 	c := ticks(n, every)
+	if every == 0 {
+		c.CheckpointEvery.Time = -1 // however long it takes
+	}
 	c.CacheDir = filepath.Join(b.TempDir(), "cache")
 	return c
 }
@@ -179,7 +182,12 @@ func rewrite(b *testing.B, segment string) (took time.Duration, size int64) {
 	}
 	defer f.Close()
 	var records []eventlog.Record
-	for r := eventlog.NewReader(f); ; {
+	r := eventlog.NewReader(f)
+	header, err := r.Header()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for {
 		record, err := r.Next()
 		if err == io.EOF {
 			break
@@ -195,7 +203,7 @@ func rewrite(b *testing.B, segment string) (took time.Duration, size int64) {
 	}
 	defer root.Close()
 	began := time.Now()
-	w, _, err := eventlog.New(wal.Dir(root), wal.Dir(root)).Continue(eventlog.Header{}, 1)
+	w, _, err := eventlog.New(wal.Dir(root), wal.Dir(root)).Continue(header, header.First)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -234,7 +242,11 @@ func BenchmarkDurable(b *testing.B) {
 		living += lived(b, dir, birth(wasmtest.Agent{}), c)
 		made += lot
 
-		checkpoint, err := os.ReadFile(filepath.Join(dir, "history", "0000000001.ckpt"))
+		newest, err := NewestCheckpoint(dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		checkpoint, err := os.ReadFile(newest)
 		if err != nil {
 			b.Fatal(err)
 		}
