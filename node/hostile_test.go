@@ -470,9 +470,14 @@ func TestHostileHistories(t *testing.T) {
 		e.send(ProtocolHistory, test.history)
 		e.send(ProtocolHandOver, func(c *conn) {
 			var q wire.Ask
-			if wire.Read(c, &q) == nil && test.ask != nil {
-				test.ask(c)
+			if wire.Read(c, &q) != nil {
+				return
 			}
+			if test.ask == nil {
+				wire.Write(c, wire.Files{})
+				return
+			}
+			test.ask(c)
 		})
 		if a := propose(); a.State != wire.Refused || a.Reason != test.reason {
 			t.Errorf("%s: %+v", name, a)

@@ -362,7 +362,9 @@ func (n *Node) seed(t *take) error {
 		return err
 	}
 	for _, b := range blocks {
-		files = append(files, runtime.MovingFile{Name: filepath.Join("history", b.Name())})
+		if strings.HasSuffix(b.Name(), history.Ext) {
+			files = append(files, runtime.MovingFile{Name: filepath.Join("history", b.Name())})
+		}
 	}
 	for _, f := range files {
 		to := filepath.Join(agent, f.Name)
@@ -409,11 +411,22 @@ func (n *Node) fetch(ctx context.Context, t *take, head verifier.Hash) error {
 		return err
 	}
 	defer root.Close()
-	if err := n.fetchBlocks(ctx, t, root, head); err != nil {
-		return err
+	// While the agent lives on, what is old is packed there: a file may be gone when it is
+	// asked for, and is in another one then.
+	for range maxCuts {
+		whole, err := n.fetchFiles(ctx, t, root)
+		if err != nil {
+			return err
+		}
+		if whole {
+			break
+		}
 	}
-	return n.fetchFiles(ctx, t, root)
+	return n.fetchBlocks(ctx, t, root, head)
 }
+
+// lookBack is how many of the newest checkpoints are looked at for one.
+const lookBack = 1 << 14
 
 // maxCuts is how often a history may be cut off while it is taken.
 const maxCuts = 5
@@ -422,15 +435,18 @@ const maxCuts = 5
 const blocksAtOnce = 256 << 20
 
 func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head verifier.Hash) error {
-	until := verifier.Hash{}
+	until, looked := verifier.Hash{}, 0
 	for b, err := range runtime.Blocks(filepath.Join(t.dir, dirAgent)) {
-		if err == nil {
-			until = sha256.Sum256(b)
+		if err != nil || looked == lookBack {
+			break
 		}
-		break
-	}
-	if until == head {
-		return nil
+		hash := verifier.Hash(sha256.Sum256(b))
+		if hash == head {
+			return nil
+		}
+		if looked++; looked == 1 {
+			until = hash
+		}
 	}
 	var written []string
 	cuts := 0
@@ -495,9 +511,9 @@ func writeBlock(root *os.Root, name string, block []byte) error {
 }
 
 // fetchFiles takes the files that are not here as they are there.
-func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) error {
+func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) (whole bool, err error) {
 	var files []wire.File
-	err := n.ask(ctx, t, wire.Ask{Do: "files", Agent: t.agent.DID()}, func(c *conn) error {
+	err = n.ask(ctx, t, wire.Ask{Do: "files", Agent: t.agent.DID()}, func(c *conn) error {
 		for {
 			var page wire.Files
 			if err := wire.Read(c, &page); err != nil {
@@ -513,13 +529,13 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) error {
 		}
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	there := map[string]bool{}
 	var want []wire.Have
 	for _, f := range files {
 		if !runtime.Travels(f.Name) || f.Size < 0 || f.Size > wire.MaxFileSize || there[f.Name] {
-			return wire.Refuse(wire.Unverified, "a file %.100q of %d bytes", f.Name, f.Size)
+			return false, wire.Refuse(wire.Unverified, "a file %.100q of %d bytes", f.Name, f.Size)
 		}
 		there[f.Name] = true
 		have := wire.Have{Name: f.Name}
@@ -528,39 +544,42 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) error {
 				continue
 			}
 			if have.Size, have.Hash, err = hashOf(root, f.Name, f.Size); err != nil {
-				return err
+				return false, err
 			}
 		}
 		want = append(want, have)
 	}
+	whole = true
 	for len(want) > 0 {
 		page := want[:min(len(want), 200)]
 		want = want[len(page):]
 		err := n.ask(ctx, t, wire.Ask{Do: "get", Agent: t.agent.DID(), Files: page}, func(c *conn) error {
 			for _, have := range page {
-				if err := takeFile(root, c, have); err != nil {
+				there, err := takeFile(root, c, have)
+				if err != nil {
 					return err
 				}
+				whole = whole && there
 			}
 			return nil
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 	// What is not there any more was dropped there.
 	here, err := runtime.MovingFiles(root.Name())
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, f := range here {
 		if !there[f.Name] {
 			if err := root.Remove(f.Name); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	return nil
+	return whole, nil
 }
 
 // hashOf is how much is here of a file that has a size there.
@@ -575,24 +594,24 @@ func hashOf(root *os.Root, name string, size int64) (int64, string, error) {
 	return n, hex.EncodeToString(hash.Sum(nil)), err
 }
 
-func takeFile(root *os.Root, c *conn, have wire.Have) error {
+func takeFile(root *os.Root, c *conn, have wire.Have) (there bool, err error) {
 	var s wire.Sending
 	if err := wire.Read(c, &s); err != nil {
-		return err
+		return false, err
 	}
 	if s.Name != have.Name || s.Size > wire.MaxFileSize || s.From != 0 && s.From != have.Size || s.Size >= 0 && s.From > s.Size {
-		return wire.Refuse(wire.Unverified, "another file than was asked for: %.100q", s.Name)
+		return false, wire.Refuse(wire.Unverified, "another file than was asked for: %.100q", s.Name)
 	}
 	if s.Size < 0 {
 		err := root.Remove(have.Name)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
-		return err
+		return false, err
 	}
 	f, err := root.OpenFile(have.Name, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err = f.Truncate(s.From); err == nil {
 		_, err = io.CopyN(io.NewOffsetWriter(f, s.From), c, s.Size-s.From)
@@ -600,7 +619,7 @@ func takeFile(root *os.Root, c *conn, have wire.Have) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	return errors.Join(err, f.Close())
+	return true, errors.Join(err, f.Close())
 }
 
 // ask asks the source something.
@@ -638,10 +657,9 @@ func (n *Node) verify(ctx context.Context, t *take, head verifier.Hash) error {
 			return wire.Refuse(wire.Unverified, "the history is %s: %s: %s", report.Verdict(), p.Name, p.Message)
 		}
 	}
-	if newest, _ := report.Head(); newest != head {
-		return wire.Refuse(wire.Unverified, "the history ends with %s, and %s was proposed", newest.CID(), head.CID())
-	}
-	return n.replay(ctx, t, head)
+	// It may have come further meanwhile.
+	newest, _ := report.Head()
+	return n.replay(ctx, t, newest)
 }
 
 // replay runs the life again.

@@ -1,12 +1,9 @@
 package runtime
 
 import (
-	"errors"
-	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/store"
@@ -47,15 +44,16 @@ func ReadLife(dir string) (l Life, err error) {
 // lived. It believes the folder.
 func Blocks(dir string) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		names, err := checkpointNames(dir)
+		h, err := store.OpenHistory(dir)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		for _, name := range slices.Backward(names) {
-			b, err := os.ReadFile(filepath.Join(dir, "history", name))
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // it was packed meanwhile, or set aside
+		defer h.Close()
+		for f, err := range h.Backward() {
+			var b []byte
+			if err == nil {
+				b, err = f.Read()
 			}
 			if !yield(b, err) || err != nil {
 				return

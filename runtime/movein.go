@@ -22,11 +22,13 @@ import (
 	"igor.dev/verifier"
 )
 
-// What goes along when an agent moves, beside its checkpoints: files, and the folders
+const dirHistory = "history"
+
+// What goes along when an agent moves, beside its newest checkpoints: files, and the folders
 // whose files do. The key is not among it.
 var (
-	movingFiles   = []string{"agent.wasm", "agent.manifest.json", "journal", "receipts", "receipts.x402", "handovers", "restored", "head.tlog-proof"}
-	movingFolders = []string{"events", "events/payloads", "events/programs"}
+	movingFiles   = []string{"agent.wasm", "agent.manifest.json", "journal", "receipts", "receipts.x402", "handovers", "restored", "packed", "head.tlog-proof"}
+	movingFolders = []string{"events", "events/payloads", "events/programs", dirHistory}
 )
 
 // Travels reports whether a file of an agent's folder goes along when the agent moves, by
@@ -36,14 +38,24 @@ func Travels(name string) bool {
 		return true
 	}
 	dir, base := filepath.Split(name)
+	if dir == dirHistory+"/" && !isSpan(base, ".car") {
+		return false
+	}
 	return fs.ValidPath(name) && slices.Contains(movingFolders, strings.TrimSuffix(dir, "/")) &&
 		!strings.HasPrefix(base, ".") && !strings.HasSuffix(base, ".next") && len(base) <= 200
 }
 
 // Fixed reports whether a file of that name never changes once it is there.
 func Fixed(name string) bool {
-	dir := filepath.Dir(name)
-	return dir == "events/payloads" || dir == "events/programs"
+	dir, base := filepath.Dir(name), filepath.Base(name)
+	return dir == "events/payloads" || dir == "events/programs" || isSpan(base, ".car") || isSpan(base, ".pack")
+}
+
+// isSpan reports whether a name is that of something packed: FIRST-LAST and an ending.
+func isSpan(base, ext string) bool {
+	first, last, ok := strings.Cut(strings.TrimSuffix(base, ext), "-")
+	digits := func(s string) bool { return len(s) >= 10 && len(s) <= 20 && strings.Trim(s, "0123456789") == "" }
+	return ok && strings.HasSuffix(base, ext) && digits(first) && digits(last)
 }
 
 // A MovingFile is one that goes along.
@@ -52,7 +64,8 @@ type MovingFile struct {
 	Size int64
 }
 
-// MovingFiles lists what goes along of the agent in dir, but for its checkpoints.
+// MovingFiles lists what goes along of the agent in dir, but for the checkpoints that are
+// files of their own.
 func MovingFiles(dir string) (all []MovingFile, err error) {
 	for _, folder := range append([]string{"."}, movingFolders...) {
 		entries, err := os.ReadDir(filepath.Join(dir, folder))
@@ -136,16 +149,14 @@ func CheckMoved(dir string, agent verifier.PublicKey, p authority.Position) erro
 
 // newestCheckpoint reads the newest checkpoint of a folder.
 func newestCheckpoint(dir string) (c verifier.Checkpoint, hash verifier.Hash, err error) {
-	path, err := NewestCheckpoint(dir)
-	if err != nil {
-		return c, hash, err
+	for b, err := range Blocks(dir) {
+		if err != nil {
+			return c, hash, err
+		}
+		c, err = verifier.Parse(b)
+		return c, sha256.Sum256(b), err
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return c, hash, err
-	}
-	c, err = verifier.Parse(b)
-	return c, sha256.Sum256(b), err
+	return c, hash, fmt.Errorf("%s has no checkpoint", dir)
 }
 
 func checkJournal(root *os.Root, head verifier.Hash) error {
