@@ -75,7 +75,7 @@ func (f *Fetch) Life(ctx context.Context) (*Found, error) {
 			return nil, errors.New("the life has more segments than a life can have")
 		}
 		c, err := f.segment(ctx, n, found.Cuts)
-		if errors.Is(err, ErrNotFound) || err != nil && n > 0 {
+		if err != nil && ctx.Err() == nil {
 			more, listErr := f.after(ctx, n)
 			if listErr != nil {
 				return nil, listErr

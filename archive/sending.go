@@ -455,6 +455,9 @@ func (s *sending) show(ctx context.Context) error {
 		} else {
 			_, err = s.target.Put(call, published.HeadKey(agent), next, false)
 		}
+		if err == nil {
+			err = s.isThere(call, published.HeadKey(agent), next)
+		}
 		if err != nil {
 			return fmt.Errorf("head: %w", err)
 		}
@@ -482,7 +485,21 @@ func (s *sending) writeIndex(ctx context.Context, cuts []Cut, checkpoints uint64
 	if err == nil && bytes.Equal(have, index) {
 		return nil
 	}
-	_, err = s.target.Put(ctx, key, index, false)
+	if _, err = s.target.Put(ctx, key, index, false); err == nil {
+		err = s.isThere(ctx, key, index)
+	}
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return nil
+}
+
+// isThere reads back what was written.
+func (s *sending) isThere(ctx context.Context, key string, b []byte) error {
+	have, err := s.target.Get(ctx, key, 0, int64(len(b))+1)
+	if err == nil && !bytes.Equal(have, b) {
+		err = errOther
+	}
 	return err
 }
 
