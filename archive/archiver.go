@@ -136,6 +136,7 @@ type Task struct {
 	anySaved bool
 	ending   bool // what waits is cut, whatever the rule says
 	changed  chan struct{}
+	hurry    chan struct{} // closed when it is ending
 	cuts     []Cut
 	waits    []waiting // checkpoints that are in no segment yet
 	waitsFor time.Time // since when
@@ -174,7 +175,7 @@ type sending struct {
 // Begin begins to archive a life. It returns at once.
 func (a *Archiver) Begin(l Life) *Task {
 	ctx, stop := context.WithCancel(context.Background())
-	t := &Task{archiver: a, life: l, stop: stop, changed: make(chan struct{}), log: l.Log}
+	t := &Task{archiver: a, life: l, stop: stop, changed: make(chan struct{}), hurry: make(chan struct{}), log: l.Log}
 	if t.log == nil {
 		t.log = a.config.Log
 	}
@@ -274,6 +275,7 @@ func (t *Task) Flush() {
 	defer t.mu.Unlock()
 	if !t.ending {
 		t.ending = true
+		close(t.hurry)
 		t.notify()
 	}
 }
@@ -783,7 +785,7 @@ func (t *Task) addParts(c, before *Cut) error {
 		if _, err := os.Stat(t.partFile(hash)); err == nil {
 			continue
 		}
-		if hash == was.Parts[p] {
+		if hash == was.Parts[p] || hash == nothing {
 			continue // it is there, or on its way
 		}
 		if err := writeFile(t.partFile(hash), content); err != nil {

@@ -280,6 +280,9 @@ func (f *Fetch) statement(ctx context.Context, c *Cut) (s Statement, raw []byte,
 
 // part fetches a part by its hash.
 func (f *Fetch) part(ctx context.Context, h verifier.Hash) (content []byte, err error) {
+	if h == nothing {
+		return []byte{}, nil
+	}
 	var errs []error
 	for _, t := range f.Targets {
 		err := each(ctx, t, PartKey(f.Agent, h), MaxObject, func(b []byte) error {

@@ -412,6 +412,10 @@ type object struct {
 	part verifier.Hash
 }
 
+// nothing is the hash of a part of no bytes. It is not put anywhere: some targets take
+// nothing that is empty.
+var nothing = verifier.Hash(sha256.Sum256(nil))
+
 type objectKind uint8
 
 const (
@@ -424,7 +428,7 @@ const (
 func (c *Cut) objects() (all []object) {
 	if c.Statement != nil {
 		s, _ := readStatement(c.Statement) // whose signature was looked at when it came
-		seen := map[verifier.Hash]bool{{}: true}
+		seen := map[verifier.Hash]bool{{}: true, nothing: true}
 		for _, h := range s.Parts {
 			if !seen[h] {
 				seen[h] = true

@@ -46,6 +46,7 @@ func (s *sending) begin() error {
 func (s *sending) run(ctx context.Context) {
 	t := s.task
 	retry, ask := t.archiver.config.Retry, t.archiver.config.Ask
+	hurry := t.hurry
 	for pause := retry; ; {
 		t.mu.Lock()
 		changed := t.changed
@@ -77,6 +78,9 @@ func (s *sending) run(ctx context.Context) {
 		case <-timer.C:
 		case <-orNever(changed, err != nil): // what failed is not hurried
 			timer.Stop()
+		case <-hurry: // but once, when the life ends
+			timer.Stop()
+			hurry, pause = nil, retry
 		}
 	}
 }
