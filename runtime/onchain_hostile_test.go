@@ -145,6 +145,13 @@ func TestHostileServer(t *testing.T) {
 			http.Redirect(w, r, thief.URL, http.StatusTemporaryRedirect)
 		}, hostcall.CodeUnresolved},
 		"redirects to see": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, thief.URL, http.StatusSeeOther) }, hostcall.CodeUnresolved},
+		"redirects to itself": {func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/elsewhere" {
+				io.WriteString(w, "data")
+				return
+			}
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, hostcall.CodeUnresolved},
 		"lies that it paid": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set(x402.HeaderResponse, lie)
 			io.WriteString(w, "data")

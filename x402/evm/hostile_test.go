@@ -241,17 +241,15 @@ func TestLoneNode(t *testing.T) {
 	}
 
 	// One that is ahead of the others confirms nothing for them.
-	deep := *q
-	deep.Confirmations = 50
-	ahead := liar(t, c.URL, func(method string, result any) any {
+	behind := liar(t, c.URL, func(method string, result any) any {
 		if b, ok := result.(map[string]any); ok && method == "eth_getBlockByNumber" {
-			b["number"] = "0xffff"
+			b["number"] = fmt.Sprintf("0x%x", newest.Number+1) // of the payment
 		}
 		return result
 	})
-	three := &evm.Nodes{All: []*evm.Node{ahead, c.Node(), c.Node()}, Quorum: 2}
-	if f, _ := three.Ask(t.Context(), &deep); f.Fate != evm.Paid || f.Confirmed {
-		t.Errorf("one node is ahead: %+v", f)
+	three := &evm.Nodes{All: []*evm.Node{c.Node(), behind, behind}, Quorum: 2}
+	if f, errs := three.Ask(t.Context(), q); f.Fate != evm.Paid || f.Confirmed || f.Nodes != 3 {
+		t.Errorf("one node is ahead: %+v, %v", f, errs)
 	}
 
 	// A time that is past in the newest block, and not yet in a final one, is not over.
