@@ -288,5 +288,5 @@ func TestDemoRent(t *testing.T) {
 			t.Errorf("igor %q: %v", args, err)
 		}
 	}
-	t.Logf("# %d machines were rented and %d leases paid, each once.", len(l.orders), d.balance(l.payTo)/20_000)
+	t.Logf("# %d machines were rented and %d leases paid, each once. It took %s after the build.", len(l.orders), d.balance(l.payTo)/20_000, time.Since(d.began).Round(time.Second/10))
 }
