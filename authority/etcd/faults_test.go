@@ -284,7 +284,7 @@ func own(c *fleet.Client, r *recorded, agentKey ed25519.PrivateKey, self verifie
 
 // An arena is members and owners, each a process, and what goes wrong with them.
 type arena struct {
-	t       *testing.T
+	t       testing.TB
 	network *netns.Network // nil = the loopback of this machine
 	script  script
 	members []*process

@@ -12,6 +12,9 @@ import (
 	"igor.dev/verifier"
 )
 
+// connections is how many a client has to one member at most.
+const connections = 64
+
 // clients are an HTTP client for each member: a connection belongs to the key that it was
 // made for.
 type clients struct {
@@ -39,7 +42,8 @@ func (c *clients) of(m fleet.Member, node ed25519.PrivateKey) (*http.Client, err
 			TLSClientConfig:     tls,
 			TLSHandshakeTimeout: 5 * time.Second,
 			DialContext:         (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
-			MaxIdleConnsPerHost: 64,
+			MaxConnsPerHost:     connections, // what waits for one costs no handshake
+			MaxIdleConnsPerHost: connections,
 			IdleConnTimeout:     time.Minute,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

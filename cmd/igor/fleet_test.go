@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"igor.dev/authority/dir"
 	"igor.dev/authority/fleet"
@@ -125,4 +129,138 @@ func TestFleet(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other.key")
 	do(1, "operators of the fleet's members", "fleet", "status", f.name, "--node-key", other)
 	do(1, "name it as agents do", "fleet", "status", "/mnt/backup")
+}
+
+// TestFleetTakeOver kills an agent's owner, and has another node, as a process with a key of
+// its own and nothing but the agent's, take over from a fleet's members, to and fro: its
+// side effects were all done once, and it knows of them.
+func TestFleetTakeOver(t *testing.T) {
+	tmp := t.TempDir()
+	in := func(names ...string) string { return filepath.Join(append([]string{tmp}, names...)...) }
+	nodes := []string{in("one.key"), in("two.key")}
+	var dids []string
+	for _, file := range nodes {
+		k, err := runtime.NodeKey(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dids = append(dids, verifier.PublicKey(k.Public().(ed25519.PublicKey)).DID())
+	}
+	engine := member.NewMemory()
+	var members []string
+	for i := range 3 {
+		blobs, err := dir.Blobs(in(fmt.Sprint("blobs", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := member.New(member.Config{Engine: engine, Replica: blobs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := ed25519.NewKeyFromSeed(slices.Repeat([]byte{byte(30 + i)}, 32))
+		s, err := https.Serve(l, k, m, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		members = append(members, fmt.Sprintf("%q", fleet.Member{Key: verifier.PublicKey(k.Public().(ed25519.PublicKey)), Address: s.Addr().String()}))
+	}
+	program, c := trader(t)
+	manifest, err := os.ReadFile(beside(program))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest = bytes.Replace(manifest, []byte(`{"capabilities"`), fmt.Appendf(nil, `{"home": {"fleet": [%s]}, "migration_policy": {"allowed_nodes": [%q, %q]}, "capabilities"`, strings.Join(members, ", "), dids[0], dids[1]), 1)
+	if err := os.WriteFile(beside(program), manifest, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	name := fleet.Prefix + strings.ReplaceAll(strings.Join(members, ","), `"`, "")
+	flags := []string{"--checkpoint-every=3", "--lease-duration=1s"}
+	dir, key := in("agent"), in("agent.key")
+	p := start(t, append([]string{"run", program, "--dir", dir, "--budget=10", "--node-key", nodes[0]}, flags...)...)
+	acked, did := ack{}, ""
+	rounds := max(3, *killRounds/4)
+	for round := range rounds {
+		for range 2 + rand.IntN(6) {
+			a, ok := <-p.acks
+			if !ok {
+				t.Fatalf("it ended: %v\n%s", p.cmd.Wait(), &p.stderr)
+			}
+			acked = a
+		}
+		time.Sleep(rand.N(20 * time.Millisecond))
+		did, acked = p.kill(t, did, acked)
+		if round == 0 {
+			b, err := os.ReadFile(filepath.Join(dir, "key"))
+			if err == nil {
+				err = os.WriteFile(key, b, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		old, before, node := dir, nodes[round%2], nodes[(round+1)%2]
+		dir = in(fmt.Sprint("agent", round))
+		restore := func() (string, int) {
+			cmd := igor(t, "restore", name, dir, "--key", key, "--node-key", node, "--take-over")
+			out, _ := cmd.CombinedOutput()
+			return string(out), cmd.ProcessState.ExitCode()
+		}
+		out, code := restore()
+		if code == exitConflict && !strings.Contains(out, "lease") {
+			t.Fatalf("igor restore: %s", out)
+		}
+		for began := time.Now(); code == exitConflict && time.Since(began) < 30*time.Second; out, code = restore() {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if code != 0 || !strings.Contains(out, did) {
+			t.Fatalf("igor restore: exit code %d\n%s", code, out)
+		}
+		p = start(t, append([]string{"resume", dir, "--node-key", node}, flags...)...)
+		a, ok := <-p.acks
+		if !ok || a.tick <= acked.tick {
+			t.Fatalf("after tick %d it went on at %d: %v\n%s", acked.tick, a.tick, ok, &p.stderr)
+		}
+		acked = a
+		cmd := igor(t, "resume", old, "--ticks=5", "--node-key", before)
+		if out, _ := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != exitConflict {
+			t.Fatalf("the node that was taken over from: exit code %d\n%s", cmd.ProcessState.ExitCode(), out)
+		}
+	}
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if acked, err = p.wait(acked); err != nil {
+		t.Fatalf("%v\n%s", err, &p.stderr)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "history", fmt.Sprintf("%010d.ckpt", acked.tick)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := verifier.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last.LeaseGeneration != uint64(rounds) {
+		t.Errorf("its checkpoint counts %d takeovers of %d", last.LeaseGeneration, rounds)
+	}
+	state := last.State[len(last.State)-88:]
+	word := func(at int) int { return int(binary.LittleEndian.Uint64(state[at:])) }
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if uint64(word(0)) != acked.tick {
+		t.Errorf("it is at tick %d, and counted %d", acked.tick, word(0))
+	}
+	if sent := len(c.posts); sent < rounds || sent < word(16) || sent > word(16)+word(24) {
+		t.Errorf("%d posts came; the agent knows of %d, and of %d that may have", sent, word(16), word(24))
+	}
+	for id, n := range c.posts {
+		if n > 1 {
+			t.Errorf("effect %s came %d times", id, n)
+		}
+	}
 }
