@@ -138,7 +138,8 @@ func (d *Details) events(ctx context.Context) error {
 	}
 	d.Segments = len(ticks)
 	if d.mark != nil {
-		d.Segments += int(d.mark.Checkpoints)
+		at, _ := slices.BinarySearch(ticks, d.mark.Tick+1)
+		d.Segments = len(ticks) - at + int(d.mark.Checkpoints)
 	}
 	names, err := checkpointNames(d.Folder)
 	if err != nil {

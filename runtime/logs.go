@@ -70,8 +70,9 @@ func Logs(ctx context.Context, dir string, c LogsConfig, each func(LogLine) erro
 	if l.packed, err = l.packs(events); err != nil {
 		return err
 	}
+	there := ticks
 	if n := len(l.packed); n > 0 { // what is packed is there twice where a process was killed
-		ticks = slices.DeleteFunc(ticks, func(first uint64) bool { return first <= l.packed[n-1].last })
+		ticks = slices.DeleteFunc(slices.Clone(ticks), func(first uint64) bool { return first <= l.packed[n-1].last })
 	}
 	if len(ticks) == 0 && len(l.packed) > 0 {
 		if ticks, err = l.packed[len(l.packed)-1].ticks(); err != nil {
@@ -95,7 +96,7 @@ func Logs(ctx context.Context, dir string, c LogsConfig, each func(LogLine) erro
 		return err
 	}
 	if l.unread == nil && c.Tail == 0 && !c.Follow {
-		l.unread = missingSegment(dir, ticks, c.From)
+		l.unread = missingSegment(dir, there, c.From)
 	}
 	return l.unread
 }

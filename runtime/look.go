@@ -170,7 +170,8 @@ func isGenesis(path string) bool {
 	return err != nil || c.PrevHash.IsZero()
 }
 
-// checkpointNames lists the checkpoints in an agent's folder, by their ticks.
+// checkpointNames lists the checkpoints in an agent's folder that are files of their own,
+// by their ticks.
 func checkpointNames(dir string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, "history"))
 	var names []string
@@ -179,7 +180,16 @@ func checkpointNames(dir string) ([]string, error) {
 			names = append(names, e.Name())
 		}
 	}
-	return names, err
+	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return verifier.IsSegment(e.Name()) }) {
+		return names, err
+	}
+	// A killed process may have left some that are packed.
+	h, openErr := store.OpenHistory(dir)
+	if openErr != nil {
+		return names, cmp.Or(err, openErr)
+	}
+	defer h.Close()
+	return slices.DeleteFunc(names, h.Packed), err
 }
 
 func noEventLog(dir string) error {

@@ -18,13 +18,14 @@ import (
 func historyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history",
-		Short: "Share histories as one file",
+		Short: "Share a history as one file, or remove what is archived of it",
 		Example: `  igor history export heartbeat
-  igor history import heartbeat.car copy`,
+  igor history import heartbeat.car copy
+  igor history prune heartbeat --archived-in /mnt/archive/heartbeat`,
 		Args: cobra.ArbitraryArgs,
 		RunE: noCommand,
 	}
-	cmd.AddCommand(exportCommand(), importCommand())
+	cmd.AddCommand(exportCommand(), importCommand(), pruneCommand())
 	return cmd
 }
 

@@ -58,8 +58,9 @@ type Files struct {
 	Receipts   uint64 // where in the file of receipts those of later checkpoints begin
 	Executions uint64 // receipts of time before that
 
-	// Pruned says that the files were removed, since they are archived.
-	Pruned bool
+	// Pruned says that the segment was removed, since it is archived, and PackPruned that
+	// the pack was too.
+	Pruned, PackPruned bool
 }
 
 func (x *Index) append(dst []byte) []byte {
@@ -76,7 +77,10 @@ func (x *Index) append(dst []byte) []byte {
 		}
 		pruned := byte(0)
 		if f.Pruned {
-			pruned = 1
+			pruned |= 1
+		}
+		if f.PackPruned {
+			pruned |= 2
 		}
 		dst = append(dst, pruned)
 	}
@@ -110,14 +114,11 @@ func parseIndex(b []byte) (x Index, err error) {
 		f.CAR, f.CARHash = number(), verifier.Hash(take(32))
 		f.Pack, f.PackHash = number(), verifier.Hash(take(32))
 		f.Lines, f.Receipts, f.Executions = number(), number(), number()
-		switch take(1)[0] {
-		case 0:
-		case 1:
-			f.Pruned = true
-		default:
+		pruned := take(1)[0]
+		if f.Pruned, f.PackPruned = pruned&1 != 0, pruned&2 != 0; pruned > 3 {
 			err = bad
 		}
-		if last := len(x.Files) - 1; f.First > f.Last || f.Checkpoints == 0 || last >= 0 && (f.First <= x.Files[last].Last || f.Receipts < x.Files[last].Receipts || f.Pruned && !x.Files[last].Pruned) {
+		if last := len(x.Files) - 1; f.First > f.Last || f.Checkpoints == 0 || last >= 0 && (f.First <= x.Files[last].Last || f.Receipts < x.Files[last].Receipts || f.Pruned && !x.Files[last].Pruned || f.PackPruned && !x.Files[last].PackPruned) {
 			err = bad
 		}
 		x.Files = append(x.Files, f)

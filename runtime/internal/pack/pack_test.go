@@ -146,7 +146,7 @@ func FuzzPack(f *testing.F) {
 func mark(agent *testkit.Agent) *Mark {
 	m := &Mark{Agent: verifier.PublicKey(agent.Key), Genesis: verifier.Hash{1}, Head: verifier.Hash{9}, Tick: 90, Checkpoints: 30}
 	m.Index.Files = []Files{
-		{First: 3, Last: 40, Checkpoints: 20, Head: verifier.Hash{4}, CAR: 1000, CARHash: verifier.Hash{5}, Pack: 50, PackHash: verifier.Hash{6}, Lines: 7, Receipts: 900, Executions: 3, Pruned: true},
+		{First: 3, Last: 40, Checkpoints: 20, Head: verifier.Hash{4}, CAR: 1000, CARHash: verifier.Hash{5}, Pack: 50, PackHash: verifier.Hash{6}, Lines: 7, Receipts: 900, Executions: 3, Pruned: true, PackPruned: true},
 		{First: 44, Last: 90, Checkpoints: 10, Head: verifier.Hash{9}, CAR: 500, CARHash: verifier.Hash{7}, Receipts: 1900, Executions: 6},
 	}
 	m.Index.Payments = []uint64{100, 1000, 1899}
@@ -188,19 +188,20 @@ func TestMark(t *testing.T) {
 	}
 	// What the key's holder signs has to be right by itself too.
 	for name, change := range map[string]func(m *Mark){
-		"no files":         func(m *Mark) { m.Index.Files = nil },
-		"order":            func(m *Mark) { slices.Reverse(m.Index.Files) },
-		"overlap":          func(m *Mark) { m.Index.Files[1].First = 40 },
-		"upside down":      func(m *Mark) { m.Index.Files[0].First = 41 },
-		"count":            func(m *Mark) { m.Checkpoints++ },
-		"no checkpoint":    func(m *Mark) { m.Index.Files[0].Checkpoints, m.Checkpoints = 0, 10 },
-		"head":             func(m *Mark) { m.Head[0]++ },
-		"tick":             func(m *Mark) { m.Tick++ },
-		"genesis":          func(m *Mark) { m.Genesis = verifier.Hash{} },
-		"receipts go back": func(m *Mark) { m.Index.Files[0].Receipts = 2000 },
-		"pruned later":     func(m *Mark) { m.Index.Files[0].Pruned, m.Index.Files[1].Pruned = false, true },
-		"payment after":    func(m *Mark) { m.Index.Payments[2] = 1900 },
-		"payments' order":  func(m *Mark) { slices.Reverse(m.Index.Payments) },
+		"no files":          func(m *Mark) { m.Index.Files = nil },
+		"order":             func(m *Mark) { slices.Reverse(m.Index.Files) },
+		"overlap":           func(m *Mark) { m.Index.Files[1].First = 40 },
+		"upside down":       func(m *Mark) { m.Index.Files[0].First = 41 },
+		"count":             func(m *Mark) { m.Checkpoints++ },
+		"no checkpoint":     func(m *Mark) { m.Index.Files[0].Checkpoints, m.Checkpoints = 0, 10 },
+		"head":              func(m *Mark) { m.Head[0]++ },
+		"tick":              func(m *Mark) { m.Tick++ },
+		"genesis":           func(m *Mark) { m.Genesis = verifier.Hash{} },
+		"receipts go back":  func(m *Mark) { m.Index.Files[0].Receipts = 2000 },
+		"pruned later":      func(m *Mark) { m.Index.Files[0].Pruned, m.Index.Files[1].Pruned = false, true },
+		"pack pruned later": func(m *Mark) { m.Index.Files[0].PackPruned, m.Index.Files[1].PackPruned = false, true },
+		"payment after":     func(m *Mark) { m.Index.Payments[2] = 1900 },
+		"payments' order":   func(m *Mark) { slices.Reverse(m.Index.Payments) },
 	} {
 		m := mark(agent)
 		change(m)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ed25519"
@@ -63,7 +64,7 @@ func parseSpan(name, ext string) (s Span, ok bool) {
 func allSpans(root *os.Root, ext string) (all []Span, err error) {
 	entries, err := fs.ReadDir(root.FS(), ".")
 	for _, e := range entries {
-		if s, ok := parseSpan(e.Name(), ext); ok && e.Type().IsRegular() {
+		if s, ok := parseSpan(e.Name(), ext); ok && !e.IsDir() {
 			all = append(all, s)
 		}
 	}
@@ -424,6 +425,12 @@ func OpenHistory(dir string) (*History, error) {
 	return h, nil
 }
 
+// Packed reports whether a file of that name is of a checkpoint that is in a segment.
+func (h *History) Packed(name string) bool {
+	tick, ok := parseFileName(name)
+	return ok && len(h.Segments) > 0 && h.inSegment(tick, h.Segments[len(h.Segments)-1].Last)
+}
+
 // inSegment reports whether a segment has the tick by its name.
 func (h *History) inSegment(tick, last uint64) bool {
 	if tick > last {
@@ -488,14 +495,16 @@ func (s *Store) readMark(agent verifier.PublicKey) (*pack.Mark, error) {
 		return nil, err
 	}
 	for _, f := range m.Index.Files {
-		if f.Pruned {
-			continue
-		}
 		span := Span{f.First, f.Last}
-		if err := hasSize(s.history, span.CAR(), f.CAR); err != nil {
+		if err := hasSize(s.history, span.CAR(), f.CAR); err != nil && !f.Pruned {
 			return nil, err
 		}
-		if f.Pack == 0 {
+		if !f.Pruned {
+			if err := s.hasRoot(span, f.Head); err != nil {
+				return nil, err
+			}
+		}
+		if f.Pack == 0 || f.PackPruned {
 			continue
 		}
 		if err := hasSize(s.root, filepath.Join(DirEvents, span.Pack()), f.Pack); err != nil {
@@ -503,6 +512,21 @@ func (s *Store) readMark(agent verifier.PublicKey) (*pack.Mark, error) {
 		}
 	}
 	return m, nil
+}
+
+// hasRoot looks at the beginning of a segment: it says which checkpoint is its last.
+func (s *Store) hasRoot(span Span, head verifier.Hash) error {
+	f, _, err := openRegular(s.history, span.CAR())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	want := verifier.AppendCARHeader(nil, head)
+	got := make([]byte, len(want))
+	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		return errors.Join(err, fmt.Errorf("%s does not end as the mark says", span.CAR()))
+	}
+	return nil
 }
 
 func hasSize(root *os.Root, name string, size uint64) error {

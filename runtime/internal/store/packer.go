@@ -166,7 +166,7 @@ func (p *Packer) choose(waiting []uint64) ([]part, error) {
 		for i := range slices.Backward(files) {
 			f := &files[i]
 			total, bytes = total+int64(f.CAR), bytes+int64(f.Pack)
-			if f.Pruned || f.Checkpoints > n || f.Checkpoints+n > fullSegment || total > fullBytes || bytes > fullBytes {
+			if f.Pruned || f.PackPruned || f.Checkpoints > n || f.Checkpoints+n > fullSegment || total > fullBytes || bytes > fullBytes {
 				break
 			}
 			parts, n = append([]part{{files: f}}, parts...), n+f.Checkpoints
@@ -645,7 +645,7 @@ func (p *Packer) cleanEvents(ctx context.Context) error {
 	slices.Sort(firsts)
 	folder := p.folder(dirPayloads)
 	for _, f := range p.s.mark.Index.Files {
-		if f.Pack == 0 || f.Pruned {
+		if f.Pack == 0 || f.PackPruned {
 			continue
 		}
 		// The part of the event log before its first checkpoint begins earlier.
@@ -769,55 +769,137 @@ func (p *Packer) leftovers(ctx context.Context, dir string, root *os.Root, ext s
 	if err != nil {
 		return err
 	}
-	var files []pack.Files
-	if p.s.mark != nil {
-		files = p.s.mark.Index.Files
-	}
 	for _, s := range all {
-		if slices.ContainsFunc(files, func(f pack.Files) bool { return s == Span{f.First, f.Last} }) {
+		if slices.ContainsFunc(p.files(), func(f pack.Files) bool { return s == Span{f.First, f.Last} }) {
 			continue
 		}
-		elsewhere := slices.ContainsFunc(files, func(f pack.Files) bool { return !f.Pruned && Span{f.First, f.Last}.has(s) })
-		if !elsewhere {
-			if elsewhere, err = p.elsewhere(ctx, s); err != nil {
-				return err
-			}
+		elsewhere := p.segmentElsewhere
+		if ext == extPack {
+			elsewhere = p.packElsewhere
 		}
-		if elsewhere {
-			if err := folder.Remove(s.name(ext)); err != nil {
-				return err
-			}
+		there, err := elsewhere(ctx, s)
+		if err == nil && there {
+			err = folder.Remove(s.name(ext))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// elsewhere reports whether all checkpoints up to a span's last, from those that are packed
-// on, are there as files of their own: then a segment or pack of that name was not
-// finished, and is made again.
-func (p *Packer) elsewhere(ctx context.Context, s Span) (bool, error) {
+// files are those that the mark names.
+func (p *Packer) files() []pack.Files {
 	if p.s.mark == nil {
-		// Nothing is packed. It was the first.
-		h, err := OpenHistory(p.s.Path())
+		return nil
+	}
+	return p.s.mark.Index.Files
+}
+
+// over returns the files of the mark that have some of the ticks of a span.
+func (p *Packer) over(s Span) (all []Span) {
+	for _, f := range p.files() {
+		if !f.Pruned && f.First <= s.Last && s.First <= f.Last {
+			all = append(all, Span{f.First, f.Last})
+		}
+	}
+	return all
+}
+
+// segmentElsewhere reports whether every checkpoint of a segment that the mark does not name
+// is in one that it names, or a file of its own: then it was not finished, or is superseded.
+func (p *Packer) segmentElsewhere(ctx context.Context, s Span) (bool, error) {
+	if p.s.mark == nil {
+		return false, nil
+	}
+	hashes := map[uint64]verifier.Hash{}
+	for _, in := range p.over(s) {
+		for f, err := range listSegment(p.s.history, p.s.path(DirHistory), in) {
+			if err != nil {
+				return false, err
+			}
+			hashes[f.Tick] = f.Hash
+		}
+	}
+	for f, err := range listSegment(p.s.history, p.s.path(DirHistory), s) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if _, bad := errors.AsType[*DamagedError](err); bad {
+			return false, nil // it is no segment: igor verify says so
+		}
 		if err != nil {
 			return false, err
 		}
-		defer h.Close()
-		return len(h.Segments) == 0, nil // a pack without a segment
+		if hash, ok := hashes[f.Tick]; ok {
+			if hash != f.Hash {
+				return false, nil
+			}
+			continue
+		}
+		b, err := p.s.checkpoint(f.Tick)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && sha256.Sum256(b) != f.Hash {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
 	}
-	if s.Last <= p.s.mark.Tick {
+	return true, nil
+}
+
+// packElsewhere is the same of a pack.
+func (p *Packer) packElsewhere(ctx context.Context, s Span) (bool, error) {
+	r, _, err := openPackFile(p.s.events, s)
+	if _, bad := errors.AsType[*pack.BadError](err); bad {
 		return false, nil
 	}
-	ticks, err := p.s.Ticks()
 	if err != nil {
 		return false, err
 	}
-	at, _ := slices.BinarySearch(ticks, p.s.mark.Tick+1)
-	end, found := slices.BinarySearch(ticks, s.Last)
-	if !found {
+	var others []*pack.Reader
+	for _, in := range p.over(s) {
+		other, _, err := openPackFile(p.s.events, in)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		others = append(others, other)
+	}
+	for _, first := range r.Ticks() {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		there, _, err := p.sameEvents(r, first)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		for i := 0; err == nil && !there && i < len(others); i++ {
+			there, err = samePacked(r, others[i], first)
+		}
+		if err != nil || !there {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// samePacked reports whether two packs have the same segment of the event log.
+func samePacked(a, b *pack.Reader, first uint64) (bool, error) {
+	x, size, err := a.Segment(first)
+	if err != nil {
+		return false, err
+	}
+	y, n, err := b.Segment(first)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && n != size {
 		return false, nil
 	}
-	return p.s.chain(ctx, p.s.mark.Agent, p.s.mark.Head, p.s.mark.Tick, ticks[at:end+1])
+	if err != nil {
+		return false, err
+	}
+	return equal(x, y, size)
 }
 
 // adopt makes a mark of segments that are there without one. The history was verified.

@@ -269,6 +269,11 @@ func Verify(ctx context.Context, dir string) (*verifier.Report, error) {
 	return verify(ctx, verifier.Pins{}, dir)
 }
 
+// Together verifies what several paths have as one history.
+func Together(ctx context.Context, paths ...string) (*verifier.Report, error) {
+	return verify(ctx, verifier.Pins{}, paths...)
+}
+
 // Checkpoints verifies the history in dir and below, and lists its checkpoints in
 // the order of their ticks, each once. It refuses a history in which something is
 // wrong, but not one that is merely not whole.
