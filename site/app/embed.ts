@@ -2,7 +2,7 @@
 
 import "../badge/igor-lineage.ts";
 import { VerifyError } from "../verify/error.ts";
-import { configure } from "../verify/index.ts";
+import { configure } from "../verify/api.ts";
 import { check } from "./check.ts";
 import { items } from "./collect.ts";
 import { byID } from "./dom.ts";

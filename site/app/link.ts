@@ -1,4 +1,4 @@
-import { baseURL } from "../verify/published.ts";
+import { baseURL } from "../verify/base.ts";
 import { isCID, isDID } from "./cid.ts";
 
 /** The page that may load a history from an address. */

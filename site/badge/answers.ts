@@ -1,4 +1,4 @@
-import type { Fetch } from "../verify/index.ts";
+import type { Fetch } from "../verify/api.ts";
 
 /** So long, in milliseconds, an answer that nobody reads is there for others. */
 export const grace = 1000;

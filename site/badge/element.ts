@@ -5,7 +5,7 @@
  * @module
  */
 
-import { fetchLife, reportJSON, verifyHistory, VerifyError, type Report } from "../verify/index.ts";
+import { reportJSON, verifyHistory, VerifyError, type Report } from "../verify/api.ts";
 import { ask, grace } from "./answers.ts";
 import { readSettings, verifierLink, type Settings } from "./settings.ts";
 import { icon } from "./shapes.ts";
@@ -327,7 +327,8 @@ export class IgorLineageElement extends Base {
         etags.push(response.headers.get("etag"));
         return response;
       };
-      const report = await verifyHistory(from ? fetchLife(pins.did!, from, { signal, fetch }) : urls, {
+      const input = from ? (await import("../verify/published.ts")).fetchLife(pins.did!, from, { signal, fetch }) : urls;
+      const report = await verifyHistory(input, {
         ...pins,
         signal,
         fetch,

@@ -3,5 +3,5 @@
 
 import "./igor-lineage.ts";
 
-export * from "../verify/index.ts";
+export * from "../verify/api.ts";
 export * from "./element.ts";

@@ -1,5 +1,5 @@
-import { VerifyError } from "../verify/index.ts";
-import { baseURL, headURL } from "../verify/published.ts";
+import { VerifyError } from "../verify/api.ts";
+import { baseURL, headURL } from "../verify/base.ts";
 
 /** What a badge's attributes say. */
 export interface Settings {

@@ -1,4 +1,4 @@
-import type { ProblemCode } from "../verify/index.ts";
+import type { ProblemCode } from "../verify/api.ts";
 
 /** The states of a badge. Only `verified` means that the lineage was verified, and `error` that there is no verdict. */
 export type State = "loading" | "verified" | "incomplete" | "invalid" | "error";

@@ -1,5 +1,6 @@
 // Lives that are published on a server: docs/spec/publishing.md.
 
+import { baseURL, headURL } from "./base.ts";
 import { VerifyError } from "./error.ts";
 import { stream, type Fetch } from "./input.ts";
 
@@ -57,19 +58,8 @@ export function parseHead(text: string): Head | undefined {
   return wrong ? undefined : { agent, checkpoint, tick, program, checkpoints, segments, tail };
 }
 
-/** The address below which a server has what this page needs: its path ends in a slash. */
-export function baseURL(from: string | URL, document?: string): URL {
-  const url = new URL(from, document);
-  if (!/^https?:$/.test(url.protocol) || url.username || url.password) throw new TypeError(`from: ${String(from)} is no address of a server`);
-  url.search = url.hash = "";
-  url.pathname = url.pathname.replace(/\/igor\/did:.*$/, "/").replace(/\/?$/, "/");
-  return url;
-}
-
 const at = (base: URL, path: string) => new URL(base.href + path);
 
-/** Where the head of a life is. */
-export const headURL = (base: URL, did: string) => at(base, `igor/${did}/head`);
 /** Where the hashes of a life are. */
 export const indexURL = (base: URL, did: string) => at(base, `igor/${did}/index`);
 /** Where one checkpoint is. */
