@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	upKills = flag.Int("up-kills", 10, "how often TestUpKill kills a process of many agents")
+	upKills = flag.Int("up-kills", 25, "how often TestUpKill kills a process of many agents")
 	upSeed  = flag.Uint64("up-seed", 1, "what TestUpKill does, and when")
 )
 
