@@ -208,13 +208,21 @@ func TestSupervise(t *testing.T) {
 	if s := is("fails", SupervisedWaiting); s.Err == nil || s.Again.IsZero() {
 		t.Errorf("fails: %+v", s)
 	}
-	if r, err := Connect(stops); err != nil {
+	listens := func(dir string) (r *Remote, err error) { // it is alive a moment before
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+			if r, err = Connect(dir); err == nil {
+				break
+			}
+		}
+		return r, err
+	}
+	if r, err := listens(stops); err != nil {
 		t.Error(err)
 	} else if _, err := r.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
 	is("stops", SupervisedEnded)
-	if r, err := Connect(retires); err != nil {
+	if r, err := listens(retires); err != nil {
 		t.Error(err)
 	} else if _, err := r.Retire(t.Context()); err != nil {
 		t.Error(err)
@@ -224,7 +232,7 @@ func TestSupervise(t *testing.T) {
 	}
 	old := bear("retired", wasmtest.Agent{}, 1000, 0)
 	is("retired", SupervisedAlive)
-	if r, err := Connect(old); err != nil {
+	if r, err := listens(old); err != nil {
 		t.Error(err)
 	} else if _, err := r.Stop(t.Context()); err != nil {
 		t.Error(err)
