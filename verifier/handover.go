@@ -175,6 +175,13 @@ func (p *Pile) AddHandOvers(all ...*HandOver) error {
 // ErrTooManyHandOvers is returned by [Pile.AddHandOvers] for more than MaxHandOvers.
 const ErrTooManyHandOvers = errorString("too many hand-over records for one history: at most 65536")
 
+// SetHandOvers has the report judge records that lie beside the history: see
+// [Pile.AddHandOvers].
+func (r *Report) SetHandOvers(all []*HandOver) {
+	r.pile.handOvers = all[:min(len(all), MaxHandOvers)]
+	r.judgeHandOvers()
+}
+
 // A JudgedHandOver is a record, and what became of it.
 type JudgedHandOver struct {
 	*HandOver

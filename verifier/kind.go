@@ -32,6 +32,7 @@ const (
 	KindWASM
 	KindText
 	KindForkProof
+	KindHandOvers
 	KindWitness
 	KindSuccession
 	KindFolderLink // never by its bytes: a link to a folder, inside a folder
@@ -63,6 +64,7 @@ var kinds = [numKinds]struct{ name, what, next string }{
 	KindWASM:       {"wasm", "a WASM program", giveHistory},
 	KindText:       {"text", "a text", giveHistory},
 	KindForkProof:  {"fork-proof", "a proof that a key lived twice", "igor-verify fork-proof checks it"},
+	KindHandOvers:  {"handovers", "records of hand-overs", "give it beside its history: igor-verify looks at it there"},
 	KindWitness:    {"witness", "what logs, witnesses or monitors say of a head", "igor-verify --witness POLICY looks at it, beside the history"},
 	KindSuccession: {"succession", "a statement whom an agent succeeds", giveHistory},
 	KindFolderLink: {"folder-link", "a link to a folder", "give the folder that it names too, if it belongs to the history"},
@@ -189,7 +191,7 @@ var kindExts = [...]struct {
 	{".zip", KindZip}, {".gz", KindGzip}, {".tgz", KindGzip}, {".tar", KindTar}, {".7z", Kind7z},
 	{".xz", KindXz}, {".txz", KindXz}, {".bz2", KindBzip2}, {".zst", KindZstd},
 	{".html", KindHTML}, {".htm", KindHTML}, {".txt", KindText}, {".md", KindText}, {".json", KindText},
-	{".tlog-proof", KindWitness}, {".fork-proof", KindForkProof},
+	{".tlog-proof", KindWitness}, {".fork-proof", KindForkProof}, {".handovers", KindHandOvers},
 }
 
 func kindByName(path, base string) Kind {
@@ -209,6 +211,8 @@ func kindByName(path, base string) Kind {
 		return KindWitness
 	case "succession":
 		return KindSuccession
+	case "handovers":
+		return KindHandOvers
 	}
 	if strings.HasPrefix(path, "events/payloads/") || strings.Contains(path, "/events/payloads/") {
 		return KindEvents
@@ -255,6 +259,7 @@ var magics = [...]struct {
 	{0, "igor/payment-receipt/", KindReceipts},
 	{0, "igor/x402-receipt/", KindReceipts},
 	{0, "igor/fork-proof/", KindForkProof},
+	{0, "igor/handover/", KindHandOvers},
 	{0, "c2sp.org/tlog-proof@", KindWitness},
 	{0, "igor/monitor/", KindWitness},
 	{0, "igor/succession/", KindSuccession},

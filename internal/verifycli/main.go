@@ -150,6 +150,13 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 		}
 	}
 	beside.Report(r)
+	bad, err := readHandOvers(in.paths, r)
+	if err != nil {
+		return 0, err
+	}
+	if bad != "" {
+		fmt.Fprintf(in.stderr, "%s: %s\n", in.name, Printable(bad))
+	}
 	if next != nil {
 		next.Report(r)
 	}

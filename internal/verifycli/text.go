@@ -162,6 +162,9 @@ func summary(r *verifier.Report, pins verifier.Pins) []string {
 		}
 		row("head", h.CID()+" "+note)
 	}
+	for i, text := range handOverRows(r) {
+		row(choose(i == 0, "moved", ""), text)
+	}
 	if w := r.Witnessed(); w != nil {
 		row("seen", witnessedText(w))
 	}

@@ -116,6 +116,21 @@ export interface Succession {
   readonly says: string;
 }
 
+/** A record of an agent's move from one node to another (docs/spec/handover.md). */
+export interface HandOver {
+  /** Of the hand-over, decimal, from 1. */
+  readonly number: string;
+  /** DIDs of the nodes. */
+  readonly from: string;
+  readonly to: string;
+  /** CID of the checkpoint at which it was made. */
+  readonly head: string;
+  /** That checkpoint's tick, decimal, if it was supplied. */
+  readonly tick?: string;
+  /** Why the record does not count; absent if it does. */
+  readonly problem?: "weak-key" | "same-node" | "bad-countersignature" | "bad-signature" | "other-life" | "unknown-head" | "conflict" | "order";
+}
+
 /** What verification found: the same, for the same input, as `igor-verify --format json`. */
 export interface Report {
   readonly format: "igor-lineage-report/2";
@@ -154,6 +169,8 @@ export interface Report {
   readonly lives?: readonly Life[];
   /** What lay with the history and is no part of it. */
   readonly notLookedAt?: readonly LeftOut[];
+  /** Who gave the agent to whom, where records of that lie with the history; by their numbers. They change no verdict. */
+  readonly handovers?: readonly HandOver[];
   /** What a proof that a head is in a log proves, where the caller gave a policy. */
   readonly witnessed?: Witnessed;
   /** Whom the key succeeds, where a statement lies with the history. */

@@ -185,12 +185,12 @@ def read_car(file):
     need(found and not named, "CAR: the root is not the head of the blocks")
 
 EXTENSIONS = {b"ckpt": "checkpoint", b"car": "car", b"gz": "gzip", b"tgz": "gzip", b"txz": "xz", b"bz2": "bzip2", b"zst": "zstd",
-              b"htm": "html", b"tlog-proof": "witness", b"fork-proof": "fork-proof", b"txt": "text", b"md": "text", b"json": "text", **{k.encode(): k for k in "events wasm zip tar 7z xz html".split()}}
+              b"htm": "html", b"tlog-proof": "witness", b"fork-proof": "fork-proof", b"handovers": "handovers", b"txt": "text", b"md": "text", b"json": "text", **{k.encode(): k for k in "events wasm zip tar 7z xz html".split()}}
 START = [(0, b"\x0a\xa1\x67version\2", "carv2"), (0, b"PK\3\4", "zip"), (0, b"PK\5\6", "zip"), (0, b"PK\7\x08", "zip"), (0, b"\x1f\x8b", "gzip"),
          (0, b"7z\xbc\xaf\x27\x1c", "7z"), (0, b"\xfd7zXZ\0", "xz"), (0, b"BZh", "bzip2"), (0, b"\x28\xb5\x2f\xfd", "zstd"),
          (0, b"version https://git-lfs.github.com/spec/", "lfs-pointer"), (0, b"version https://hawser.github.com/spec/", "lfs-pointer"),
          (0, b"\0\5\x16\7", "macos"), (0, b"\0\5\x16\0", "macos"), (0, b"\0asm", "wasm"), (0, b"igor/execution-receipt/", "receipts"),
-         (0, b"igor/payment-receipt/", "receipts"), (0, b"igor/x402-receipt/", "receipts"), (0, b"igor/fork-proof/", "fork-proof"), (0, b"c2sp.org/tlog-proof@", "witness"),
+         (0, b"igor/payment-receipt/", "receipts"), (0, b"igor/x402-receipt/", "receipts"), (0, b"igor/fork-proof/", "fork-proof"), (0, b"igor/handover/", "handovers"), (0, b"c2sp.org/tlog-proof@", "witness"),
          (0, b"igor/monitor/", "witness"), (0, b"igor/succession/", "succession"), (9, b"igor/events/", "events"), (9, b"igor/journal/", "journal"),
          (0, b"-----BEGIN PRIVATE KEY-----", "key"), (0, b"-----BEGIN OPENSSH PRIVATE KEY-----", "key"), (257, b"ustar", "tar")]
 READ, REFUSED = {"checkpoint", "car", "carv2"}, {"zip", "gzip", "tar", "7z", "xz", "bzip2", "zstd", "lfs-pointer", "html"}
@@ -214,7 +214,7 @@ def kind_of(name, start=b""):  # lineage.md, Inputs
     if is_text(start):
         return "text"
     payload = b"/events/payloads/" in b"/" + name
-    return named or {b"receipts": "receipts", b"receipts.x402": "receipts", b"journal": "journal", b"head.monitor": "witness", b"succession": "succession"}.get(base) or ("events" if payload else "other")
+    return named or {b"receipts": "receipts", b"receipts.x402": "receipts", b"journal": "journal", b"handovers": "handovers", b"head.monitor": "witness", b"succession": "succession"}.get(base) or ("events" if payload else "other")
 def is_text(start):
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
