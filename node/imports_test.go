@@ -13,7 +13,7 @@ func TestImports(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(out), "igor.dev/verifier") {
+		if !strings.Contains(string(out), program) {
 			t.Errorf("%s: no dependencies are listed", program)
 		}
 		for dep := range strings.Lines(string(out)) {
