@@ -24,8 +24,8 @@ var groups = []struct {
 }{
 	{"Authors", []string{"new", "simulate"}, false},
 	{"Operators", []string{"run", "resume", "up", "ls", "status", "logs"}, false},
-	{"A life", []string{"fork", "upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop", "retire", "succeed"}, true},
-	{"Money and mending", []string{"wallet", "rent", "effects", "repair", "restore", "recover"}, true},
+	{"A life", []string{"fork", "upgrade", "top-up", "price", "checkpoint", "pause", "continue", "stop", "retire"}, true},
+	{"Money and mending", []string{"wallet", "rent", "effects", "repair", "restore", "recover", "succeed"}, true},
 	{"Kept and shared", []string{"history", "archive", "publish", "serve", "fetch", "node", "fleet", "migrate"}, true},
 	{"Verification", []string{"verify", "inspect", "replay", "receipts", "site"}, false},
 }
