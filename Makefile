@@ -14,13 +14,13 @@ MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 PREFIX   ?= /usr/local
 
-.PHONY: all build agents man site install release demo demo-pay test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
+.PHONY: all build agents man site install release demo demo-pay demo-memory test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
 
 # The site comes first: igor has it inside.
 all: site build agents man
 
 build:
-	$(BUILD) -o bin/ ./cmd/igor ./cmd/igor-verify
+	$(BUILD) -o bin/ ./cmd/igor ./cmd/igor-verify ./cmd/igor-log
 
 # Manual pages: man ./bin/man/igor-run.1
 man: build
@@ -56,6 +56,11 @@ demo: build
 # Agents buy a report and rent a machine by x402 on a chain of its own, and die at the worst moments.
 demo-pay: x402/x402test/node_modules
 	$(GO) test -count=1 -v -run '^TestDemo(Pay|Rent)$$' ./cmd/igor
+
+# An agent is archived and witnessed, loses its folder, is found by its DID, recovered, and lives a second
+# life somewhere else, which is found too. With `make site` before, a browser verifies it.
+demo-memory:
+	$(GO) test -count=1 -v -run '^TestDemoMemory$$' ./cmd/igor
 
 # What is missing is named before anything is built. Each part can be tested alone.
 test:
