@@ -127,7 +127,10 @@ soak: build agents site x402/x402test/node_modules
 	$(GO) test -timeout 0 -v -run '^TestUpKill$$' ./cmd/igor -up-kills 1000
 	$(GO) test -timeout 0 -v -run '^TestKill' ./cmd/igor -kill-rounds 200
 	$(GO) test -timeout 0 -v -run '^TestEveryFile$$' ./cmd/igor -every-damage
-	$(GO) test -timeout 0 -v -run 'Disk|PowerCut' ./runtime -every-step
+	$(GO) test -timeout 0 -v -run 'Disk|PowerCut|PackFaults' ./runtime -every-step
+	$(GO) test -timeout 0 -v -run '^TestPackKilled$$' ./runtime -pack-kills 500
+	$(GO) test -timeout 0 -v -run '^TestLongLife$$' ./runtime -long-life 100000
+	$(GO) test -timeout 0 -v -run '^TestLongLife$$' ./runtime -long-life 1000000
 	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
 	$(GO) test -timeout 0 -v -run '^TestUpSoak$$' ./cmd/igor -soak-small 1000 -soak-go 100 -soak-for 10m
 	$(GO) test -timeout 0 -v -run '^TestTwoOwners$$' ./runtime -owner-runs 2000

@@ -4,14 +4,17 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
@@ -581,4 +584,90 @@ func copyAs(dir, name, from string) error {
 
 func link(dir, name, to string) error {
 	return errors.Join(os.Remove(filepath.Join(dir, name)), os.Symlink(filepath.Join(to, name), filepath.Join(dir, name)))
+}
+
+var packKills = flag.Int("pack-kills", 50, "how often TestPackKilled kills a process")
+
+// TestPackKilled kills processes that pack a folder of an earlier igor, that pack while they
+// live, and that prune, at any moment. What they leave is verified as it was, goes on, and
+// is packed again.
+func TestPackKilled(t *testing.T) {
+	const what, where, with = "IGOR_PACK", "IGOR_PACK_DIR", "IGOR_PACK_COPY"
+	switch dir := os.Getenv(where); os.Getenv(what) {
+	case "":
+	case "prune":
+		if _, err := prune(dir, os.Getenv(with)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	case "live":
+		if _, err := Resume(t.Context(), dir, ticks(60, 1)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	default:
+		if err := packAll(t.Context(), dir, nil); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	b := logger()
+	loose := unpacked(t, b, 60)
+	packed := copyOf(t, loose)
+	if err := packAll(t.Context(), packed, nil); err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 5))
+	killed, took := 0, map[string]time.Duration{}
+	for n := 0; killed < *packKills && n < 4**packKills; n++ {
+		do := []string{"pack", "live", "prune"}[n%3]
+		dir, copy := copyOf(t, loose), loose
+		if do == "prune" {
+			dir, copy = copyOf(t, packed), packed
+		}
+		cmd := exec.Command(os.Args[0], "-test.run=^TestPackKilled$")
+		cmd.Env = append(os.Environ(), what+"="+do, where+"="+dir, with+"="+copy)
+		began := time.Now()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if whole := took[do]; whole > 0 { // the first of each is not killed
+			time.Sleep(time.Duration(rng.Int64N(int64(whole))))
+			cmd.Process.Kill()
+		}
+		err := cmd.Wait()
+		if took[do] == 0 {
+			if err != nil {
+				t.Fatalf("%s: %v", do, err)
+			}
+			took[do] = time.Since(began)
+		}
+		if err != nil {
+			killed++
+		}
+		paths := []string{dir}
+		if do == "prune" {
+			paths = append(paths, copy)
+		}
+		if r, err := store.Together(t.Context(), paths...); err != nil || r.Verdict() != verifier.Verified {
+			t.Fatalf("%s, killed: it is %v, %v: %q", do, r, err, names(t, dir))
+		}
+		r, err := Resume(t.Context(), dir, ticks(2, 1))
+		if err != nil || r.Tick < 62 {
+			t.Fatalf("%s, killed: it goes on as %+v, %v: %q", do, r, err, names(t, dir))
+		}
+		if err := packAll(t.Context(), dir, nil); err != nil {
+			t.Fatalf("%s, killed: %v", do, err)
+		}
+		if r, err := store.Together(t.Context(), paths...); err != nil || r.Verdict() != verifier.Verified {
+			t.Fatalf("%s, killed, and packed again: it is %v, %v: %q", do, r, err, names(t, dir))
+		}
+		if left := names(t, dir); len(left) > 50 {
+			t.Errorf("%s, killed: %d files are left: %q", do, len(left), left)
+		}
+		os.RemoveAll(dir)
+	}
+	if killed < *packKills {
+		t.Errorf("only %d were killed", killed)
+	}
 }
