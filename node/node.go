@@ -192,6 +192,7 @@ func (n *Node) configOf(name string) runtime.Config {
 	if c.Log == nil {
 		c.Log = n.config.Log.With("agent", name)
 	}
+	c.Node = n.placeOf(name)
 	if arrived, ok := n.arrivedAt(name); ok {
 		c.Price = &arrived.Price
 	}

@@ -133,7 +133,7 @@ func (s *Server) life(w http.ResponseWriter, r *http.Request, agent verifier.Pub
 	key := published.Folder(agent) + "/" + name
 	header := w.Header()
 	cache, kind := "no-cache", published.TypeHead
-	check := func(start []byte, size int64) bool { return true }
+	var check func(start []byte, size int64) bool
 	switch {
 	case key == published.HeadKey(agent):
 		text := head.Append(nil)

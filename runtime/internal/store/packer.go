@@ -415,11 +415,24 @@ func (p *Packer) is(root *os.Root, name string, sum verifier.Hash) error {
 	return nil
 }
 
-// addEvents adds a segment of the event log, and what it names, if it is there.
+// addEvents adds a segment of the event log, and what it names, if it is there: as a file,
+// or in a pack that no mark speaks of, such as that of an agent that moved here.
 func (p *Packer) addEvents(w *pack.Writer, first uint64) (lines uint64, err error) {
+	var f interface {
+		io.ReaderAt
+		io.Closer
+	}
 	f, size, err := openRegular(p.s.events, eventlog.FileName(first))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil // it was lost, or its life began before there were event logs
+		packed, packErr := NewPacks(p.s.events).Segment(first)
+		if errors.Is(packErr, fs.ErrNotExist) {
+			return 0, nil // it was lost, or its life began before there were event logs
+		}
+		if packErr != nil {
+			return 0, packErr
+		}
+		f = packed
+		size, err = packed.Size()
 	}
 	if err != nil {
 		return 0, err
