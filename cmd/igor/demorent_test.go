@@ -57,6 +57,9 @@ func newLandlord(d *demo) *landlord {
 	d.write("rent.json", map[string]any{"listen": "127.0.0.1:0", "ledger": "ledger", "folder": "rents", "network": d.network(), "asset": d.chain.Token.String(),
 		"assetName": "USD Coin", "assetVersion": "2", "payTo": l.payTo.String(), "facilitator": d.facilitator.URL, "nodes": []string{d.chain.URL}, "confirmations": 1,
 		"lease": map[string]any{"period": "1h", "price": "0.02"}})
+	if err := os.Mkdir(filepath.Join(d.dir, "ledger"), 0o700); err != nil {
+		d.t.Fatal(err)
+	}
 	l.let()
 	d.t.Cleanup(l.evict)
 	return l

@@ -183,7 +183,7 @@ func openRent(file, nodeKey string) (*rentConfig, *rent.Config, error) {
 	if c.Lease != nil {
 		rc.Lease = &rent.Lease{}
 		if rc.Lease.Period, err = time.ParseDuration(c.Lease.Period); err != nil {
-			return nil, nil, wrong("lease.period", err)
+			return nil, nil, wrong("lease.period", fmt.Errorf("%q is not a time such as 720h", c.Lease.Period))
 		}
 		if rc.Lease.Price, err = runtime.ParseAmount(c.Lease.Price); err != nil {
 			return nil, nil, wrong("lease.price", err)
@@ -199,6 +199,9 @@ func openRent(file, nodeKey string) (*rentConfig, *rent.Config, error) {
 			return name
 		}
 		return filepath.Join(filepath.Dir(file), name)
+	}
+	if info, err := os.Stat(beside(c.Ledger)); err != nil || !info.IsDir() {
+		return nil, nil, &hinted{wrong("ledger", fmt.Errorf("there is no folder %s", beside(c.Ledger))), "name the folder of igor run --ledger, in which the receipts are that are to be paid"}
 	}
 	rc.Folder = beside(c.Folder)
 	if rc.Key, err = userNodeKey(nodeKey); err != nil {

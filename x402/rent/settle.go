@@ -346,9 +346,9 @@ func (s *Server) credit(p *pending, f evm.Finding, log *slog.Logger) bool {
 	if err == nil {
 		if r = account.find(p.key); r == nil { // it was not before a crash
 			r = s.receipt(p, f)
-			err = s.config.Books.Rented(s.ctx, r)
-			reach("rented")
 		}
+		err = s.config.Books.Rented(s.ctx, r) // also what was: it may not have been durable
+		reach("rented")
 	}
 	if err == nil {
 		err = removeFile(s.config.Folder, p.file())

@@ -29,50 +29,84 @@ type meter struct {
 	unpaid []rent.Unpaid
 }
 
-// Account returns what there is of an agent's rent, or [rent.ErrUnknown].
+// Account returns what there is of an agent's rent, or [rent.ErrUnknown]. Anybody may ask, so
+// nothing is written, and nothing waits for the disk.
 func (l *Ledger) Account(agent verifier.PublicKey) (*rent.Account, error) {
-	a := &rent.Account{}
-	err := l.withRent(agent, func(root *os.Root, f *receipt.File) (err error) {
-		if a.Rents, err = rents(f); err != nil {
-			return err
-		}
-		for _, r := range a.Rents {
-			if !r.Lease() {
-				a.Paid = r.Checkpoint
-			}
-		}
-		a.Unpaid, err = l.unpaid(agent, root, a.Paid)
-		return err
-	})
+	l.rents.Lock()
+	defer l.rents.Unlock()
+	root, err := l.known(agent)
 	if err != nil {
 		return nil, err
+	}
+	defer root.Close()
+	a := &rent.Account{}
+	f, err := root.Open(filepath.Join(folderRent, receipt.Name))
+	if err == nil {
+		a.Rents, err = rents(receipts.NewReader(f))
+		f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("ledger: the rent of %s: %w", agent.DID(), err)
+	}
+	for _, r := range a.Rents {
+		if !r.Lease() {
+			a.Paid = r.Checkpoint
+		}
+	}
+	if a.Unpaid, err = l.unpaid(agent, root, a.Paid); err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	return a, nil
 }
 
-// Rented keeps a receipt for rent, durably, unless it is there.
-func (l *Ledger) Rented(r *receipts.Rent) error {
-	return l.withRent(r.Agent, func(_ *os.Root, f *receipt.File) error {
-		all, err := rents(f)
-		if err != nil {
-			return err
+// Rented keeps a receipt for rent, durably, unless it is there: then it is durable.
+func (l *Ledger) Rented(r *receipts.Rent) (err error) {
+	l.rents.Lock()
+	defer l.rents.Unlock()
+	root, err := l.known(r.Agent)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	dir := filepath.Join(l.folder(r.Agent), folderRent)
+	if err := makeDir(dir); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	inner, err := root.OpenRoot(folderRent)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	defer inner.Close()
+	lock, err := store.Lock(inner, dir)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	defer lock.Close()
+	f, err := receipt.Open(wal.Dir(inner), receipt.Name) // what is there is durable then
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	all, err := rents(f.Durable(0))
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	for _, had := range all {
+		if had.Chain == r.Chain && had.Asset == r.Asset && had.From == r.From && had.Nonce == r.Nonce {
+			return nil
 		}
-		for _, had := range all {
-			if had.Chain == r.Chain && had.Asset == r.Asset && had.From == r.From && had.Nonce == r.Nonce {
-				return nil
-			}
-		}
-		if err := f.Append(r); err != nil {
-			return err
-		}
-		return f.Sync()
-	})
+	}
+	if err := f.Append(r); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
-func rents(f *receipt.File) (all []*receipts.Rent, err error) {
-	for reader := f.Durable(0); ; {
+// rents reads receipts for rent. One that is cut short at the end was never acknowledged.
+func rents(reader *receipts.Reader) (all []*receipts.Rent, err error) {
+	for {
 		got, err := reader.Next()
-		if err == io.EOF {
+		if err == io.EOF || errors.Is(err, receipts.ErrTruncated) {
 			return all, nil
 		}
 		if err != nil {
@@ -84,39 +118,20 @@ func rents(f *receipt.File) (all []*receipts.Rent, err error) {
 	}
 }
 
-// withRent opens an agent's receipts for rent. Nothing is made for an agent that the node
-// does not know.
-func (l *Ledger) withRent(agent verifier.PublicKey, do func(*os.Root, *receipt.File) error) (err error) {
-	l.rents.Lock()
-	defer l.rents.Unlock()
-	dir := filepath.Join(l.dir, strings.TrimPrefix(agent.DID(), "did:key:"))
-	root, err := os.OpenRoot(dir)
+func (l *Ledger) folder(agent verifier.PublicKey) string {
+	return filepath.Join(l.dir, strings.TrimPrefix(agent.DID(), "did:key:"))
+}
+
+// known opens the folder of an agent. Nothing is made for one that the node does not know.
+func (l *Ledger) known(agent verifier.PublicKey) (*os.Root, error) {
+	root, err := os.OpenRoot(l.folder(agent))
 	if errors.Is(err, fs.ErrNotExist) {
-		return rent.ErrUnknown
+		return nil, rent.ErrUnknown
 	}
 	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
+		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	defer root.Close()
-	if err := makeDir(filepath.Join(dir, folderRent)); err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	inner, err := root.OpenRoot(folderRent)
-	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	defer inner.Close()
-	lock, err := store.Lock(inner, filepath.Join(dir, folderRent))
-	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	defer lock.Close()
-	f, err := receipt.Open(wal.Dir(inner), receipt.Name)
-	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return do(root, f)
+	return root, nil
 }
 
 // unpaid returns the execution receipts after a checkpoint. Who runs the agent may be writing
