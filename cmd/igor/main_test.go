@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"exit":     exitCode,
 			"cp-r":     copyFolder,
 			"truncate": truncate,
+			"shell":    shellLine,
 		},
 	})
 }
@@ -118,4 +119,12 @@ func TestPlain(t *testing.T) {
 			t.Errorf("%q: hint %q, want %q", test.err, got, test.hint)
 		}
 	}
+}
+
+// shellLine runs a line of a shell, which has to succeed.
+func shellLine(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: shell LINE")
+	}
+	ts.Check(ts.Exec("sh", "-c", args[0]))
 }
