@@ -127,16 +127,15 @@ func linked(s string, query url.Values) (*Address, error) {
 
 // parseBase reads an address that can be asked.
 func parseBase(s string) (*url.URL, error) {
+	if !strings.Contains(s, "://") && s != "" {
+		return nil, problem(s, "write https://"+s+" if it is a server", "not an address that can be asked")
+	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" && (u.Scheme == "http" || u.Scheme == "https"):
 		return nil, problem(s, "an address is https://HOST/…", "not an address")
 	case u.Scheme != "https" && u.Scheme != "http":
-		next := "only https and http addresses are asked"
-		if u.Scheme == "" || u.Host == "" && !strings.Contains(s, "://") {
-			next = "write https://" + s + " if it is a server"
-		}
-		return nil, problem(s, next, "not an address that can be asked")
+		return nil, problem(s, "only https and http addresses are asked", "not an address that can be asked")
 	}
 	u.Fragment = ""
 	return u, nil

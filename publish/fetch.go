@@ -117,7 +117,7 @@ func Fetch(ctx context.Context, request *Request, w io.Writer) (*Fetched, error)
 	if err := f.find(ctx); err != nil {
 		return nil, err
 	}
-	if err := f.life(ctx); err != nil {
+	if err := f.lives(ctx); err != nil {
 		return nil, err
 	}
 	if f.Request.Beside {
@@ -250,6 +250,8 @@ func (f *fetch) failed(where string, err error) error {
 		next = "give the address where it really is, if you want that one asked"
 	case errors.Is(err, errCompressed):
 		next = "its operator has to turn compression off for these files"
+	case isMissing(err) && f.File != nil:
+		next = "check the address. If it is that of a server, name the life too: igor verify DID --from " + where
 	case isMissing(err):
 		next = "check the address, and the DID or CID"
 	default:
@@ -288,17 +290,8 @@ func (f *fetch) find(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return f.failed("", err)
 	}
-	for i, said := range f.result.Servers {
-		if said.Head != nil && (f.head == nil || said.Head.Tick > f.head.Tick) {
-			f.head, f.main = said.Head, f.servers[i]
-		}
-	}
+	f.choose()
 	if f.head != nil {
-		if f.head.Checkpoints > f.Limits.Checkpoints {
-			return problem(f.main.String(), "if you trust it with so many, --max-checkpoints allows more", "it says that the life has %d checkpoints, over the limit of %d", f.head.Checkpoints, f.Limits.Checkpoints)
-		}
-		f.result.From = f.main.String()
-		f.Progress.of.Store(int64(f.head.Checkpoints))
 		return nil
 	}
 	if f.wanted != nil {
@@ -309,6 +302,20 @@ func (f *fetch) find(ctx context.Context) error {
 		return &Error{first.From, "it has no life of " + f.agent.DID(), "check the address and the DID; a life is at SERVER/igor/DID/head", first.Err}
 	}
 	return f.failed(first.From, first.Err)
+}
+
+// choose chooses the server that says that the life went furthest.
+func (f *fetch) choose() {
+	f.head, f.main = nil, nil
+	for i, said := range f.result.Servers {
+		if said.Head != nil && (f.head == nil || said.Head.Tick > f.head.Tick) {
+			f.head, f.main = said.Head, f.servers[i]
+		}
+	}
+	if f.head != nil {
+		f.result.From = f.main.String()
+		f.Progress.of.Store(int64(f.head.Checkpoints))
+	}
 }
 
 func (f *fetch) headOf(ctx context.Context, s from) (*published.Head, error) {
@@ -323,6 +330,9 @@ func (f *fetch) headOf(ctx context.Context, s from) (*published.Head, error) {
 	}
 	if h.Agent != f.agent {
 		return nil, problem(s.String(), "its operator has to mend that", "it gives the head of another agent, %s", h.Agent.DID())
+	}
+	if h.Checkpoints > f.Limits.Checkpoints {
+		return nil, problem(s.String(), "if you trust it with so many, --max-checkpoints allows more", "it says that the life has %d checkpoints, over the limit of %d", h.Checkpoints, f.Limits.Checkpoints)
 	}
 	return h, nil
 }
@@ -368,6 +378,55 @@ func (f *fetch) block(ctx context.Context, h verifier.Hash) ([]byte, error) {
 		}
 	}
 	return nil, first
+}
+
+// lives writes the life as the server says that went furthest, and where that does not come,
+// as the next one says: a server must not keep others from being heard by what it claims.
+func (f *fetch) lives(ctx context.Context) error {
+	target := &restarting{w: f.out}
+	for {
+		f.out = target
+		err := f.life(ctx)
+		if err == nil || isOutput(err) || ctx.Err() != nil || f.main == nil || errors.Is(err, errOverBytes) {
+			return err
+		}
+		for i := range f.result.Servers {
+			if said := &f.result.Servers[i]; f.servers[i] == f.main {
+				said.Head, said.Err = nil, err
+			}
+		}
+		f.choose()
+		if f.head == nil || !target.restart() {
+			return err
+		}
+		f.last, f.written, f.sawWant, f.result.Slow, f.result.Apart = verifier.Hash{}, 0, false, "", false
+		f.Progress.checkpoints.Store(0)
+	}
+}
+
+// A restarting writer can begin anew while nothing was written, or where that can be taken back.
+type restarting struct {
+	w io.Writer
+	n int64
+}
+
+func (r *restarting) Write(b []byte) (int, error) {
+	n, err := r.w.Write(b)
+	r.n += int64(n)
+	return n, err
+}
+
+func (r *restarting) restart() bool {
+	if r.n == 0 {
+		return true
+	}
+	f, ok := r.w.(*os.File)
+	if !ok || f.Truncate(0) != nil {
+		return false
+	}
+	_, err := f.Seek(0, io.SeekStart)
+	r.n = 0
+	return err == nil
 }
 
 // life writes the life.

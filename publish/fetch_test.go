@@ -415,6 +415,53 @@ func TestSeveral(t *testing.T) {
 	}
 }
 
+// TestBoaster: a server that says that the life went further than it did keeps nobody from
+// hearing the others.
+func TestBoaster(t *testing.T) {
+	smallSegments(t, 16)
+	quick(t)
+	life := testkit.NewAgent("alice").History(100, 5000)
+	agent := agentOf(t, life[0])
+	dir := t.TempDir()
+	mustPublish(t, dir, life, Options{})
+	head, err := os.ReadFile(filepath.Join(dir, published.HeadKey(agent)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := published.ParseHead(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Tick, h.Checkpoint = 1<<63, cidOf([]byte("none"))
+	honest := listen(t, serveTree(t, dir))
+	for name, fault := range map[string]fault{
+		"with nothing behind it": func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, "/head") {
+				w.Write(h.Append(nil))
+			} else {
+				w.WriteHeader(404)
+			}
+			return true
+		},
+		"with all but the end": on("/head", gives(h.Append(nil))),
+	} {
+		boaster := listen(t, faulty(serveTree(t, dir), fault))
+		file, err := os.Create(filepath.Join(t.TempDir(), "life.car"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Fetch(context.Background(), &Request{Address: Address{Agent: &agent, From: []string{boaster, honest}}}, file)
+		file.Close()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if b, err := os.ReadFile(file.Name()); err != nil || !bytes.Equal(b, carOf(life)) || got.From != honest || got.Servers[0].Err == nil {
+			t.Errorf("%s: %+v: %v", name, got, err)
+		}
+	}
+}
+
 // TestApart: a checkpoint that is in another future than the server's is a fork, and seen
 // as one.
 func TestApart(t *testing.T) {

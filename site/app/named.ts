@@ -82,7 +82,7 @@ class Search {
       did = owner;
     }
     const failures: unknown[] = [];
-    const servers: Said[] = await Promise.all(
+    let servers: Said[] = await Promise.all(
       wanted.from.map(async (from) => {
         try {
           return { from, head: await fetchHead(from, did, allowance, options) };
@@ -93,8 +93,25 @@ class Search {
         }
       }),
     );
-    const [main] = servers.filter(({ head }) => head).sort((a, b) => (BigInt(a.head!.tick) < BigInt(b.head!.tick) ? 1 : -1));
-    if (!main && !wanted.cid) throw failures[0];
+    for (;;) {
+      const [main] = servers.filter(({ head }) => head).sort((a, b) => (BigInt(a.head!.tick) < BigInt(b.head!.tick) ? 1 : -1));
+      if (!main && !wanted.cid) throw failures.at(-1);
+      try {
+        return yield* await this.#read(servers, main);
+      } catch (error) {
+        // A server must not keep others from being heard by what it claims.
+        options.signal?.throwIfAborted();
+        if (!main || !(error instanceof VerifyError) || error.code === "too-large") throw error;
+        failures.push(error);
+        servers = servers.map((said) => (said === main ? { from: said.from, error: error.problem } : said));
+      }
+    }
+  }
+
+  /** Gets the life that a server's head names, or the checkpoint's that is wanted. */
+  async #read(servers: readonly Said[], main: Said | undefined): Promise<Found[]> {
+    const { wanted, allowance, options } = this;
+    this.#given.clear();
     let slow = main ? wanted.singly : "no server has a head of this life";
     if (main && !slow) {
       this.say(`${count(main.head!.checkpoints, "checkpoint")} of a life at tick ${whole(main.head!.tick)}`);
@@ -109,17 +126,17 @@ class Search {
       if (!slow && !(await endsIn(parts.at(-1)!.file!, main.head!.checkpoint))) slow = "the segments do not end in the head";
       if (!slow) {
         wanted.told({ servers, main: main.from });
-        yield* parts;
         // A checkpoint that was asked for and is in no segment shows another future.
-        if (wanted.cid && !(await inOne(parts, wanted.cid))) yield { name: `${wanted.cid}.ckpt`, file: await this.#block(wanted.cid), folder: "" };
-        return;
+        if (wanted.cid && !(await inOne(parts, wanted.cid))) parts.push({ name: `${wanted.cid}.ckpt`, file: await this.#block(wanted.cid), folder: "" });
+        return parts;
       }
       for (const { file } of parts) await this.#take(file!);
     }
     wanted.told({ servers, main: main?.from ?? wanted.from[0]!, slow });
     if (main) await this.#index(main.from, main.head!);
-    yield* this.#chain(main?.head?.checkpoint ?? wanted.cid);
-    if (main && wanted.cid && !this.#given.has(wanted.cid)) yield* this.#chain(wanted.cid);
+    const parts = await this.#chain(main?.head?.checkpoint ?? wanted.cid);
+    if (main && wanted.cid && !this.#given.has(wanted.cid)) parts.push(...(await this.#chain(wanted.cid)));
+    return parts;
   }
 
   /** Gets a checkpoint from whoever has it. */
@@ -181,8 +198,9 @@ class Search {
 
   readonly #given = new Set<string>();
 
-  /** Gives a checkpoint and those before it, of which each names the one before. */
-  async *#chain(cid: string): AsyncGenerator<Found> {
+  /** Gets a checkpoint and those before it, of which each names the one before. */
+  async #chain(cid: string): Promise<Found[]> {
+    const parts: Found[] = [];
     for (let asked = 0; cid && !this.#given.has(cid); ) {
       if (!this.#blocks.has(cid) && ++asked > maxSingly) {
         throw new VerifyError("too-many", `more than ${maxSingly} checkpoints would have to be fetched one after the other`, { hint: "use igor verify, or ask the server’s operator for the segments" });
@@ -190,11 +208,12 @@ class Search {
       this.say(`${count(this.#given.size, "checkpoint")}, one by one`);
       const file = await this.#block(cid);
       this.#given.add(cid);
-      yield { name: `${cid}.ckpt`, file, folder: "" };
+      parts.push({ name: `${cid}.ckpt`, file, folder: "" });
       const start = new Uint8Array(await file.slice(0, at.size).arrayBuffer());
       const previous = start.length === at.size && start[0] === 4 ? start.subarray(at.prevHash, at.prevHash + hashSize) : undefined;
       cid = previous?.some((byte) => byte !== 0) ? cidOf(previous) : "";
     }
+    return parts;
   }
 }
 

@@ -172,6 +172,19 @@ test("a server that lies or fails makes nothing green that was not shown", async
   assert.match(await both.textContent(".fetched"), new RegExp(`${newer}.*Asked too: .*${lives}, tick 7,499`, "s"));
 });
 
+test("a server that boasts keeps nobody from hearing the others", async (t) => {
+  const { small } = await published();
+  const real = await igorServe(t, small.tree);
+  const boast = `igor/head/v1\nagent ${small.did}\nhead bafkreigze7a6jh3db3lz3ht4biwtavxocuaiyx5v2anksk4uaqkir7ojui\ntick 999999\nprogram ${"0".repeat(64)}\ncheckpoints 60\nsegments 0\ntail 60\n`;
+  const boaster = await faulty(t, real, (request, response, path) => (path.includes("/head") ? (response.end(boast), true) : (response.writeHead(404).end(), true)));
+  const server = await serve(t, site);
+  const page = await open(t, `${server.url}/load.html?did=${small.did}&from=${boaster.url}&from=${real}`, { expect: [/404/] });
+  await page.click("#ask-yes");
+  assert.equal(await verdict(page), "Unbroken");
+  assert.match(await page.textContent(".verdict"), /60 checkpoints/);
+  assert.match(await page.textContent(".fetched"), new RegExp(`^Where it came from${real}.*Asked too: .*${boaster.url}, no head`, "s"));
+});
+
 test("without segments and index, the chain is followed back from a CID", async (t) => {
   const { life } = await published();
   const real = await igorServe(t, life.tree);
