@@ -65,6 +65,7 @@ type Config struct {
 type Engine struct {
 	server   *embed.Etcd
 	client   *clientv3.Client
+	members  []Peer
 	careless bool // for tests: the position is not compared
 }
 
@@ -140,7 +141,7 @@ func Start(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	return &Engine{server: server, client: v3client.New(server.Server)}, nil
+	return &Engine{server: server, client: v3client.New(server.Server), members: slices.Clone(c.Members)}, nil
 }
 
 // Ready waits until the member is one of a majority, or has ended.
@@ -188,13 +189,59 @@ func (e *Engine) Status() (s Status) {
 	return s
 }
 
+// AddNew has the fleet expect the members of this one's list that it does not know yet.
+func (e *Engine) AddNew(ctx context.Context) (added []verifier.PublicKey, err error) {
+	all, err := e.client.MemberList(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, m := range all.Members {
+		for _, u := range m.PeerURLs {
+			known[u] = true
+		}
+	}
+	for _, p := range e.members {
+		if known["https://"+p.Address] {
+			continue
+		}
+		if err := e.Add(ctx, p); err != nil {
+			return added, err
+		}
+		added = append(added, p.Key)
+	}
+	return added, nil
+}
+
 // Add has the fleet expect one more member, which then starts with [Config.Join].
 func (e *Engine) Add(ctx context.Context, p Peer) error {
-	_, err := e.client.MemberAdd(ctx, []string{"https://" + p.Address})
+	err := patiently(ctx, func() error {
+		_, err := e.client.MemberAdd(ctx, []string{"https://" + p.Address})
+		return err
+	})
+	if errors.Is(err, rpctypes.ErrPeerURLExist) {
+		return nil // another member did
+	}
 	return err
 }
 
-// Remove takes a member out of the fleet.
+// patiently does again what etcd refuses while its members have not heard of each other for
+// some seconds.
+func patiently(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if !errors.Is(err, rpctypes.ErrUnhealthy) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Remove takes a member out of the fleet, if it is one.
 func (e *Engine) Remove(ctx context.Context, key verifier.PublicKey) error {
 	all, err := e.client.MemberList(ctx)
 	if err != nil {
@@ -202,11 +249,13 @@ func (e *Engine) Remove(ctx context.Context, key verifier.PublicKey) error {
 	}
 	for _, m := range all.Members {
 		if m.Name == nameOf(key) {
-			_, err := e.client.MemberRemove(ctx, m.ID)
-			return err
+			return patiently(ctx, func() error {
+				_, err := e.client.MemberRemove(ctx, m.ID)
+				return err
+			})
 		}
 	}
-	return fmt.Errorf("%s is not a member", key.DID())
+	return nil
 }
 
 // What is kept of an agent.

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -204,5 +205,62 @@ func TestAgain(t *testing.T) {
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestJoin has a member come to a fleet that lives already: those that are there are started
+// again with the new list.
+func TestJoin(t *testing.T) {
+	addresses := freePorts(t, "127.0.0.1", 2)
+	one := Config{Key: key(1), Dir: t.TempDir(), Members: []Peer{{public(key(1)), addresses[0]}}}
+	start := func(c Config) *Engine {
+		t.Helper()
+		e, err := Start(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	ready := func(e *Engine) {
+		t.Helper()
+		ctx, done := context.WithTimeout(t.Context(), 60*time.Second)
+		defer done()
+		if err := e.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agent := public(key(7))
+	a := start(one)
+	ready(a)
+	first := begin(public(key(8)), 1)
+	if err := a.Swap(t.Context(), member.Swap{Next: authority.Entry{Agent: agent, Position: first}}); err != nil {
+		t.Fatal(err)
+	}
+	added := Peer{public(key(2)), addresses[1]}
+	a.Close()
+	one.Members = append(one.Members, added)
+	a = start(one)
+	defer a.Close()
+	ready(a)
+	if new, err := a.AddNew(t.Context()); err != nil || len(new) != 1 || new[0] != added.Key {
+		t.Fatalf("%v, %v", new, err)
+	}
+	b := start(Config{Key: key(2), Dir: t.TempDir(), Members: one.Members, Join: true})
+	defer b.Close()
+	ready(b)
+	if new, err := b.AddNew(t.Context()); err != nil || len(new) != 0 {
+		t.Errorf("%v, %v", new, err)
+	}
+	if h, err := b.Read(t.Context(), agent); err != nil || h.Position != first {
+		t.Errorf("the new one has %+v, %v", h, err)
+	}
+	if s := b.Status(); len(s.Members) != 2 {
+		t.Errorf("%+v", s)
+	}
+	if err := a.Remove(t.Context(), added.Key); err != nil {
+		t.Error(err)
+	}
+	if h, err := a.Read(t.Context(), agent); err != nil || h.Position != first {
+		t.Errorf("the one that is left has %+v, %v", h, err)
 	}
 }

@@ -39,7 +39,7 @@ const MaxMembers = 16
 // String returns the member as [ParseMember] reads it.
 func (m Member) String() string { return m.Key.DID() + "@" + m.Address }
 
-// ParseMember reads a member, such as did:key:z6Mk…@node1.example:7447.
+// ParseMember reads a member, such as did:key:z6Mk…@node1.example:7450.
 func ParseMember(s string) (m Member, err error) {
 	did, address, ok := strings.Cut(s, "@")
 	if !ok {

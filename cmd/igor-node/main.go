@@ -126,7 +126,7 @@ and signs its receipts.`,
 		return api.DefaultDir()
 	}
 	root.AddCommand(initCommand(where), startCommand(where), statusCommand(where), peersCommand(where), offerCommand(where), agentsCommand(where),
-		drainCommand(where), stopCommand(where), addCommand(where))
+		drainCommand(where), stopCommand(where), addCommand(where), memberCommand(where))
 	return root
 }
 
@@ -249,6 +249,9 @@ last checkpoint.`,
 					return failed(err)
 				}
 			}
+			finder := homesOf(c.Key)
+			defer finder.Close()
+			e.Homes = finder.Find
 			if c.Engine, err = runtime.NewEngine(e); err != nil {
 				return failed(err)
 			}

@@ -26,8 +26,8 @@ func fleetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
 		Short: "Look at the home that agents have in a fleet, and recover it",
-		Example: `  igor fleet status fleet:did:key:z6Mk…@node1.example:7447
-  igor fleet recover fleet:did:key:z6Mk…@node1.example:7447 /var/lib/igor`,
+		Example: `  igor fleet status fleet:did:key:z6Mk…@node1.example:7450
+  igor fleet recover fleet:did:key:z6Mk…@node1.example:7450 /var/lib/igor`,
 		Args: cobra.ArbitraryArgs,
 		RunE: noCommand,
 	}
@@ -74,7 +74,7 @@ func fleetStatusCommand() *cobra.Command {
 		Short: "List the agents whose home is a fleet",
 		Long: `Status lists the agents that a fleet knows: how often something was appended, who owns
 them, and how often that changed. It is for the fleet's operators.`,
-		Example: `  igor fleet status fleet:did:key:z6Mk…@node1.example:7447`,
+		Example: `  igor fleet status fleet:did:key:z6Mk…@node1.example:7450`,
 		Args:    operands("FLEET"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := asOperator(args[0], nodeKey)
@@ -140,8 +140,8 @@ With --yes the newest position of each agent is put back, and its owner can go o
 Where nodes contradict each other, the agent waits in recovery, and nobody lives it,
 until --pick names which position counts: what the others know then is a fork, and is
 lost.`,
-		Example: `  igor fleet recover fleet:did:key:z6Mk…@node1.example:7447 /var/lib/igor
-  igor fleet recover fleet:did:key:z6Mk…@node1.example:7447 /var/lib/igor --yes`,
+		Example: `  igor fleet recover fleet:did:key:z6Mk…@node1.example:7450 /var/lib/igor
+  igor fleet recover fleet:did:key:z6Mk…@node1.example:7450 /var/lib/igor --yes`,
 		Args: func(cmd *cobra.Command, args []string) error { return operands("FLEET")(cmd, args[:min(1, len(args))]) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := asOperator(args[0], nodeKey)

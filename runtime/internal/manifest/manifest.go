@@ -8,7 +8,7 @@
 //	  },
 //	  "resource_limits": {"max_memory_bytes": 33554432},
 //	  "migration_policy": {"enabled": true, "max_price_per_second": 5000, "preferred_regions": ["eu-west"]},
-//	  "home": {"fleet": ["did:key:z6Mk…@node1.example:7447"]}
+//	  "home": {"fleet": ["did:key:z6Mk…@node1.example:7450"]}
 //	}
 //
 // Every key may be absent: an empty object, like no manifest at all, is an
