@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/manifest"
+	"igor.dev/runtime/internal/pack"
 	receiptfile "igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
@@ -519,16 +521,30 @@ func (o *Overview) parts(root *os.Root) {
 		o.problem(true, "receipts", plainPath(err), "")
 	default:
 		defer f.Close()
-		r := receipt.NewReader(io.NewSectionReader(f, 0, 1<<62))
-		for err == nil {
-			_, err = r.Next()
-		}
+		err = readReceipts(f, store.ReadMark(o.Folder, o.agent))
 		if err != io.EOF && !errors.Is(err, receipt.ErrTruncated) {
 			o.problem(true, "receipts", fmt.Errorf("it is damaged: %w", err), "restore it from a copy; igor repair %s says what can be had back", o.Folder)
 		} else if lost := o.Ran.lost(o.Folder, "receipts", o.CID); lost > 0 {
 			o.problem(false, "receipts", fmt.Errorf("it is cut: %d bytes are lost that it had when the agent stopped", lost), "restore it from a copy; igor repair %s says what can be had back", o.Folder)
 		}
 	}
+}
+
+// readReceipts reads receipts to the end: those that came after the packed checkpoints, if
+// there are some where the mark says, else all of them.
+func readReceipts(f io.ReaderAt, m *pack.Mark) error {
+	read := func(from int64) (err error) {
+		for r := receipt.NewReader(io.NewSectionReader(f, from, math.MaxInt64-from)); err == nil; {
+			_, err = r.Next()
+		}
+		return err
+	}
+	if m != nil {
+		if err := read(int64(m.Index.Files[len(m.Index.Files)-1].Receipts)); err == io.EOF {
+			return err
+		}
+	}
+	return read(0)
 }
 
 func readPart(root *os.Root, name string, limit int64) ([]byte, error) {
