@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"igor.dev/runtime/internal/eventlog"
@@ -209,6 +210,9 @@ type logPack struct {
 // rest.
 func (l *logs) packs(events string) (all []logPack, err error) {
 	root, err := os.OpenRoot(events)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
