@@ -63,11 +63,6 @@ func Logs(ctx context.Context, dir string, c LogsConfig, each func(LogLine) erro
 		return err
 	}
 	l := &logs{LogsConfig: c, dir: dir, each: each, times: map[uint64]time.Time{}}
-	var closeLog func()
-	if l.log, closeLog, err = openReadOnly(events); err != nil {
-		return err
-	}
-	defer closeLog()
 	if l.packed, err = l.packs(events); err != nil {
 		return err
 	}
@@ -84,6 +79,11 @@ func Logs(ctx context.Context, dir string, c LogsConfig, each func(LogLine) erro
 	if len(ticks) == 0 {
 		return noEventLog(dir)
 	}
+	var closeLog func()
+	if l.log, closeLog, err = openReadOnly(events); err != nil {
+		return err
+	}
+	defer closeLog()
 	l.newest = ticks[len(ticks)-1]
 	if c.Tail > 0 {
 		err = l.tail(ctx, ticks)
