@@ -14,7 +14,7 @@ MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 PREFIX   ?= /usr/local
 
-.PHONY: all build agents man site install release demo demo-pay demo-memory test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
+.PHONY: all build agents man site install release demo demo-pay demo-node demo-memory test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
 
 # The site comes first: igor has it inside.
 all: site build agents man
@@ -56,6 +56,11 @@ demo: build
 # Agents buy a report and rent a machine by x402 on a chain of its own, and die at the worst moments.
 demo-pay: x402/x402test/node_modules
 	$(GO) test -count=1 -v -run '^TestDemo(Pay|Rent)$$' ./cmd/igor
+
+# Three nodes in three network namespaces, and an agent that moves between them. Needs root
+# and iproute2.
+demo-node:
+	NODE_DEMO=1 $(GO) test -count=1 -v -run '^TestDemo$$' ./node
 
 # An agent is archived and witnessed, loses its folder, is found by its DID, recovered, and lives a second
 # life somewhere else, which is found too. With `make site` before, a browser verifies it.

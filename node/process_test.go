@@ -48,6 +48,28 @@ type process struct {
 	log  *bytes.Buffer
 	mu   sync.Mutex
 	env  []string
+	at   func(program string, args ...string) []string // how to run a program where it is; nil = here
+}
+
+// set changes a setting of a node that does not run.
+func (p *process) set(name string, value any) {
+	p.t.Helper()
+	path := filepath.Join(p.dir, "node.json")
+	b, err := os.ReadFile(path)
+	settings := map[string]any{}
+	if err == nil {
+		err = json.Unmarshal(b, &settings)
+	}
+	if err == nil {
+		settings[name] = value
+		b, err = json.Marshal(settings)
+	}
+	if err == nil {
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 func (p *process) Write(b []byte) (int, error) {
@@ -113,7 +135,11 @@ func processes(t testing.TB, count int, change func(i int, settings map[string]a
 func (p *process) start(at string) {
 	p.t.Helper()
 	path, _ := buildNode()
-	p.cmd = exec.Command(path, "start", "--dir", p.dir, "--cache-dir", cache, "-v")
+	args := []string{path, "start", "--dir", p.dir, "--cache-dir", cache, "-v"}
+	if p.at != nil {
+		args = p.at(path, args[1:]...)
+	}
+	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(append(os.Environ(), "IGOR_FAILPOINT="+at), p.env...)
 	p.cmd.Stderr, p.cmd.Stdout = p, p
 	if err := p.cmd.Start(); err != nil {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+
 	"igor.dev/node/price"
 	"igor.dev/node/wire"
 	"igor.dev/runtime"
@@ -228,8 +230,20 @@ func checkOffer(p *runtime.MovePolicy, o *price.Offer, to verifier.PublicKey) er
 	return nil
 }
 
-// OfferOf fetches a peer's offer.
+// OfferOf fetches a peer's offer. A connection over a link that was cut says nothing of
+// that: what fails is tried once more, over a new one.
 func (n *Node) OfferOf(ctx context.Context, to verifier.PublicKey) (*price.Offer, error) {
+	o, err := n.offerOf(ctx, to)
+	if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Reason == wire.Transport && ctx.Err() == nil {
+		if id, err := idOf(to); err == nil && n.host.Network().Connectedness(id) == network.Connected {
+			n.host.Network().ClosePeer(id)
+		}
+		o, err = n.offerOf(ctx, to)
+	}
+	return o, err
+}
+
+func (n *Node) offerOf(ctx context.Context, to verifier.PublicKey) (*price.Offer, error) {
 	c, err := n.open(ctx, to, ProtocolPrice, 10*time.Second)
 	if err != nil {
 		return nil, wire.Refuse(wire.Transport, "%v", err)

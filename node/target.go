@@ -39,6 +39,8 @@ type take struct {
 	name   string
 	price  int64
 
+	ctx      context.Context
+	cancel   context.CancelFunc // gives up what is being taken, and was not promised
 	promised bool
 	ask      chan struct{} // a reason to ask the source now what became of it
 	gone     chan struct{} // closed when it is settled
@@ -116,8 +118,12 @@ func (n *Node) answerPropose(ctx context.Context, from verifier.PublicKey, c *co
 		defer n.mu.Unlock()
 		if !kept {
 			delete(n.takes, t.agent)
+			close(t.gone)
 		}
+		t.cancel()
 	}()
+	ctx = t.ctx
+	defer context.AfterFunc(ctx, func() { c.Reset() })()
 	var writes sync.Mutex
 	say := func(a wire.Answer) error {
 		writes.Lock()
@@ -164,8 +170,13 @@ func (n *Node) answerPropose(ctx context.Context, from verifier.PublicKey, c *co
 	}
 	kept = true // what was promised is kept, whatever becomes of this stream
 	n.mu.Lock()
-	t.promised = true
+	over := t.ctx.Err() != nil // it was given up meanwhile: nothing was said yet
+	t.promised = !over
 	n.mu.Unlock()
+	if over {
+		kept = false
+		return t.ctx.Err()
+	}
 	settled := make(chan error, 1)
 	committed := make(chan struct{})
 	n.serving.Add(1)
@@ -235,9 +246,12 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 	agents, _ := n.room()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if old := n.takes[agent]; old != nil && old.promised && old.from == from {
-		// It proposes anew what was promised before: then that came to nothing, which it
-		// is asked for.
+	if old := n.takes[agent]; old != nil && old.from == from {
+		// It proposes anew: what it proposed before is over. If that was promised, it is
+		// asked what became of it.
+		if !old.promised {
+			old.cancel()
+		}
 		select {
 		case old.ask <- struct{}{}:
 		default:
@@ -258,6 +272,7 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 	case n.takes[agent] != nil:
 		return nil, wire.Refuse(wire.NoCapacity, "the agent is being taken already, or was promised to be")
 	}
+	t.ctx, t.cancel = context.WithCancel(n.ctx)
 	n.takes[agent] = t
 	return t, nil
 }
@@ -969,7 +984,7 @@ func (n *Node) resumeTakes() error {
 		if err == nil {
 			err = strict(raw, &p)
 		}
-		t := &take{dir: dir, name: p.Name, price: p.Price, promised: true, ask: make(chan struct{}, 1), gone: make(chan struct{})}
+		t := &take{dir: dir, name: p.Name, price: p.Price, promised: true, ask: make(chan struct{}, 1), gone: make(chan struct{}), cancel: func() {}}
 		if err == nil {
 			t.from, err = verifier.ParseDID(p.From)
 		}
