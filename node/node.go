@@ -56,7 +56,6 @@ type Config struct {
 	CacheDir string                           // for compiled code, as the engine's
 	Agent    func(name string) runtime.Config // how to run an agent
 
-	ScanEvery    time.Duration // how often peers' offers are fetched, for agents that look at them; 0 = a minute
 	OfferFor     time.Duration // how long an offer is good; 0 = 10 minutes
 	Silence      time.Duration // how long a peer may say nothing; 0 = 30 s
 	PrepareLimit time.Duration // for a target to take and verify; 0 = 2 hours
@@ -84,7 +83,6 @@ type Node struct {
 	lives    map[string]runtime.Life       // of their folders, by name: who they are
 	moves    map[verifier.PublicKey]*move  // that are under way, from here
 	takes    map[verifier.PublicKey]*take  // to here
-	outlooks map[string]*outlook           // what agents see, by the names of their folders
 }
 
 const (
@@ -99,9 +97,6 @@ func Start(c Config) (_ *Node, err error) {
 	}
 	if c.OfferFor == 0 {
 		c.OfferFor = 10 * time.Minute
-	}
-	if c.ScanEvery == 0 {
-		c.ScanEvery = scanEvery
 	}
 	if c.Silence == 0 {
 		c.Silence = silence
@@ -118,7 +113,7 @@ func Start(c Config) (_ *Node, err error) {
 	slices.Sort(c.Regions)
 	c.Regions = slices.Compact(c.Regions)
 	n := &Node{config: c, public: verifier.PublicKey(c.Key.Public().(ed25519.PublicKey)), look: make(chan struct{}, 1),
-		agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}, moves: map[verifier.PublicKey]*move{}, takes: map[verifier.PublicKey]*take{}, outlooks: map[string]*outlook{}}
+		agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}, moves: map[verifier.PublicKey]*move{}, takes: map[verifier.PublicKey]*take{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -149,8 +144,7 @@ func Start(c Config) (_ *Node, err error) {
 	n.serve(ProtocolPrice, 64, 4, 10*time.Second, n.answerPrice)
 	n.serve(ProtocolHistory, 16, 4, c.PrepareLimit, n.answerHistory)
 	n.serve(ProtocolHandOver, 64, 8, c.PrepareLimit+c.MoveLimit, n.answerHandOver)
-	n.serving.Add(2)
-	go n.scan()
+	n.serving.Add(1)
 	go func() {
 		defer n.serving.Done()
 		err := c.Engine.Supervise(n.ctx, filepath.Join(c.Dir, dirAgents), runtime.SupervisorConfig{Agent: n.configOf, Changed: n.changed, Look: n.look})
@@ -202,7 +196,6 @@ func (n *Node) configOf(name string) runtime.Config {
 	if arrived, ok := n.arrivedAt(name); ok {
 		c.Price = &arrived.Price
 	}
-	c.Node = n.outlookOf(name)
 	return c
 }
 
@@ -212,7 +205,6 @@ func (n *Node) changed(s runtime.Supervised) {
 	if s.State == "" {
 		delete(n.agents, s.Name)
 		delete(n.lives, s.Name)
-		delete(n.outlooks, s.Name)
 		return
 	}
 	n.agents[s.Name] = s

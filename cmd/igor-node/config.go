@@ -54,7 +54,7 @@ type settings struct {
 // defaults are what igor-node init writes.
 func defaults() settings {
 	s := settings{Listen: []string{"/ip4/127.0.0.1/tcp/7447"}, Peers: []string{}, TakeFrom: []string{"peers"}, Price: "0.001", PriceStored: "0", Regions: []string{},
-		CheckpointEvery: "5s", Replay: true, MoveLimit: "1m", PrepareLimit: "2h"}
+		CheckpointEvery: "1m", Replay: true, MoveLimit: "1m", PrepareLimit: "2h"}
 	if dir, err := os.UserConfigDir(); err == nil {
 		s.Key = filepath.Join(dir, "igor", "node.key")
 	}

@@ -145,6 +145,13 @@ the user has none. Igor signs receipts with the same key.`,
 			if err != nil {
 				return failed(err)
 			}
+			for _, file := range []*string{&s.Key, &s.NetworkKey, &s.Ledger} {
+				if *file != "" {
+					if *file, err = filepath.Abs(*file); err != nil {
+						return failed(err)
+					}
+				}
+			}
 			if _, _, err := s.config(dir); err != nil {
 				return &configError{err}
 			}
@@ -403,16 +410,16 @@ func offerCommand(where whereFunc) *cobra.Command {
 
 func agentsCommand(where whereFunc) *cobra.Command {
 	return show(where, &cobra.Command{Use: "agents", Short: "Show the agents that live here, that come, and that were given away"}, get[[]api.Agent]("/v1/agents"), func(cmd *cobra.Command, all []api.Agent) error {
-		t := table(cmd, "AGENT", "STATE", "TICK", "BUDGET", "MOVES", "DID")
+		t := table(cmd, "AGENT", "STATE", "TICK", "BUDGET", "MOVES", "WHERE, OR WHO")
 		for _, a := range all {
-			state := a.State
+			who := a.DID
 			if a.To != "" {
-				state += " to " + a.To
+				who = "to " + a.To
 			}
 			if a.From != "" {
-				state += " from " + a.From
+				who = "from " + a.From
 			}
-			t.row(a.Name, state, fmt.Sprint(a.Tick), verifier.FormatMicrocents(a.Budget), fmt.Sprint(a.Moves), a.DID)
+			t.row(a.Name, a.State, fmt.Sprint(a.Tick), verifier.FormatMicrocents(a.Budget), fmt.Sprint(a.Moves), who)
 		}
 		return t.flush()
 	})
