@@ -1,10 +1,13 @@
 // The badge and the Verify page in Firefox.
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { dist, serve, strictPolicy } from "./browser.mjs";
 import { firefox } from "./firefox.mjs";
 import { car, checkpoints } from "./life.mjs";
+import { cleanUp, faulty, igorServe, published } from "./published.mjs";
+
+after(cleanUp);
 
 test("the Verify page in Firefox", async (t) => {
   const server = await serve(t, { "/": `${dist}/site` });
@@ -21,6 +24,23 @@ test("the Verify page in Firefox", async (t) => {
     })()`);
     assert.deepEqual(shown, { verdict, wide: false }, sample);
   }
+});
+
+test("a life is found by its DID in Firefox, and its policy lets nothing else be asked", async (t) => {
+  const { life } = await published();
+  const lives = await faulty(t, await igorServe(t, life.tree));
+  const server = await serve(t, { "/": `${dist}/site` });
+  const evaluate = await firefox(t, `${server.url}/load.html?${new URLSearchParams({ did: life.did, from: lives.url })}`);
+  await evaluate(`(async () => { while (document.getElementById("ask").hidden) await new Promise((resolve) => setTimeout(resolve, 20)); })()`);
+  assert.deepEqual(lives.requests, []);
+  const shown = await evaluate(`(async () => {
+    document.getElementById("ask-yes").click();
+    while (!document.querySelector(".fetched")) await new Promise((resolve) => setTimeout(resolve, 20));
+    const other = await fetch("${lives.url}elsewhere").then(() => "loaded", () => "refused");
+    return { verdict: document.getElementById("verdict").textContent, whole: document.querySelector(".verdict").textContent.includes("2,100 checkpoints"), other };
+  })()`);
+  assert.deepEqual(shown, { verdict: "Unbroken", whole: true, other: "refused" });
+  assert.equal(lives.requests.length, 4);
 });
 
 /** On the page: gives it files, and waits for what is then said. */
