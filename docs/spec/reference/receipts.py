@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from verify import ZERO, did, examine, kind_of, need, parse_did, read_file, signature_problem
 
 EXECUTION, PAYMENT, ONCHAIN = b"igor/execution-receipt/v1\0", b"igor/payment-receipt/v1\0", b"igor/x402-receipt/v1\0"
+RENT = b"igor/rent-receipt/v1\0"
 
 def parse(data):  # receipts.md, File
     while data:
@@ -24,6 +25,11 @@ def parse(data):  # receipts.md, File
             need(len(data) >= size, "a receipt is cut short")
             payer, nonce, *_, amount = struct.unpack_from("<32s32sQQ20s20s20sq", data, len(ONCHAIN))
             receipt = SimpleNamespace(signer=payer, agent=payer, nonce=ONCHAIN + nonce, tick=0, amounts=[amount])
+        elif data.startswith(RENT):  # rent.md, Receipt for rent
+            size = 385
+            need(len(data) >= size, "a receipt is cut short")
+            agent, node, paid_by, amount, nonce, _, prev, _, count = struct.unpack_from("<32s32s48s20xq32s32s32s32sQ", data, len(RENT))
+            receipt = SimpleNamespace(signer=node, agent=agent, nonce=RENT + paid_by + nonce, tick=0, amounts=[amount], after=(node, prev) if count else None)
         else:
             need(data.startswith(PAYMENT), "no receipt, or one that is cut short")
             need(len(data) >= 172, "a receipt is cut short")
@@ -64,10 +70,11 @@ def check(receipts, checkpoints, pinned=None):  # receipts.md, Checking; checkpo
             found("identity-mismatch", r)
             continue
         if r.nonce is not None:
-            payments += not r.nonce.startswith(ONCHAIN)
-            if r.nonce in nonces:
-                found("conflict", r)
-            nonces.add(r.nonce)
+            payments += not r.nonce.startswith((ONCHAIN, RENT))
+            for once in {r.nonce, getattr(r, "after", None)} - {None}:
+                if once in nonces:
+                    found("conflict", r)
+                nonces.add(once)
         else:
             executions += 1
             if r.checkpoint in by or r.prev in after:

@@ -190,7 +190,7 @@ START = [(0, b"\x0a\xa1\x67version\2", "carv2"), (0, b"PK\3\4", "zip"), (0, b"PK
          (0, b"7z\xbc\xaf\x27\x1c", "7z"), (0, b"\xfd7zXZ\0", "xz"), (0, b"BZh", "bzip2"), (0, b"\x28\xb5\x2f\xfd", "zstd"),
          (0, b"version https://git-lfs.github.com/spec/", "lfs-pointer"), (0, b"version https://hawser.github.com/spec/", "lfs-pointer"),
          (0, b"\0\5\x16\7", "macos"), (0, b"\0\5\x16\0", "macos"), (0, b"\0asm", "wasm"), (0, b"igor/execution-receipt/", "receipts"),
-         (0, b"igor/payment-receipt/", "receipts"), (0, b"igor/x402-receipt/", "receipts"), (0, b"igor/fork-proof/", "fork-proof"), (0, b"igor/handover/", "handovers"), (0, b"c2sp.org/tlog-proof@", "witness"),
+         (0, b"igor/payment-receipt/", "receipts"), (0, b"igor/x402-receipt/", "receipts"), (0, b"igor/rent-receipt/", "receipts"), (0, b"igor/fork-proof/", "fork-proof"), (0, b"igor/handover/", "handovers"), (0, b"c2sp.org/tlog-proof@", "witness"),
          (0, b"igor/monitor/", "witness"), (0, b"igor/succession/", "succession"), (9, b"igor/events/", "events"), (9, b"igor/journal/", "journal"),
          (0, b"-----BEGIN PRIVATE KEY-----", "key"), (0, b"-----BEGIN OPENSSH PRIVATE KEY-----", "key"), (257, b"ustar", "tar")]
 READ, REFUSED = {"checkpoint", "car", "carv2"}, {"zip", "gzip", "tar", "7z", "xz", "bzip2", "zstd", "lfs-pointer", "html"}
