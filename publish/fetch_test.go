@@ -289,7 +289,7 @@ func TestFaults(t *testing.T) {
 		{"a redirect to a file", on("/head", redirect("file:///etc/passwd")), "", "something else than https"},
 		{"a redirect to another scheme", on("/head", redirect("gopher://example.com/")), "", "something else than https"},
 		{"a redirect with a password", on("/head", redirect("https://a:b@example.com/")), "", "something else than https"},
-		{"redirects without end", on("/head", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", 302) }), "", "redirects too often"},
+		{"redirects without end", on("/head", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", http.StatusFound) }), "", "redirects too often"},
 		{"an old head", on("/head", gives(read(dir, published.HeadKey(agent)))), "", ""},
 	}
 	for _, c := range cases {
@@ -560,7 +560,7 @@ func TestRedirects(t *testing.T) {
 	mustPublish(t, dir, life, Options{})
 	url := listen(t, faulty(serveTree(t, dir), func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/old/") {
-			http.Redirect(w, r, strings.TrimPrefix(r.URL.Path, "/old"), 301)
+			http.Redirect(w, r, strings.TrimPrefix(r.URL.Path, "/old"), http.StatusMovedPermanently)
 			return true
 		}
 		return false
@@ -575,7 +575,7 @@ func TestNoRedirectToNeighbours(t *testing.T) {
 	quick(t)
 	hit := false
 	secret := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hit = true }))
-	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, secret, 302) }))
+	url := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, secret, http.StatusFound) }))
 	_, _, err := fetchFrom(t, agentOf(t, testkit.NewAgent("alice").History(1, 1)[0]), url)
 	if err == nil || !errors.Is(err, errPrivate) || hit {
 		t.Error(err, hit)

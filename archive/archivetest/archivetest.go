@@ -179,7 +179,6 @@ func (t *Target) List(ctx context.Context, prefix string, each func(archive.Entr
 type Life struct {
 	Agent *testkit.Agent
 
-	mu  sync.Mutex
 	all [][]byte
 }
 

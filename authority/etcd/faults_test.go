@@ -290,9 +290,8 @@ type arena struct {
 	members []*process
 	owners  []*process
 
-	mu     sync.Mutex
-	ops    map[string]op
-	broken []string
+	mu  sync.Mutex
+	ops map[string]op
 }
 
 type process struct {
@@ -513,10 +512,10 @@ func (a *arena) forked() bool {
 
 // A verdict is what a run came to.
 type verdict struct {
-	ops, appended, unknown, owners int
-	forks, lost                    int
-	linearizable                   porcupine.CheckResult
-	longest                        time.Duration // without an append of an agent
+	ops, appended, unknown int
+	forks, lost            int
+	linearizable           porcupine.CheckResult
+	longest                time.Duration // without an append of an agent
 }
 
 // end stops the owners, and judges what they saw.

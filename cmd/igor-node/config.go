@@ -129,7 +129,7 @@ func (s *settings) config(dir string) (c node.Config, life runtime.Config, err e
 	}
 	for _, r := range s.Regions {
 		if !price.IsName(r) {
-			return c, life, bad("regions", r, errors.New("want names of a-z, 0-9, - _ and ."))
+			return c, life, bad("regions", r, errors.New("want names of a-z, 0-9, dots, - and _"))
 		}
 	}
 	if s.Key == "" {
