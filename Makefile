@@ -129,6 +129,7 @@ check: node_modules
 soak: build agents site x402/x402test/node_modules
 	@tools/needs.sh go languages release
 	@$(MAKE) --no-print-directory -C agents GO="$(GO)" OUT="$(CURDIR)/bin/agents" heartbeat-c
+	$(GO) test -timeout 0 -v -run '^TestKill$$' ./archive -archive-kills 500
 	$(GO) test -timeout 0 -v -run '^TestUpKill$$' ./cmd/igor -up-kills 1000
 	$(GO) test -timeout 0 -v -run '^TestKill' ./cmd/igor -kill-rounds 200
 	$(GO) test -timeout 0 -v -run '^TestEveryFile$$' ./cmd/igor -every-damage

@@ -102,10 +102,14 @@ type Source interface {
 	After(tick uint64, all bool) iter.Seq2[[]byte, error]
 
 	// Parts returns what a successor needs that goes on from the checkpoint of a tick, nil
-	// = there is none. Receipts are those after so many bytes of their files. Its error is
+	// = there is none. Of what only grows it returns what is after read. Its error is
 	// [ErrGoneOn] if the life went on, and it cannot be told any more.
-	Parts(tick uint64, want []Part, read [2]int64) (map[Part][]byte, [2]int64, error)
+	Parts(tick uint64, want []Part, read Read) (map[Part][]byte, Read, error)
 }
+
+// A Read says how far what only grows was read: how many bytes of receipts and of what
+// became of payments on chains, and up to before which tick the event log.
+type Read [3]int64
 
 // ErrGoneOn says that a life has gone on from a checkpoint.
 var ErrGoneOn = errors.New("the life has gone on")

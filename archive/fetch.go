@@ -33,9 +33,12 @@ type Found struct {
 	// segment, what happened after it is not known.
 	Statement *Statement
 
-	// Parts are what the statement names. Of receipts and events they are all that the
-	// statements of all segments name, one after the other.
+	// Parts are what the statement names. Of receipts they are all that the statements of
+	// all segments name, one after the other.
 	Parts map[Part][]byte
+
+	// Events are the pieces of the event log.
+	Events [][]byte
 
 	// Lacks says what was named and is not there, or is something else.
 	Lacks []error
@@ -233,8 +236,9 @@ func (f *Fetch) parts(ctx context.Context, found *Found) error {
 			return err
 		}
 	}
+	found.Events = receipts[Events]
 	for p, pieces := range receipts {
-		if len(pieces) > 0 {
+		if len(pieces) > 0 && Part(p) != Events {
 			found.Parts[Part(p)] = joined(pieces)
 		}
 	}
@@ -310,7 +314,7 @@ func isSealed(b []byte) bool {
 
 // Restore writes the records of a life into a folder that was made of what archives have:
 // its pieces stay the same ones. read is how long the files of receipts are that were made.
-func (f *Found) Restore(dir string, read [2]int64) error {
+func (f *Found) Restore(dir string, read Read) error {
 	if err := makeRecords(dir); err != nil {
 		return err
 	}

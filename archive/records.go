@@ -60,8 +60,8 @@ type Cut struct {
 	// Plain are the parts of the statement before they were encrypted, if they are.
 	Plain []string `json:"plain,omitempty"`
 
-	// Read is how far receipts were read, for the next statement's increments.
-	Read [2]int64 `json:"read"`
+	// Read is how far the life was read, for the next statement's increments.
+	Read Read `json:"read"`
 }
 
 // cutLine is a Cut as its file has it.

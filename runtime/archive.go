@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -10,10 +11,13 @@ import (
 	"iter"
 	"math"
 	"os"
+	"path/filepath"
 	"time"
 
 	"igor.dev/archive"
+	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/pack"
 	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
@@ -134,7 +138,7 @@ func (a *archived) After(tick uint64, all bool) iter.Seq2[[]byte, error] {
 const maxIncrement = 64 << 20
 
 // Parts implements [archive.Source].
-func (a *archived) Parts(tick uint64, want []archive.Part, read [2]int64) (_ map[archive.Part][]byte, _ [2]int64, err error) {
+func (a *archived) Parts(tick uint64, want []archive.Part, read archive.Read) (_ map[archive.Part][]byte, _ archive.Read, err error) {
 	at, program, err := a.checkpoint(tick)
 	if err != nil {
 		return nil, read, err
@@ -164,6 +168,8 @@ func (a *archived) Parts(tick uint64, want []archive.Part, read [2]int64) (_ map
 			all[p], read[0], err = receiptsTo(root, receipt.Name, read[0], tick)
 		case archive.Onchain:
 			all[p], read[1], err = receiptsTo(root, receipt.Onchain, read[1], tick)
+		case archive.Events:
+			all[p], read[2], err = a.events(read[2], tick)
 		}
 		if err != nil {
 			return nil, read, err
@@ -223,6 +229,85 @@ func journalAt(root *os.Root, at journal.Base) (framed []byte, err error) {
 		framed = appendFramed(framed, r)
 	}
 	return framed, nil
+}
+
+// events returns the event log from a tick on, up to a checkpoint's, as a pack, and where it
+// goes on after that. What is lost of it is left out.
+func (a *archived) events(from int64, to uint64) (packed []byte, next int64, err error) {
+	log, closeLog, err := openReadOnly(filepath.Join(a.dir, store.DirEvents))
+	if err != nil {
+		return nil, from, err
+	}
+	defer closeLog()
+	var b bytes.Buffer
+	w := pack.NewWriter(&b)
+	first, n := uint64(from), 0
+	for checkpoint, err := range store.After(a.dir, max(first, 1)-1, first == 0) {
+		if err != nil {
+			return nil, from, err
+		}
+		c, err := verifier.Parse(checkpoint)
+		if err != nil {
+			return nil, from, err
+		}
+		if c.TickNumber > to || b.Len() > maxIncrement {
+			break
+		}
+		there, err := addEvents(w, log, first)
+		if err != nil {
+			return nil, from, err
+		}
+		if there {
+			n++
+		}
+		first = c.TickNumber + 1
+	}
+	if n == 0 {
+		return nil, int64(first), nil
+	}
+	if _, _, err := w.Close(); err != nil {
+		return nil, from, err
+	}
+	return b.Bytes(), int64(first), nil
+}
+
+// addEvents adds a segment of the event log to a pack, and what it names.
+func addEvents(w *pack.Writer, log *eventlog.Log, first uint64) (there bool, err error) {
+	f, err := log.Raw(first)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return false, err
+	}
+	if err := w.Segment(first, size, io.NewSectionReader(f, 0, size)); err != nil {
+		return false, err
+	}
+	payloads, _, err := eventlog.Scan(io.NewSectionReader(f, 0, size))
+	if err != nil {
+		return false, err
+	}
+	for _, hash := range payloads {
+		if w.HasPayload(hash) {
+			continue
+		}
+		content, err := log.Payload(hash)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = w.Payload(hash, int64(len(content)), bytes.NewReader(content))
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // receiptsTo returns the whole receipts in a file after an offset, up to a tick, and where

@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -16,10 +18,13 @@ import (
 
 	"igor.dev/archive"
 	"igor.dev/authority"
+	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/pack"
 	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
 	"igor.dev/segment"
 	"igor.dev/verifier"
 	receipts "igor.dev/verifier/receipt"
@@ -107,7 +112,11 @@ func Recover(ctx context.Context, dir string, c RecoverConfig) (r Recovered, err
 		err = r.alone(dir, &c, found, checkpoints)
 	}
 	if err == nil {
-		read := [2]int64{sizeOf(dir, receipt.Name), sizeOf(dir, receipt.Onchain)}
+		read := archive.Read{2: found.Cuts[len(found.Cuts)-1].Read[2]}
+		if len(found.Events) > 0 {
+			read[2] = int64(found.Last().Last) + 1
+		}
+		read[0], read[1] = sizeOf(dir, receipt.Name), sizeOf(dir, receipt.Onchain)
 		err = found.Restore(dir, read)
 	}
 	return r, err
@@ -282,7 +291,10 @@ func (r *Recovered) alone(dir string, c *RecoverConfig, found *archive.Found, ch
 		if err := r.journal(s, c, found, genesis); err != nil {
 			return err
 		}
-		return r.receipts(s, found)
+		if err := r.receipts(s, found); err != nil {
+			return err
+		}
+		return r.events(s, found)
 	})
 }
 
@@ -352,6 +364,49 @@ func (r *Recovered) receipts(s *store.Store, found *archive.Found) error {
 		}
 		if err := writeReceipts(s.Folder(), name, all, func(receipts.Receipt) bool { return true }); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// events puts the event log back, as far as the archive has it.
+func (r *Recovered) events(s *store.Store, found *archive.Found) error {
+	segments, payloads, _, err := s.Events()
+	if err != nil {
+		return err
+	}
+	put := func(folder wal.Folder, name string, from io.ReaderAt, size int64) error {
+		err := wal.WriteFile(folder, ".next", name, io.NewSectionReader(from, 0, size), false)
+		if errors.Is(err, fs.ErrExist) {
+			err = nil // a payload that several name
+		}
+		return err
+	}
+	for _, b := range found.Events {
+		p, err := pack.Open(bytes.NewReader(b), int64(len(b)))
+		if err == nil {
+			err = p.Check()
+		}
+		if err != nil {
+			return fmt.Errorf("the event log: %w", err)
+		}
+		for _, hash := range p.Payloads() {
+			f, size, err := p.Payload(hash)
+			if err == nil {
+				err = put(payloads, hash.String(), f, size)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for _, first := range p.Ticks() {
+			f, size, err := p.Segment(first)
+			if err == nil {
+				err = put(segments, eventlog.FileName(first), f, size)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

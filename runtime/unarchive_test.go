@@ -17,6 +17,39 @@ import (
 	"igor.dev/verifier"
 )
 
+// TestRecoverEvents: with the event log, what is recovered can be run again.
+func TestRecoverEvents(t *testing.T) {
+	l := newTrading(t)
+	l.every = 2
+	target := archivetest.New("one", 1)
+	dir := l.fresh(t)
+	source, err := fileKeys{}.Key(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := source.(ed25519.PrivateKey)
+	var r Result
+	for round := range 3 {
+		a, err := archive.New(archive.Config{Targets: []archive.Target{target}, Rule: segment.Rule{Checkpoints: 3}, Parts: append(archive.DefaultParts, archive.Events), Retry: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := l.config(7)
+		c.through, c.Archive = nil, a
+		if r, err = Resume(t.Context(), dir, c); err != nil {
+			t.Fatal(err)
+		}
+		dir = filepath.Join(t.TempDir(), "again")
+		if _, err := Recover(t.Context(), dir, RecoverConfig{Agent: verifier.PublicKey(key.Public().(ed25519.PublicKey)), Targets: []archive.Target{target}, Key: key, Head: r.Head}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Replay(t.Context(), filepath.Join(dir, "history"), replayConfig(dir, l.birth))
+		if err != nil || got.Verdict != Replayed || got.LastTick != r.Tick || got.Replayed != got.Intervals {
+			t.Fatalf("round %d: %+v, %v", round, got, err)
+		}
+	}
+}
+
 func archiverTo(t *testing.T, targets ...archive.Target) *archive.Archiver {
 	t.Helper()
 	a, err := archive.New(archive.Config{Targets: targets, Rule: segment.Rule{Checkpoints: 2}, Parts: archive.DefaultParts, Retry: time.Millisecond, Ask: time.Millisecond})

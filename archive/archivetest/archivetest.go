@@ -212,7 +212,7 @@ func (l *Life) After(tick uint64, all bool) iter.Seq2[[]byte, error] {
 }
 
 // Parts implements [archive.Source].
-func (l *Life) Parts(tick uint64, want []archive.Part, read [2]int64) (map[archive.Part][]byte, [2]int64, error) {
+func (l *Life) Parts(tick uint64, want []archive.Part, read archive.Read) (map[archive.Part][]byte, archive.Read, error) {
 	all := map[archive.Part][]byte{}
 	for _, p := range want {
 		switch p {
