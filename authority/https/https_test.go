@@ -326,6 +326,39 @@ func TestFlood(t *testing.T) {
 	all.Wait()
 }
 
+// TestFull has a node put blobs for agents that never begin: there is an end to it, and an
+// agent that begins has its place back.
+func TestFull(t *testing.T) {
+	blobs, err := dir.Blobs(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := serve(t, key(2), member.Config{Engine: member.NewMemory(), Replica: blobs, Unborn: 4096, Pending: 3000})
+	c := client(t, key(3), m)
+	put := func(agent byte, name string) error {
+		data := append([]byte(name), make([]byte, 1000)...)
+		return c.Places()[0].Put(t.Context(), public(key(agent)), 1, authority.Blob{Name: authority.Name{Kind: authority.Payload, Hash: sha256.Sum256(data)}, Data: data})
+	}
+	for agent := range byte(3) {
+		if err := put(50+agent, "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refusedAs(t, put(60, "a"), authority.TooMuch)
+	if err := signed(t, c, key(50)).Append(t.Context(), public(key(50)), authority.Position{}, begin(key(3), 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(60, "a"); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"b", "c"} {
+		if err := put(50, name); err != nil {
+			t.Error(err)
+		}
+	}
+	refusedAs(t, put(50, "d"), authority.TooMuch)
+}
+
 type slowEngine struct {
 	*member.Memory
 	go_ chan struct{}

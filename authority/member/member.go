@@ -48,6 +48,7 @@ type Config struct {
 	AtOnce  int           // how many requests are served at once; 0 = 1,024
 	PerNode int           // of one node; 0 = 256
 	Pending int64         // bytes that one agent may have put since its last append; 0 = 1 GiB
+	Unborn  int64         // bytes that agents without a position may have put together; 0 = 1 GiB
 
 	Log *slog.Logger // nil = nothing is said
 }
@@ -70,6 +71,8 @@ type Member struct {
 	owners  map[verifier.PublicKey]verifier.PublicKey // as they were last seen: good enough for blobs
 	pending map[verifier.PublicKey]int64
 	mending map[verifier.PublicKey]bool
+	unborn  map[verifier.PublicKey]int64
+	waiting int64 // bytes of those
 }
 
 // New returns a member.
@@ -93,10 +96,13 @@ func New(c Config) (*Member, error) {
 	if c.Pending == 0 {
 		c.Pending = 1 << 30
 	}
+	if c.Unborn == 0 {
+		c.Unborn = 1 << 30
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Member{Config: c, serving: map[verifier.PublicKey]int{}, owners: map[verifier.PublicKey]verifier.PublicKey{}, pending: map[verifier.PublicKey]int64{}, mending: map[verifier.PublicKey]bool{}}, nil
+	return &Member{Config: c, serving: map[verifier.PublicKey]int{}, owners: map[verifier.PublicKey]verifier.PublicKey{}, pending: map[verifier.PublicKey]int64{}, mending: map[verifier.PublicKey]bool{}, unborn: map[verifier.PublicKey]int64{}}, nil
 }
 
 // Serve answers a request of a node. It does not keep the request's bytes.
@@ -333,33 +339,35 @@ func (m *Member) saw(e *authority.Entry) {
 		clear(m.owners)
 	}
 	m.owners[e.Agent] = e.Position.Owner
+	m.waiting -= m.unborn[e.Agent] // it began, here or at another member
+	delete(m.unborn, e.Agent)
 }
 
 // owns reports whether a node may put blobs for an agent: it owns it, or nobody does. That
 // it may have been its owner a moment ago does no harm: what it puts no position will name.
-func (m *Member) owns(ctx context.Context, caller, agent verifier.PublicKey) (bool, error) {
+func (m *Member) owns(ctx context.Context, caller, agent verifier.PublicKey) (ok, unborn bool, err error) {
 	m.mu.Lock()
 	owner, known := m.owners[agent]
 	m.mu.Unlock()
 	if known && owner == caller {
-		return true, nil
+		return true, false, nil
 	}
 	held, err := m.Engine.Read(ctx, agent)
 	if errors.Is(err, authority.ErrNone) {
-		return true, nil
+		return true, true, nil
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	m.saw(&held.Entry)
-	return held.Position.Owner == caller, nil
+	return held.Position.Owner == caller, false, nil
 }
 
 func (m *Member) put(ctx context.Context, caller verifier.PublicKey, r *protocol.Request) protocol.Answer {
 	if m.Replica == nil {
 		return protocol.Answer{Status: protocol.Malformed, Reason: "this member keeps no blobs"}
 	}
-	ok, err := m.owns(ctx, caller, r.Agent)
+	ok, unborn, err := m.owns(ctx, caller, r.Agent)
 	switch {
 	case err != nil:
 		return unavailable(err)
@@ -373,8 +381,15 @@ func (m *Member) put(ctx context.Context, caller verifier.PublicKey, r *protocol
 	m.mu.Lock()
 	after := m.pending[r.Agent] + size
 	fits := after <= m.Pending && (len(m.pending) < maxKnown || m.pending[r.Agent] > 0)
+	if unborn && m.waiting+size > m.Unborn {
+		m.mu.Unlock()
+		return refuse(authority.TooMuch, fmt.Sprintf("agents that did not begin yet have more than %d bytes here", m.Unborn))
+	}
 	if fits {
-		m.pending[r.Agent] = after
+		if m.pending[r.Agent] = after; unborn {
+			m.unborn[r.Agent] += size
+			m.waiting += size
+		}
 	}
 	m.mu.Unlock()
 	if !fits {
@@ -411,6 +426,7 @@ func (m *Member) accept(ctx context.Context, caller verifier.PublicKey, r *proto
 	if err != nil {
 		return of(err)
 	}
+	m.saw(&held.Entry)
 	if held.Position.Owner != caller {
 		return refuse(authority.NotOwner, fmt.Sprintf("%s is not the agent's owner", caller.DID()))
 	}
