@@ -6,6 +6,7 @@
  */
 
 import { reportJSON, verifyHistory, VerifyError, type Report } from "../verify/api.ts";
+import { proofURL } from "../verify/base.ts";
 import { ask, grace } from "./answers.ts";
 import { readSettings, verifierLink, type Settings } from "./settings.ts";
 import { icon } from "./shapes.ts";
@@ -85,7 +86,7 @@ const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
  * @cssprop --igor-lineage-verified --igor-lineage-unbroken --igor-lineage-incomplete --igor-lineage-invalid --igor-lineage-error --igor-lineage-loading
  */
 export class IgorLineageElement extends Base {
-  static readonly observedAttributes = ["src", "from", "did", "head", "pinned", "loading", "refresh", "timeout", "verifier", "lang"];
+  static readonly observedAttributes = ["src", "from", "did", "head", "pinned", "loading", "refresh", "timeout", "verifier", "require-witness", "lang"];
 
   /** Gives the words of a language, of which the nearest `lang` attribute decides. */
   static localize(language: string, strings: Strings): void {
@@ -296,7 +297,7 @@ export class IgorLineageElement extends Base {
     }
   }
 
-  async #once({ urls, from, pins, timeout }: Settings, signal: AbortSignal, since: number, shown?: Report): Promise<Report> {
+  async #once({ urls, from, pins, policy, timeout }: Settings, signal: AbortSignal, since: number, shown?: Report): Promise<Report> {
     const attempt = new AbortController();
     const abort = () => attempt.abort(signal.reason);
     signal.addEventListener("abort", abort);
@@ -328,8 +329,10 @@ export class IgorLineageElement extends Base {
         return response;
       };
       const input = from ? (await import("../verify/published.ts")).fetchLife(pins.did!, from, { signal, fetch }) : urls;
+      const witness = policy && (await import("./witness.ts")).demand(policy, from ? proofURL(from, pins.did!) : new URL("head.tlog-proof", urls[0]), get);
       const report = await verifyHistory(input, {
         ...pins,
+        ...(witness && { witness: await witness }),
         signal,
         fetch,
         onProgress: ({ checkpoints }) => {
@@ -536,7 +539,7 @@ export class IgorLineageElement extends Base {
       : undefined);
     row(rows.programs, number.format(new Set(report.segments.map(({ wasmHash }) => wasmHash)).size));
     row(rows.verifier, report.verifier);
-    const sentences = [report.proves, report.doesNotProve].map((text) => element("p", inEnglish, ...identified(text)));
+    const sentences = [report.proves, report.witnessed?.says ?? "", report.doesNotProve].filter(Boolean).map((text) => element("p", inEnglish, ...identified(text)));
     if (report.problems.length === 0) return [...sentences, list];
     const problems = element("ul");
     for (const { code, name, tick, message, expected, found } of report.problems.slice(0, maxProblems)) {

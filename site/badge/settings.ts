@@ -8,6 +8,8 @@ export interface Settings {
   /** The server that has the life of the expected identity, where no address of the history is given. */
   readonly from?: URL | undefined;
   readonly pins: { did?: string; head?: string };
+  /** The policy that says who has to have witnessed the head, where that is demanded. */
+  readonly policy?: URL | undefined;
   /** In seconds. */
   readonly timeout: number;
 }
@@ -47,11 +49,14 @@ export function readSettings(badge: HTMLElement, unbound: ReadonlySet<string>): 
   const from = server(badge);
   if (from && urls.length > 0) throw new TypeError("src and from: give one of them");
   if (from && !given.did) throw bad("from, but there is no did", "set did to the identity whose life it is");
-  if (from) return { urls: [headURL(from, given.did!)], from, pins: given, timeout };
+  const demand = badge.getAttribute("require-witness");
+  if (demand !== null && !demand.trim()) throw bad("require-witness has no value", "set it to the address of a policy");
+  const policy = demand === null ? undefined : new URL(demand.trim(), badge.baseURI);
+  if (from) return { urls: [headURL(from, given.did!)], from, pins: given, policy, timeout };
   if (urls.length === 0) {
     throw new VerifyError("nothing-to-verify", "nothing to verify", { hint: "set src to the URL of a .car history, or did and from to an agent and a server that has its life" });
   }
-  return { urls, pins: given, timeout };
+  return { urls, pins: given, policy, timeout };
 }
 
 function server(badge: HTMLElement): URL | undefined {

@@ -102,3 +102,30 @@ test("a fork proof that is given to the page", async (t) => {
   assert.equal(await page.textContent("#verdict"), "No verdict");
   assert.match(await page.textContent("main"), /not signed by the key/);
 });
+
+test("a badge that demands a witness is green with one, and not without", async (t) => {
+  const { checkpoints, policy, proof } = (await load("head")).find(({ name }) => name === "head-good-required.json");
+  const { car } = await import("./life.mjs");
+  const bundle = car(checkpoints.map((hex) => Buffer.from(hex, "hex")));
+  const page = (attributes) => `<!doctype html><script type="module" src="/npm/igor-lineage.js"></script><igor-lineage src="life.car" loading="eager" ${attributes}></igor-lineage>`;
+  const state = async (files, attributes) => {
+    const server = await serve(t, { "/npm/": `${dist}/npm`, ...files, "/index.html": page(attributes) });
+    const tab = await open(t, `${server.url}/index.html`, { expect: "/head.tlog-proof" in files || !attributes.includes(".policy") ? [] : [/404/] });
+    return tab.evaluate(
+      () =>
+        new Promise((resolve) => {
+          const badge = document.querySelector("igor-lineage");
+          badge.addEventListener("igor-lineage-report", ({ report }) => resolve(`${report.verdict} ${report.problems.map(({ code }) => code)}`));
+          badge.addEventListener("igor-lineage-error", ({ error }) => resolve(`error: ${error?.message}`));
+          badge.refresh = 0;
+          badge.verify?.();
+        }),
+    );
+  };
+  const give = (content) => (_, response) => response.end(content);
+  const files = { "/life.car": give(bundle), "/rules.policy": give(policy) };
+  assert.equal(await state({ ...files, "/head.tlog-proof": give(proof) }, 'require-witness="rules.policy"'), "verified ");
+  assert.equal(await state(files, 'require-witness="rules.policy"'), "incomplete not-witnessed");
+  assert.match(await state(files, 'require-witness=""'), /require-witness has no value/);
+  assert.equal(await state(files, ""), "verified ");
+});

@@ -11,3 +11,6 @@ export function baseURL(from: string | URL, document?: string): URL {
 
 /** Where the head of a life is. */
 export const headURL = (base: URL, did: string) => new URL(`${base.href}igor/${did}/head`);
+
+/** Where the proof is that the head of a life was witnessed. */
+export const proofURL = (base: URL, did: string) => new URL(`${base.href}igor/${did}/head.tlog-proof`);
