@@ -181,6 +181,11 @@ func (p *population) ledgerOf(a *resident, name string) string {
 func (p *population) met() {
 	p.t.Helper()
 	up := p.up()
+	select {
+	case <-up.acks: // it runs, and ends in peace when it is asked to
+	case <-time.After(upPatience):
+		p.t.Fatalf("no checkpoint in %v", upPatience)
+	}
 	for _, a := range p.living {
 		if _, ok, err := runtime.ReadRetirement(a.dir); err != nil || !ok {
 			continue
