@@ -59,9 +59,6 @@ const followEvery = 250 * time.Millisecond
 func Logs(ctx context.Context, dir string, c LogsConfig, each func(LogLine) error) error {
 	events := filepath.Join(dir, store.DirEvents)
 	ticks, err := segmentTicks(events)
-	if errors.Is(err, fs.ErrNotExist) {
-		return noEventLog(dir)
-	}
 	if err != nil {
 		return err
 	}
