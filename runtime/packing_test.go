@@ -268,12 +268,23 @@ func TestPacked(t *testing.T) {
 // TestPackedWhileItLives: a long life has few files while it lives too.
 func TestPackedWhileItLives(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "agent")
-	c := ticks(400, 1)
-	if _, err := Start(t.Context(), dir, logger(), c); err != nil {
+	c := ticks(0, 1)
+	e, err := c.engine()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(names(t, dir)); n > 500 {
-		t.Errorf("%d files: nothing was packed while it lived", n)
+	defer e.Close()
+	agent := e.Start(t.Context(), dir, logger(), c.Config)
+	for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, "packed")); err == nil {
+			break
+		}
+		if time.Since(begun) > time.Minute {
+			t.Fatal("nothing is packed while it lives")
+		}
+	}
+	if _, err := agent.Stop(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	if counts(t, dir); t.Failed() {
 		t.Log(names(t, dir))
