@@ -139,6 +139,21 @@ func Newest(seen map[string]Seen) (one *Candidate, all []Candidate) {
 			if found.Sequence < p.Sequence || found.Sequence == p.Sequence && *found != *p {
 				return nil, all
 			}
+			// Counts only grow.
+			if p.Major > other.Newest.Position.Major || p.Generation > other.Newest.Position.Generation {
+				return nil, all
+			}
+		}
+	}
+	// Where the store is older than what its newest owner found, nobody can say whether that
+	// is what was, or whether somebody went on from there without knowing better.
+	if s, ok := seen[TheStore]; ok && s.Newest.Position != newest.Position && s.Newest.Position.Writer != newest.Position.Writer {
+		known := false
+		for name, other := range seen {
+			known = known || name != TheStore && other.Newest.Position == newest.Position && other.Found.Position == s.Newest.Position
+		}
+		if !known {
+			return nil, all
 		}
 	}
 	return newest, all
