@@ -68,6 +68,7 @@ const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
  * A badge that verifies an agent's history and says what it found. A click opens the details.
  *
  * @attribute src - the history: the URL of a CAR, or those of its checkpoints, separated by spaces
+ * @attribute require-witness - the address of a policy: the history is incomplete unless its head is witnessed as it says
  * @attribute from - in the place of src: a server that has the life of the did, as igor publish and igor serve publish it
  * @attribute did - the identity that is expected; without it, the badge says whose history it is
  * @attribute head - the CID of a checkpoint that has to be in the history

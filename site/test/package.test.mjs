@@ -66,7 +66,7 @@ test("editors are told of all that the element has", async (t) => {
   const declared = modules[0].declarations[0];
   const names = (list) => list.map(({ name }) => name).sort();
   const source = await readFile(join(root, "site/badge/element.ts"), "utf8");
-  const observed = /observedAttributes = \[([^\]]+)\]/.exec(source)[1].match(/\w+/g);
+  const observed = /observedAttributes = \[([^\]]+)\]/.exec(source)[1].match(/[\w-]+/g);
   assert.deepEqual(names(declared.attributes), [...observed.filter((name) => name !== "lang"), "state", "identity"].sort());
   const tags = (pattern) => [...source.matchAll(pattern)].flatMap(([, rest]) => rest.trim().split(" ")).sort();
   assert.deepEqual(names(declared.cssParts), tags(/@csspart (.+)/g));
