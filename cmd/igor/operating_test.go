@@ -203,7 +203,7 @@ func TestWatched(t *testing.T) {
 	if out, err := igor(t, "run", filepath.Join(agents(t), "observer.wasm"), "--dir", filepath.Join(folder, "agent"), "--ticks=1", "--tick-interval=0").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	m := startMonitored(t, "up", folder)
+	m := startMonitored(t, "up", folder, "--archive", t.TempDir())
 	_, text, _ := strings.Cut(m.get("/metrics"), " ")
 	m.cmd.Process.Kill()
 	m.cmd.Wait()
@@ -297,7 +297,7 @@ func checkUnit(t *testing.T, name, unit string) {
 	}
 	name = strings.Replace(name, "@", "@watcher", 1)
 	file := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(unit, "/usr/bin/igor", self)), 0o644); err != nil {
+	if err := os.WriteFile(file, regexp.MustCompile(`/usr/bin/igor(-node)?`).ReplaceAllLiteral([]byte(unit), []byte(self)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	// What it says of other units is no concern of ours.

@@ -281,7 +281,7 @@ func TestOperator(t *testing.T) {
 	if _, err := exec.LookPath("promtool"); err != nil {
 		t.Skip("promtool is not here: tools/needs.sh go gets it")
 	}
-	if out, err := exec.Command("promtool", "check", "config", file).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("6 rules found")) {
+	if out, err := exec.Command("promtool", "check", "config", file).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("7 rules found")) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
