@@ -14,13 +14,17 @@ MODULES  := . effects sdk agents internal/interop
 FUZZTIME ?= 30s
 PREFIX   ?= /usr/local
 
-.PHONY: all build agents man site install release demo demo-pay demo-node demo-memory test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
+.PHONY: all build servers agents man site install release demo demo-pay demo-node demo-memory test test-go test-languages test-web test-release test-frameworks soak check fuzz bench clean
 
 # The site comes first: igor has it inside.
-all: site build agents man
+all: site build servers agents man
 
 build:
-	$(BUILD) -o bin/ ./cmd/igor ./cmd/igor-verify ./cmd/igor-log
+	$(BUILD) -o bin/ ./cmd/igor ./cmd/igor-verify
+
+# For those who run nodes, and logs of heads and their witnesses.
+servers:
+	$(BUILD) -o bin/ ./cmd/igor-node ./cmd/igor-log
 
 # Manual pages: man ./bin/man/igor-run.1
 man: build
@@ -34,9 +38,9 @@ site: node_modules
 	$(GO) run ./site/build
 
 # DESTDIR is a root to install below, as packagers have it.
-install: site build
+install: site build servers
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 bin/igor bin/igor-verify $(DESTDIR)$(PREFIX)/bin
+	install -m 755 bin/igor bin/igor-verify bin/igor-node bin/igor-log $(DESTDIR)$(PREFIX)/bin
 	bin/igor man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	bin/igor completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/igor

@@ -66,17 +66,18 @@ func TestRelease(t *testing.T) {
 	t.Run("package", func(t *testing.T) { debs(t, root, first, packages) })
 }
 
-// installed wants go install to bring the two programs alone, which know their commit
+// installed wants go install to bring the programs alone, which know their commit
 // without being told.
 func installed(t *testing.T, root string) {
 	bin := t.TempDir()
 	cmd := exec.Command("go", "install", "./cmd/...")
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-buildvcs=true", "CGO_ENABLED=0")
 	say(t, cmd)
-	if have := files(t, bin); !slices.Equal(have, []string{"igor", "igor-verify"}) {
+	programs := []string{"igor", "igor-log", "igor-node", "igor-verify"}
+	if have := files(t, bin); !slices.Equal(have, programs) {
 		t.Errorf("go install brings %q", have)
 	}
-	for _, name := range []string{"igor", "igor-verify"} {
+	for _, name := range programs {
 		if said := say(t, exec.Command(filepath.Join(bin, name), "--version")); strings.Contains(said, "unknown") {
 			t.Errorf("%s says %s", name, said)
 		}
