@@ -44,9 +44,14 @@ type Matrix struct {
 	Every bool
 }
 
-// others are failpoints of agents that fail, are upgraded, or have a home that is not their folder, or that pay by x402, which igor's own tests
-// kill.
-var others = []string{"tick-failed", "program-kept", "upgraded", "segments-unsigned", "segments-signed", "retirement-kept", "paid-answered"}
+// others are failpoints that igor's own tests kill at: of agents that fail, are upgraded, move,
+// have a home that is not their folder, or pay by x402, and of old checkpoints, which a
+// life that is short may have none of.
+var others = []string{
+	"tick-failed", "program-kept", "upgraded", "segments-unsigned", "segments-signed", "retirement-kept", "paid-answered", "home-left",
+	"pack-named", "segment-named", "marked", "unpacked", "pruned",
+	"move-stopped", "move-signed", "move-committed", "move-recorded", "move-key-gone", "move-taken-in", "move-promised", "move-fetched", "move-key-kept", "move-arrived",
+}
 
 const (
 	birthBudget    = 1_000_000 // microcents

@@ -7,11 +7,14 @@ package life
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -318,16 +321,29 @@ const header = 209 // of a checkpoint: docs/spec/checkpoint.md
 // history returns the checkpoints, the newest last.
 func (l *Life) history() (checkpoints [][]byte) {
 	l.t.Helper()
-	files, err := filepath.Glob(filepath.Join(l.dir, "history", "*.ckpt"))
-	if err != nil || len(files) == 0 {
-		l.t.Fatalf("no history: %v", err)
+	b, err := l.Command("history", "export", l.dir, "-o", "-").Output()
+	if err != nil {
+		l.t.Fatalf("igor history export: %v", err)
 	}
-	for _, name := range files {
-		b, err := os.ReadFile(name)
-		if err != nil || len(b) < header {
-			l.t.Fatalf("%s: %d bytes, %v", name, len(b), err)
+	// docs/spec/car.md: a length and the header, then of each block a length, 36 bytes of
+	// CID, and the checkpoint.
+	for n := 0; len(b) > 0; n++ {
+		size, k := binary.Uvarint(b)
+		if k <= 0 || size > uint64(len(b)-k) {
+			l.t.Fatal("a CAR that is cut short")
 		}
-		checkpoints = append(checkpoints, b)
+		if block := b[k : k+int(size)]; n > 0 {
+			if len(block) < 36+header {
+				l.t.Fatalf("a block of %d bytes", len(block))
+			}
+			checkpoints = append(checkpoints, block[36:])
+		}
+		b = b[k+int(size):]
 	}
+	if len(checkpoints) == 0 {
+		l.t.Fatal("no history")
+	}
+	tick := func(checkpoint []byte) uint64 { return binary.LittleEndian.Uint64(checkpoint[17:]) }
+	slices.SortFunc(checkpoints, func(a, b []byte) int { return cmp.Compare(tick(a), tick(b)) })
 	return checkpoints
 }
