@@ -107,7 +107,7 @@ func strict(raw []byte, to any) error {
 func limited(s string) string { return s[:min(len(s), 1000)] }
 
 // answerPropose takes an agent, as far as the source gives it.
-func (n *Node) answerPropose(ctx context.Context, from verifier.PublicKey, c *conn, p *wire.Propose) error {
+func (n *Node) answerPropose(_ context.Context, from verifier.PublicKey, c *conn, p *wire.Propose) error {
 	t, err := n.accept(from, p)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (n *Node) answerPropose(ctx context.Context, from verifier.PublicKey, c *co
 		}
 		t.cancel()
 	}()
-	ctx = t.ctx
+	ctx := t.ctx
 	defer context.AfterFunc(ctx, func() { c.Reset() })()
 	var writes sync.Mutex
 	say := func(a wire.Answer) error {
