@@ -200,7 +200,13 @@ func TestTwoOwnersFleet(t *testing.T) {
 		}
 		key := signer.(ed25519.PrivateKey)
 		all.Go(func() {
-			for seed := worker; seed < *fleetRuns && !t.Failed(); seed += workers {
+			// More contests, if in none of them the agent went to and fro.
+			more := func(seed int) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return seed < *fleetRuns || taken < 2 && seed < 10**fleetRuns
+			}
+			for seed := worker; more(seed) && !t.Failed(); seed += workers {
 				store := newFleet(t, 20)
 				found, n, _ := l.contest(t, l.born, key, uint64(seed), store, false, true)
 				for _, what := range found {

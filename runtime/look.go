@@ -82,10 +82,13 @@ func look(dir string, newest bool) ([]Sight, error) {
 		return loose, err
 	}
 	h, openErr := store.OpenHistory(dir)
-	if openErr != nil || len(h.Segments) == 0 {
+	if openErr != nil {
 		return loose, err
 	}
 	defer h.Close()
+	if len(h.Segments) == 0 {
+		return loose, err
+	}
 	var all []Sight
 	for b, packErr := range store.After(dir, 0, true) {
 		var c verifier.Checkpoint

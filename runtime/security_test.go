@@ -43,6 +43,14 @@ func TestSigners(t *testing.T) {
 		"runtime/checkpoint.go":                 1, // checkpoints
 		"runtime/restore.go":                    1, // again, what an appended position names by the hash of the signed bytes
 		"runtime/retire.go":                     1, // igor/retirement/v1
+		"runtime/archive.go":                    1, // igor/archive-key/v1, igor/parts/v1
+		"runtime/unarchive.go":                  1, // the same, of an agent that is recovered
+		"runtime/move.go":                       1, // igor/handover/v1, and the position with it: igor/position/v1
+		"runtime/seen.go":                       1, // igor/position/v1
+		"runtime/succeed.go":                    2, // igor/succession/v1, by both keys; igor/commitment/v1
+		"runtime/witness.go":                    1, // igor/head/v1
+		"runtime/internal/sim/nodes.go":         1, // igor/offer/v1, of simulated nodes, by their own keys
+		"cmd/igor/wallet.go":                    1, // igor/wallet/v1
 		"runtime/internal/pack/mark.go":         1, // igor/packed/v1
 		"runtime/internal/store/packer.go":      1, // the same, through it
 		"runtime/internal/eventlog/eventlog.go": 1, // seals: igor/event-segment/v1, and three hashes

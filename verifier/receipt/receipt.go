@@ -7,12 +7,12 @@ package receipt
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"io"
 	"strconv"
 
 	"igor.dev/verifier"
+	"igor.dev/verifier/internal/le"
 	"igor.dev/verifier/internal/rfc8032"
 	"igor.dev/verifier/internal/sha2"
 )
@@ -38,8 +38,6 @@ const (
 	// MaxSize is the size of the largest receipt.
 	MaxSize = MaxPaymentSize
 )
-
-var le = binary.LittleEndian
 
 // A Receipt is an [*Execution], a [*Payment], an [*Onchain] or a [*Rent].
 type Receipt interface {

@@ -1,5 +1,7 @@
 package receipt
 
+import "igor.dev/verifier/internal/le"
+
 import "igor.dev/verifier"
 
 const (

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"igor.dev/verifier"
+	"igor.dev/verifier/internal/le"
 )
 
 const forkTag = "igor/fork-proof/v1\x00"

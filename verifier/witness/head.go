@@ -7,10 +7,10 @@
 package witness
 
 import (
-	"encoding/binary"
 	"errors"
 
 	"igor.dev/verifier"
+	"igor.dev/verifier/internal/le"
 	"igor.dev/verifier/internal/rfc8032"
 )
 
@@ -31,8 +31,6 @@ type Head struct {
 	Checkpoint verifier.Hash
 	Signature  [64]byte
 }
-
-var le = binary.LittleEndian
 
 // AppendMessage appends the bytes that the agent signs.
 func (h *Head) AppendMessage(dst []byte) []byte {

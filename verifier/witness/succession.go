@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"igor.dev/verifier"
+	"igor.dev/verifier/internal/le"
 	"igor.dev/verifier/internal/rfc8032"
 	"igor.dev/verifier/internal/sha2"
 )

@@ -276,6 +276,14 @@ func Open(f io.ReaderAt, size int64) (*Reader, error) {
 	return r, nil
 }
 
+// Close closes the file, if it is one that can be closed.
+func (r *Reader) Close() error {
+	if c, ok := r.f.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
 // Ticks returns the first ticks of the segments, in order.
 func (r *Reader) Ticks() []uint64 {
 	ticks := make([]uint64, 0, len(r.segments)/segmentSize)

@@ -117,6 +117,18 @@ const maxOpenPacks = 8
 // NewPacks looks for packs in the folder of an event log, which stays the caller's.
 func NewPacks(events *os.Root) *Packs { return &Packs{events: events} }
 
+// Close closes those that are open. They are opened again where that is needed.
+func (p *Packs) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, o := range p.open {
+		errs = append(errs, o.Close())
+	}
+	p.open = nil
+	return errors.Join(errs...)
+}
+
 // spans lists the packs; again, if what was listed may not be there any more.
 func (p *Packs) spans(again bool) (_ []Span, err error) {
 	if p.list == nil || again {
@@ -266,7 +278,10 @@ func (s *Store) EventLog() (*eventlog.Log, error) {
 		return nil, err
 	}
 	log := eventlog.New(segments, payloads)
-	log.Packed = NewPacks(s.events)
+	if s.packs == nil {
+		s.packs = NewPacks(s.events)
+	}
+	log.Packed = s.packs
 	return log, nil
 }
 

@@ -493,6 +493,7 @@ func (p *Packer) copyPack(w *pack.Writer, of *pack.Files) (lines uint64, err err
 	if err != nil {
 		return 0, err
 	}
+	defer r.Close()
 	for _, first := range r.Ticks() {
 		f, size, err := r.Segment(first)
 		if err == nil {
@@ -670,31 +671,40 @@ func (p *Packer) cleanEvents(ctx context.Context) error {
 		if at >= end {
 			continue
 		}
-		r, _, err := openPackFile(p.s.events, Span{f.First, f.Last})
+		if err := p.cleanPacked(ctx, Span{f.First, f.Last}, events, folder, firsts[at:end]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cleanPacked removes segments of the event log that are in a pack, and what they name.
+func (p *Packer) cleanPacked(ctx context.Context, in Span, events, folder wal.Folder, firsts []uint64) error {
+	r, _, err := openPackFile(p.s.events, in)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for _, first := range firsts {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		same, payloads, err := p.sameEvents(r, first)
 		if err != nil {
 			return err
 		}
-		for _, first := range firsts[at:end] {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			same, payloads, err := p.sameEvents(r, first)
-			if err != nil {
-				return err
-			}
-			if !same {
-				continue
-			}
-			for _, hash := range payloads {
-				if err := p.removePayload(r, folder, hash); err != nil {
-					return err
-				}
-			}
-			if err := events.Remove(eventlog.FileName(first)); err != nil {
-				return err
-			}
-			failpoint.Reach(failpoint.Unpacked)
+		if !same {
+			continue
 		}
+		for _, hash := range payloads {
+			if err := p.removePayload(r, folder, hash); err != nil {
+				return err
+			}
+		}
+		if err := events.Remove(eventlog.FileName(first)); err != nil {
+			return err
+		}
+		failpoint.Reach(failpoint.Unpacked)
 	}
 	return nil
 }
@@ -870,6 +880,7 @@ func (p *Packer) packElsewhere(ctx context.Context, s Span) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	defer r.Close()
 	var others []*pack.Reader
 	for _, in := range p.over(s) {
 		other, _, err := openPackFile(p.s.events, in)
@@ -879,6 +890,7 @@ func (p *Packer) packElsewhere(ctx context.Context, s Span) (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		defer other.Close()
 		others = append(others, other)
 	}
 	for _, first := range r.Ticks() {
@@ -997,6 +1009,7 @@ func (p *Packer) describe(s Span, f *pack.Files) (info segment.Info, err error) 
 	if err != nil {
 		return info, err
 	}
+	defer r.Close()
 	f.Pack = uint64(size)
 	for _, first := range r.Ticks() {
 		e, size, err := r.Segment(first)

@@ -156,6 +156,7 @@ func (p *Packer) archivedEvents(ctx context.Context, s Span, archived func(uint6
 	if err != nil {
 		return false, err
 	}
+	defer r.Close()
 	for _, first := range r.Ticks() {
 		if ctx.Err() != nil {
 			return false, ctx.Err()

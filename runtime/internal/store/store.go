@@ -321,6 +321,7 @@ type Store struct {
 	lock      *os.File
 	head      verifier.Hash // of the newest checkpoint, once recovered
 	mark      *pack.Mark    // how far the history is packed; nil = it is not known
+	packs     *Packs        // of the event log, nil = nobody looked
 	recovered bool
 	failed    error // why nothing can be appended any more
 
@@ -445,6 +446,9 @@ func (s *Store) Path() string { return s.root.Name() }
 // Close gives the folder free.
 func (s *Store) Close() error {
 	var errs []error
+	if s.packs != nil {
+		errs = append(errs, s.packs.Close())
+	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())
 	}
