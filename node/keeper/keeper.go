@@ -102,9 +102,12 @@ func (k *Keeper) Run(ctx context.Context) {
 				k.forget(w.Agent)
 				continue
 			}
+			mine := k.Mine(w.Agent)
+			if !mine && k.well(w.Agent, &view) {
+				continue
+			}
 			place := k.place(w, &view)
-			watches := place >= 0 && place < watchers && !k.well(w.Agent, &view) || k.Mine(w.Agent)
-			if !watches || !k.take(w.Agent) {
+			if watches := mine || place >= 0 && place < watchers; !watches || !k.take(w.Agent) {
 				continue
 			}
 			select {

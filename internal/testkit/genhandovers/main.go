@@ -9,64 +9,12 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"igor.dev/internal/testkit"
 )
 
-func main() {
-	dir, err := vectorsDir()
-	if err == nil {
-		err = write(dir, files())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "genhandovers:", err)
-		os.Exit(1)
-	}
-}
-
-// vectorsDir finds testdata/handovers of the module around the working directory.
-func vectorsDir() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "testdata", "handovers"), nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("no go.mod above the working directory; run it inside the module")
-		}
-		dir = parent
-	}
-}
-
-// write makes dir hold exactly these vectors.
-func write(dir string, files map[string][]byte) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	old, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return err
-	}
-	for _, name := range old {
-		if err := os.Remove(name); err != nil {
-			return err
-		}
-	}
-	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func main() { testkit.Generate("genhandovers", "handovers", files()) }
 
 func files() map[string][]byte {
 	all := make(map[string][]byte)

@@ -1,29 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"os"
-	"path/filepath"
 	"testing"
+
+	"igor.dev/internal/testkit"
 )
 
 // TestCommittedVectors holds testdata/handovers to what the generator writes.
 func TestCommittedVectors(t *testing.T) {
-	dir, err := vectorsDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := files()
-	if len(want) < 30 {
-		t.Fatalf("only %d vectors", len(want))
-	}
-	for name, b := range want {
-		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, b) {
-			t.Errorf("%s is not what the generator writes; run go run ./internal/testkit/genhandovers", name)
-		}
-	}
-	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil || len(names) != len(want) {
-		t.Errorf("%d files, want %d, %v", len(names), len(want), err)
-	}
+	testkit.Generated(t, "genhandovers", "handovers", 30, files())
 }

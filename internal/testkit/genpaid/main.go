@@ -7,56 +7,11 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
+
+	"igor.dev/internal/testkit"
 )
 
-func main() {
-	dir, err := folder()
-	if err == nil {
-		err = write(dir, files())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "genpaid:", err)
-		os.Exit(1)
-	}
-}
-
-// folder finds testdata/paid-requests of the module around the working directory.
-func folder() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "testdata", "paid-requests"), nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("no go.mod above the working directory; run it inside the module")
-		}
-		dir = parent
-	}
-}
-
-// write makes dir hold exactly these vectors.
-func write(dir string, files map[string][]byte) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func main() { testkit.Generate("genpaid", "paid-requests", files()) }
 
 // A vector is one request, and what it is, unless it is refused.
 type vector struct {
