@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -185,23 +184,9 @@ func TestFleetTakeOver(t *testing.T) {
 	acked, did := ack{}, ""
 	rounds := max(3, *killRounds/4)
 	for round := range rounds {
-		for range 2 + rand.IntN(6) {
-			a, ok := <-p.acks
-			if !ok {
-				t.Fatalf("it ended: %v\n%s", p.cmd.Wait(), &p.stderr)
-			}
-			acked = a
-		}
-		time.Sleep(rand.N(20 * time.Millisecond))
-		did, acked = p.kill(t, did, acked)
+		did, acked = p.killSomewhere(t, did, acked)
 		if round == 0 {
-			b, err := os.ReadFile(filepath.Join(dir, "key"))
-			if err == nil {
-				err = os.WriteFile(key, b, 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			copyKey(t, dir, key)
 		}
 		old, before, node := dir, nodes[round%2], nodes[(round+1)%2]
 		dir = in(fmt.Sprint("agent", round))

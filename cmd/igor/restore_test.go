@@ -69,23 +69,9 @@ func TestRestore(t *testing.T) {
 	p := start(t, "run", program, "--dir", dir, "--store", store, "--budget=10", "--checkpoint-every=3")
 	rounds := max(4, *killRounds/2)
 	for round := range rounds {
-		for range 2 + rand.IntN(6) {
-			a, ok := <-p.acks
-			if !ok {
-				t.Fatalf("it ended: %v\n%s", p.cmd.Wait(), &p.stderr)
-			}
-			acked = a
-		}
-		time.Sleep(rand.N(20 * time.Millisecond))
-		did, acked = p.kill(t, did, acked)
+		did, acked = p.killSomewhere(t, did, acked)
 		if round == 0 {
-			b, err := os.ReadFile(filepath.Join(dir, "key"))
-			if err == nil {
-				err = os.WriteFile(key, b, 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			copyKey(t, dir, key)
 		}
 		old := dir
 		if rand.IntN(2) == 0 {
@@ -150,5 +136,32 @@ func TestRestore(t *testing.T) {
 	}
 	if _, err := runtime.Effects(t.Context(), dir); err != nil {
 		t.Errorf("igor effects: %v", err)
+	}
+}
+
+// killSomewhere kills an igor that lives, some checkpoints later, and as kill does says what is
+// known of its life.
+func (p *process) killSomewhere(t *testing.T, did string, acked ack) (string, ack) {
+	t.Helper()
+	for range 2 + rand.IntN(6) {
+		a, ok := <-p.acks
+		if !ok {
+			t.Fatalf("it ended: %v\n%s", p.cmd.Wait(), &p.stderr)
+		}
+		acked = a
+	}
+	time.Sleep(rand.N(20 * time.Millisecond))
+	return p.kill(t, did, acked)
+}
+
+// copyKey copies an agent's key out of its folder.
+func copyKey(t *testing.T, dir, to string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "key"))
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
