@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -20,7 +21,10 @@ import (
 	"igor.dev/verifier"
 )
 
-var longLife = flag.Uint64("long-life", 20_000, "how many checkpoints the life of TestLongLife has")
+var (
+	longLife    = flag.Uint64("long-life", 20_000, "how many checkpoints the life of TestLongLife has")
+	longLifeDir = flag.String("long-life-dir", "", "the folder that TestLongLife keeps its life in; where it is there, it is measured again")
+)
 
 // unsynced is a folder that syncs nothing, for tests that make much.
 type unsynced struct{ wal.Folder }
@@ -78,6 +82,9 @@ var longDo = []struct {
 	}},
 }
 
+// longNode is the key of the node that the long life is lived on.
+var longNode = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+
 // longBirth is of an agent with a state of 20 bytes.
 func longBirth() Birth {
 	b := birth(wasmtest.Agent{Funcs: map[string]wasmtest.Func{"agent_checkpoint": {Type: wasmtest.ToI32, Body: wasmtest.I32(20)}}})
@@ -98,13 +105,18 @@ func TestLongLife(t *testing.T) {
 		}
 		return
 	}
-	dir := filepath.Join(t.TempDir(), "agent")
+	dir := *longLifeDir
+	if dir == "" {
+		dir = filepath.Join(t.TempDir(), "agent")
+	}
 	c := ticks(*longLife, 1)
-	_, c.NodeKey, _ = ed25519.GenerateKey(nil)
+	c.NodeKey = longNode
 	c.through = func(_ string, f wal.Folder) wal.Folder { return unsynced{f} }
 	began := time.Now()
-	if _, err := Start(t.Context(), dir, longBirth(), c); err != nil {
-		t.Fatal(err)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := Start(t.Context(), dir, longBirth(), c); err != nil {
+			t.Fatal(err)
+		}
 	}
 	lived := time.Since(began)
 	most := len(names(t, dir))
