@@ -18,6 +18,7 @@ import (
 // live on.
 type MovePolicy struct {
 	Enabled          bool
+	Resurrect        bool                 // they may go on by themselves when the node is gone
 	AllowedNodes     []verifier.PublicKey // none = nobody
 	MaxPrice         int64                // microcents per second; 0 = any
 	RequiredRegions  []string             // one of these; none = anywhere
@@ -37,7 +38,7 @@ func ReadMovePolicy(man []byte) (p MovePolicy, err error) {
 		return p, public(err)
 	}
 	p = MovePolicy{
-		Enabled: m.Migration.Enabled, AllowedNodes: m.Migration.AllowedNodes, MaxPrice: m.Migration.MaxPricePerSecond,
+		Enabled: m.Migration.Enabled, Resurrect: m.Migration.Resurrect, AllowedNodes: m.Migration.AllowedNodes, MaxPrice: m.Migration.MaxPricePerSecond,
 		RequiredRegions: m.Migration.RequiredRegions, PreferredRegions: m.Migration.PreferredRegions, Capabilities: map[string]int{}, Memory: m.MaxMemory,
 		MinStayTicks: m.Migration.MinStayTicks, MaxMovesPerDay: m.Migration.MaxMovesPerDay, MinSavingPercent: m.Migration.MinSavingPercent,
 	}

@@ -14,6 +14,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -266,6 +267,12 @@ const (
 	keyLease    = "l/" // there as long as the owner's lease runs
 )
 
+// What is kept beside: under a name, its number, which is compared, and its bytes.
+const (
+	keyNumber = "n/"
+	keyValue  = "v/"
+)
+
 func at(prefix string, agent verifier.PublicKey) string { return prefix + string(agent[:]) }
 
 // parts reads what a transaction returned of an agent.
@@ -459,6 +466,42 @@ func (e *Engine) List(ctx context.Context, after verifier.PublicKey, n int) (all
 		all = append(all, one)
 	}
 	return all, nil
+}
+
+// Value implements [member.Engine].
+func (e *Engine) Value(ctx context.Context, name string) (v member.Value, err error) {
+	r, err := e.client.Txn(ctx).Then(clientv3.OpGet(keyNumber+name), clientv3.OpGet(keyValue+name)).Commit()
+	if err != nil {
+		return v, err
+	}
+	number, value := r.Responses[0].GetResponseRange().Kvs, r.Responses[1].GetResponseRange().Kvs
+	switch {
+	case len(number) == 0:
+		return v, authority.ErrNone
+	case len(value) == 0 || len(number[0].Value) != 8:
+		return v, fmt.Errorf("the store is damaged: what is kept as %q", name)
+	}
+	return member.Value{Number: binary.BigEndian.Uint64(number[0].Value), Bytes: bytes.Clone(value[0].Value)}, nil
+}
+
+// Keep implements [member.Engine]: one transaction.
+func (e *Engine) Keep(ctx context.Context, name string, v member.Value) error {
+	if v.Number == 0 {
+		return member.ErrNotNext
+	}
+	numbered := func(n uint64) string { return string(binary.BigEndian.AppendUint64(nil, n)) }
+	when := clientv3.Compare(clientv3.Value(keyNumber+name), "=", numbered(v.Number-1))
+	if v.Number == 1 {
+		when = clientv3.Compare(clientv3.CreateRevision(keyNumber+name), "=", 0)
+	}
+	r, err := e.client.Txn(ctx).If(when).Then(clientv3.OpPut(keyNumber+name, numbered(v.Number)), clientv3.OpPut(keyValue+name, string(v.Bytes))).Commit()
+	switch {
+	case err != nil:
+		return err
+	case !r.Succeeded:
+		return member.ErrNotNext
+	}
+	return nil
 }
 
 var _ member.Engine = (*Engine)(nil)

@@ -264,3 +264,30 @@ func TestJoin(t *testing.T) {
 		t.Errorf("the one that is left has %+v, %v", h, err)
 	}
 }
+
+// TestValues holds both engines to what members rely on of what is kept beside entries.
+func TestValues(t *testing.T) {
+	for name, e := range map[string]member.Engine{"etcd": single(t), "memory": member.NewMemory()} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			if _, err := e.Value(ctx, "x"); !errors.Is(err, authority.ErrNone) {
+				t.Errorf("what is not there: %v", err)
+			}
+			for _, step := range []struct {
+				number uint64
+				want   error
+			}{{0, member.ErrNotNext}, {2, member.ErrNotNext}, {1, nil}, {1, member.ErrNotNext}, {3, member.ErrNotNext}, {2, nil}, {1, member.ErrNotNext}} {
+				if err := e.Keep(ctx, "x", member.Value{Number: step.number, Bytes: fmt.Append(nil, step.number)}); !errors.Is(err, step.want) {
+					t.Errorf("value %d: %v, and %v was due", step.number, err, step.want)
+				}
+			}
+			if v, err := e.Value(ctx, "x"); err != nil || v.Number != 2 || string(v.Bytes) != "2" {
+				t.Errorf("value %d is kept, %q, %v", v.Number, v.Bytes, err)
+			}
+			large := member.Value{Number: 1, Bytes: make([]byte, authority.MaxPlan)}
+			if err := e.Keep(ctx, "y", large); err != nil {
+				t.Errorf("the largest plan: %v", err)
+			}
+		})
+	}
+}

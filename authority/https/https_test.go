@@ -455,3 +455,79 @@ func TestManyAtOnce(t *testing.T) {
 		t.Error(fmt.Sprint(len(after), " appends"))
 	}
 }
+
+// TestKept has nodes keep and read sealed keys and desired states: what they may, and what
+// they may not.
+func TestKept(t *testing.T) {
+	agent, memberKey, owner, other, stranger, operator := key(1), key(2), key(3), key(4), key(5), key(6)
+	m := serve(t, memberKey, member.Config{Engine: member.NewMemory(), Operators: []verifier.PublicKey{public(operator)}, Members: []verifier.PublicKey{public(memberKey)}})
+	ctx, of := t.Context(), public(agent)
+	mine, theirs, nobodys, operators := client(t, owner, m), client(t, other, m), client(t, stranger, m), client(t, operator, m)
+	keys := func(number uint64, nodes ...ed25519.PrivateKey) authority.SealedKeys {
+		k := authority.SealedKeys{Agent: of, Number: number, Manifest: hash("manifest")}
+		for _, n := range nodes {
+			k.Keys = append(k.Keys, authority.SealedKey{Node: public(n)})
+		}
+		slices.SortFunc(k.Keys, func(a, b authority.SealedKey) int { return bytes.Compare(a.Node[:], b.Node[:]) })
+		return k
+	}
+	signedBy := func(k authority.SealedKeys, by ed25519.PrivateKey) []byte {
+		b, err := k.Sign(by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	if err := mine.Seal(ctx, signedBy(keys(1, owner), agent)); !errors.Is(err, authority.ErrNone) {
+		t.Errorf("keys of an agent that is not here: %v", err)
+	}
+	if err := signed(t, mine, agent, owner, other).Append(ctx, of, authority.Position{}, begin(owner, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mine.Sealed(ctx, of); !errors.Is(err, authority.ErrNone) {
+		t.Errorf("there are %v", err)
+	}
+	refusedAs(t, theirs.Seal(ctx, signedBy(keys(1, other), agent)), authority.NotOwner)
+	refusedAs(t, mine.Seal(ctx, signedBy(keys(1, owner), key(9))), authority.NotSigned)
+	refusedAs(t, mine.Seal(ctx, signedBy(keys(1, stranger), agent)), authority.NotAllowed)
+	refusedAs(t, mine.Seal(ctx, signedBy(keys(2, owner), agent)), authority.InTheWay)
+	if err := mine.Seal(ctx, signedBy(keys(1, owner, other), agent)); err != nil {
+		t.Fatal(err)
+	}
+	refusedAs(t, mine.Seal(ctx, signedBy(keys(1, owner), agent)), authority.InTheWay)
+	refusedAs(t, mine.Seal(ctx, signedBy(keys(2, owner), agent)), authority.InTheWay) // it leaves out who had the key
+	named := keys(2, owner)
+	named.Had = []verifier.PublicKey{public(other)}
+	if err := mine.Seal(ctx, signedBy(named, agent)); err != nil {
+		t.Fatal(err)
+	}
+	for who, c := range map[string]*fleet.Client{"owner": mine, "allowed": theirs, "operator": operators} {
+		if k, err := c.Sealed(ctx, of); err != nil || k.Number != 2 || len(k.Had) != 1 {
+			t.Errorf("%s: %+v, %v", who, k, err)
+		}
+	}
+	_, err := nobodys.Sealed(ctx, of)
+	refusedAs(t, err, authority.NotAllowed)
+
+	plan := authority.Plan{Number: 1, Nodes: []verifier.PublicKey{public(owner)}, Text: []byte("{}")}
+	if _, err := operators.Planned(ctx, 0); !errors.Is(err, authority.ErrNone) {
+		t.Errorf("there is a plan: %v", err)
+	}
+	refusedAs(t, mine.Plan(ctx, &plan), authority.NotOperator)
+	if err := operators.Plan(ctx, &plan); err != nil {
+		t.Fatal(err)
+	}
+	refusedAs(t, operators.Plan(ctx, &plan), authority.InTheWay)
+	if p, err := mine.Planned(ctx, 0); err != nil || p.Number != 1 || string(p.Text) != "{}" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if p, err := mine.Planned(ctx, 1); err != nil || p.Number != 0 {
+		t.Errorf("what is known comes again: %+v, %v", p, err)
+	}
+	_, err = theirs.Planned(ctx, 0)
+	refusedAs(t, err, authority.NotAllowed)
+	_, err = operators.Planned(ctx, 7)
+	if err != nil {
+		t.Error(err)
+	}
+}

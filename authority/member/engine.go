@@ -36,7 +36,25 @@ type Engine interface {
 
 	// List returns entries in the order of their agents, after one, at most n.
 	List(ctx context.Context, after verifier.PublicKey, n int) ([]authority.Entry, error)
+
+	// Value returns what is kept under a name. Its error is [authority.ErrNone] if nothing
+	// is. As Read, it knows whatever was kept before it was called.
+	Value(ctx context.Context, name string) (Value, error)
+
+	// Keep keeps a value under a name, in place of the one whose number is one less, or of
+	// none. Its error is [ErrNotNext] if there is another one; of any other error the outcome
+	// is not known.
+	Keep(ctx context.Context, name string, v Value) error
 }
+
+// A Value is what an engine keeps beside entries.
+type Value struct {
+	Number uint64 // from 1
+	Bytes  []byte
+}
+
+// ErrNotNext says that a value is not the one after what is kept.
+var ErrNotNext = errors.New("another one was kept before")
 
 // A LeaseID names a lease; 0 = one that does not run out.
 type LeaseID int64
@@ -88,6 +106,7 @@ type Memory struct {
 
 	mu      sync.Mutex
 	entries map[verifier.PublicKey]*inMemory
+	values  map[string]Value
 	leases  map[LeaseID]time.Duration // when they run out
 }
 
@@ -99,7 +118,7 @@ type inMemory struct {
 // NewMemory returns an engine that is empty.
 func NewMemory() *Memory {
 	began := time.Now()
-	return &Memory{Now: func() time.Duration { return time.Since(began) }, entries: map[verifier.PublicKey]*inMemory{}, leases: map[LeaseID]time.Duration{}}
+	return &Memory{Now: func() time.Duration { return time.Since(began) }, entries: map[verifier.PublicKey]*inMemory{}, values: map[string]Value{}, leases: map[LeaseID]time.Duration{}}
 }
 
 // left returns how long a lease still runs.
@@ -174,4 +193,27 @@ func (m *Memory) List(_ context.Context, after verifier.PublicKey, n int) (all [
 	}
 	slices.SortFunc(all, func(a, b authority.Entry) int { return bytes.Compare(a.Agent[:], b.Agent[:]) })
 	return all[:min(n, len(all))], nil
+}
+
+// Value implements [Engine].
+func (m *Memory) Value(_ context.Context, name string) (Value, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.values[name]
+	if !ok {
+		return v, authority.ErrNone
+	}
+	v.Bytes = bytes.Clone(v.Bytes)
+	return v, nil
+}
+
+// Keep implements [Engine].
+func (m *Memory) Keep(_ context.Context, name string, v Value) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v.Number != m.values[name].Number+1 {
+		return ErrNotNext
+	}
+	m.values[name] = Value{v.Number, bytes.Clone(v.Bytes)}
+	return nil
 }

@@ -157,6 +157,14 @@ func (m *Member) Do(ctx context.Context, caller verifier.PublicKey, r *protocol.
 		return m.list(ctx, caller, r)
 	case protocol.Restore:
 		return m.restore(ctx, caller, r)
+	case protocol.Seal:
+		return m.seal(ctx, caller, r)
+	case protocol.Sealed:
+		return m.sealed(ctx, caller, r)
+	case protocol.Plan:
+		return m.plan(ctx, caller, r)
+	case protocol.Planned:
+		return m.planned(ctx, caller, r)
 	}
 	return protocol.Answer{Status: protocol.Malformed, Reason: "not known here"}
 }

@@ -45,10 +45,14 @@ const (
 	List                    // the positions that the store has
 	Seen                    // what the node of the member knows itself: of each agent the newest position, and the one that it found
 	Restore                 // put a position into a store that lost it
+	Seal                    // keep an agent's key, sealed to nodes
+	Sealed                  // that
+	Plan                    // keep the fleet's desired state
+	Planned                 // that
 	lastKind
 )
 
-var kindNames = [...]string{Read: "read", Append: "append", Renew: "renew", Release: "release", Put: "put", Get: "get", Accept: "accept", List: "list", Seen: "seen", Restore: "restore"}
+var kindNames = [...]string{Read: "read", Append: "append", Renew: "renew", Release: "release", Put: "put", Get: "get", Accept: "accept", List: "list", Seen: "seen", Restore: "restore", Seal: "seal", Sealed: "sealed", Plan: "plan", Planned: "planned"}
 
 // String returns the kind in a word.
 func (k Kind) String() string {
@@ -81,6 +85,7 @@ const (
 	maxEntry   = authority.PositionSize + 64 + 2 + authority.MaxTerms + 4 + authority.MaxRecord
 	maxRequest = prefix + 1 + authority.PositionSize + 16 + 1 + maxEntry
 	maxAnswer  = len(answerContext) + 1 + 2 + MaxList*(maxEntry+4)
+	maxPlan    = prefix + authority.MaxPlan
 	maxPut     = prefix + 32 + 8 + MaxPut
 	maxGet     = len(answerContext) + 1 + MaxBlob
 )
@@ -97,6 +102,8 @@ func MaxRequest(first []byte) int {
 	switch k := Kind(first[prefix-1]); {
 	case k == Put:
 		return maxPut
+	case k == Plan:
+		return maxPlan
 	case k >= Read && k < lastKind:
 		return maxRequest
 	}
@@ -110,6 +117,8 @@ func MaxAnswer(k Kind) int {
 		return maxGet
 	case List, Seen:
 		return maxAnswer
+	case Planned:
+		return len(answerContext) + 1 + authority.MaxPlan
 	}
 	return len(answerContext) + 1 + 8 + maxEntry + MaxText
 }
@@ -117,7 +126,7 @@ func MaxAnswer(k Kind) int {
 // A Request is what a node asks. Which fields it has, its kind says.
 type Request struct {
 	Kind  Kind
-	Agent verifier.PublicKey // Read, Put, Get, Accept; List, Seen: the one after which to begin
+	Agent verifier.PublicKey // Read, Put, Get, Accept, Sealed; List, Seen: the one after which to begin
 
 	Prev    authority.Position // Append; zero = there is none
 	Next    authority.Entry    // Append, Restore
@@ -131,6 +140,9 @@ type Request struct {
 
 	Replace verifier.Hash // Restore: the hash of the position in its place, zero = there is none
 	Count   uint16        // List, Seen: at most so many entries
+
+	Value []byte // Seal: sealed keys; Plan: a plan
+	Known uint64 // Planned: the number of the plan that the caller has; 0 = none
 }
 
 var le = binary.LittleEndian
@@ -140,8 +152,12 @@ func (r *Request) Append(dst []byte) []byte {
 	dst = append(dst, requestContext...)
 	dst = append(dst, byte(r.Kind))
 	switch r.Kind {
-	case Read, Accept:
+	case Read, Accept, Sealed:
 		dst = append(dst, r.Agent[:]...)
+	case Seal, Plan:
+		dst = append(dst, r.Value...)
+	case Planned:
+		dst = le.AppendUint64(dst, r.Known)
 	case Append:
 		dst = appendPosition(dst, r.Next.Agent, &r.Prev)
 		dst = append(dst, r.Session[:]...)
@@ -187,8 +203,15 @@ func ParseRequest(raw []byte) (r Request, err error) {
 	r.Kind = Kind(raw[prefix-1])
 	d := decoder{rest: raw[prefix:]}
 	switch r.Kind {
-	case Read, Accept:
+	case Read, Accept, Sealed:
 		d.bytes(r.Agent[:])
+	case Seal, Plan:
+		r.Value, d.rest = d.rest, nil
+		if r.Kind == Seal && len(r.Value) > authority.MaxSealedKeys {
+			d.err = errors.New("sealed keys that are too long")
+		}
+	case Planned:
+		r.Known = d.u64()
 	case Append:
 		var of verifier.PublicKey
 		of, r.Prev = d.position()
@@ -270,6 +293,7 @@ type Answer struct {
 	More    bool              // List, Seen: there are more
 	Lease   time.Duration     // Append, Renew: from when it was asked; Read: what is left at most; in whole ms
 	Blob    authority.Blob    // Get
+	Value   []byte            // Sealed: sealed keys; Planned: a plan, none = the one that the caller knows
 
 	Have   authority.Entry // Conflict: without terms and record; a zero position = none
 	Code   authority.RefusalCode
@@ -290,6 +314,8 @@ func (a *Answer) Append(dst []byte, k Kind) []byte {
 			dst = le.AppendUint32(dst, uint32(a.Lease.Milliseconds()))
 		case Get:
 			dst = a.Blob.Append(dst)
+		case Sealed, Planned:
+			dst = append(dst, a.Value...)
 		case List, Seen:
 			dst = append(dst, flag(a.More))
 			dst = append(dst, byte(len(a.Entries)))
@@ -330,6 +356,8 @@ func ParseAnswer(k Kind, raw []byte) (a Answer, err error) {
 				a.Blob, d.err = authority.ParseBlob(d.rest)
 				d.rest = nil
 			}
+		case Sealed, Planned:
+			a.Value, d.rest = d.rest, nil
 		case List, Seen:
 			a.More = d.flag()
 			for range d.u8() {

@@ -92,6 +92,7 @@ type Manifest struct {
 // Migration is the policy for moves between nodes.
 type Migration struct {
 	Enabled           bool
+	Resurrect         bool                 // those of AllowedNodes may go on by themselves when the node is gone
 	AllowedNodes      []verifier.PublicKey // who may have the agent, and its key; none = nobody
 	MaxPricePerSecond int64                // microcents; 0 = any price
 	RequiredRegions   []string             // the node is in one of these; none = anywhere
@@ -237,6 +238,10 @@ func (p *parser) migration(m *Migration) error {
 	return p.object("migration_policy", fields{
 		"enabled": func() (err error) {
 			m.Enabled, err = p.boolean("enabled")
+			return err
+		},
+		"resurrect": func() (err error) {
+			m.Resurrect, err = p.boolean("resurrect")
 			return err
 		},
 		"max_price_per_second": func() (err error) {

@@ -217,6 +217,7 @@ func TestParseErrors(t *testing.T) {
 		{`{"home": {"fleet": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@node1.example"]}}`, `its address is not HOST:PORT`},
 		{`{"home": {"fleet": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@a:1", "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@b:1"]}}`, `is there twice`},
 		{`{"migration_policy": {"enabled": 1}}`, `enabled is not true or false`},
+		{`{"migration_policy": {"resurrect": "yes"}}`, `resurrect is not true or false`},
 		{`{"migration_policy": {"max_price_per_second": -1}}`, `max_price_per_second is negative`},
 		{`{"migration_policy": {"allowed_nodes": ["node1"]}}`, `allowed_nodes holds "node1"`},
 		{`{"migration_policy": {"allowed_nodes": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd", "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd"]}}`, `twice`},
