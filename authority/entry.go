@@ -159,13 +159,43 @@ type Signing interface {
 
 // A Recording authority keeps what goes with an append, until the next one.
 type Recording interface {
-	Authority
+	Records
 
 	// AppendRecord is Append with the record that next names.
 	AppendRecord(ctx context.Context, agent verifier.PublicKey, prev, next Position, record []byte) error
+}
 
-	// Record returns the position of an agent and what goes with it, to its owner.
+// Records is an authority that has what goes with an append.
+type Records interface {
+	Authority
+
+	// Record returns the position of an agent and what goes with it, to its owner: others
+	// are given the position.
 	Record(ctx context.Context, agent verifier.PublicKey) (Position, []byte, error)
+}
+
+// AppendWith appends an agent's position and its record as one value, as stores keep it
+// that are not guarded. Without a record it is the position.
+func (p *Position) AppendWith(dst []byte, agent verifier.PublicKey, record []byte) []byte {
+	return append(p.Append(dst, agent), record...)
+}
+
+// ParseWith reads such a value. The record is the one that the position names.
+func ParseWith(b []byte) (agent verifier.PublicKey, p Position, record []byte, err error) {
+	if len(b) > PositionSize+MaxRecord {
+		return agent, p, nil, fmt.Errorf("a position with %d bytes behind it", len(b)-PositionSize)
+	}
+	n := min(len(b), PositionSize)
+	if agent, p, err = ParsePosition(b[:n]); err != nil {
+		return agent, Position{}, nil, err
+	}
+	if record = b[n:]; len(record) == 0 {
+		return agent, p, nil, nil
+	}
+	if sha256.Sum256(record) != p.Record {
+		return agent, Position{}, nil, errors.New("the position does not name what is behind it")
+	}
+	return agent, p, record, nil
 }
 
 // A Refusal says why a store that is guarded does not do what it is asked by this node. It

@@ -890,7 +890,7 @@ func (n *Node) arrive(dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := runtime.MoveIn(agent, key, &m); err != nil {
+		if err := runtime.MoveIn(agent, key, &m, ""); err != nil {
 			return err
 		}
 		// Where it was before, nobody lives on.

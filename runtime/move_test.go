@@ -88,7 +88,7 @@ func moveIn(t *testing.T, dir string, m *Departure) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := MoveIn(dir, ed25519.NewKeyFromSeed(again.Sealed[:32]), &again); err != nil {
+		if err := MoveIn(dir, ed25519.NewKeyFromSeed(again.Sealed[:32]), &again, ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -176,8 +176,8 @@ func checkJournal(root *os.Root, head verifier.Hash) error {
 }
 
 // MoveIn makes the folder of an agent that came by a hand-over ready to live, with its key.
-// It may be called again.
-func MoveIn(dir string, key ed25519.PrivateKey, m *Departure) error {
+// Where its home is a store, that is what the folder is to call it. It may be called again.
+func MoveIn(dir string, key ed25519.PrivateKey, m *Departure, home string) error {
 	if verifier.PublicKey(key.Public().(ed25519.PublicKey)) != m.Agent {
 		return errors.New("the key is not the agent's")
 	}
@@ -193,8 +193,17 @@ func MoveIn(dir string, key ed25519.PrivateKey, m *Departure) error {
 	if err := store.AddHandOver(root, &m.Record); err != nil {
 		return err
 	}
-	if err := dropEmptySegment(root, m.Position); err != nil {
-		return err
+	switch {
+	case m.AtHome() != (home != ""):
+		return errors.New("a hand-over in a store, and no name of it; or one of a folder, with one")
+	case m.AtHome():
+		if err := store.PutHome(root, store.Home{Name: home, Known: true}); err != nil {
+			return err
+		}
+	default:
+		if err := dropEmptySegment(root, m.Position); err != nil {
+			return err
+		}
 	}
 	if err := store.PutKey(root, encoded); err != nil {
 		return err

@@ -158,7 +158,10 @@ func (l *life) comeHome(s *store.Store, p authority.Position) error {
 		h.at = p
 		return nil
 	}
-	return h.claim(p)
+	if err := h.claim(p); err != nil {
+		return err
+	}
+	return l.stayed(s)
 }
 
 // arrive is called where the folder has come to the checkpoint of a position: the segment

@@ -222,6 +222,9 @@ func (l *life) openHome(s *store.Store, found journal.Epoch) (at authority.Posit
 		return at, false, err
 	}
 	at, known, err = l.home.find()
+	if err == nil && known {
+		err = l.settleMove(s, at)
+	}
 	if err == nil && !known && named.Known {
 		err = &conflictError{hint.Wrap(fmt.Errorf("the agent's home, %s, does not know it any more: it lost data", named.Name), "restore the home from a copy")}
 	}

@@ -95,7 +95,7 @@ func (l *life) moveHome() error {
 		statement := homeStatement(l.public, h.at.Sequence+1, to)
 		next := h.at
 		next.State, next.Record = authority.Retired, sha256.Sum256(statement)
-		if r, ok := h.authority.(authority.Recording); ok {
+		if r, ok := h.authority.(authority.Recording); ok && h.guarded != nil {
 			h.authority = withRecord{r, statement}
 		}
 		if err := h.append(next, nil); err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"igor.dev/authority"
@@ -21,6 +22,7 @@ type Store struct {
 
 	mu        sync.Mutex
 	positions map[verifier.PublicKey]authority.Position
+	records   map[verifier.PublicKey][]byte
 	blobs     map[verifier.PublicKey]map[authority.Name]held
 	accepted  []authority.Position
 	left      []authority.Blob
@@ -34,11 +36,17 @@ type held struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{positions: map[verifier.PublicKey]authority.Position{}, blobs: map[verifier.PublicKey]map[authority.Name]held{}}
+	return &Store{positions: map[verifier.PublicKey]authority.Position{}, records: map[verifier.PublicKey][]byte{}, blobs: map[verifier.PublicKey]map[authority.Name]held{}}
 }
 
 // Append implements [authority.Authority].
-func (s *Store) Append(_ context.Context, agent verifier.PublicKey, prev, next authority.Position) error {
+func (s *Store) Append(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position) error {
+	return s.AppendRecord(ctx, agent, prev, next, nil)
+}
+
+// AppendRecord implements [authority.Recording].
+func (s *Store) AppendRecord(_ context.Context, agent verifier.PublicKey, prev, next authority.Position, record []byte) error {
+	record = slices.Clone(record)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	have := s.positions[agent]
@@ -50,7 +58,7 @@ func (s *Store) Append(_ context.Context, agent verifier.PublicKey, prev, next a
 			return err
 		}
 	}
-	s.positions[agent] = next
+	s.positions[agent], s.records[agent] = next, record
 	s.accepted = append(s.accepted, next)
 	return nil
 }
@@ -63,6 +71,17 @@ func (s *Store) Read(_ context.Context, agent verifier.PublicKey) (authority.Pos
 		return p, nil
 	}
 	return authority.Position{}, authority.ErrNone
+}
+
+// Record implements [authority.Recording].
+func (s *Store) Record(ctx context.Context, agent verifier.PublicKey) (authority.Position, []byte, error) {
+	p, err := s.Read(ctx, agent)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil || p != s.positions[agent] {
+		return p, nil, err
+	}
+	return p, slices.Clone(s.records[agent]), nil
 }
 
 // Put implements [authority.Replica].
@@ -275,6 +294,20 @@ func (c *Client) Kill() {
 // Append implements [authority.Authority].
 func (c *Client) Append(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position) error {
 	return c.call(func() error { return c.store.Append(ctx, agent, prev, next) }, true, authority.ErrUnknown)
+}
+
+// AppendRecord implements [authority.Recording].
+func (c *Client) AppendRecord(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position, record []byte) error {
+	return c.call(func() error { return c.store.AppendRecord(ctx, agent, prev, next, record) }, true, authority.ErrUnknown)
+}
+
+// Record implements [authority.Recording].
+func (c *Client) Record(ctx context.Context, agent verifier.PublicKey) (p authority.Position, record []byte, err error) {
+	err = c.call(func() (err error) { p, record, err = c.store.Record(ctx, agent); return err }, false, ErrNoAnswer)
+	if err != nil {
+		return authority.Position{}, nil, err
+	}
+	return p, record, nil
 }
 
 // Read implements [authority.Authority].

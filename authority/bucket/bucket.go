@@ -1,7 +1,8 @@
 // Package bucket is an authority and a replica in a bucket of S3, or of what speaks its
 // protocol: for those who have a bucket, and no fleet.
 //
-//	authority/z6Mk…/position           the agent's position (docs/spec/position.md)
+//	authority/z6Mk…/position           the agent's position (docs/spec/position.md), and
+//	                                   behind it what went with the append
 //	authority/z6Mk…/blobs/N-KIND-HASH  what was put for append N
 //
 // The bucket compares: an append is a PUT with If-Match. Whoever can write the bucket is
@@ -10,6 +11,7 @@ package bucket
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strconv"
@@ -75,25 +77,40 @@ const (
 
 // Read implements [authority.Authority].
 func (s *Store) Read(ctx context.Context, agent verifier.PublicKey) (p authority.Position, err error) {
-	b, err := s.target.Get(ctx, keyOf(agent, position), 0, int64(authority.PositionSize)+1)
+	p, _, err = s.Record(ctx, agent)
+	return p, err
+}
+
+// Record implements [authority.Recording].
+func (s *Store) Record(ctx context.Context, agent verifier.PublicKey) (p authority.Position, record []byte, err error) {
+	b, err := s.target.Get(ctx, keyOf(agent, position), 0, int64(authority.PositionSize+authority.MaxRecord)+1)
 	if errors.Is(err, archive.ErrNotFound) {
-		return p, authority.ErrNone
+		return p, nil, authority.ErrNone
 	}
 	if err != nil {
-		return p, err
+		return p, nil, err
 	}
-	of, p, err := authority.ParsePosition(b)
+	of, p, record, err := authority.ParseWith(b)
 	if err == nil && of != agent {
 		err = errors.New("it is another agent's")
 	}
 	if err != nil {
-		return authority.Position{}, fmt.Errorf("%s: %w", keyOf(agent, position), err)
+		return authority.Position{}, nil, fmt.Errorf("%s: %w", keyOf(agent, position), err)
 	}
-	return p, nil
+	return p, record, nil
 }
 
 // Append implements [authority.Authority].
 func (s *Store) Append(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position) error {
+	return s.AppendRecord(ctx, agent, prev, next, nil)
+}
+
+// AppendRecord implements [authority.Recording]. A record is behind the position, in the
+// same object: who sees it sees that the append was made.
+func (s *Store) AppendRecord(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position, record []byte) error {
+	if len(record) > 0 && (len(record) > authority.MaxRecord || sha256.Sum256(record) != next.Record) {
+		return &authority.RuleError{Reason: "the position does not name the record that goes with it"}
+	}
 	if _, err := prev.Allows(&next); err != nil {
 		// Only what there is says whether that is a rule or a conflict.
 		have, readErr := s.Read(ctx, agent)
@@ -104,9 +121,22 @@ func (s *Store) Append(ctx context.Context, agent verifier.PublicKey, prev, next
 	}
 	var before []byte
 	if !prev.IsZero() {
-		before = prev.Append(nil, agent)
+		var with []byte
+		if !prev.Record.IsZero() { // it may be behind it
+			have, behind, err := s.Record(ctx, agent)
+			switch {
+			case errors.Is(err, authority.ErrNone):
+				return &authority.Conflict{}
+			case err != nil:
+				return errors.Join(authority.ErrUnknown, err)
+			case have != prev:
+				return &authority.Conflict{Have: have}
+			}
+			with = behind
+		}
+		before = prev.AppendWith(nil, agent, with)
 	}
-	err := s.target.Swap(ctx, keyOf(agent, position), before, next.Append(nil, agent))
+	err := s.target.Swap(ctx, keyOf(agent, position), before, next.AppendWith(nil, agent, record))
 	switch {
 	case err == nil:
 		return nil

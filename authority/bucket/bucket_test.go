@@ -18,6 +18,7 @@ import (
 
 	"igor.dev/authority"
 	"igor.dev/authority/bucket"
+	"igor.dev/authority/dir"
 	"igor.dev/verifier"
 )
 
@@ -171,5 +172,57 @@ func TestTwoProcesses(t *testing.T) {
 	}
 	if appends < 10 {
 		t.Errorf("%d appends", appends)
+	}
+}
+
+// TestRecord keeps what goes with an append in the object that the append replaces: nobody
+// sees it before.
+func TestRecord(t *testing.T) {
+	b, err := bucket.Open(t.Context(), serve(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := dir.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]authority.Recording{"bucket": b, "folder": folder} {
+		ctx, first, record := t.Context(), begin(), []byte("a hand-over")
+		if err := s.Append(ctx, agent, authority.Position{}, first); err != nil {
+			t.Fatal(err)
+		}
+		offer := first
+		offer.Sequence, offer.State, offer.Record = 2, authority.HandingOver, hash("a hand-over")
+		if err := s.Append(ctx, agent, first, offer); err != nil {
+			t.Fatal(err)
+		}
+		if p, with, err := s.Record(ctx, agent); err != nil || p != offer || with != nil {
+			t.Errorf("%s: after the offer: %+v, %q, %v", name, p, with, err)
+		}
+		next := offer
+		next.Sequence, next.State, next.Owner, next.Major, next.Writer = 3, authority.Active, verifier.PublicKey{8}, 1, authority.WriterID{2}
+		if _, is := errors.AsType[*authority.RuleError](s.AppendRecord(ctx, agent, offer, next, []byte("another one"))); !is {
+			t.Errorf("%s: it takes a record that the position does not name", name)
+		}
+		if err := s.AppendRecord(ctx, agent, offer, next, record); err != nil {
+			t.Fatal(err)
+		}
+		if p, with, err := s.Record(ctx, agent); err != nil || p != next || string(with) != string(record) {
+			t.Errorf("%s: %+v, %q, %v", name, p, with, err)
+		}
+		if p, err := s.Read(ctx, agent); err != nil || p != next {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+		if c, is := errors.AsType[*authority.Conflict](s.AppendRecord(ctx, agent, offer, next, record)); !is || c.Have != next {
+			t.Errorf("%s: again: %v", name, c)
+		}
+		claim := next
+		claim.Sequence, claim.Writer, claim.Record = 4, authority.WriterID{3}, verifier.Hash{}
+		if err := s.Append(ctx, agent, next, claim); err != nil {
+			t.Fatal(err)
+		}
+		if p, with, err := s.Record(ctx, agent); err != nil || p != claim || with != nil {
+			t.Errorf("%s: after the claim: %+v, %q, %v", name, p, with, err)
+		}
 	}
 }

@@ -1,7 +1,8 @@
 // Package dir is an authority and a replica in a folder: on another disk of the machine,
 // or on a network file system that has locks.
 //
-//	STORE/z6Mk…/position           the agent's position (docs/spec/position.md)
+//	STORE/z6Mk…/position           the agent's position (docs/spec/position.md), and behind
+//	                               it what went with the append
 //	STORE/z6Mk…/blobs/N-KIND-HASH  what was put for append N
 //	STORE/z6Mk…/lock               held while a position is compared and replaced
 //
@@ -12,6 +13,7 @@ package dir
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -95,37 +97,52 @@ func (s *Store) path(agent verifier.PublicKey, names ...string) string {
 
 // Read implements [authority.Authority].
 func (s *Store) Read(_ context.Context, agent verifier.PublicKey) (authority.Position, error) {
-	p, err := s.read(agent)
-	if err == nil && p.IsZero() {
-		err = authority.ErrNone
-	}
+	p, _, err := s.Record(context.Background(), agent)
 	return p, err
 }
 
-func (s *Store) read(agent verifier.PublicKey) (p authority.Position, err error) {
+// Record implements [authority.Recording].
+func (s *Store) Record(_ context.Context, agent verifier.PublicKey) (authority.Position, []byte, error) {
+	p, record, err := s.read(agent)
+	if err == nil && p.IsZero() {
+		err = authority.ErrNone
+	}
+	return p, record, err
+}
+
+func (s *Store) read(agent verifier.PublicKey) (p authority.Position, record []byte, err error) {
 	path := s.path(agent, filePosition)
 	if _, err := os.Stat(s.dir); err != nil {
-		return p, fmt.Errorf("the store cannot be reached: %w", err)
+		return p, nil, fmt.Errorf("the store cannot be reached: %w", err)
 	}
-	b, err := readFile(path, int64(authority.PositionSize))
+	b, err := readFile(path, int64(authority.PositionSize+authority.MaxRecord))
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
+		return p, nil, nil
 	}
 	if err != nil {
-		return p, err
+		return p, nil, err
 	}
-	of, p, err := authority.ParsePosition(b)
+	of, p, record, err := authority.ParseWith(b)
 	if err == nil && of != agent {
 		err = errors.New("it is another agent's")
 	}
 	if err != nil {
-		return authority.Position{}, fmt.Errorf("%s: %w", path, err)
+		return authority.Position{}, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return p, nil
+	return p, record, nil
 }
 
 // Append implements [authority.Authority].
-func (s *Store) Append(_ context.Context, agent verifier.PublicKey, prev, next authority.Position) (err error) {
+func (s *Store) Append(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position) error {
+	return s.AppendRecord(ctx, agent, prev, next, nil)
+}
+
+// AppendRecord implements [authority.Recording]. A record is behind the position, in the
+// same file: who sees it sees that the append was made.
+func (s *Store) AppendRecord(_ context.Context, agent verifier.PublicKey, prev, next authority.Position, record []byte) (err error) {
+	if len(record) > 0 && (len(record) > authority.MaxRecord || sha256.Sum256(record) != next.Record) {
+		return &authority.RuleError{Reason: "the position does not name the record that goes with it"}
+	}
 	if err := s.make(agent); err != nil {
 		return err
 	}
@@ -137,7 +154,7 @@ func (s *Store) Append(_ context.Context, agent verifier.PublicKey, prev, next a
 	if err := exclusive(lock); err != nil {
 		return fmt.Errorf("%s: %w", lock.Name(), err)
 	}
-	have, err := s.read(agent)
+	have, _, err := s.read(agent)
 	if err != nil {
 		return err
 	}
@@ -147,7 +164,7 @@ func (s *Store) Append(_ context.Context, agent verifier.PublicKey, prev, next a
 	if _, err := prev.Allows(&next); err != nil {
 		return err
 	}
-	return write(s.path(agent), filePosition, next.Append(nil, agent))
+	return write(s.path(agent), filePosition, next.AppendWith(nil, agent, record))
 }
 
 // make makes an agent's folder.
@@ -224,7 +241,7 @@ const maxBlob = authority.MaxData + 40*authority.MaxNeeds + 1024
 func (s *Store) reach(agent verifier.PublicKey, p authority.Position) (named, error) {
 	if !s.told {
 		var err error
-		if p, err = s.read(agent); err != nil {
+		if p, _, err = s.read(agent); err != nil {
 			return named{}, err
 		}
 	}

@@ -318,8 +318,9 @@ func (s *signed) AppendRecord(ctx context.Context, agent verifier.PublicKey, pre
 	return err
 }
 
-func (s *signed) Record(ctx context.Context, agent verifier.PublicKey) (authority.Position, []byte, error) {
-	e, _, err := s.read(ctx, agent)
+// Record implements [authority.Records]: the record is given to the agent's owner.
+func (c *Client) Record(ctx context.Context, agent verifier.PublicKey) (authority.Position, []byte, error) {
+	e, _, err := c.read(ctx, agent)
 	return e.Position, e.Record, err
 }
 

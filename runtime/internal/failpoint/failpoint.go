@@ -61,6 +61,9 @@ const (
 	RetirementKept                 // in the folder
 	MoveStopped                    // the agent stands still, to be handed over
 	MoveSigned                     // both sides signed the record, and it does not count yet
+	MoveKept                       // the source knows what it is about to append
+	MoveOffered                    // the agent's home, a store, knows that it is handed over
+	MoveAppended                   // and that it was
 	MoveCommitted                  // it does
 	MoveRecorded                   // it is with the life's other records
 	MoveKeyGone                    // the source has the agent's key no more
@@ -122,6 +125,9 @@ var names = [points]string{
 	RetirementKept:    "retirement-kept",
 	MoveStopped:       "move-stopped",
 	MoveSigned:        "move-signed",
+	MoveKept:          "move-kept",
+	MoveOffered:       "move-offered",
+	MoveAppended:      "move-appended",
 	MoveCommitted:     "move-committed",
 	MoveRecorded:      "move-recorded",
 	MoveKeyGone:       "move-key-gone",

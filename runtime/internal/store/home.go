@@ -54,10 +54,15 @@ func HomeOf(dir string) (Home, error) {
 }
 
 // SetHome says where the agent's home is, durably.
-func (s *Store) SetHome(h Home) error {
+func (s *Store) SetHome(h Home) error { return setHome(s.Folder(), h) }
+
+// PutHome is [Store.SetHome] of a folder that nobody has opened.
+func PutHome(root *os.Root, h Home) error { return setHome(wal.Dir(root), h) }
+
+func setHome(folder wal.Folder, h Home) error {
 	b, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	return wal.WriteFile(s.Folder(), fileHome+extNext, fileHome, bytes.NewReader(append(b, '\n')), true)
+	return wal.WriteFile(folder, fileHome+extNext, fileHome, bytes.NewReader(append(b, '\n')), true)
 }

@@ -14,18 +14,27 @@ import (
 // The files of an agent's hand-overs: docs/spec/handover.md.
 const (
 	fileMoved     = "moved"     // in the folder of an agent that was given away
+	fileMoving    = "moving"    // the same, before its home was asked: it may be
 	fileHandOvers = "handovers" // all records of its life
 )
 
 // Moved returns the commit of the hand-over by which the agent left a folder, nil if it
 // did not.
 func Moved(dir string, limit int64) ([]byte, error) {
+	return readMove(dir, fileMoved, limit)
+}
+
+// Moving returns the commit of a hand-over that this folder was about to append to its
+// agent's home, nil if there is none: whether it was appended the home says.
+func Moving(dir string, limit int64) ([]byte, error) { return readMove(dir, fileMoving, limit) }
+
+func readMove(dir, name string, limit int64) ([]byte, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, notAgent(dir, err)
 	}
 	defer root.Close()
-	b, err := readRegular(root, fileMoved, limit)
+	b, err := readRegular(root, name, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -35,6 +44,23 @@ func Moved(dir string, limit int64) ([]byte, error) {
 // Move says that the agent was given away, durably.
 func (s *Store) Move(commit []byte) error {
 	return wal.WriteFile(s.Folder(), fileMoved+extNext, fileMoved, bytes.NewReader(commit), false)
+}
+
+// KeepMove keeps the commit of a hand-over that is about to be appended, durably.
+func (s *Store) KeepMove(commit []byte) error {
+	return wal.WriteFile(s.Folder(), fileMoving+extNext, fileMoving, bytes.NewReader(commit), true)
+}
+
+// EndMove says what became of it: the agent was given away, or it was not. It is durable
+// then.
+func (s *Store) EndMove(moved bool) (err error) {
+	folder := s.Folder()
+	if moved {
+		err = folder.Rename(fileMoving, fileMoved)
+	} else {
+		err = folder.Remove(fileMoving)
+	}
+	return errors.Join(err, folder.Sync())
 }
 
 // HandOvers returns the records of the agent's hand-overs.
