@@ -219,8 +219,8 @@ func (w *writer) write(life Life) error {
 		}
 	}
 	for name, content := range w.options.Beside {
-		if !isBeside(name, content) {
-			return problem(name, "", "it is not what its name says")
+		if err := checkBeside(h.Agent, name, content); err != nil {
+			return err
 		}
 		if err := w.put(published.Folder(h.Agent)+"/"+name, content); err != nil {
 			return err

@@ -18,6 +18,8 @@ import (
 
 	"igor.dev/internal/verifycli"
 	"igor.dev/publish"
+	"igor.dev/verifier"
+	"igor.dev/verifier/witness"
 )
 
 // fetchFlags are those of fetch and of verify, where it fetches.
@@ -55,6 +57,7 @@ func (f *fetchFlags) request(what string) (*publish.Request, error) {
 
 func fetchCommand() *cobra.Command {
 	var f fetchFlags
+	var seen witnessFlags
 	var out string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -69,8 +72,14 @@ its CID and follows the one before it. Whether the life is good, verify says:
 
   igor fetch DID --from https://HOST | igor-verify --did DID -
 
+With -o FILE.car, what lies with the life is written beside it, where igor verify looks
+at it: FILE.tlog-proof, that its head was logged, FILE.handovers, who gave the agent to
+whom, and so on. With --witness it says whether the head is witnessed; with
+--require-witness nothing is written unless it is.
+
 A fetch to a file that was interrupted goes on when it is run again.`,
 		Example: `  igor fetch did:key:z6Mk… --from https://agent.example -o life.car
+  igor fetch did:key:z6Mk… --from https://agent.example --require-witness heads.policy -o life.car
   igor fetch bafkrei… --from https://agent.example | igor-verify -`,
 		Args: operands("DID|CID|URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -78,6 +87,10 @@ A fetch to a file that was interrupted goes on when it is run again.`,
 			if err != nil {
 				return err
 			}
+			if err := seen.read(); err != nil {
+				return failed(err)
+			}
+			request.Beside = true
 			ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
 			defer cancel()
 			if out == "" || out == "-" {
@@ -87,37 +100,127 @@ A fetch to a file that was interrupted goes on when it is run again.`,
 				if verifycli.IsTerminal(cmd.OutOrStdout()) {
 					return &hinted{errors.New("a history is no text, and standard output is a terminal"), "name a file with -o, or pipe it into igor-verify -"}
 				}
-				stop := verifycli.ShowProgress(cmd.ErrOrStderr(), request.Progress.String)
-				got, err := publish.Fetch(ctx, request, cmd.OutOrStdout())
-				stop()
-				if err != nil {
-					return failed(err)
-				}
-				describeFetched(cmd.ErrOrStderr(), request, got)
-				return nil
+				request.Beside = seen.policy != nil
+				return failed(fetchThrough(ctx, cmd, request, &seen))
 			}
 			stop := verifycli.ShowProgress(cmd.ErrOrStderr(), request.Progress.String)
-			got, err := fetchTo(ctx, request, out)
+			got, err := fetchTo(ctx, request, out, &seen)
 			stop()
 			if err != nil {
 				return failed(err)
 			}
 			if asJSON {
-				return failed(writeJSON(cmd.OutOrStdout(), fetchedJSON(out, got)))
+				return failed(writeJSON(cmd.OutOrStdout(), fetchedJSON(out, got, &seen)))
 			}
 			describeFetched(cmd.ErrOrStderr(), request, got)
+			seen.describe(cmd.ErrOrStderr(), got)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "wrote   %s\n", out)
 			return failed(err)
 		},
 	}
 	f.declare(cmd.Flags())
+	cmd.Flags().StringVar(&seen.witness, "witness", "", "`POLICY` file that names logs and witnesses: say whether the head that was fetched is witnessed")
+	cmd.Flags().StringVar(&seen.required, "require-witness", "", "`POLICY` file: write nothing unless it is")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "with -o, write what was fetched as JSON")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "the `FILE` to write, - for standard output (default: standard output)")
 	return cmd
 }
 
+// witnessFlags say whom to believe about the head that was fetched.
+type witnessFlags struct {
+	witness, required string
+	policy            *witness.Policy
+}
+
+func (f *witnessFlags) read() (err error) {
+	file := f.witness
+	switch {
+	case f.witness != "" && f.required != "":
+		return errors.New("--witness and --require-witness are one or the other")
+	case f.required != "":
+		file = f.required
+	}
+	if file != "" {
+		f.policy, err = readPolicy(file)
+	}
+	return err
+}
+
+// check says what the proof that came with a life shows, and why its head is not witnessed,
+// "" if it is.
+func (f *witnessFlags) check(got *publish.Fetched) (w *verifier.Witnessed, why string) {
+	w = (&witness.Beside{Policy: f.policy, Proof: got.Beside[verifier.RoleProof.File()]}).Check(got.Agent)
+	switch {
+	case w.Problem != "":
+		return w, w.Problem
+	case w.Checkpoint != got.Head:
+		return w, fmt.Sprintf("what is witnessed is another checkpoint, %s after tick %d", w.Checkpoint.CID(), w.Tick)
+	}
+	return w, ""
+}
+
+// says says it in a sentence.
+func (f *witnessFlags) says(got *publish.Fetched) string {
+	w, why := f.check(got)
+	if why != "" {
+		return "The head is not witnessed: " + why + "."
+	}
+	return w.Says()
+}
+
+func (f *witnessFlags) describe(w io.Writer, got *publish.Fetched) {
+	if f.policy != nil {
+		describeLine(w, "seen", "%s", f.says(got))
+	}
+}
+
+// demand is an error unless the head is witnessed, if that is demanded.
+func (f *witnessFlags) demand(got *publish.Fetched) error {
+	if f.required == "" {
+		return nil
+	}
+	if _, why := f.check(got); why != "" {
+		return &hinted{fmt.Errorf("the head that was fetched, of tick %d, is not witnessed as %s wants it: %s", got.Tick, f.required, why), "ask another server with --from, or the agent’s owner; --witness fetches it all the same"}
+	}
+	return nil
+}
+
+// fetchThrough fetches to standard output: through a file, where it has to be witnessed first.
+func fetchThrough(ctx context.Context, cmd *cobra.Command, request *publish.Request, seen *witnessFlags) error {
+	out := cmd.OutOrStdout()
+	if seen.required != "" {
+		tmp, err := os.CreateTemp("", "igor-fetch-*.car")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(tmp.Name())
+		defer tmp.Close()
+		out = tmp
+	}
+	stop := verifycli.ShowProgress(cmd.ErrOrStderr(), request.Progress.String)
+	got, err := publish.Fetch(ctx, request, out)
+	stop()
+	if err == nil {
+		err = seen.demand(got)
+	}
+	if err != nil {
+		return err
+	}
+	if tmp, ok := out.(*os.File); ok && seen.required != "" {
+		if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := io.Copy(cmd.OutOrStdout(), tmp); err != nil {
+			return err
+		}
+	}
+	describeFetched(cmd.ErrOrStderr(), request, got)
+	seen.describe(cmd.ErrOrStderr(), got)
+	return nil
+}
+
 // fetchedJSON is what was fetched, for programs.
-func fetchedJSON(out string, got *publish.Fetched) any {
+func fetchedJSON(out string, got *publish.Fetched, seen *witnessFlags) any {
 	type server struct {
 		From        string `json:"from"`
 		Head        string `json:"head,omitempty"`
@@ -134,9 +237,19 @@ func fetchedJSON(out string, got *publish.Fetched) any {
 		Bytes       int64    `json:"bytes"`
 		Slow        string   `json:"slow,omitempty"`
 		Servers     []server `json:"servers,omitempty"`
+		Beside      []string `json:"beside,omitempty"`
+		Witnessed   string   `json:"witnessed,omitempty"`
 	}{Wrote: out, Checkpoints: got.Checkpoints, Bytes: got.Bytes, Slow: got.Slow}
 	if !got.File {
 		all.DID, all.Head, all.Tick = got.Agent.DID(), got.Head.CID(), strconv.FormatUint(got.Tick, 10)
+	}
+	for _, role := range verifier.Roles {
+		if _, ok := got.Beside[role.File()]; ok {
+			all.Beside = append(all.Beside, besideCAR(out, role))
+		}
+	}
+	if seen.policy != nil {
+		all.Witnessed = seen.says(got)
 	}
 	for _, s := range got.Servers {
 		one := server{From: s.From}
@@ -152,9 +265,15 @@ func fetchedJSON(out string, got *publish.Fetched) any {
 
 // fetchTo fetches to a file, which is there once it is whole. Until then what came is kept
 // beside it.
-func fetchTo(ctx context.Context, request *publish.Request, out string) (*publish.Fetched, error) {
-	if _, err := os.Lstat(out); err == nil {
-		return nil, &hinted{fmt.Errorf("%s is there already", out), "name another file with -o"}
+func fetchTo(ctx context.Context, request *publish.Request, out string, seen *witnessFlags) (*publish.Fetched, error) {
+	names := []string{out}
+	for _, role := range verifier.Roles {
+		names = append(names, besideCAR(out, role))
+	}
+	for _, name := range names {
+		if _, err := os.Lstat(name); err == nil {
+			return nil, &hinted{fmt.Errorf("%s is there already", name), "name another file with -o"}
+		}
 	}
 	request.Keep = out + ".part"
 	if err := os.Mkdir(request.Keep, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -177,6 +296,12 @@ func fetchTo(ctx context.Context, request *publish.Request, out string) (*publis
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
 		return nil, err
 	}
+	if err := seen.demand(got); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(request.Keep))
+	}
+	if err := writeBeside(out, got.Beside); err != nil {
+		return nil, err
+	}
 	if err := os.Link(whole, out); errors.Is(err, fs.ErrExist) {
 		return nil, &hinted{fmt.Errorf("%s is there already", out), "name another file with -o"}
 	} else if err != nil { // a file system without links
@@ -187,16 +312,31 @@ func fetchTo(ctx context.Context, request *publish.Request, out string) (*publis
 	return got, os.RemoveAll(request.Keep)
 }
 
-// describeFetched says what was fetched, and what that is worth.
-func describeFetched(w io.Writer, request *publish.Request, got *publish.Fetched) {
-	line := func(label, format string, args ...any) {
-		for i, text := range verifycli.Wrap(verifycli.Printable(fmt.Sprintf(format, args...)), columns-8) {
-			if i > 0 {
-				label = ""
+// writeBeside writes what lies with a life beside its CAR, whose name says of which it is.
+func writeBeside(car string, files map[string][]byte) error {
+	for _, role := range verifier.Roles {
+		if content, ok := files[role.File()]; ok {
+			if err := writeNew(besideCAR(car, role), content); err != nil {
+				return err
 			}
-			fmt.Fprintf(w, "%-8s%s\n", label, text)
 		}
 	}
+	return nil
+}
+
+// describeLine writes what a label stands before, in as many lines as it takes.
+func describeLine(w io.Writer, label, format string, args ...any) {
+	for i, text := range verifycli.Wrap(verifycli.Printable(fmt.Sprintf(format, args...)), columns-8) {
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(w, "%-8s%s\n", label, text)
+	}
+}
+
+// describeFetched says what was fetched, and what that is worth.
+func describeFetched(w io.Writer, request *publish.Request, got *publish.Fetched) {
+	line := func(label, format string, args ...any) { describeLine(w, label, format, args...) }
 	if got.File {
 		line("from", "%s: %s", got.From, megabytes(got.Bytes))
 		line("note", "What an address names is what the address says. Whose history it has to be, say with --did.")
@@ -308,13 +448,8 @@ func fetchFor(cmd *cobra.Command, args []string) (rest []string, done func(), er
 		if err = errors.Join(err, file.Close()); err != nil {
 			return nil, done, failed(err)
 		}
-		for name, content := range got.Beside {
-			if name == "handovers" {
-				name = "life.handovers" // beside a CAR its name says of which
-			}
-			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-				return nil, done, failed(err)
-			}
+		if err := writeBeside(file.Name(), got.Beside); err != nil {
+			return nil, done, failed(err)
 		}
 		describeFetched(cmd.ErrOrStderr(), request, got)
 		// What was named by itself is what is expected. What an address says is not.

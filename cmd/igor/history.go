@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
+	"igor.dev/verifier/history"
 )
 
 func historyCommand() *cobra.Command {
@@ -35,6 +37,9 @@ func exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export FOLDER",
 		Short: "Write a history as one .car file",
+		Long: `Export writes the history in FOLDER as one .car file. If the agent moved between nodes,
+the records of that are written too, as FILE.handovers beside it: igor verify and the
+verification site look at them there.`,
 		Example: `  igor history export heartbeat
   igor history export heartbeat --events -o life.car
   igor history export heartbeat -o - | igor verify -`,
@@ -53,6 +58,14 @@ func exportCommand() *cobra.Command {
 				}
 				out = filepath.Base(abs) + ".car"
 			}
+			beside := besideCAR(out, verifier.RoleHandOvers)
+			moves, err := handOversOf(filepath.Join(args[0], verifier.RoleHandOvers.File()))
+			if err != nil {
+				return failed(err)
+			}
+			if _, err := os.Lstat(beside); err == nil {
+				return failed(&hinted{fmt.Errorf("%s is there already, and would be taken for a part of this history", beside), "name another file with -o"})
+			}
 			ctx, stop := withProgress(cmd)
 			report, err := runtime.ExportHistory(ctx, args[0], out)
 			stop()
@@ -60,6 +73,12 @@ func exportCommand() *cobra.Command {
 				return failed(err)
 			}
 			wrote := sharedAs(out, report)
+			if len(moves) > 0 {
+				if err := writeNew(beside, moves); err != nil {
+					return failed(err)
+				}
+				wrote.addHandOvers(beside, moves)
+			}
 			if events {
 				wrote.Events = strings.TrimSuffix(out, ".car") + ".events"
 				if wrote.Segments, err = runtime.ExportEvents(args[0], wrote.Events); err != nil {
@@ -107,16 +126,68 @@ func importCommand() *cobra.Command {
 		Args:    operands("FILE.car", "FOLDER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := withProgress(cmd)
+			moves, err := handOversOf(besideCAR(args[0], verifier.RoleHandOvers))
+			if err != nil {
+				stop()
+				return failed(err)
+			}
 			report, err := runtime.ImportHistory(ctx, args[0], args[1])
 			stop()
 			if err != nil {
 				return failed(err)
 			}
-			return sharedAs(args[1], report).print(cmd.OutOrStdout(), asJSON)
+			wrote := sharedAs(args[1], report)
+			if len(moves) > 0 {
+				to := filepath.Join(args[1], verifier.RoleHandOvers.File())
+				if err := writeNew(to, moves); err != nil {
+					return failed(err)
+				}
+				wrote.addHandOvers(to, moves)
+			}
+			return wrote.print(cmd.OutOrStdout(), asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write what was written as JSON")
 	return cmd
+}
+
+// besideCAR is what a file of a role is called beside a CAR.
+func besideCAR(car string, role verifier.Role) string {
+	if ext := filepath.Ext(car); strings.EqualFold(ext, ".car") {
+		car = strings.TrimSuffix(car, ext)
+	}
+	return car + role.Ext()
+}
+
+// handOversOf returns what a file of hand-over records has, nil if there is none.
+func handOversOf(path string) ([]byte, error) {
+	f, err := history.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, verifier.RoleHandOvers.MaxSize()+1))
+	if err == nil {
+		if _, err = verifier.ParseHandOvers(b); err != nil {
+			return nil, &hinted{fmt.Errorf("%s: %w", path, err), "put it back from a copy, or move it elsewhere to go on without the records of who ran the agent"}
+		}
+	}
+	return b, err
+}
+
+// writeNew writes a file that is to be shared. There must be none.
+func writeNew(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		os.Remove(path)
+	}
+	return err
 }
 
 // shared is a history that was written.
@@ -127,6 +198,12 @@ type shared struct {
 	Head        string `json:"head,omitempty"`
 	Events      string `json:"events,omitempty"`
 	Segments    int    `json:"segments,omitempty"`
+	HandOvers   string `json:"handovers,omitempty"`
+	Moves       int    `json:"moves,omitempty"`
+}
+
+func (s *shared) addHandOvers(path string, records []byte) {
+	s.HandOvers, s.Moves = path, len(records)/verifier.HandOverSize
 }
 
 func sharedAs(where string, r *verifier.Report) *shared {
@@ -148,6 +225,9 @@ func (s *shared) print(w io.Writer, asJSON bool) error {
 	}
 	if err == nil && s.Events != "" {
 		_, err = fmt.Fprintf(w, "%-8s%s, %s\n", "events", s.Events, verifycli.Plural(s.Segments, "segment"))
+	}
+	if err == nil && s.HandOvers != "" {
+		_, err = fmt.Fprintf(w, "%-8s%s, %s\n", "moved", s.HandOvers, verifycli.Plural(s.Moves, "hand-over"))
 	}
 	return failed(err)
 }

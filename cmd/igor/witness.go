@@ -30,16 +30,30 @@ func (f *liveFlags) witnessing(cmd *cobra.Command) (*runtime.Witnessing, error) 
 
 // witnessClient makes a client of the logs of a policy file.
 func witnessClient(file string) (*public.Client, error) {
+	p, err := readPolicy(file)
+	if err != nil {
+		return nil, err
+	}
+	c, err := public.NewClient(p)
+	if err != nil {
+		return nil, noPolicy(file, err)
+	}
+	return c, nil
+}
+
+// readPolicy reads a file that says which logs and witnesses to believe.
+func readPolicy(file string) (*witness.Policy, error) {
 	b, err := readLimited(file, witness.MaxPolicy)
 	if err != nil {
 		return nil, err
 	}
 	p, err := witness.ParsePolicy(b)
-	if err == nil {
-		var c *public.Client
-		if c, err = public.NewClient(p); err == nil {
-			return c, nil
-		}
+	if err != nil {
+		return nil, noPolicy(file, err)
 	}
-	return nil, &hinted{fmt.Errorf("%s: %w", file, err), "docs/witnessing.md has a policy with the address of its log"}
+	return p, nil
+}
+
+func noPolicy(file string, err error) error {
+	return &hinted{fmt.Errorf("%s: %w", file, err), "docs/witnessing.md has a policy with the address of its log"}
 }

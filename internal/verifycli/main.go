@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -136,30 +137,23 @@ func (in *invocation) main(args []string, out *bufio.Writer) (code int, err erro
 	if err := in.parse(args, formats, besideNames...); err != nil {
 		return 0, err
 	}
-	beside, next, err := in.readBeside()
+	lying, err := in.readBeside()
 	if err != nil {
 		return 0, err
 	}
-	r, err := in.verify(in.paths, in.pins)
+	for _, note := range lying.notes {
+		fmt.Fprintf(in.stderr, "%s: %s\n", in.name, Printable(note))
+	}
+	r, err := in.verify(in.paths, in.pins, lying.lookedAt)
 	if err != nil {
 		return 0, err
 	}
 	if in.beside.predecessor != "" {
-		if next.Old, err = in.verify([]string{in.beside.predecessor}, verifier.Pins{}); err != nil {
+		if lying.successor.Old, err = in.verify([]string{in.beside.predecessor}, verifier.Pins{}, nil); err != nil {
 			return 0, err
 		}
 	}
-	beside.Report(r)
-	bad, err := readHandOvers(in.paths, r)
-	if err != nil {
-		return 0, err
-	}
-	if bad != "" {
-		fmt.Fprintf(in.stderr, "%s: %s\n", in.name, Printable(bad))
-	}
-	if next != nil {
-		next.Report(r)
-	}
+	lying.report(r)
 	if err := in.write(out, r); err != nil {
 		return 0, err
 	}
@@ -328,8 +322,8 @@ func Signals() []os.Signal {
 }
 
 // verify runs the verification, with progress on a terminal, until it is done
-// or a signal comes.
-func (in *invocation) verify(paths []string, pins verifier.Pins) (*verifier.Report, error) {
+// or a signal comes. The files with the paths that are looked at are so elsewhere.
+func (in *invocation) verify(paths []string, pins verifier.Pins, lookedAt map[string]bool) (*verifier.Report, error) {
 	sources := make([]history.Source, len(paths))
 	for i, p := range paths {
 		if p == "-" {
@@ -345,7 +339,7 @@ func (in *invocation) verify(paths []string, pins verifier.Pins) (*verifier.Repo
 	ctx, stop := signal.NotifyContext(context.Background(), Signals()...)
 	defer stop()
 
-	v := &history.Verification{Pins: pins, Spec: in.spec}
+	v := &history.Verification{Pins: pins, Spec: in.spec, LookedAt: func(path string) bool { return lookedAt[filepath.Clean(path)] }}
 	defer ShowProgress(in.stderr, func() string { return Examined(v.Progress()) })()
 	type result struct {
 		report *verifier.Report

@@ -171,7 +171,7 @@ func (f leftOut) feed(r *run) error {
 	if r.leftFile == "" {
 		r.leftFile, r.leftKind = f.path, f.kind
 	}
-	r.leaveOut(f.kind, f.name)
+	r.leaveOut(f.kind, f.path, f.name)
 	return nil
 }
 
@@ -237,7 +237,7 @@ func (d *folder) feed(r *run) error {
 	err := Walk(d.path, func(e Entry) error {
 		if e.Kind != verifier.KindCheckpoint && !e.Segment {
 			if !d.again {
-				r.leaveOut(e.Kind, e.Name)
+				r.leaveOut(e.Kind, e.Path, e.Name)
 			}
 			return nil
 		}

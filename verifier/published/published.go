@@ -6,6 +6,7 @@
 //	igor/did:key:z6Mk…/tail/bafkrei….car  what follows the last segment, up to the head
 //	igor/did:key:z6Mk…/index              the content hash of every checkpoint, genesis first
 //	igor/did:key:z6Mk…/head.tlog-proof    that the head was logged and witnessed (package witness)
+//	igor/did:key:z6Mk…/handovers          who gave the agent to whom; these and others are [verifier.Role]
 //	ipfs/bafkrei…                         one checkpoint
 //
 // All of it is what a server says. Nothing of it is evidence: the checkpoints that are found

@@ -18,14 +18,17 @@ type Beside struct {
 // Report has the report say what it is worth. It never changes a verdict, but for Require.
 func (b *Beside) Report(r *verifier.Report) {
 	if b.Policy != nil {
-		r.SetWitnessed(b.witnessed(r))
+		key, _ := r.Key() // without one it is zero, which nobody has
+		r.SetWitnessed(b.Check(key))
 	}
 	if b.Require {
 		r.RequireWitness(b.Monitor != nil)
 	}
 }
 
-func (b *Beside) witnessed(r *verifier.Report) *verifier.Witnessed {
+// Check says what the proof shows of an agent's head, as the policy, which has to be there,
+// wants it.
+func (b *Beside) Check(agent verifier.PublicKey) *verifier.Witnessed {
 	no := func(why string) *verifier.Witnessed { return &verifier.Witnessed{Problem: why} }
 	if b.Proof == nil {
 		return no("there is no proof that a head is in a log")
@@ -38,9 +41,8 @@ func (b *Beside) witnessed(r *verifier.Report) *verifier.Witnessed {
 	if err != nil {
 		return no("the proof has no head statement with it")
 	}
-	key, ok := r.Key()
 	switch {
-	case !ok || key != head.Agent:
+	case agent != head.Agent:
 		return no("the proof is for another agent: " + head.Agent.DID())
 	case !head.Authentic():
 		return no("the head statement is not signed by the agent")
