@@ -79,7 +79,7 @@ whom, and so on. With --witness it says whether the head is witnessed; with
 
 A fetch to a file that was interrupted goes on when it is run again.`,
 		Example: `  igor fetch did:key:z6Mk… --from https://agent.example -o life.car
-  igor fetch did:key:z6Mk… --from https://agent.example --require-witness heads.policy -o life.car
+  igor fetch DID --from https://HOST -o life.car --witness heads.policy
   igor fetch bafkrei… --from https://agent.example | igor-verify -`,
 		Args: operands("DID|CID|URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
