@@ -21,6 +21,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/internal/manual"
 	"igor.dev/internal/verifycli"
 	"igor.dev/node"
 	"igor.dev/node/api"
@@ -126,7 +127,7 @@ and signs its receipts.`,
 		return api.DefaultDir()
 	}
 	root.AddCommand(initCommand(where), startCommand(where), statusCommand(where), peersCommand(where), offerCommand(where), agentsCommand(where),
-		drainCommand(where), stopCommand(where), addCommand(where), memberCommand(where))
+		drainCommand(where), stopCommand(where), addCommand(where), memberCommand(where), manual.Command("igor-node"))
 	return root
 }
 
@@ -144,6 +145,9 @@ the user has none. Igor signs receipts with the same key.`,
 			dir, err := where()
 			if err != nil {
 				return failed(err)
+			}
+			if s.Key == "" {
+				s.Key = defaults().Key
 			}
 			for _, file := range []*string{&s.Key, &s.NetworkKey, &s.Ledger} {
 				if *file != "" {
@@ -171,7 +175,7 @@ the user has none. Igor signs receipts with the same key.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.Key, "key", s.Key, "`FILE` of the node's key, made if it is absent")
+	f.StringVar(&s.Key, "key", "", "`FILE` of the node's key, made if it is absent (default: igor/node.key in the user's configuration folder)")
 	f.StringArrayVar(&s.Listen, "listen", s.Listen, "`ADDRESS` to listen at, such as /ip4/0.0.0.0/tcp/7447; may be given again")
 	f.StringArrayVar(&s.Peers, "peer", nil, "`PEER`: a node's DID, and its addresses behind it; may be given again")
 	f.StringArrayVar(&s.TakeFrom, "take-from", s.TakeFrom, "`WHOM` to take agents of: peers, or a node's DID; may be given again")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"igor.dev/internal/manual"
 	"igor.dev/internal/verifycli"
 )
 
@@ -93,7 +94,7 @@ func explainUsage(root *cobra.Command) {
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | paragraphs}}\n{{end}}{{.UsageString}}")
 	cobra.AddTemplateFunc("paragraphs", paragraphs)
-	cobra.AddTemplateFunc("takesOperands", takesOperands)
+	cobra.AddTemplateFunc("takesOperands", manual.TakesOperands)
 	cobra.AddTemplateFunc("named", func(g *cobra.Group) string {
 		if of := groups[slices.IndexFunc(root.Groups(), func(o *cobra.Group) bool { return o == g })]; of.named {
 			return strings.Join(of.commands, ", ")
@@ -102,12 +103,6 @@ func explainUsage(root *cobra.Command) {
 	})
 	cobra.AddTemplateFunc("flagsOf", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(columns), "\n") })
 	complete(root)
-}
-
-// takesOperands reports whether a command does something by itself, and not only by
-// the commands below it.
-func takesOperands(cmd *cobra.Command) bool {
-	return !cmd.HasSubCommands() || len(strings.Fields(cmd.Use)) > 1
 }
 
 // paragraphs breaks text, but not what is indented, at the edge of a terminal.

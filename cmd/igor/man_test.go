@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"igor.dev/internal/manual"
 )
 
 // macro is what a line of a page may begin with.
@@ -32,7 +34,7 @@ func TestMan(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := strings.TrimSuffix(filepath.Base(file), ".1")
-		if !strings.HasPrefix(string(b), ".TH "+strings.ToUpper(name)+" 1 ") || !strings.Contains(string(b), "\n.SH NAME\n"+escapeRoff(name)+" \\-\n") {
+		if !strings.HasPrefix(string(b), ".TH "+strings.ToUpper(name)+" 1 ") || !strings.Contains(string(b), "\n.SH NAME\n"+manual.Escape(name)+" \\-\n") {
 			t.Errorf("%s does not begin as a manual page does", file)
 		}
 		for line := range strings.Lines(string(b)) {
