@@ -12,21 +12,16 @@ import (
 	"strings"
 )
 
-// archives writes the archives of a platform: all of Igor, and igor-verify alone.
-func (r *release) archives(target, bin string, docs map[string]string) error {
+// archives writes a product's archive for a platform.
+func (r *release) archives(p product, target, bin string, docs map[string]string) error {
 	all := maps.Clone(docs)
-	verify := map[string]string{"LICENSE": docs["LICENSE"], "man/man1/igor-verify.1": docs["man/man1/igor-verify.1"]}
-	for _, name := range []string{"igor", "igor-verify"} {
+	maps.DeleteFunc(all, func(name, _ string) bool {
+		return !p.has(name) || strings.HasPrefix(name, "systemd/") && !strings.HasPrefix(target, "linux/")
+	})
+	for _, name := range p.programs {
 		all[name+exe(target)] = filepath.Join(bin, name+exe(target))
 	}
-	verify["igor-verify"+exe(target)] = all["igor-verify"+exe(target)]
-	if !strings.HasPrefix(target, "linux/") {
-		maps.DeleteFunc(all, func(name, _ string) bool { return strings.HasPrefix(name, "systemd/") })
-	}
-	if err := r.archive("igor", target, all); err != nil {
-		return err
-	}
-	return r.archive("igor-verify", target, verify)
+	return r.archive(p.name, target, all)
 }
 
 // archive writes one archive, whose files are in a folder of its name.
@@ -96,7 +91,7 @@ func (r *release) zip(to io.Writer, prefix string, files map[string]string) erro
 // mode is that of a file in an archive: only the programs are at its top, and have
 // no extension or that of Windows.
 func mode(name string) int64 {
-	if name == "igor" || name == "igor-verify" || strings.HasSuffix(name, ".exe") {
+	if strings.HasSuffix(name, ".exe") || slices.ContainsFunc(products, func(p product) bool { return slices.Contains(p.programs, name) }) {
 		return 0o755
 	}
 	return 0o644

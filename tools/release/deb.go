@@ -2,6 +2,7 @@ package main
 
 import (
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,18 +13,18 @@ import (
 	"strings"
 )
 
-// deb writes the package for Debian and what comes from it. dpkg-deb packs it: the
+// deb writes a product's package for Debian and what comes from it. dpkg-deb packs it: the
 // format is its own.
-func (r *release) deb(machine, bin string, docs map[string]string) error {
-	tree := filepath.Join(r.work, "deb-"+machine)
-	for name, from := range map[string]string{"igor": filepath.Join(bin, "igor"), "igor-verify": filepath.Join(bin, "igor-verify")} {
-		if err := install(tree, path.Join("usr/bin", name), from, 0o755); err != nil {
+func (r *release) deb(p product, machine, bin string, docs map[string]string) error {
+	tree := filepath.Join(r.work, "deb-"+p.name+"-"+machine)
+	for _, name := range p.programs {
+		if err := install(tree, path.Join("usr/bin", name), filepath.Join(bin, name), 0o755); err != nil {
 			return err
 		}
 	}
 	for name, from := range docs {
-		to, zipped := debPath(name)
-		if to == "" {
+		to, zipped := debPath(p.name, name)
+		if to == "" || !p.has(name) {
 			continue
 		}
 		if zipped {
@@ -37,15 +38,19 @@ func (r *release) deb(machine, bin string, docs map[string]string) error {
 		}
 	}
 	packaging := filepath.Join(r.root, "packaging", "debian")
-	if err := install(tree, "usr/share/doc/igor/copyright", filepath.Join(packaging, "copyright"), 0o644); err != nil {
+	if err := install(tree, path.Join("usr/share/doc", p.name, "copyright"), filepath.Join(packaging, "copyright"), 0o644); err != nil {
 		return err
 	}
 	for _, script := range []string{"postinst", "prerm", "postrm"} {
-		if err := install(tree, "DEBIAN/"+script, filepath.Join(packaging, script), 0o755); err != nil {
+		from := filepath.Join(packaging, p.name+"."+script)
+		if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := install(tree, "DEBIAN/"+script, from, 0o755); err != nil {
 			return err
 		}
 	}
-	control, err := os.ReadFile(filepath.Join(packaging, "control"))
+	control, err := os.ReadFile(filepath.Join(packaging, p.name+".control"))
 	if err != nil {
 		return err
 	}
@@ -60,13 +65,13 @@ func (r *release) deb(machine, bin string, docs map[string]string) error {
 	if err := r.dateAndOpen(tree); err != nil {
 		return err
 	}
-	pack := exec.Command("dpkg-deb", "--root-owner-group", "-Zxz", "--build", tree, filepath.Join(r.out, fmt.Sprintf("igor_%s_%s.deb", r.version, machine)))
+	pack := exec.Command("dpkg-deb", "--root-owner-group", "-Zxz", "--build", tree, filepath.Join(r.out, fmt.Sprintf("%s_%s_%s.deb", p.name, r.version, machine)))
 	pack.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(r.date.Unix(), 10))
 	return run(pack)
 }
 
-// debPath says where a file of the archives goes in the package, "" for nowhere.
-func debPath(name string) (to string, zipped bool) {
+// debPath says where a file of the archives goes in a package, "" for nowhere.
+func debPath(of, name string) (to string, zipped bool) {
 	folder, base := path.Split(name)
 	switch folder {
 	case "man/man1/":
@@ -78,7 +83,7 @@ func debPath(name string) (to string, zipped bool) {
 	}
 	switch name {
 	case "CHANGELOG.md":
-		return "usr/share/doc/igor/CHANGELOG.md.gz", true
+		return path.Join("usr/share/doc", of, "CHANGELOG.md.gz"), true
 	case "completions/igor.bash":
 		return "usr/share/bash-completion/completions/igor", false
 	case "completions/_igor":

@@ -1,6 +1,6 @@
-// Release makes the files of a release from a clone: for each platform an archive
-// of igor and one of igor-verify, for Debian a package, a bill of materials, and
-// the checksums of them all.
+// Release makes the files of a release from a clone: for each platform the archives
+// of igor and igor-verify, for Linux those of the servers too, for Debian packages, a
+// bill of materials, and the checksums of them all.
 //
 //	go run -C tools ./release [-out FOLDER] [-targets linux/amd64,…]
 //
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -30,6 +31,34 @@ var platforms = []string{
 	"windows/amd64", "windows/arm64",
 	"freebsd/amd64", "freebsd/arm64",
 }
+
+// A product gets an archive of its own for each platform, and some a package for Debian.
+type product struct {
+	name     string
+	programs []string
+	server   bool     // made for Linux alone; files that begin with its name are its own
+	deb      bool     // packaging/debian has its control file and scripts
+	only     []string // files of the clone; none = all that are no server's
+}
+
+var products = []product{
+	{name: "igor", programs: []string{"igor", "igor-verify"}, deb: true},
+	{name: "igor-verify", programs: []string{"igor-verify"}, only: []string{"LICENSE", "man/man1/igor-verify.1"}},
+	{name: "igor-node", programs: []string{"igor-node"}, server: true, deb: true, only: []string{"LICENSE", "CHANGELOG.md"}},
+}
+
+// has reports whether a file of documents belongs to the product.
+func (p *product) has(name string) bool {
+	for _, o := range products {
+		if o.server && strings.HasPrefix(path.Base(name), o.name) {
+			return o.name == p.name
+		}
+	}
+	return p.only == nil || slices.Contains(p.only, name)
+}
+
+// on reports whether the product is made for a platform.
+func (p *product) on(target string) bool { return !p.server || strings.HasPrefix(target, "linux/") }
 
 func main() {
 	out := flag.String("out", "", "the `FOLDER` to write to, which has to be absent or empty (default: dist/release/VERSION)")
@@ -126,13 +155,20 @@ func (r *release) make(targets []string) (err error) {
 		if err != nil {
 			return err
 		}
-		programs = append(programs, filepath.Join(bin, "igor"+exe(target)))
-		if err := r.archives(target, bin, docs); err != nil {
-			return err
-		}
-		if system, machine, _ := strings.Cut(target, "/"); system == "linux" {
-			if err := r.deb(machine, bin, docs); err != nil {
+		for _, p := range products {
+			if !p.on(target) {
+				continue
+			}
+			for _, name := range p.programs {
+				programs = append(programs, filepath.Join(bin, name+exe(target)))
+			}
+			if err := r.archives(p, target, bin, docs); err != nil {
 				return err
+			}
+			if system, machine, _ := strings.Cut(target, "/"); p.deb && system == "linux" {
+				if err := r.deb(p, machine, bin, docs); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -146,7 +182,16 @@ func (r *release) make(targets []string) (err error) {
 func (r *release) build(target string) (string, error) {
 	system, machine, _ := strings.Cut(target, "/")
 	bin := filepath.Join(r.work, "bin", system+"-"+machine)
-	return bin, r.goBuild(bin, system, machine, "./cmd/igor", "./cmd/igor-verify")
+	var packages []string
+	for _, p := range products {
+		if p.on(target) {
+			for _, name := range p.programs {
+				packages = append(packages, "./cmd/"+name)
+			}
+		}
+	}
+	slices.Sort(packages)
+	return bin, r.goBuild(bin, system, machine, slices.Compact(packages)...)
 }
 
 func (r *release) goBuild(bin, system, machine string, packages ...string) error {
@@ -172,7 +217,17 @@ func exe(target string) string {
 // machine, and the files that are in the clone: by their paths in an archive.
 func (r *release) documents() (map[string]string, error) {
 	bin := filepath.Join(r.work, "bin", "here")
-	if err := r.goBuild(bin, "", "", "./cmd/igor"); err != nil {
+	writers := []string{"igor"} // of manual pages
+	for _, p := range products {
+		if p.server {
+			writers = append(writers, p.programs...)
+		}
+	}
+	var packages []string
+	for _, name := range writers {
+		packages = append(packages, "./cmd/"+name)
+	}
+	if err := r.goBuild(bin, "", "", packages...); err != nil {
 		return nil, err
 	}
 	igor := filepath.Join(bin, "igor")
@@ -181,10 +236,12 @@ func (r *release) documents() (map[string]string, error) {
 		"CHANGELOG.md": filepath.Join(r.root, "CHANGELOG.md"),
 	}
 	man := filepath.Join(r.work, "man")
-	cmd := exec.Command(igor, "man", man)
-	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(r.date.Unix(), 10))
-	if err := run(cmd); err != nil {
-		return nil, err
+	for _, name := range writers {
+		cmd := exec.Command(filepath.Join(bin, name), "man", man)
+		cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(r.date.Unix(), 10))
+		if err := run(cmd); err != nil {
+			return nil, err
+		}
 	}
 	pages, err := filepath.Glob(filepath.Join(man, "*.1"))
 	if err != nil || len(pages) == 0 {
@@ -210,9 +267,6 @@ func (r *release) documents() (map[string]string, error) {
 			return nil, errors.Join(fmt.Errorf("packaging/%s is empty", folder), err)
 		}
 		for _, file := range files {
-			if filepath.Base(file) == "igor-node.service" {
-				continue // igor-node is built from a clone (make servers), and in no release yet
-			}
 			docs[folder+"/"+filepath.Base(file)] = file
 		}
 	}

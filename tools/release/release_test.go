@@ -43,13 +43,18 @@ func TestRelease(t *testing.T) {
 	t.Run("install", func(t *testing.T) { installed(t, elsewhere) })
 
 	names := files(t, first)
-	packages := 0
+	made, packages := 0, 0
 	for _, target := range targets {
-		if strings.HasPrefix(target, "linux/") {
-			packages++
+		for _, p := range products {
+			if p.on(target) {
+				made++
+			}
+			if p.deb && strings.HasPrefix(target, "linux/") {
+				packages++
+			}
 		}
 	}
-	if want := 2*len(targets) + packages + 2; len(names) != want { // archives, packages, bill and checksums
+	if want := made + packages + 2; len(names) != want { // archives, packages, bill and checksums
 		t.Errorf("%d files, want %d: %q", len(names), want, names)
 	}
 	if again := files(t, second); !slices.Equal(names, again) {
@@ -73,7 +78,7 @@ func installed(t *testing.T, root string) {
 	cmd := exec.Command("go", "install", "./cmd/...")
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "GOBIN="+bin, "GOFLAGS=-buildvcs=true", "CGO_ENABLED=0")
 	say(t, cmd)
-	programs := []string{"igor", "igor-log", "igor-node", "igor-verify"}
+	programs := []string{"igor", "igor-log", "igor-node", "igor-verify", "igord-lab"}
 	if have := files(t, bin); !slices.Equal(have, programs) {
 		t.Errorf("go install brings %q", have)
 	}
@@ -203,7 +208,11 @@ func bill(t *testing.T, dir string) {
 func archives(t *testing.T, root, dir string, targets []string) {
 	ran := 0
 	for _, target := range targets {
-		for _, what := range []string{"igor", "igor-verify"} {
+		for _, p := range products {
+			if !p.on(target) {
+				continue
+			}
+			what := p.name
 			found, err := filepath.Glob(filepath.Join(dir, what+"_*_"+strings.ReplaceAll(target, "/", "_")+".*"))
 			if err != nil || len(found) != 1 {
 				t.Fatalf("%s for %s: %q, %v", what, target, found, err)
@@ -227,28 +236,38 @@ func archives(t *testing.T, root, dir string, targets []string) {
 			}
 			if target == runtime.GOOS+"/"+runtime.GOARCH {
 				ran++
-				use(t, root, filepath.Join(folder, "igor-verify"))
+				for _, name := range p.programs {
+					knows(t, root, filepath.Join(folder, name))
+				}
+				if !p.server {
+					use(t, root, filepath.Join(folder, "igor-verify"))
+				}
 				if what == "igor" {
 					live(t, root, filepath.Join(folder, "igor"))
 				}
 			}
 		}
 	}
-	if ran != 2 {
+	if ran != len(products) {
 		t.Errorf("%d archives are for this machine", ran)
 	}
 }
 
-// use wants a verdict, and to know the commit.
-func use(t *testing.T, root, verify string) {
+// knows wants a program to know its commit.
+func knows(t *testing.T, root, program string) {
 	t.Helper()
 	commit, err := output(root, "git", "rev-parse", "--short=12", "HEAD")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said := say(t, exec.Command(verify, "--version")); !strings.Contains(said, commit) {
-		t.Errorf("%s says %q, and the commit is %s", verify, said, commit)
+	if said := say(t, exec.Command(program, "--version")); !strings.Contains(said, commit) {
+		t.Errorf("%s says %q, and the commit is %s", program, said, commit)
 	}
+}
+
+// use wants a verdict.
+func use(t *testing.T, root, verify string) {
+	t.Helper()
 	if said := say(t, exec.Command(verify, filepath.Join(root, "testdata", "histories", "heartbeat-moved"))); !strings.Contains(said, "\nverified: ") {
 		t.Errorf("%s says %s", verify, said)
 	}
@@ -289,6 +308,13 @@ func say(t *testing.T, cmd *exec.Cmd) string {
 	return string(out)
 }
 
+// wanted is some of what is in a package.
+var wanted = map[string][]string{
+	"igor": {"usr/bin/igor", "usr/bin/igor-verify", "usr/share/man/man1/igor-run.1.gz", "usr/share/bash-completion/completions/igor", "usr/lib/systemd/system/igor.service",
+		"usr/lib/systemd/system/igor@.service", "usr/share/igor/prometheus/igor.rules.yml", "usr/share/igor/grafana/igor.json"},
+	"igor-node": {"usr/bin/igor-node", "usr/share/man/man1/igor-node.1.gz", "usr/share/man/man1/igor-node-start.1.gz", "usr/lib/systemd/system/igor-node.service"},
+}
+
 // debs unpacks the packages, and runs what is for this machine.
 func debs(t *testing.T, root, dir string, packages int) {
 	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
@@ -298,13 +324,20 @@ func debs(t *testing.T, root, dir string, packages int) {
 	for _, deb := range found {
 		to := t.TempDir()
 		say(t, exec.Command("dpkg-deb", "-x", deb, to))
-		for _, name := range []string{"usr/bin/igor", "usr/bin/igor-verify", "usr/share/man/man1/igor-run.1.gz", "usr/share/bash-completion/completions/igor",
-			"usr/lib/systemd/system/igor.service", "usr/share/igor/prometheus/igor.rules.yml", "usr/share/igor/grafana/igor.json", "usr/lib/systemd/system/igor@.service", "usr/share/doc/igor/copyright"} {
+		what, _, _ := strings.Cut(filepath.Base(deb), "_")
+		want := wanted[what]
+		if len(want) == 0 {
+			t.Errorf("%s is a package that nobody wants", deb)
+		}
+		for _, name := range append(want, "usr/share/doc/"+what+"/copyright") {
 			if _, err := os.Stat(filepath.Join(to, name)); err != nil {
 				t.Error(err)
 			}
 		}
 		if strings.HasSuffix(deb, fmt.Sprintf("_%s.deb", runtime.GOARCH)) {
+			knows(t, root, filepath.Join(to, "usr/bin", what))
+		}
+		if what == "igor" && strings.HasSuffix(deb, fmt.Sprintf("_%s.deb", runtime.GOARCH)) {
 			use(t, root, filepath.Join(to, "usr/bin/igor-verify"))
 		}
 	}
