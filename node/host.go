@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
@@ -175,6 +176,9 @@ func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, 
 	defer done()
 	began := time.Now()
 	if n.host.Network().Connectedness(id) != network.Connected {
+		if s, ok := n.host.Network().(*swarm.Swarm); ok {
+			s.Backoff().Clear(id) // that it was not there a moment ago says nothing: it may have been started
+		}
 		err = n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: n.peers.addresses(to)})
 	}
 	var s network.Stream
