@@ -121,8 +121,11 @@ func hasKey(t testing.TB, dir string, agent string) (found []string) {
 // node, and the source went on ticking. Here the target is gone as soon as it signed: the
 // key is sealed in the commit, which the source keeps, and nobody ticks; when the target
 // is there again, it lives.
-func TestAttackNobodyHasTheKey(t *testing.T) {
-	a, b := newNode(t, 1, nil), newNode(t, 2, nil)
+func TestAttackNobodyHasTheKey(t *testing.T) { everyHome(t, testAttackNobodyHasTheKey) }
+
+func testAttackNobodyHasTheKey(t *testing.T, home *testHome) {
+	a, b := newNode(t, 1, home.at), newNode(t, 2, home.at)
+	a.home = home.name
 	meet(t, a, b)
 	agent := a.bear("watcher", 1, 2)
 	a.awaitTicks("watcher", 3)
@@ -167,8 +170,11 @@ func TestAttackNobodyHasTheKey(t *testing.T) {
 
 // TestAttackTwoOwners is the second: a lost confirmation made both owners. Here the target
 // never confirms: it asks for the commit and is told, and the source does not live on.
-func TestAttackTwoOwners(t *testing.T) {
-	a, e := newNode(t, 1, func(c *Config) { c.MoveLimit = 2 * time.Second }), newEvil(t, 7)
+func TestAttackTwoOwners(t *testing.T) { everyHome(t, testAttackTwoOwners) }
+
+func testAttackTwoOwners(t *testing.T, home *testHome) {
+	a, e := newNode(t, 1, func(c *Config) { home.at(c); c.MoveLimit = 2 * time.Second }), newEvil(t, 7)
+	a.home = home.name
 	e.meets(a)
 	e.offers(nil)
 	agent := a.bear("watcher", 7)
@@ -244,8 +250,11 @@ func TestAttackTwoOwners(t *testing.T) {
 
 // TestAttackReplacedVictim is the third: a peer that sent a known agent's identifier
 // replaced its key and deleted its checkpoint.
-func TestAttackReplacedVictim(t *testing.T) {
-	a, b, e := newNode(t, 1, nil), newNode(t, 2, nil), newEvil(t, 7)
+func TestAttackReplacedVictim(t *testing.T) { everyHome(t, testAttackReplacedVictim) }
+
+func testAttackReplacedVictim(t *testing.T, home *testHome) {
+	a, b, e := newNode(t, 1, home.at), newNode(t, 2, home.at), newEvil(t, 7)
+	a.home = home.name
 	meet(t, a, b)
 	e.meets(a)
 	e.meets(b)
@@ -258,7 +267,7 @@ func TestAttackReplacedVictim(t *testing.T) {
 		}
 		c := e.open(on, ProtocolHandOver)
 		defer c.Close()
-		p := wire.Propose{Do: "propose", Agent: agent.DID(), Genesis: strings.Repeat("11", 32), Head: strings.Repeat("22", 32), Number: number, Offer: offer.Append(nil), Name: "watcher"}
+		p := wire.Propose{Do: "propose", Agent: agent.DID(), Genesis: strings.Repeat("11", 32), Head: strings.Repeat("22", 32), Number: number, Offer: offer.Append(nil), Name: "watcher", Home: home.name}
 		if err := wire.Write(c, p); err != nil {
 			t.Fatal(err)
 		}
@@ -303,8 +312,11 @@ func TestAttackReplacedVictim(t *testing.T) {
 // TestAttackKeptKey is the fourth: a target that answered "out of memory" kept the key and
 // the state, and the source moved on to the next target. Here a target that refuses, at
 // any moment, has no key, and never had one.
-func TestAttackKeptKey(t *testing.T) {
-	a, b, e := newNode(t, 1, nil), newNode(t, 2, nil), newEvil(t, 7)
+func TestAttackKeptKey(t *testing.T) { everyHome(t, testAttackKeptKey) }
+
+func testAttackKeptKey(t *testing.T, home *testHome) {
+	a, b, e := newNode(t, 1, home.at), newNode(t, 2, home.at), newEvil(t, 7)
+	a.home = home.name
 	meet(t, a, b)
 	e.meets(a)
 	e.offers(nil)

@@ -52,6 +52,12 @@ type Config struct {
 	// same.
 	NoReplay bool
 
+	// Homes finds the homes of agents that are not their folders, as the engine's does; nil =
+	// such agents are neither handed over nor taken. Keys has the keys of those that several
+	// nodes may live; nil = of none.
+	Homes func(name string) (*runtime.Home, error)
+	Keys  KeyShares
+
 	Engine   *runtime.Engine
 	CacheDir string                           // for compiled code, as the engine's
 	Agent    func(name string) runtime.Config // how to run an agent

@@ -41,6 +41,7 @@ type aNode struct {
 	dir    string
 	engine *runtime.Engine
 	config Config
+	home   string // of the agents that it bears, "" = their folders
 }
 
 // cache is of compiled programs, for all tests.
@@ -82,7 +83,7 @@ func (a *aNode) start() {
 	a.t.Helper()
 	log := testLog(a.t).With("node", a.n)
 	var err error
-	if a.engine, err = runtime.NewEngine(runtime.EngineConfig{Log: log, NodeKey: a.config.Key, CacheDir: cache}); err != nil {
+	if a.engine, err = runtime.NewEngine(runtime.EngineConfig{Log: log, NodeKey: a.config.Key, CacheDir: cache, Homes: a.config.Homes}); err != nil {
 		a.t.Fatal(err)
 	}
 	c := a.config
@@ -134,7 +135,14 @@ func (a *aNode) bear(name string, to ...byte) verifier.PublicKey {
 func (a *aNode) bearWith(name string, wasm, man []byte) verifier.PublicKey {
 	a.t.Helper()
 	tmp := filepath.Join(a.t.TempDir(), name)
-	r, err := a.engine.Start(a.t.Context(), tmp, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e9, Price: 1000}, runtime.Config{MaxTicks: 3, CheckpointEvery: runtime.Every{Ticks: 1}}).Wait(a.t.Context())
+	c := runtime.Config{MaxTicks: 3, CheckpointEvery: runtime.Every{Ticks: 1}}
+	var err error
+	if a.home != "" {
+		if c.Home, err = a.config.Homes(a.home); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	r, err := a.engine.Start(a.t.Context(), tmp, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e9, Price: 1000}, c).Wait(a.t.Context())
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -239,9 +247,12 @@ func accounted(t testing.TB, dir string) {
 }
 
 // TestRound has an agent go round three nodes and home again, twice.
-func TestRound(t *testing.T) {
-	a, b, c := newNode(t, 1, nil), newNode(t, 2, nil), newNode(t, 3, nil)
+func TestRound(t *testing.T) { everyHome(t, testRound) }
+
+func testRound(t *testing.T, home *testHome) {
+	a, b, c := newNode(t, 1, home.at), newNode(t, 2, home.at), newNode(t, 3, home.at)
 	meet(t, a, b, c)
+	a.home = home.name
 	agent := a.bear("watcher", 1, 2, 3)
 	all := []*aNode{a, b, c}
 	tick := uint64(0)

@@ -109,8 +109,8 @@ func (n *Node) Move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 			c.Tell(Progress{To: to, State: "failed", Reason: r.Reason, Detail: r.Detail})
 			n.config.Log.Warn("the agent was not handed over", "agent", name, "to", to.DID(), "reason", string(r.Reason), "detail", r.Detail)
 			last = err
-			if errors.Is(err, runtime.ErrMoved) {
-				return nil, err // it is the other's
+			if errors.Is(err, runtime.ErrMoved) || errors.Is(err, runtime.ErrMoveUnknown) {
+				return nil, err // it is the other's, or may be
 			}
 			again = again || r.Reason.Again()
 		}
@@ -308,9 +308,19 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	if err := checkOffer(policy, offer, to); err != nil {
 		return nil, err
 	}
-	moves, err := runtime.Moves(dir)
+	home, err := runtime.HomeOf(dir)
 	if err != nil {
 		return nil, err
+	}
+	moves, _, err := s.Agent.Counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if home != "" {
+		// The home is asked now, rather than when the agent stands still.
+		if _, err := n.owned(ctx, home, l.Agent, n.public, moves); err != nil {
+			return nil, err
+		}
 	}
 	number := moves + 1
 	n.mu.Lock()
@@ -333,7 +343,7 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	for _, f := range files {
 		size += f.Size
 	}
-	err = wire.Write(c, wire.Propose{Do: "propose", Agent: l.Agent.DID(), Genesis: l.Genesis.String(), Head: l.Head.String(), Number: number, Offer: offer.Append(nil), Bytes: size, Name: name})
+	err = wire.Write(c, wire.Propose{Do: "propose", Agent: l.Agent.DID(), Genesis: l.Genesis.String(), Head: l.Head.String(), Number: number, Offer: offer.Append(nil), Bytes: size, Name: name, Home: home})
 	if err != nil {
 		c.Reset()
 		return nil, wire.Refuse(wire.Transport, "%v", err)
@@ -345,9 +355,13 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	}
 	step("ready")
 	var stopped time.Time
+	seal := func(info, seed []byte) ([]byte, error) { return sealTo(offer.HPKE, info, seed) }
+	if home != "" && n.shared(l.Agent, to) {
+		seal = nil
+	}
 	gone, err := s.Agent.HandOver(ctx, runtime.HandOver{
 		To:   to,
-		Seal: func(info, seed []byte) ([]byte, error) { return sealTo(offer.HPKE, info, seed) },
+		Seal: seal,
 		Countersign: func(ctx context.Context, at runtime.Stand) (signature [64]byte, err error) {
 			stopped = time.Now()
 			step("standing still")
@@ -362,7 +376,11 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 			m.record = digest(at.Record.AppendMessage(nil))
 			n.mu.Unlock()
 			p := &at.Position
-			err = wire.Write(c, wire.Final{Do: "final", Head: p.Head.String(), Journal: p.Journal.String(), Log: p.Log.String(), Paid: p.Paid.String(), Major: p.Major, Record: at.Record.AppendMessage(nil)})
+			final := wire.Final{Do: "final", Head: p.Head.String(), Journal: p.Journal.String(), Log: p.Log.String(), Paid: p.Paid.String(), Major: number - 1, Record: at.Record.AppendMessage(nil)}
+			if home != "" {
+				final.Sequence = p.Sequence
+			}
+			err = wire.Write(c, final)
 			if err != nil {
 				return signature, wire.Refuse(wire.Transport, "%v", err)
 			}
@@ -585,7 +603,7 @@ func (n *Node) commitOf(agent, to verifier.PublicKey, number uint64, record stri
 		return wire.Commit{State: wire.NoSuch}
 	case ok && gone.Record.To == to && gone.Record.Number == number:
 		return wire.Commit{State: wire.Gone, Moved: gone.Append(nil)}
-	case asking:
+	case asking, !ok && runtime.Undecided(n.agentDir(name)):
 		return wire.Commit{State: wire.Asking}
 	case ok && gone.Record.Number < number:
 		return wire.Commit{State: wire.NoSuch} // an old folder of an agent that lives elsewhere

@@ -37,6 +37,7 @@ type take struct {
 	agent  verifier.PublicKey
 	number uint64
 	name   string
+	home   string // the agent's, "" = its folder
 	price  int64
 
 	ctx      context.Context
@@ -57,6 +58,8 @@ type promise struct {
 	Price    int64  `json:"price,string"`
 	Record   []byte `json:"record"`   // the message
 	Position []byte `json:"position"` // head, journal, log, paid
+	Home     string `json:"home,omitempty"`
+	Sequence uint64 `json:"sequence,omitempty"` // of the append there that makes this node the owner
 }
 
 const (
@@ -229,7 +232,12 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 	if p.Number == 0 {
 		return nil, wire.Refuse(wire.Unverified, "hand-overs are counted from 1")
 	}
-	t := &take{dir: n.incoming(agent), from: from, agent: agent, number: p.Number, name: folderName(p.Name, agent), price: offer.Price,
+	if p.Home != "" {
+		if _, err := n.owned(n.ctx, p.Home, agent, from, p.Number-1); err != nil {
+			return nil, err
+		}
+	}
+	t := &take{dir: n.incoming(agent), from: from, agent: agent, number: p.Number, name: folderName(p.Name, agent), home: p.Home, price: offer.Price,
 		ask: make(chan struct{}, 1), gone: make(chan struct{})}
 	// Nobody who sends a DID changes anything of an agent that lives here.
 	if name, ok := n.find(agent); ok {
@@ -237,8 +245,9 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 		switch {
 		case err != nil:
 			return nil, wire.Refuse(wire.Divergence, "the agent's folder here is damaged")
-		case !moved:
+		case !moved && (p.Home == "" || n.isAlive(name)):
 			return nil, wire.Refuse(wire.Divergence, "the agent lives here")
+		case !moved: // an old copy: its home says so
 		case gone.Record.Number >= p.Number:
 			return nil, wire.Refuse(wire.Divergence, "this node gave the agent away by hand-over %d, and this one is %d", gone.Record.Number, p.Number)
 		}
@@ -275,6 +284,13 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 	t.ctx, t.cancel = context.WithCancel(n.ctx)
 	n.takes[agent] = t
 	return t, nil
+}
+
+// isAlive reports whether the agent in a folder is lived.
+func (n *Node) isAlive(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.agents[name].State == runtime.SupervisedAlive
 }
 
 // folderName makes a folder's name of what a stranger calls it.
@@ -671,6 +687,7 @@ func (n *Node) verify(ctx context.Context, t *take, head verifier.Hash) error {
 		for p := range report.Problems() {
 			return wire.Refuse(wire.Unverified, "the history is %s: %s: %s", report.Verdict(), p.Name, p.Message)
 		}
+		return wire.Refuse(wire.Unverified, "the history is %s", report.Verdict())
 	}
 	// It may have come further meanwhile.
 	newest, _ := report.Head()
@@ -728,8 +745,19 @@ func (n *Node) promise(ctx context.Context, t *take, p *wire.Propose, f *wire.Fi
 	switch {
 	case record.From != t.from || record.To != n.public:
 		return nil, wire.Refuse(wire.Unverified, "the record is of other nodes")
-	case record.Genesis.String() != p.Genesis || record.Head != position.Head || record.Number != t.number || position.Major+1 != t.number || record.Sealed.IsZero():
+	case record.Genesis.String() != p.Genesis || record.Head != position.Head || record.Number != t.number || position.Major+1 != t.number || (t.home == "") != (f.Sequence == 0):
 		return nil, wire.Refuse(wire.Unverified, "the record is of another hand-over than the one that was proposed")
+	case record.Sealed.IsZero() && (t.home == "" || !n.shared(t.agent, t.from)):
+		return nil, wire.Refuse(wire.Unverified, "no key comes with the agent, and none is here")
+	}
+	if t.home != "" {
+		at, err := n.owned(ctx, t.home, t.agent, t.from, position.Major)
+		if err != nil {
+			return nil, err
+		}
+		if at.Sequence+2 != f.Sequence || at.Head != position.Head || at.Journal != position.Journal || at.Log != position.Log || at.Paid != position.Paid {
+			return nil, wire.Refuse(wire.Divergence, "the agent's home knows another position (append %d, checkpoint %s) than its owner", at.Sequence, at.Head.CID())
+		}
 	}
 	if err := n.fetch(ctx, t, position.Head); err != nil {
 		return nil, err
@@ -745,7 +773,7 @@ func (n *Node) promise(ctx context.Context, t *take, p *wire.Propose, f *wire.Fi
 		return nil, err
 	}
 	failpoints.Reach(failpoints.MoveTakenIn)
-	b, err := json.Marshal(promise{From: t.from.DID(), Agent: t.agent.DID(), Name: t.name, Price: t.price, Record: f.Record, Position: positionBytes(&position)})
+	b, err := json.Marshal(promise{From: t.from.DID(), Agent: t.agent.DID(), Name: t.name, Price: t.price, Record: f.Record, Position: positionBytes(&position), Home: t.home, Sequence: f.Sequence})
 	if err != nil {
 		return nil, err
 	}
@@ -792,6 +820,13 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 	if err := strict(raw, &p); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Join(t.dir, filePromise), err)
 	}
+	stays := func(where string) error {
+		n.config.Log.Info("the agent was not handed over", "did", t.agent.DID(), "at", where)
+		err := os.Remove(filepath.Join(t.dir, filePromise))
+		forget()
+		return errors.Join(err, wire.Refuse(wire.SourceFailed, "the agent was not handed over"))
+	}
+	here := false // the source said that it stays
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Minute) {
 		select {
 		case <-committed:
@@ -801,6 +836,24 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 		case <-n.ctx.Done():
 			return n.ctx.Err()
 		}
+		if p.Home != "" {
+			says, m, err := n.ofHome(n.ctx, t, &p)
+			switch {
+			case err != nil:
+				n.config.Log.Debug("what became of a hand-over is not known yet", "did", t.agent.DID(), "home", p.Home, "error", err)
+				continue
+			case says == given:
+				if err := n.commitOfHome(t, &p, &m); err != nil {
+					n.config.Log.Error("the commit of a hand-over is no good: nothing is lived", "did", t.agent.DID(), "from", t.from.DID(), "error", err)
+					continue
+				}
+				err := n.arrive(t.dir)
+				forget()
+				return err
+			case says == void, here:
+				return stays(p.Home)
+			}
+		}
 		var a wire.Commit
 		err := n.ask(n.ctx, t, wire.Ask{Do: "commit", Agent: t.agent.DID(), Number: t.number, Record: digest(p.Record)}, func(c *conn) error {
 			c.until = time.Now().Add(n.config.Silence)
@@ -809,6 +862,11 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 		switch {
 		case err != nil:
 			n.config.Log.Debug("what became of a hand-over is not known yet", "did", t.agent.DID(), "error", err)
+		case p.Home != "":
+			// What the source says is a reason to ask the home: soon, or for the last time.
+			if here = a.State == wire.Here; here || a.State != wire.NoSuch {
+				wait = min(wait, 100*time.Millisecond)
+			}
 		case a.State == wire.Gone:
 			if err := n.commit(t, &p, a.Moved); err != nil {
 				n.config.Log.Error("the commit of a hand-over is no good: nothing is lived", "did", t.agent.DID(), "from", t.from.DID(), "error", err)
@@ -818,10 +876,7 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 			forget()
 			return err
 		case a.State == wire.Here:
-			n.config.Log.Info("the agent stays where it is", "did", t.agent.DID(), "at", t.from.DID())
-			err := os.Remove(filepath.Join(t.dir, filePromise))
-			forget()
-			return errors.Join(err, wire.Refuse(wire.SourceFailed, "the agent was not handed over"))
+			return stays(t.from.DID())
 		case a.State == wire.Asking:
 			wait = min(wait, 200*time.Millisecond)
 		}
@@ -831,23 +886,38 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 // commit keeps the commit of a hand-over, if it is what was promised.
 func (n *Node) commit(t *take, p *promise, moved []byte) error {
 	m, err := runtime.ParseMoved(moved)
+	if err == nil && m.AtHome() {
+		err = errors.New("it is of a store, and the agent's home is its folder")
+	}
 	if err != nil {
 		return err
 	}
+	return n.keepCommit(t, p, &m)
+}
+
+// commitOfHome is commit of what the agent's home says.
+func (n *Node) commitOfHome(t *take, p *promise, m *runtime.Departure) error {
+	key, err := n.keyOf(n.ctx, m)
+	if err == nil {
+		err = m.Sign(key)
+	}
+	if err != nil {
+		return err
+	}
+	return n.keepCommit(t, p, m)
+}
+
+func (n *Node) keepCommit(t *take, p *promise, m *runtime.Departure) error {
 	switch {
 	case m.Agent != t.agent || !bytes.Equal(m.Record.AppendMessage(nil), p.Record):
 		return errors.New("it is of another hand-over")
 	case !bytes.Equal(positionBytes(&m.Position), p.Position):
 		return errors.New("it goes on from elsewhere")
 	}
-	key, err := unseal(n.sealing, runtime.SealInfo(&m.Record), m.Sealed)
-	if err != nil {
+	if _, err := n.keyOf(n.ctx, m); err != nil {
 		return err
 	}
-	if verifier.PublicKey(key.Public().(ed25519.PublicKey)) != t.agent {
-		return errors.New("the key in it is not the agent's")
-	}
-	err = writeFile(filepath.Join(t.dir, fileCommit), moved)
+	err := writeFile(filepath.Join(t.dir, fileCommit), m.Append(nil))
 	failpoints.Reach(failpoints.MoveFetched)
 	return err
 }
@@ -886,16 +956,17 @@ func (n *Node) arrive(dir string) error {
 	agent := filepath.Join(dir, dirAgent)
 	name := folderName(p.Name, m.Agent)
 	if exists(agent) {
-		key, err := unseal(n.sealing, runtime.SealInfo(&m.Record), m.Sealed)
+		key, err := n.keyOf(n.ctx, &m)
 		if err != nil {
 			return err
 		}
-		if err := runtime.MoveIn(agent, key, &m, ""); err != nil {
+		if err := runtime.MoveIn(agent, key, &m, p.Home); err != nil {
 			return err
 		}
 		// Where it was before, nobody lives on.
 		if old, ok := n.find(m.Agent); ok {
-			if _, gone, err := runtime.FinishMove(n.agentDir(old)); err != nil || !gone {
+			// Of one whose home is a store, that says so.
+			if _, gone, err := runtime.FinishMove(n.agentDir(old)); err != nil || !gone && !m.AtHome() {
 				return errors.Join(errors.New("the agent lives here already"), err)
 			}
 			aside := filepath.Join(dir, dirOld)
@@ -984,7 +1055,7 @@ func (n *Node) resumeTakes() error {
 		if err == nil {
 			err = strict(raw, &p)
 		}
-		t := &take{dir: dir, name: p.Name, price: p.Price, promised: true, ask: make(chan struct{}, 1), gone: make(chan struct{}), cancel: func() {}}
+		t := &take{dir: dir, name: p.Name, home: p.Home, price: p.Price, promised: true, ask: make(chan struct{}, 1), gone: make(chan struct{}), cancel: func() {}}
 		if err == nil {
 			t.from, err = verifier.ParseDID(p.From)
 		}

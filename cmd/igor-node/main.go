@@ -267,7 +267,7 @@ last checkpoint.`,
 				return failed(err)
 			}
 			defer c.Engine.Close()
-			c.CacheDir = e.CacheDir
+			c.CacheDir, c.Homes = e.CacheDir, finder.Find
 			c.Agent = func(string) runtime.Config { return life }
 			n, err := node.Start(c)
 			if err != nil {

@@ -105,12 +105,13 @@ func Refuse(r Reason, format string, args ...any) *Refusal {
 type Propose struct {
 	Do      string `json:"do"` // propose
 	Agent   string `json:"agent"`
-	Genesis string `json:"genesis"` // hex
-	Head    string `json:"head"`    // hex; the agent lives on
-	Number  uint64 `json:"number"`  // of the hand-over
-	Offer   []byte `json:"offer"`   // the target's, on which the source goes
-	Bytes   int64  `json:"bytes"`   // about how many there are to take
-	Name    string `json:"name"`    // what the agent's folder is called
+	Genesis string `json:"genesis"`        // hex
+	Head    string `json:"head"`           // hex; the agent lives on
+	Number  uint64 `json:"number"`         // of the hand-over
+	Offer   []byte `json:"offer"`          // the target's, on which the source goes
+	Bytes   int64  `json:"bytes"`          // about how many there are to take
+	Name    string `json:"name"`           // what the agent's folder is called
+	Home    string `json:"home,omitempty"` // the agent's home, "" = its folder
 }
 
 // A Final is the source's second one: the agent stands still.
@@ -122,6 +123,10 @@ type Final struct {
 	Paid    string `json:"paid"`
 	Major   uint64 `json:"major"`
 	Record  []byte `json:"record"` // the message that the target signs
+
+	// Sequence is that of the append in the agent's home that will make the target the
+	// owner; 0 = the home is the folder.
+	Sequence uint64 `json:"sequence,omitempty"`
 }
 
 // A Committed is the source's last one. It says only that the target may ask.
