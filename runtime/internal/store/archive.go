@@ -3,6 +3,9 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,11 +14,13 @@ import (
 	"path/filepath"
 	"sync"
 
+	"igor.dev/runtime/internal/wal"
 	"igor.dev/verifier"
 )
 
 // PutBack puts checkpoints into the history of a folder that lacks them, or has the same
-// ones. With whole, the history begins with the genesis then.
+// ones. With whole, the history begins with the genesis then; without, they are those
+// before the oldest one, if any.
 func (s *Store) PutBack(checkpoints iter.Seq2[[]byte, error], whole bool) error {
 	// A disk commits what is synced at the same time in about the time of one sync.
 	errs := make(chan error, 1)
@@ -51,8 +56,11 @@ func (s *Store) PutBack(checkpoints iter.Seq2[[]byte, error], whole bool) error 
 		return err
 	default:
 	}
-	if err := syncDir(s.history, "."); err != nil || !whole {
+	if err := syncDir(s.history, "."); err != nil {
 		return err
+	}
+	if !whole {
+		return s.beginsEarlier()
 	}
 	err := s.root.Remove(fileRestored)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -71,6 +79,32 @@ func (s *Store) putBack(tick uint64, b []byte) error {
 		err = fmt.Errorf("%s has another checkpoint of tick %d than the archive", s.dir, tick)
 	}
 	return err
+}
+
+// beginsEarlier has a restored history begin with the oldest checkpoint that is there now.
+func (s *Store) beginsEarlier() error {
+	at, err := s.restored()
+	if err != nil || at == nil {
+		return err
+	}
+	h, err := OpenHistory(s.dir)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	b, _, err := s.first(h)
+	if err != nil {
+		return err
+	}
+	first := verifier.Hash(sha256.Sum256(b))
+	if first == at.Checkpoint {
+		return nil
+	}
+	b, err = json.Marshal(beginningFile{hex.EncodeToString(at.Genesis[:]), hex.EncodeToString(first[:])})
+	if err != nil {
+		return err
+	}
+	return wal.WriteFile(s.Folder(), fileRestored+extNext, fileRestored, bytes.NewReader(append(b, '\n')), true)
 }
 
 // Program returns the agent's program and manifest of a folder, without its lock.

@@ -137,6 +137,12 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 		}
 	}
 	r.First, r.FirstTick = sha256.Sum256(first), firstTick
+	if restored != nil && r.First != restored.Checkpoint {
+		// Some of what was before was put back, and that was cut off.
+		if err := s.contains(restored.Checkpoint); err == nil {
+			restored.Checkpoint = r.First
+		}
+	}
 	if restored != nil && r.First == restored.Checkpoint {
 		r.First, r.FirstTick = restored.Genesis, 0
 	} else if genesis, err := verifier.Parse(first); err != nil || !genesis.PrevHash.IsZero() {
@@ -146,6 +152,28 @@ func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	r.Newest, r.Hash, r.Tick = newest, finding.ContentHash, finding.TickNumber
 	s.head, s.recovered = r.Hash, true
 	return r, nil
+}
+
+// contains is an error if the history does not have a checkpoint.
+func (s *Store) contains(hash verifier.Hash) error {
+	h, err := OpenHistory(s.dir)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	for f, err := range h.Backward() {
+		var b []byte
+		if err == nil {
+			b, err = f.Read()
+		}
+		if err != nil {
+			return err
+		}
+		if sha256.Sum256(b) == hash {
+			return nil
+		}
+	}
+	return fs.ErrNotExist
 }
 
 // first reads the first checkpoint of a history.

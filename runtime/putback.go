@@ -1,0 +1,187 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/store"
+	"igor.dev/runtime/internal/wal"
+	"igor.dev/verifier"
+)
+
+// PutBack puts back what copies of an agent's folder have of its life before what is in
+// dir, which is what [Restore] left out: the checkpoints that lead there, each by its hash,
+// and the event log of that time. It reports whether the history is whole then. What
+// copies have beside that, such as checkpoints that nobody appended, is left alone. Nobody
+// lives the agent meanwhile.
+func PutBack(dir string, copies ...string) (whole bool, err error) {
+	s, err := store.Open(dir)
+	if err != nil {
+		return false, public(err)
+	}
+	whole, err = putBack(s, copies)
+	return whole, public(errors.Join(err, s.Close()))
+}
+
+// PutBack is [PutBack] for an agent that lives: it stands still meanwhile.
+func (a *Agent) PutBack(ctx context.Context, copies ...string) (whole bool, err error) {
+	err = a.order(ctx, func(_ context.Context, l *life) error {
+		l.packing.hold() // it goes on with the next tick
+		whole, err = putBack(l.store, copies)
+		return err
+	})
+	return whole, err
+}
+
+// Whole reports whether the history in an agent's folder begins with its genesis.
+func Whole(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "restored"))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func putBack(s *store.Store, copies []string) (whole bool, err error) {
+	before := verifier.Hash{}
+	for b, err := range Blocks(s.Path()) {
+		if err != nil {
+			return false, err
+		}
+		c, err := verifier.Parse(b)
+		if err != nil {
+			return false, err
+		}
+		before = c.PrevHash
+	}
+	var errs []error
+	for found := true; found && !before.IsZero(); {
+		found = false
+		for _, dir := range copies {
+			at := before
+			err := s.PutBack(chainIn(dir, &before), false)
+			errs = append(errs, err)
+			found = found || err == nil && before != at
+		}
+	}
+	for _, dir := range copies {
+		errs = append(errs, putBackEvents(s, dir))
+	}
+	if !before.IsZero() {
+		return false, errors.Join(errs...)
+	}
+	// What could not be read of one copy another one had.
+	return true, s.PutBack(func(func([]byte, error) bool) {}, true)
+}
+
+// chainIn yields the checkpoints of a copy from one on, by its hash, the newest first, and
+// leaves in it the hash of the one that comes before the last.
+func chainIn(dir string, next *verifier.Hash) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for b, err := range Blocks(dir) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if next.IsZero() {
+				return
+			}
+			if sha256.Sum256(b) != *next {
+				continue
+			}
+			c, err := verifier.Parse(b)
+			if err == nil {
+				*next = c.PrevHash
+			}
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// maxPutBack is how large a segment of the event log of a copy may be.
+const maxPutBack = 1 << 30
+
+// putBackEvents puts back the segments of the event log that are missing, where a copy has
+// the one that its checkpoints name.
+func putBackEvents(s *store.Store, dir string) error {
+	log, done, err := openReadOnly(filepath.Join(dir, store.DirEvents))
+	if err != nil {
+		return err
+	}
+	defer done()
+	segments, payloads, _, err := s.Events()
+	if err != nil {
+		return err
+	}
+	put := func(folder wal.Folder, name string, b []byte) error {
+		err := wal.WriteFile(folder, ".next", name, bytes.NewReader(b), false)
+		if errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+		return err
+	}
+	own, doneOwn, err := openReadOnly(filepath.Join(s.Path(), store.DirEvents))
+	if err != nil {
+		return err
+	}
+	defer doneOwn()
+	between := func(prev, next *verifier.Finding) error {
+		first := uint64(0)
+		if prev != nil {
+			first = prev.TickNumber + 1
+		}
+		if f, err := own.Raw(first); err == nil {
+			return f.Close()
+		}
+		f, err := log.Raw(first)
+		if err != nil {
+			return nil // nor has the copy
+		}
+		defer f.Close()
+		b, err := io.ReadAll(io.NewSectionReader(f, 0, maxPutBack))
+		if err != nil {
+			return err
+		}
+		if _, err := eventlog.Verify(bytes.NewReader(b), prev, next); err != nil {
+			return nil // not whole when it was copied, or damaged
+		}
+		names, _, err := eventlog.Scan(bytes.NewReader(b))
+		if err != nil {
+			return err
+		}
+		for _, hash := range names {
+			content, err := log.Payload(hash)
+			if err == nil {
+				err = put(payloads, hash.String(), content)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return put(segments, eventlog.FileName(first), b)
+	}
+	var next *verifier.Finding
+	for b, err := range Blocks(s.Path()) {
+		if err != nil {
+			return err
+		}
+		at := verifier.Examine(b)
+		if next != nil && next.PrevHash == at.ContentHash {
+			if err := between(&at, next); err != nil {
+				return err
+			}
+		}
+		next = &at
+	}
+	if next != nil && next.PrevHash.IsZero() {
+		return between(nil, next)
+	}
+	return nil
+}
