@@ -82,6 +82,9 @@ func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, gate co
 			Conns: peerConnections, ConnsInbound: peerConnections, ConnsOutbound: peerConnections, Memory: peerMemory,
 		},
 		ProtocolDefault: rcmgr.ResourceLimits{Streams: protocolStreams, StreamsInbound: protocolStreams, StreamsOutbound: protocolStreams},
+		Protocol: map[protocol.ID]rcmgr.ResourceLimits{
+			ProtocolAuthority: {Streams: 2 * authorityStreams, StreamsInbound: authorityStreams, StreamsOutbound: authorityStreams},
+		},
 	}
 	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(few.Build(limits.AutoScale())))
 	if err != nil {
@@ -166,6 +169,18 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	}
 }
 
+// connect sees to it that there is a connection to a peer. Whoever asks has pauses of its
+// own: libp2p's, which grow to minutes where a peer was not reached, do not count.
+func (n *Node) connect(ctx context.Context, id peer.ID, at []ma.Multiaddr) error {
+	if n.host.Network().Connectedness(id) == network.Connected {
+		return nil
+	}
+	if s, ok := n.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(id)
+	}
+	return n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: at})
+}
+
 // open opens a stream to a peer.
 func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, limit time.Duration) (*conn, error) {
 	id, err := idOf(to)
@@ -175,12 +190,7 @@ func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, 
 	ctx, done := context.WithTimeout(ctx, dialLimit)
 	defer done()
 	began := time.Now()
-	if n.host.Network().Connectedness(id) != network.Connected {
-		if s, ok := n.host.Network().(*swarm.Swarm); ok {
-			s.Backoff().Clear(id) // that it was not there a moment ago says nothing: it may have been started
-		}
-		err = n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: n.peers.addresses(to)})
-	}
+	err = n.connect(ctx, id, n.peers.addresses(to))
 	var s network.Stream
 	if err == nil {
 		s, err = n.host.NewStream(ctx, id, of)
@@ -197,16 +207,22 @@ func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, 
 func (n *Node) serve(of protocol.ID, atOnce, ofOne int, limit time.Duration, answer func(ctx context.Context, from verifier.PublicKey, c *conn) error) {
 	var mu sync.Mutex
 	all, by := 0, map[verifier.PublicKey]int{}
+	enter := func(from verifier.PublicKey) bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		mu.Lock()
+		defer mu.Unlock()
+		if n.closed || all >= atOnce || by[from] >= ofOne {
+			return false
+		}
+		n.serving.Add(1)
+		all++
+		by[from]++
+		return true
+	}
 	n.host.SetStreamHandler(of, func(s network.Stream) {
 		from, err := keyOf(s.Conn().RemotePeer())
-		mu.Lock()
-		full := all >= atOnce || by[from] >= ofOne
-		if !full {
-			all++
-			by[from]++
-		}
-		mu.Unlock()
-		if err != nil || full || n.ctx.Err() != nil {
+		if err != nil || !enter(from) {
 			s.Reset()
 			return
 		}
@@ -217,9 +233,8 @@ func (n *Node) serve(of protocol.ID, atOnce, ofOne int, limit time.Duration, ans
 			if by[from]--; by[from] == 0 {
 				delete(by, from)
 			}
+			n.serving.Done()
 		}()
-		n.serving.Add(1)
-		defer n.serving.Done()
 		c := &conn{Stream: s, until: time.Now().Add(limit), silence: n.config.Silence}
 		stop := context.AfterFunc(n.ctx, func() { s.Reset() })
 		defer stop()

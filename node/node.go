@@ -58,9 +58,22 @@ type Config struct {
 	Homes func(name string) (*runtime.Home, error)
 	Keys  KeyShares
 
+	// Fleet is the one in which the node takes part, nil = none. Its other nodes are peers.
+	Fleet *Fleet
+
+	// Member is the fleet's member that is in this process, nil = none.
+	Member Member
+
+	// Carrier carries what the node asks members of fleets, nil = nothing.
+	Carrier *Carrier
+
 	Engine   *runtime.Engine
 	CacheDir string                           // for compiled code, as the engine's
 	Agent    func(name string) runtime.Config // how to run an agent
+
+	// AgentsEnded is called when the node is closed and its agents have ended, while others
+	// can still be reached, such as to give leases back; nil = nobody.
+	AgentsEnded func() error
 
 	OfferFor     time.Duration // how long an offer is good; 0 = 10 minutes
 	Silence      time.Duration // how long a peer may say nothing; 0 = 30 s
@@ -134,7 +147,7 @@ func Start(c Config) (_ *Node, err error) {
 	if n.sealing, err = sealingKey(c.Key); err != nil {
 		return nil, err
 	}
-	if n.peers, err = openPeers(c.Dir, c.Peers); err != nil {
+	if n.peers, err = openPeers(c.Dir, append(slices.Clone(c.Peers), c.Fleet.peersOf(n)...)); err != nil {
 		return nil, err
 	}
 	if _, err := n.Offer(); err != nil {
@@ -143,6 +156,12 @@ func Start(c Config) (_ *Node, err error) {
 	allowed := func(k verifier.PublicKey) bool { return c.Open || n.peers.knows(k) }
 	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, &gate{allowed}); err != nil {
 		return nil, err
+	}
+	if c.Carrier != nil {
+		c.Carrier.attach(n)
+	}
+	if c.Member != nil {
+		n.serve(ProtocolAuthority, authorityStreams, authorityOfOne, authorityLimit, n.answerAuthority(make(chan struct{}, authorityLarge)))
 	}
 	if err := n.resumeTakes(); err != nil {
 		return nil, err
@@ -167,18 +186,21 @@ func (n *Node) Close() error {
 	n.closed = true
 	n.mu.Unlock()
 	n.cancel()
-	var err error
-	if n.host != nil {
-		err = n.host.Close()
+	n.serving.Wait() // agents reach their homes until they have ended
+	var errs []error
+	if n.config.AgentsEnded != nil {
+		errs = append(errs, n.config.AgentsEnded())
 	}
-	n.serving.Wait()
+	if n.host != nil {
+		errs = append(errs, n.host.Close())
+	}
 	n.mu.Lock()
 	socket := n.socket
 	n.socket = nil
 	n.mu.Unlock()
 	socket.Unlink() // it says that the node runs
 	socket.Close()
-	return err
+	return errors.Join(errs...)
 }
 
 // Key returns the node's key.

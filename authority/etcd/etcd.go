@@ -35,6 +35,7 @@ import (
 
 	"igor.dev/authority"
 	"igor.dev/authority/member"
+	"igor.dev/authority/protocol"
 	"igor.dev/verifier"
 )
 
@@ -51,9 +52,10 @@ type Config struct {
 	Members []Peer             // all, with this one
 	Listen  string             // host:port; "" = its address among the members
 
-	// Join has it come to a fleet that lives already, and that was told to expect it
-	// ([Engine.Add]). Where Dir has data neither counts.
-	Join bool
+	// Join has it come to a fleet that lives already, whose members it names: those of
+	// Members that it has, this one among them ([Engine.Follow]). None = the fleet begins.
+	// Where Dir has data neither counts.
+	Join []verifier.PublicKey
 
 	// Heartbeat is the time between two words of the leader, and ten of it that without
 	// which another is elected; 0 = 100 ms.
@@ -67,6 +69,7 @@ type Engine struct {
 	server   *embed.Etcd
 	client   *clientv3.Client
 	members  []Peer
+	dir      string
 	careless bool // for tests: the position is not compared
 }
 
@@ -76,6 +79,12 @@ const (
 )
 
 func nameOf(k verifier.PublicKey) string { return strings.TrimPrefix(k.DID(), "did:key:") }
+
+// Exists reports whether there are a member's data in a directory.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "data", "member", "wal"))
+	return err == nil
+}
 
 // Start starts the member's engine. It returns at once: until a majority is there, what is
 // asked of it waits or fails. [Engine.Ready] says when.
@@ -88,13 +97,28 @@ func Start(c Config) (*Engine, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	certs, err := writeCertificates(filepath.Join(c.Dir, "tls"), c.Key, c.Members[i].Address, c.Members)
+	trusted, err := readTrusted(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range c.Members {
+		if !slices.Contains(trusted, m.Key) {
+			trusted = append(trusted, m.Key)
+		}
+	}
+	if err := writeTrusted(c.Dir, trusted); err != nil {
+		return nil, err
+	}
+	certs, err := writeCertificates(filepath.Join(c.Dir, "tls"), c.Key, c.Members[i].Address, trusted)
 	if err != nil {
 		return nil, err
 	}
 	config := embed.NewConfig()
 	config.Name, config.Dir = nameOf(self), filepath.Join(c.Dir, "data")
-	config.ListenClientUrls, config.AdvertiseClientUrls, config.ListenClientHttpUrls = nil, nil, nil
+	config.ListenClientUrls, config.ListenClientHttpUrls = nil, nil
+	// Nobody listens there. It says to the others that this member came, once: without it
+	// etcd lets one that lost its data begin anew, and break its word.
+	config.AdvertiseClientUrls = []url.URL{{Scheme: "https", Host: c.Members[i].Address}}
 	listen := c.Listen
 	if listen == "" {
 		listen = c.Members[i].Address
@@ -113,11 +137,13 @@ func Start(c Config) (*Engine, error) {
 		if _, _, err := net.SplitHostPort(p.Address); err != nil {
 			return nil, fmt.Errorf("member %s: its address %q is not HOST:PORT", p.Key.DID(), p.Address)
 		}
-		initial = append(initial, nameOf(p.Key)+"=https://"+p.Address)
+		if len(c.Join) == 0 || slices.Contains(c.Join, p.Key) {
+			initial = append(initial, nameOf(p.Key)+"=https://"+p.Address)
+		}
 		token.Write(p.Key[:])
 	}
 	config.InitialCluster, config.InitialClusterToken = strings.Join(initial, ","), fmt.Sprintf("igor-%x", token.Sum(nil)[:8])
-	if config.ClusterState = embed.ClusterStateFlagNew; c.Join {
+	if config.ClusterState = embed.ClusterStateFlagNew; len(c.Join) > 0 {
 		config.ClusterState = embed.ClusterStateFlagExisting
 	}
 	beat := c.Heartbeat
@@ -142,7 +168,7 @@ func Start(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	return &Engine{server: server, client: v3client.New(server.Server), members: slices.Clone(c.Members)}, nil
+	return &Engine{server: server, client: v3client.New(server.Server), members: slices.Clone(c.Members), dir: c.Dir}, nil
 }
 
 // Ready waits until the member is one of a majority, or has ended.
@@ -159,6 +185,9 @@ func (e *Engine) Ready(ctx context.Context) error {
 	}
 }
 
+// Ended is closed when the member has ended.
+func (e *Engine) Ended() <-chan struct{} { return e.server.Server.StopNotify() }
+
 // Close stops the member. The others go on, if they are a majority.
 func (e *Engine) Close() error {
 	e.client.Close()
@@ -166,72 +195,131 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Status says how the member is.
-type Status struct {
-	Leader  verifier.PublicKey // zero = none is known
-	Members []verifier.PublicKey
-	Bytes   int64 // on disk
-}
-
-// Status returns how the member is.
-func (e *Engine) Status() (s Status) {
+// Standing returns how the fleet is, as this member knows it.
+func (e *Engine) Standing(ctx context.Context) (s protocol.Standing, err error) {
 	leader := e.server.Server.Leader()
 	for _, m := range e.server.Server.Cluster().Members() {
-		key, err := verifier.ParseDID("did:key:" + m.Name)
-		if err != nil {
-			continue // it was added and did not start yet
-		}
-		s.Members = append(s.Members, key)
+		key, is := e.keyOf(m.Name, m.PeerURLs)
+		s.Members = append(s.Members, protocol.StandingMember{Key: key, Came: is && m.Name != ""})
 		if m.ID == leader {
 			s.Leader = key
 		}
 	}
-	s.Bytes = e.server.Server.Backend().Size()
-	return s
+	s.Bytes = uint64(e.server.Server.Backend().Size())
+	r, err := e.client.Get(ctx, keyFleet, clientv3.WithSerializable()) // as far as this member knows: a majority need not be there
+	if err == nil && len(r.Kvs) > 0 {
+		s.Version = versionOf(r.Kvs[0].Value)
+	}
+	return s, err
 }
 
-// AddNew has the fleet expect the members of this one's list that it does not know yet.
-func (e *Engine) AddNew(ctx context.Context) (added []verifier.PublicKey, err error) {
+// keyOf returns the key of a member of the store: its name, or, as long as it did not come,
+// that of whom this member knows at its address.
+func (e *Engine) keyOf(name string, urls []string) (verifier.PublicKey, bool) {
+	if key, err := verifier.ParseDID("did:key:" + name); err == nil {
+		return key, true
+	}
+	for _, p := range e.members {
+		if slices.Contains(urls, "https://"+p.Address) {
+			return p.Key, true
+		}
+	}
+	return verifier.PublicKey{}, false
+}
+
+// keyFleet has the fleet's description, behind its version.
+const keyFleet = "fleet"
+
+func versionOf(b []byte) uint64 {
+	if len(b) < 8 {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(b)
+}
+
+// ErrOther says that the fleet has a description of the same version that says other things.
+var ErrOther = errors.New("the fleet has another description of this version")
+
+// Follow has the store's members be those of this one's list, which is of a version of the
+// fleet's description: who is not on it is removed, and who is new is expected. Where the
+// fleet has a later version nothing changes, and Follow returns that.
+func (e *Engine) Follow(ctx context.Context, version uint64, description []byte) (newest uint64, changed []string, err error) {
+	value := string(binary.LittleEndian.AppendUint64(nil, version)) + string(description)
+	for {
+		r, err := e.client.Get(ctx, keyFleet)
+		if err != nil {
+			return 0, nil, err
+		}
+		var revision int64
+		if len(r.Kvs) > 0 {
+			revision, newest = r.Kvs[0].ModRevision, versionOf(r.Kvs[0].Value)
+		}
+		if newest > version {
+			return newest, nil, nil
+		}
+		if newest == version && string(r.Kvs[0].Value) != value {
+			return newest, nil, ErrOther
+		}
+		if newest == version {
+			break
+		}
+		t, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(keyFleet), "=", revision)).
+			Then(clientv3.OpPut(keyFleet, value)).Commit()
+		if err != nil {
+			return 0, nil, err
+		}
+		if newest = version; t.Succeeded {
+			break
+		}
+	}
 	all, err := e.client.MemberList(ctx)
 	if err != nil {
-		return nil, err
+		return newest, nil, err
 	}
 	known := map[string]bool{}
 	for _, m := range all.Members {
-		for _, u := range m.PeerURLs {
-			known[u] = true
+		key, is := e.keyOf(m.Name, m.PeerURLs)
+		if is && slices.ContainsFunc(e.members, func(p Peer) bool { return p.Key == key }) {
+			for _, u := range m.PeerURLs {
+				known[u] = true
+			}
+			continue
 		}
+		err := patiently(ctx, func() error {
+			_, err := e.client.MemberRemove(ctx, m.ID)
+			return err
+		})
+		if err != nil && !errors.Is(err, rpctypes.ErrMemberNotFound) { // another member did
+			return newest, changed, fmt.Errorf("the member %s is not removed: %w", m.Name, err)
+		}
+		changed = append(changed, "removed "+key.DID())
 	}
 	for _, p := range e.members {
 		if known["https://"+p.Address] {
 			continue
 		}
-		if err := e.Add(ctx, p); err != nil {
-			return added, err
+		err := patiently(ctx, func() error {
+			_, err := e.client.MemberAdd(ctx, []string{"https://" + p.Address})
+			return err
+		})
+		if err != nil && !errors.Is(err, rpctypes.ErrPeerURLExist) { // another member did
+			return newest, changed, fmt.Errorf("the member %s is not expected: %w", p.Key.DID(), err)
 		}
-		added = append(added, p.Key)
+		changed = append(changed, "expects "+p.Key.DID())
 	}
-	return added, nil
-}
-
-// Add has the fleet expect one more member, which then starts with [Config.Join].
-func (e *Engine) Add(ctx context.Context, p Peer) error {
-	err := patiently(ctx, func() error {
-		_, err := e.client.MemberAdd(ctx, []string{"https://" + p.Address})
-		return err
-	})
-	if errors.Is(err, rpctypes.ErrPeerURLExist) {
-		return nil // another member did
+	var trusted []verifier.PublicKey
+	for _, p := range e.members {
+		trusted = append(trusted, p.Key)
 	}
-	return err
+	return newest, changed, writeTrusted(e.dir, trusted)
 }
 
 // patiently does again what etcd refuses while its members have not heard of each other for
-// some seconds.
+// some seconds, or while one that it expects did not come yet.
 func patiently(ctx context.Context, do func() error) error {
 	for {
 		err := do()
-		if !errors.Is(err, rpctypes.ErrUnhealthy) {
+		if !errors.Is(err, rpctypes.ErrUnhealthy) && !errors.Is(err, rpctypes.ErrMemberNotEnoughStarted) {
 			return err
 		}
 		select {
@@ -240,23 +328,6 @@ func patiently(ctx context.Context, do func() error) error {
 		case <-time.After(time.Second):
 		}
 	}
-}
-
-// Remove takes a member out of the fleet, if it is one.
-func (e *Engine) Remove(ctx context.Context, key verifier.PublicKey) error {
-	all, err := e.client.MemberList(ctx)
-	if err != nil {
-		return err
-	}
-	for _, m := range all.Members {
-		if m.Name == nameOf(key) {
-			return patiently(ctx, func() error {
-				_, err := e.client.MemberRemove(ctx, m.ID)
-				return err
-			})
-		}
-	}
-	return nil
 }
 
 // What is kept of an agent.

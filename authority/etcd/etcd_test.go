@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -199,8 +201,8 @@ func TestAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		at = next
-		if s := e.Status(); s.Leader != public(key(1)) || len(s.Members) != 1 {
-			t.Errorf("%+v", s)
+		if s, err := e.Standing(t.Context()); err != nil || s.Leader != public(key(1)) || len(s.Members) != 1 || !s.Members[0].Came {
+			t.Errorf("%+v, %v", s, err)
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
@@ -236,32 +238,116 @@ func TestJoin(t *testing.T) {
 	if err := a.Swap(t.Context(), member.Swap{Next: authority.Entry{Agent: agent, Position: first}}); err != nil {
 		t.Fatal(err)
 	}
+	follow := func(e *Engine, version uint64, description string, changes int) {
+		t.Helper()
+		ctx, done := context.WithTimeout(t.Context(), 60*time.Second)
+		defer done()
+		newest, changed, err := e.Follow(ctx, version, []byte(description))
+		if err != nil || newest != version || len(changed) != changes {
+			t.Fatalf("version %d, %q, %v", newest, changed, err)
+		}
+	}
+	follow(a, 1, "one", 0)
 	added := Peer{public(key(2)), addresses[1]}
 	a.Close()
+	alone := one
 	one.Members = append(one.Members, added)
 	a = start(one)
-	defer a.Close()
+	defer func() { a.Close() }()
 	ready(a)
-	if new, err := a.AddNew(t.Context()); err != nil || len(new) != 1 || new[0] != added.Key {
-		t.Fatalf("%v, %v", new, err)
+	follow(a, 2, "two", 1)
+	s, err := a.Standing(t.Context())
+	if err != nil || s.Version != 2 || len(s.Members) != 2 {
+		t.Errorf("%+v, %v", s, err)
 	}
-	b := start(Config{Key: key(2), Dir: t.TempDir(), Members: one.Members, Join: true})
-	defer b.Close()
+	for _, m := range s.Members {
+		if m.Came != (m.Key == public(key(1))) {
+			t.Errorf("%+v", s)
+		}
+	}
+	b := start(Config{Key: key(2), Dir: t.TempDir(), Members: one.Members, Join: []verifier.PublicKey{public(key(1)), public(key(2))}})
 	ready(b)
-	if new, err := b.AddNew(t.Context()); err != nil || len(new) != 0 {
-		t.Errorf("%v, %v", new, err)
+	follow(b, 2, "two", 0)
+	if _, _, err := a.Follow(t.Context(), 2, []byte("two others")); !errors.Is(err, ErrOther) {
+		t.Errorf("another description of the same version: %v", err)
 	}
 	if h, err := b.Read(t.Context(), agent); err != nil || h.Position != first {
 		t.Errorf("the new one has %+v, %v", h, err)
 	}
-	if s := b.Status(); len(s.Members) != 2 {
-		t.Errorf("%+v", s)
+	if s, err := b.Standing(t.Context()); err != nil || len(s.Members) != 2 || !s.Members[0].Came || !s.Members[1].Came {
+		t.Errorf("%+v, %v", s, err)
 	}
-	if err := a.Remove(t.Context(), added.Key); err != nil {
+	// An old list changes nothing.
+	if newest, changed, err := b.Follow(t.Context(), 1, []byte("one")); err != nil || newest != 2 || len(changed) > 0 {
+		t.Errorf("version %d, %q, %v", newest, changed, err)
+	}
+	a.Close()
+	a = start(alone)
+	ready(a)
+	follow(a, 3, "three", 1)
+	b.Close()
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) { // b may have been the leader
+		h, err := a.Read(t.Context(), agent)
+		if err == nil && h.Position == first {
+			break
+		}
+		if time.Since(began) > 30*time.Second {
+			t.Fatalf("the one that is left has append %d, %v", h.Position.Sequence, err)
+		}
+	}
+}
+
+// TestLostData has a member of a fleet whose data are gone start as it did at first: it must
+// not, since it promised to have them.
+func TestLostData(t *testing.T) {
+	addresses := freePorts(t, "127.0.0.1", 3)
+	var all []Peer
+	for i, a := range addresses {
+		all = append(all, Peer{public(key(byte(i + 1))), a})
+	}
+	var dirs []string
+	for i := range all {
+		dirs = append(dirs, t.TempDir())
+		e, err := Start(Config{Key: key(byte(i + 1)), Dir: dirs[i], Members: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i < 2 {
+			defer e.Close()
+			continue
+		}
+		ctx, done := context.WithTimeout(t.Context(), 60*time.Second)
+		defer done()
+		if err := e.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for s, err := e.Standing(ctx); ; s, err = e.Standing(ctx) {
+			came := 0
+			for _, m := range s.Members {
+				if m.Came {
+					came++
+				}
+			}
+			if err == nil && came == 3 {
+				break
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("%+v, %v", s, err)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		e.Close()
+	}
+	if !Exists(dirs[2]) || os.RemoveAll(dirs[2]) != nil || Exists(dirs[2]) {
+		t.Fatal("its data are not where they should be")
+	}
+	e, err := Start(Config{Key: key(3), Dir: dirs[2], Members: all})
+	if err == nil {
+		e.Close()
+		t.Fatal("a member that lost its data began again")
+	}
+	if !strings.Contains(err.Error(), "already been bootstrapped") {
 		t.Error(err)
-	}
-	if h, err := a.Read(t.Context(), agent); err != nil || h.Position != first {
-		t.Errorf("the one that is left has %+v, %v", h, err)
 	}
 }
 

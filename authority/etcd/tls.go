@@ -9,10 +9,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"igor.dev/verifier"
@@ -31,6 +35,34 @@ func forever(t *x509.Certificate) *x509.Certificate {
 	return t
 }
 
+// fileTrusted has the DIDs of those whom a member lets in: the members that it knew when it
+// was started, and those of before, as long as they are not removed. A majority of them has
+// to agree to the removal, so they have to be heard.
+const fileTrusted = "trusted"
+
+func readTrusted(dir string) (all []verifier.PublicKey, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, fileTrusted))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for did := range strings.FieldsSeq(string(b)) {
+		k, err := verifier.ParseDID(did)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, fileTrusted), err)
+		}
+		all = append(all, k)
+	}
+	return all, err
+}
+
+func writeTrusted(dir string, all []verifier.PublicKey) error {
+	var b strings.Builder
+	for _, k := range all {
+		fmt.Fprintln(&b, k.DID())
+	}
+	return os.WriteFile(filepath.Join(dir, fileTrusted), []byte(b.String()), 0o600)
+}
+
 // rootOf is a member as an authority for its own certificates.
 func rootOf(k verifier.PublicKey) *x509.Certificate {
 	id := k[:20]
@@ -38,16 +70,16 @@ func rootOf(k verifier.PublicKey) *x509.Certificate {
 		KeyUsage: x509.KeyUsageCertSign, MaxPathLenZero: true})
 }
 
-func writeCertificates(dir string, key ed25519.PrivateKey, address string, members []Peer) (c certificates, err error) {
+func writeCertificates(dir string, key ed25519.PrivateKey, address string, trusted []verifier.PublicKey) (c certificates, err error) {
 	c = certificates{filepath.Join(dir, "peer.crt"), filepath.Join(dir, "peer.key"), filepath.Join(dir, "members.crt")}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return c, err
 	}
 	var roots bytes.Buffer
-	for _, m := range members {
-		root := rootOf(m.Key)
+	for _, k := range trusted {
+		root := rootOf(k)
 		// The key in it is the member's. The signature, which nobody checks, is ours.
-		der, err := x509.CreateCertificate(rand.Reader, root, root, ed25519.PublicKey(m.Key[:]), key)
+		der, err := x509.CreateCertificate(rand.Reader, root, root, ed25519.PublicKey(k[:]), key)
 		if err != nil {
 			return c, err
 		}

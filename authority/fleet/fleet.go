@@ -14,7 +14,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +26,7 @@ import (
 // A Member is one of a fleet.
 type Member struct {
 	Key     verifier.PublicKey
-	Address string // as its transport reads it, such as host:port
+	Address string // HOST:PORT of HTTP, or a multiaddress of libp2p
 }
 
 // Prefix begins the name of a fleet; its members with commas between them come after it.
@@ -39,7 +38,8 @@ const MaxMembers = 16
 // String returns the member as [ParseMember] reads it.
 func (m Member) String() string { return m.Key.DID() + "@" + m.Address }
 
-// ParseMember reads a member, such as did:key:z6Mk…@node1.example:7450.
+// ParseMember reads a member, such as did:key:z6Mk…@node1.example:7450, or with an address
+// of libp2p, did:key:z6Mk…@/ip4/192.0.2.7/tcp/7447.
 func ParseMember(s string) (m Member, err error) {
 	did, address, ok := strings.Cut(s, "@")
 	if !ok {
@@ -48,8 +48,8 @@ func ParseMember(s string) (m Member, err error) {
 	if m.Key, err = verifier.ParseDID(did); err != nil {
 		return m, fmt.Errorf("member %q: %w", s, err)
 	}
-	if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" || len(address) > 300 || strings.ContainsAny(address, "/?#@ ,%\\\"'<>") {
-		return m, fmt.Errorf("member %q: its address is not HOST:PORT", s)
+	if _, _, err := HostPort(address); err != nil {
+		return m, fmt.Errorf("member %q: %w", s, err)
 	}
 	m.Address = address
 	return m, nil
@@ -414,6 +414,15 @@ func (c *Client) list(kind protocol.Kind, ask func(*protocol.Request) (protocol.
 		}
 		r.Agent = a.Entries[len(a.Entries)-1].Agent
 	}
+}
+
+// Standing returns how the fleet is, as one member knows it.
+func (c *Client) Standing(ctx context.Context, m Member) (protocol.Standing, error) {
+	a, err := c.one(ctx, m, &protocol.Request{Kind: protocol.Members})
+	if err == nil {
+		err = a.Err()
+	}
+	return a.Standing, err
 }
 
 // Restore puts a position into a fleet that lost it, in place of one that waits for an

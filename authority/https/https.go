@@ -228,6 +228,9 @@ func NewTransport(node ed25519.PrivateKey) *Transport { return &Transport{node: 
 
 // Do implements [fleet.Transport].
 func (t *Transport) Do(ctx context.Context, m fleet.Member, request []byte) ([]byte, error) {
+	if fleet.IsMultiaddr(m.Address) {
+		return nil, fmt.Errorf("%s is reached by libp2p, which igor-node alone speaks", m.Address)
+	}
 	c, err := t.clients.of(m, t.node)
 	if err != nil {
 		return nil, err

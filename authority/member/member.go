@@ -36,8 +36,11 @@ type Config struct {
 	Admit func(node verifier.PublicKey) bool
 
 	// Operators may say which position counts, and put positions into a store that lost
-	// them.
+	// them. They and the members may look at all agents.
 	Operators []verifier.PublicKey
+
+	// Standing returns how the fleet is; nil = this member does not know.
+	Standing func(context.Context) (protocol.Standing, error)
 
 	// Seen returns what this member's own node knows of agents, after an agent and in
 	// their order, of at most n; nil = nothing.
@@ -165,6 +168,15 @@ func (m *Member) Do(ctx context.Context, caller verifier.PublicKey, r *protocol.
 		return m.plan(ctx, caller, r)
 	case protocol.Planned:
 		return m.planned(ctx, caller, r)
+	case protocol.Members:
+		if m.Standing == nil {
+			return protocol.Answer{Status: protocol.Unavailable, Reason: "this member does not know who is in the fleet"}
+		}
+		s, err := m.Standing(ctx)
+		if err != nil {
+			return unavailable(err)
+		}
+		return protocol.Answer{Status: protocol.Done, Standing: s}
 	}
 	return protocol.Answer{Status: protocol.Malformed, Reason: "not known here"}
 }
@@ -222,10 +234,15 @@ func of(err error) protocol.Answer {
 	return unavailable(err)
 }
 
-// mayRead reports whether a node may know of an agent: its owner, whom its terms name, and
-// operators.
+// mayLook reports whether a node may know of all agents.
+func (m *Member) mayLook(caller verifier.PublicKey) bool {
+	return m.isOperator(caller) || m.isMember(caller)
+}
+
+// mayRead reports whether a node may know of an agent: its owner, whom its terms name,
+// members and operators.
 func (m *Member) mayRead(caller verifier.PublicKey, e *authority.Entry) bool {
-	return e.Position.Owner == caller || m.isOperator(caller) || allowed(e, caller)
+	return e.Position.Owner == caller || m.mayLook(caller) || allowed(e, caller)
 }
 
 func allowed(e *authority.Entry, node verifier.PublicKey) bool {
@@ -414,7 +431,7 @@ func (m *Member) get(ctx context.Context, caller verifier.PublicKey, r *protocol
 	if err != nil {
 		return of(err)
 	}
-	if !m.mayRead(caller, &held.Entry) && !m.isMember(caller) {
+	if !m.mayRead(caller, &held.Entry) {
 		return refuse(authority.NotAllowed, fmt.Sprintf("the agent's manifest does not allow the node %s", caller.DID()))
 	}
 	if held.Position.Hash(r.Agent) != r.Of {
@@ -487,7 +504,7 @@ func (m *Member) mend(agent verifier.PublicKey, p authority.Position) {
 
 // list answers with what operators are shown. A record is not.
 func (m *Member) list(ctx context.Context, caller verifier.PublicKey, r *protocol.Request) protocol.Answer {
-	if !m.isOperator(caller) {
+	if !m.mayLook(caller) {
 		return refuse(authority.NotOperator, "only an operator of the store may see all agents")
 	}
 	n := int(r.Count)

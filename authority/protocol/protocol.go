@@ -49,10 +49,11 @@ const (
 	Sealed                  // that
 	Plan                    // keep the fleet's desired state
 	Planned                 // that
+	Members                 // the fleet's members, and who leads them, as this one knows it
 	lastKind
 )
 
-var kindNames = [...]string{Read: "read", Append: "append", Renew: "renew", Release: "release", Put: "put", Get: "get", Accept: "accept", List: "list", Seen: "seen", Restore: "restore", Seal: "seal", Sealed: "sealed", Plan: "plan", Planned: "planned"}
+var kindNames = [...]string{Read: "read", Append: "append", Renew: "renew", Release: "release", Put: "put", Get: "get", Accept: "accept", List: "list", Seen: "seen", Restore: "restore", Seal: "seal", Sealed: "sealed", Plan: "plan", Planned: "planned", Members: "members"}
 
 // String returns the kind in a word.
 func (k Kind) String() string {
@@ -78,16 +79,20 @@ const (
 	// MaxList is how many entries one answer has.
 	MaxList = 64
 
+	// MaxMembers is how many members one answer has.
+	MaxMembers = 64
+
 	// MaxText is how many bytes a reason has.
 	MaxText = 512
 
-	prefix     = len(requestContext) + 1
-	maxEntry   = authority.PositionSize + 64 + 2 + authority.MaxTerms + 4 + authority.MaxRecord
-	maxRequest = prefix + 1 + authority.PositionSize + 16 + 1 + maxEntry
-	maxAnswer  = len(answerContext) + 1 + 2 + MaxList*(maxEntry+4)
-	maxPlan    = prefix + authority.MaxPlan
-	maxPut     = prefix + 32 + 8 + MaxPut
-	maxGet     = len(answerContext) + 1 + MaxBlob
+	prefix      = len(requestContext) + 1
+	maxEntry    = authority.PositionSize + 64 + 2 + authority.MaxTerms + 4 + authority.MaxRecord
+	maxRequest  = prefix + 1 + authority.PositionSize + 16 + 1 + maxEntry
+	maxAnswer   = len(answerContext) + 1 + 2 + MaxList*(maxEntry+4)
+	maxPlan     = prefix + authority.MaxPlan
+	maxPut      = prefix + 32 + 8 + MaxPut
+	maxStanding = len(answerContext) + 1 + 32 + 8 + 8 + 1 + 33*MaxMembers
+	maxGet      = len(answerContext) + 1 + MaxBlob
 )
 
 // PrefixSize is how much of a request tells how long it may be.
@@ -119,6 +124,8 @@ func MaxAnswer(k Kind) int {
 		return maxAnswer
 	case Planned:
 		return len(answerContext) + 1 + authority.MaxPlan
+	case Members:
+		return maxStanding
 	}
 	return len(answerContext) + 1 + 8 + maxEntry + MaxText
 }
@@ -284,6 +291,20 @@ func (s Status) String() string {
 	return statusNames[s]
 }
 
+// A Standing is how a fleet is, as one of its members knows it.
+type Standing struct {
+	Leader  verifier.PublicKey // zero = none is known: no majority is there
+	Version uint64             // of the fleet's description; 0 = none is known
+	Bytes   uint64             // of the member's store
+	Members []StandingMember
+}
+
+// A StandingMember is a member of a fleet's store.
+type StandingMember struct {
+	Key  verifier.PublicKey // zero = this member does not know
+	Came bool               // it was there, once
+}
+
 // An Answer is what a member says. Which fields it has, its status and the kind of the
 // request say.
 type Answer struct {
@@ -294,6 +315,8 @@ type Answer struct {
 	Lease   time.Duration     // Append, Renew: from when it was asked; Read: what is left at most; in whole ms
 	Blob    authority.Blob    // Get
 	Value   []byte            // Sealed: sealed keys; Planned: a plan, none = the one that the caller knows
+
+	Standing Standing // Members
 
 	Have   authority.Entry // Conflict: without terms and record; a zero position = none
 	Code   authority.RefusalCode
@@ -316,6 +339,14 @@ func (a *Answer) Append(dst []byte, k Kind) []byte {
 			dst = a.Blob.Append(dst)
 		case Sealed, Planned:
 			dst = append(dst, a.Value...)
+		case Members:
+			s := &a.Standing
+			dst = append(dst, s.Leader[:]...)
+			dst = le.AppendUint64(le.AppendUint64(dst, s.Version), s.Bytes)
+			dst = append(dst, byte(len(s.Members)))
+			for i := range s.Members {
+				dst = append(append(dst, s.Members[i].Key[:]...), flag(s.Members[i].Came))
+			}
 		case List, Seen:
 			dst = append(dst, flag(a.More))
 			dst = append(dst, byte(len(a.Entries)))
@@ -358,6 +389,19 @@ func ParseAnswer(k Kind, raw []byte) (a Answer, err error) {
 			}
 		case Sealed, Planned:
 			a.Value, d.rest = d.rest, nil
+		case Members:
+			s := &a.Standing
+			d.bytes(s.Leader[:])
+			s.Version, s.Bytes = d.u64(), d.u64()
+			for range d.u8() {
+				var m StandingMember
+				d.bytes(m.Key[:])
+				m.Came = d.flag()
+				s.Members = append(s.Members, m)
+			}
+			if d.err == nil && len(s.Members) > MaxMembers {
+				d.err = errors.New("a list that is too long")
+			}
 		case List, Seen:
 			a.More = d.flag()
 			for range d.u8() {

@@ -64,6 +64,7 @@ func specimens() (requests map[string]Request, answers map[string]struct {
 		"accept":  {Kind: Accept, Agent: agent},
 		"list":    {Kind: List, Count: 64},
 		"seen":    {Kind: Seen, Agent: agent, Count: 1},
+		"members": {Kind: Members},
 		"restore": {Kind: Restore, Replace: prev.Hash(agent), Next: last},
 		"seal":    {Kind: Seal, Value: sealed},
 		"sealed":  {Kind: Sealed, Agent: agent},
@@ -87,6 +88,7 @@ func specimens() (requests map[string]Request, answers map[string]struct {
 		"list":        {List, Answer{Status: Done, More: true, Entries: []authority.Entry{next, last}}},
 		"sealed":      {Sealed, Answer{Status: Done, Value: sealed}},
 		"planned":     {Planned, Answer{Status: Done, Value: plan.Append(nil)}},
+		"members":     {Members, Answer{Status: Done, Standing: Standing{Leader: node, Version: 3, Bytes: 65536, Members: []StandingMember{{node, true}, {agent, false}}}}},
 		"unavailable": {Read, Answer{Status: Unavailable, Reason: "no majority"}},
 	}
 	return requests, answers
@@ -157,13 +159,13 @@ func TestLimits(t *testing.T) {
 
 func TestSpec(t *testing.T) {
 	requests, answers := specimens()
-	for _, name := range []string{"read", "append", "renew", "get"} {
+	for _, name := range []string{"read", "append", "renew", "get", "members"} {
 		r := requests[name]
 		if got, want := r.Append(nil), testkit.SpecBytes(t, "../../docs/spec", "authority.md", "hex request "+name); !bytes.Equal(got, want) {
 			t.Errorf("%s: the page has\n%x, and it is\n%x", name, want, got)
 		}
 	}
-	for _, name := range []string{"appended", "conflict", "refused"} {
+	for _, name := range []string{"appended", "conflict", "refused", "members"} {
 		a := answers[name]
 		if got, want := a.Answer.Append(nil, a.Kind), testkit.SpecBytes(t, "../../docs/spec", "authority.md", "hex answer "+name); !bytes.Equal(got, want) {
 			t.Errorf("%s: the page has\n%x, and it is\n%x", name, want, got)

@@ -49,6 +49,27 @@ type settings struct {
 	Payments        string `json:"payments,omitempty"`
 	MoveLimit       string `json:"move_limit"`
 	PrepareLimit    string `json:"prepare_limit"`
+
+	MemberListen  string `json:"member_listen,omitempty"` // a host
+	LeaseDuration string `json:"lease_duration,omitempty"`
+	LeaseGrace    string `json:"lease_grace,omitempty"`
+}
+
+// lease returns for how long the node may be silent before others may take its agents over,
+// and how long before that it stops by itself; 0 = the default.
+func (s *settings) lease() (lease, grace time.Duration, err error) {
+	for _, one := range []struct {
+		what, value string
+		to          *time.Duration
+	}{{"lease_duration", s.LeaseDuration, &lease}, {"lease_grace", s.LeaseGrace, &grace}} {
+		if one.value == "" {
+			continue
+		}
+		if *one.to, err = time.ParseDuration(one.value); err != nil || *one.to <= 0 {
+			return 0, 0, fmt.Errorf("%s %q: want a time such as 15s", one.what, one.value)
+		}
+	}
+	return lease, grace, nil
 }
 
 // defaults are what igor-node init writes.

@@ -21,6 +21,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/authority/fleet"
+	"igor.dev/internal/homes"
 	"igor.dev/internal/manual"
 	"igor.dev/internal/verifycli"
 	"igor.dev/node"
@@ -127,7 +129,7 @@ and signs its receipts.`,
 		return api.DefaultDir()
 	}
 	root.AddCommand(initCommand(where), startCommand(where), statusCommand(where), peersCommand(where), offerCommand(where), agentsCommand(where),
-		drainCommand(where), stopCommand(where), addCommand(where), memberCommand(where), manual.Command("igor-node"))
+		drainCommand(where), stopCommand(where), addCommand(where), manual.Command("igor-node"))
 	return root
 }
 
@@ -260,9 +262,29 @@ last checkpoint.`,
 					return failed(err)
 				}
 			}
-			finder := homesOf(c.Key)
-			defer finder.Close()
+			c.Carrier = node.NewCarrier(c.Key)
+			finder := &homes.Finder{
+				Node:      func() (ed25519.PrivateKey, error) { return c.Key, nil },
+				Transport: func(ed25519.PrivateKey) fleet.Transport { return c.Carrier },
+			}
+			if finder.Lease, finder.Grace, err = s.lease(); err != nil {
+				return &configError{err}
+			}
+			if finder.Fleet, err = fleet.DescriptionIn(dir); err != nil {
+				return &configError{err}
+			}
 			e.Homes = finder.Find
+			if finder.Fleet != nil {
+				member, err := takePart(&c, finder, s.MemberListen)
+				if err != nil {
+					return failed(err)
+				}
+				if member != nil {
+					defer member.Close()
+				}
+			}
+			defer finder.Close()
+			c.AgentsEnded = finder.Close
 			if c.Engine, err = runtime.NewEngine(e); err != nil {
 				return failed(err)
 			}

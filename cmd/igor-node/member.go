@@ -2,17 +2,21 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/spf13/cobra"
+	"sync"
+	"syscall"
+	"time"
 
 	"igor.dev/authority"
 	"igor.dev/authority/dir"
@@ -20,183 +24,330 @@ import (
 	"igor.dev/authority/fleet"
 	"igor.dev/authority/https"
 	"igor.dev/authority/member"
+	"igor.dev/authority/protocol"
 	"igor.dev/internal/homes"
-	"igor.dev/internal/verifycli"
+	"igor.dev/node"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
 
-func memberCommand(where whereFunc) *cobra.Command {
-	var fleetName, keyFile, listen string
-	var operators, nodes, remove []string
-	var join, quiet bool
-	cmd := &cobra.Command{
-		Use:   "member",
-		Short: "Run this node as a member of a fleet, which says who lives an agent",
-		Long: `Member runs this node as a member of a fleet, until it is stopped: the members say who
-lives the agents whose home the fleet is, and keep what a successor needs. A majority
-of them has to run; mostly there are three, on machines of their own. They trust each
-other, and the fleet's agents trust them: docs/spec/authority.md says with what.
-
-Each member is named by the DID of its node's key, and where it listens. Agents and
-other nodes reach it there, and the members reach each other at the next port.
-All are given the same list. To change it, start them again with the new one, one after
-the other, and then the new member with --join.`,
-		Example: `  igor-node member --fleet did:key:z6Mk…@node1.example:7450,did:key:z6Mk…@node2.example:7450,did:key:z6Mk…@node3.example:7450
-  igor run watcher.wasm --store fleet:did:key:z6Mk…@node1.example:7450,…`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			folder, err := where()
-			if err != nil {
-				return failed(err)
-			}
-			all, err := fleet.ParseMembers(strings.TrimPrefix(fleetName, fleet.Prefix))
-			if err != nil {
-				return fmt.Errorf("--fleet: %w", err)
-			}
-			if keyFile == "" {
-				s, err := readSettings(folder)
-				if _, none := os.Stat(filepath.Join(folder, fileConfig)); err != nil && none == nil { // it need not be a node's folder
-					return &configError{err}
-				}
-				keyFile = s.Key
-			}
-			key, err := runtime.NodeKey(keyFile)
-			if err != nil {
-				return failed(err)
-			}
-			c := member.Config{}
-			var removed []verifier.PublicKey
-			for _, list := range []struct {
-				flag string
-				dids []string
-				to   *[]verifier.PublicKey
-			}{{"operator", operators, &c.Operators}, {"remove", remove, &removed}, {"node", nodes, new([]verifier.PublicKey)}} {
-				for _, did := range list.dids {
-					k, err := verifier.ParseDID(did)
-					if err != nil {
-						return fmt.Errorf("--%s: %w", list.flag, err)
-					}
-					*list.to = append(*list.to, k)
-				}
-				if list.flag == "node" && len(*list.to) > 0 {
-					served := *list.to
-					c.Admit = func(k verifier.PublicKey) bool { return slices.Contains(served, k) }
-				}
-			}
-			options := &slog.HandlerOptions{}
-			if quiet {
-				options.Level = slog.LevelWarn
-			}
-			c.Log = slog.New(slog.NewTextHandler(verifycli.SafeLog(cmd.ErrOrStderr(), true), options))
-			// The node itself may always look at the fleet that it is a member of.
-			self := verifier.PublicKey(key.Public().(ed25519.PublicKey))
-			c.Operators = append(c.Operators, self)
-			c.Seen = seenIn(filepath.Join(folder, "agents"))
-			return failed(runMember(cmd, folder, key, all, listen, join, removed, c))
-		},
+// takePart has a node take part in the fleet that is described in its folder: as a member, if
+// it is one there, or as a node only, and then there is no seat.
+func takePart(c *node.Config, finder *homes.Finder, host string) (*seat, error) {
+	d := finder.Fleet
+	self := verifier.PublicKey(c.Key.Public().(ed25519.PublicKey))
+	n := d.Node(self)
+	if n == nil {
+		return nil, &configError{hinted(fmt.Errorf("this node, %s, is not in the fleet %s of %s", self.DID(), d.Name, filepath.Join(c.Dir, fleet.FileDescription)),
+			"igor fleet join a file that has it, or remove that one")}
 	}
-	f := cmd.Flags()
-	f.StringVar(&fleetName, "fleet", "", "`DID@HOST:PORT,…`: all members, this one among them")
-	f.StringVar(&keyFile, "node-key", "", "`FILE` of the node's key (default: that of the node's settings, or igor/node.key in the user's configuration folder)")
-	f.StringVar(&listen, "listen", "", "`HOST` to listen at, such as 0.0.0.0 (default: its own among the members)")
-	f.StringArrayVar(&operators, "operator", nil, "`DID` of a node that may recover the fleet, besides the members; may be repeated")
-	f.StringArrayVar(&nodes, "node", nil, "`DID` of a node that is served; may be repeated (default: any)")
-	f.BoolVar(&join, "join", false, "come to a fleet that lives already, whose members were started again with the new list")
-	f.StringArrayVar(&remove, "remove", nil, "`DID` of a member to take out of the fleet, such as one whose disk is lost; may be repeated")
-	f.BoolVarP(&quiet, "quiet", "q", false, "log warnings only")
-	return cmd
+	home, err := finder.Find(d.Home())
+	if err != nil {
+		return nil, err
+	}
+	c.Fleet = &node.Fleet{Description: d, Client: home.Authority.(*fleet.Client), Home: home}
+	if n.Member == "" {
+		return nil, nil
+	}
+	s, err := startMember(c.Dir, c.Key, d, host, c.Carrier, c.Log)
+	if err != nil {
+		return nil, err
+	}
+	c.Member = s
+	return s, nil
 }
 
-// peerAddress is where members reach each other: the next port.
-func peerAddress(address string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || n == 65535 {
-		return "", fmt.Errorf("%s: want a port from 1 to 65534", address)
-	}
-	return net.JoinHostPort(host, strconv.FormatUint(n+1, 10)), nil
+// dirMember is in the folder of a node that is a member of a fleet.
+const dirMember = "member"
+
+// A seat is the member of a fleet that is in this process. It is there at once; until it is
+// one of a majority it answers that it cannot say.
+type seat struct {
+	key         ed25519.PrivateKey
+	self        verifier.PublicKey
+	description *fleet.Description
+	dir         string // its data
+	host        string // to listen at, "" = that of its address
+	log         *slog.Logger
+	guard       member.Config
+	others      *fleet.Client // nil = there are none
+	server      *https.Server // nil = it is reached by libp2p alone
+	stop        context.CancelFunc
+	running     sync.WaitGroup
+
+	mu     sync.Mutex
+	engine *etcd.Engine
+	member *member.Member // nil = not yet
 }
 
-func runMember(cmd *cobra.Command, folder string, key ed25519.PrivateKey, all []fleet.Member, listen string, join bool, removed []verifier.PublicKey, c member.Config) error {
-	self := verifier.PublicKey(key.Public().(ed25519.PublicKey))
-	i := slices.IndexFunc(all, func(m fleet.Member) bool { return m.Key == self })
-	if i < 0 {
-		return hinted(fmt.Errorf("this node, %s, is not a member of that fleet", self.DID()), "name it with --fleet, or its key with --node-key")
-	}
-	at := func(address string) string {
-		if listen == "" {
-			return address
-		}
-		_, port, _ := net.SplitHostPort(address)
-		return net.JoinHostPort(listen, port)
-	}
-	var peers []etcd.Peer
-	for _, m := range all {
-		address, err := peerAddress(m.Address)
+// startMember starts the member that the node in a folder is of its fleet. host is where to
+// listen, "" being where the description says that it is; by via it asks the others.
+func startMember(folder string, key ed25519.PrivateKey, d *fleet.Description, host string, via fleet.Transport, log *slog.Logger) (_ *seat, err error) {
+	s := &seat{key: key, self: verifier.PublicKey(key.Public().(ed25519.PublicKey)), description: d, dir: filepath.Join(folder, dirMember), host: host, log: log}
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	defer func() {
 		if err != nil {
-			return err
+			s.Close()
 		}
-		peers = append(peers, etcd.Peer{Key: m.Key, Address: address})
-		c.Members = append(c.Members, m.Key)
+	}()
+	if err := s.owns(); err != nil {
+		return nil, err
 	}
-	data := filepath.Join(folder, "member")
-	blobs, err := dir.Blobs(filepath.Join(data, "blobs"))
+	blobs, err := dir.Blobs(filepath.Join(s.dir, "blobs"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l, err := net.Listen("tcp", at(all[i].Address))
-	if err != nil {
-		return err
+	s.guard = member.Config{Replica: blobs, Operators: d.Operators, Seen: seenIn(filepath.Join(folder, "agents")), Standing: s.standing, Log: log}
+	var others []fleet.Member
+	for _, m := range d.Members() {
+		s.guard.Members = append(s.guard.Members, m.Key)
+		if m.Key != s.self {
+			others = append(others, m)
+		}
 	}
-	e, err := etcd.Start(etcd.Config{Key: key, Dir: filepath.Join(data, "etcd"), Members: peers, Listen: at(peers[i].Address), Join: join})
-	if err != nil {
-		l.Close()
-		return err
+	if len(others) > 0 {
+		if s.others, err = fleet.New(fleet.Config{Members: others, Via: via}); err != nil {
+			return nil, err
+		}
+		s.guard.Peers = &authority.Replicas{Places: s.others.Places()}
 	}
-	defer e.Close()
-	c.Engine, c.Replica = e, blobs
-	if others := slices.Delete(slices.Clone(all), i, i+1); len(others) > 0 {
-		peer, err := fleet.New(fleet.Config{Members: others, Via: https.NewTransport(key)})
+	if at := d.Node(s.self).Member; !fleet.IsMultiaddr(at) {
+		l, err := net.Listen("tcp", s.at(at))
 		if err != nil {
-			return err
+			return nil, portTaken(err, at)
 		}
-		c.Peers = &authority.Replicas{Places: peer.Places()}
-	}
-	m, err := member.New(c)
-	if err != nil {
-		return err
-	}
-	s, err := https.Serve(l, key, m, c.Log)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	c.Log.Info("waiting for a majority of the fleet's members", "members", len(all))
-	if err := e.Ready(cmd.Context()); err != nil {
-		if cmd.Context().Err() != nil {
-			return nil
-		}
-		return err
-	}
-	for _, k := range removed {
-		if err := e.Remove(cmd.Context(), k); err != nil {
-			return fmt.Errorf("--remove %s: %w", k.DID(), err)
+		if s.server, err = https.Serve(l, key, s, log); err != nil {
+			l.Close()
+			return nil, err
 		}
 	}
-	added, err := e.AddNew(cmd.Context())
+	again, err := s.begin(ctx)
+	if err != nil && !again {
+		return nil, err
+	}
+	s.running.Go(func() { s.keep(ctx, err) })
+	return s, nil
+}
+
+func portTaken(err error, at string) error {
+	if errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), "address already in use") {
+		return hinted(fmt.Errorf("the member's address %s is taken: another program listens there", at), "end that program, or give the member another address in the fleet's description, and igor fleet join it on all nodes")
+	}
+	if errors.Is(err, syscall.EADDRNOTAVAIL) || strings.Contains(err.Error(), "cannot assign requested address") {
+		return hinted(fmt.Errorf("the member's address %s is not this machine's", at), `"member_listen": "0.0.0.0" in node.json has it listen everywhere`)
+	}
+	return err
+}
+
+// at is where to listen for an address.
+func (s *seat) at(address string) string {
+	if s.host == "" {
+		return address
+	}
+	_, port, _ := net.SplitHostPort(address)
+	return net.JoinHostPort(s.host, port)
+}
+
+// owns sees to it that the data are this member's.
+func (s *seat) owns() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	file := filepath.Join(s.dir, "did")
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.WriteFile(file, []byte(s.self.DID()+"\n"), 0o600)
+	}
+	if was := strings.TrimSpace(string(b)); err == nil && was != s.self.DID() {
+		return hinted(fmt.Errorf("%s has the data of the member %s, and this node is %s", s.dir, was, s.self.DID()), "give the node its key back, or move that folder away and have this node join as a new member")
+	}
+	return err
+}
+
+// begin starts the store. again says that it may do so later, if it did not.
+func (s *seat) begin(ctx context.Context) (again bool, err error) {
+	c := etcd.Config{Key: s.key, Dir: filepath.Join(s.dir, "etcd")}
+	for _, m := range s.description.Members() {
+		at, err := fleet.PeerAddress(m.Address)
+		if err != nil {
+			return false, err
+		}
+		c.Members = append(c.Members, etcd.Peer{Key: m.Key, Address: at})
+		if m.Key == s.self {
+			c.Listen = s.at(at)
+		}
+	}
+	if !etcd.Exists(c.Dir) && s.others != nil {
+		if c.Join, err = s.expected(ctx); err != nil {
+			return errors.As(err, new(*notYet)), err
+		}
+	}
+	e, err := etcd.Start(c)
 	if err != nil {
-		return fmt.Errorf("the fleet does not take the new members: %w", err)
+		return len(c.Join) > 0, portTaken(err, c.Listen)
 	}
-	for _, k := range added {
-		c.Log.Info("a new member is expected", "member", k.DID())
+	guard := s.guard
+	guard.Engine = e
+	m, err := member.New(guard)
+	if err != nil {
+		e.Close()
+		return false, err
 	}
-	c.Log.Info("the fleet lives", "at", s.Addr().String(), "member", self.DID())
-	<-cmd.Context().Done()
-	return nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.engine, s.member = e, m
+	return false, nil
+}
+
+// A notYet says that the fleet's other members have to be asked again.
+type notYet struct{ error }
+
+// expected asks the other members whether the fleet lives already, and returns whom it then
+// consists of, this member among them; none = it does not.
+func (s *seat) expected(ctx context.Context) (all []verifier.PublicKey, err error) {
+	var asked sync.WaitGroup
+	standings := make([]*protocol.Standing, len(s.others.Members))
+	for i, m := range s.others.Members {
+		asked.Go(func() {
+			if st, err := s.others.Standing(ctx, m); err == nil && st.Version > 0 {
+				standings[i] = &st
+			}
+		})
+	}
+	asked.Wait()
+	slices.SortFunc(standings, func(a, b *protocol.Standing) int { return cmp.Compare(versionOf(b), versionOf(a)) }) // who knows most
+	lives := false
+	for _, st := range standings {
+		if st == nil {
+			continue
+		}
+		lives = true
+		i := slices.IndexFunc(st.Members, func(m protocol.StandingMember) bool { return m.Key == s.self })
+		if i < 0 {
+			continue
+		}
+		if st.Members[i].Came {
+			return nil, hinted(fmt.Errorf("this member's data are gone from %s, and the fleet %s lives: what it promised to have, it has not", s.dir, s.description.Name),
+				"put them back; or take this node out of the fleet (igor fleet change --remove), and bring it back with a key of its own")
+		}
+		for _, m := range st.Members {
+			all = append(all, m.Key)
+		}
+		return all, nil
+	}
+	switch {
+	case lives:
+		return nil, &notYet{hinted(fmt.Errorf("the fleet %s lives, and does not expect this member yet", s.description.Name), "igor fleet join the same file on its other members, and start them again")}
+	case s.description.Version > 1:
+		return nil, &notYet{fmt.Errorf("no member of the fleet %s that expects this one was reached", s.description.Name)}
+	}
+	return nil, nil
+}
+
+func versionOf(s *protocol.Standing) uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.Version
+}
+
+// retryBegin is how soon a member that was not expected asks again.
+const retryBegin = 2 * time.Second
+
+// keep brings the member to where it is one of a majority.
+func (s *seat) keep(ctx context.Context, err error) {
+	said := ""
+	for err != nil {
+		if now := err.Error(); now != said {
+			said = now
+			s.log.Warn("this node is no member yet, and tries again", "fleet", s.description.Name, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retryBegin):
+		}
+		_, err = s.begin(ctx)
+	}
+	s.log.Info("waiting for a majority of the fleet's members", "fleet", s.description.Name, "members", len(s.description.Members()))
+	if err := s.engine.Ready(ctx); err != nil {
+		if ctx.Err() == nil {
+			s.log.Error("the member of the fleet ended", "error", err)
+		}
+		return
+	}
+	b, err := s.description.Bytes()
+	if err != nil {
+		s.log.Error("the fleet's description", "error", err)
+		return
+	}
+	for ctx.Err() == nil {
+		newest, changed, err := s.engine.Follow(ctx, s.description.Version, b)
+		for _, c := range changed {
+			s.log.Info("the fleet's members change: it "+c, "fleet", s.description.Name)
+		}
+		switch {
+		case errors.Is(err, etcd.ErrOther):
+			s.log.Error("the fleet's members have different descriptions of the same version, and none is followed", "version", s.description.Version, "hint", "igor fleet join the same file on all of them")
+		case err != nil:
+			if ctx.Err() == nil {
+				s.log.Warn("the fleet's members cannot be changed now", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryBegin):
+			}
+			continue
+		case newest > s.description.Version:
+			s.log.Warn("the fleet has a later description than this node", "here", s.description.Version, "there", newest, "hint", "copy it here, and igor fleet join it")
+		}
+		break
+	}
+	if ctx.Err() == nil {
+		s.log.Info("the fleet lives", "fleet", s.description.Name, "member", s.self.DID(), "at", s.description.Node(s.self).Member)
+	}
+	select {
+	case <-ctx.Done():
+	case <-s.engine.Ended():
+		s.log.Error("this node is no member of the fleet any more: it was removed, or its store failed", "fleet", s.description.Name, "log", filepath.Join(s.dir, "etcd", "etcd.log"))
+	}
+}
+
+// Serve implements [https.Handler], and is what the node serves by libp2p.
+func (s *seat) Serve(ctx context.Context, caller verifier.PublicKey, request []byte) []byte {
+	s.mu.Lock()
+	m := s.member
+	s.mu.Unlock()
+	if m == nil {
+		a := protocol.Answer{Status: protocol.Unavailable, Reason: "this node is no member yet"}
+		return a.Append(nil, 0)
+	}
+	return m.Serve(ctx, caller, request)
+}
+
+func (s *seat) standing(ctx context.Context) (protocol.Standing, error) {
+	s.mu.Lock()
+	e := s.engine
+	s.mu.Unlock()
+	return e.Standing(ctx)
+}
+
+// Close ends the member. The others go on, if they are a majority.
+func (s *seat) Close() error {
+	s.stop()
+	var errs []error
+	if s.server != nil {
+		errs = append(errs, s.server.Close())
+	}
+	s.running.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.engine != nil {
+		errs = append(errs, s.engine.Close())
+		s.engine, s.member = nil, nil
+	}
+	return errors.Join(errs...)
 }
 
 // seenIn reads what the node's agents know of their homes.
@@ -215,9 +366,4 @@ func seenIn(folder string) func(after verifier.PublicKey, n int) []authority.See
 		slices.SortFunc(all, func(a, b authority.Seen) int { return bytes.Compare(a.Newest.Agent[:], b.Newest.Agent[:]) })
 		return all[:min(n, len(all))]
 	}
-}
-
-// homesOf finds the homes of the node's agents.
-func homesOf(key ed25519.PrivateKey) *homes.Finder {
-	return &homes.Finder{Node: func() (ed25519.PrivateKey, error) { return key, nil }}
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,79 +17,153 @@ import (
 	"igor.dev/authority"
 	"igor.dev/authority/fleet"
 	"igor.dev/authority/https"
+	"igor.dev/node/api"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
 
-// twoPorts returns an address at which, and at whose next port, nothing listens.
-func twoPorts(t *testing.T) string {
+// freePort returns a port at which, and at whose next and third and fourth next, nothing
+// listens: what a node that is a member takes.
+func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
+	for range 1000 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
+		port, free := l.Addr().(*net.TCPAddr).Port, true
+		for _, more := range []int{1, 3, 4} {
+			o, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+more))
+			if err == nil {
+				o.Close()
+			}
+			free = free && err == nil
+		}
 		l.Close()
-		if err == nil {
-			next.Close()
-			return "127.0.0.1:" + strconv.Itoa(port)
+		if free {
+			return port
 		}
 	}
-	t.Fatal("no two ports")
-	return ""
+	t.Fatal("no ports")
+	return 0
 }
 
-// TestMember runs a fleet of one, and what cannot be one.
-func TestMember(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "node.key")
+// aNode makes a node's folder, and returns its key and port.
+func aNode(t *testing.T) (dir string, key ed25519.PrivateKey, port int) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "node")
+	port = freePort(t)
+	file := filepath.Join(filepath.Dir(dir), "node.key")
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"init", "--dir", dir, "--key", file, "--listen", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)}, &out, &errs); code != 0 {
+		t.Fatal(&errs)
+	}
 	key, err := runtime.NodeKey(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	self := fleet.Member{Key: verifier.PublicKey(key.Public().(ed25519.PublicKey)), Address: twoPorts(t)}
-	other := fleet.Member{Key: verifier.PublicKey(ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey)), Address: "127.0.0.1:1"}
-	for says, args := range map[string][]string{
-		"want DID@HOST:PORT":              {"member", "--dir", dir, "--node-key", file},
-		"is not a member of that fleet":   {"member", "--dir", dir, "--node-key", file, "--fleet", other.String()},
-		"want a port from 1 to 65534":     {"member", "--dir", dir, "--node-key", file, "--fleet", self.Key.DID() + "@127.0.0.1:65535"},
-		"--operator: ":                    {"member", "--dir", dir, "--node-key", file, "--fleet", self.String(), "--operator", "me"},
-		"name it with --fleet, or its ke": {"member", "--dir", dir, "--node-key", file, "--fleet", other.String()},
-	} {
-		var out, errs bytes.Buffer
-		if code := run(t.Context(), args, &out, &errs); code == 0 || !strings.Contains(errs.String(), says) {
-			t.Errorf("%q: exit code %d, %s", args, code, &errs)
+	return dir, key, port
+}
+
+func didAt(key ed25519.PrivateKey, port int) string {
+	return fmt.Sprintf("%s@127.0.0.1:%d", didOf(key), port)
+}
+
+// start runs a node until the function that it returns is called, which returns the exit
+// code and what the node said.
+func start(t *testing.T, dir string) (stop func() (int, string)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	var errs bytes.Buffer
+	done := make(chan int, 1)
+	go func() { done <- run(ctx, []string{"start", "--dir", dir}, &errs, &errs) }()
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := api.Dial(dir); err == nil {
+			break
+		}
+		if time.Since(began) > 30*time.Second || len(done) > 0 {
+			cancel()
+			t.Fatalf("it does not start: %d\n%s", <-done, &errs)
 		}
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan int)
-	go func() {
-		var out, errs bytes.Buffer
-		code := run(ctx, []string{"member", "--dir", dir, "--node-key", file, "--fleet", self.String(), "-q"}, &out, &errs)
-		if code != 0 {
-			t.Errorf("exit code %d: %s", code, &errs)
+	return func() (int, string) { cancel(); return <-done, errs.String() }
+}
+
+func describe(t *testing.T, dir string, nodes ...string) *fleet.Description {
+	t.Helper()
+	d := &fleet.Description{Name: "acme", Version: 1}
+	for _, s := range nodes {
+		n, err := fleet.ParseNode(s, true)
+		if err != nil {
+			t.Fatal(err)
 		}
-		done <- code
-	}()
-	c, err := fleet.New(fleet.Config{Members: []fleet.Member{self}, Via: https.NewTransport(key)})
+		d.Nodes = append(d.Nodes, n)
+	}
+	if err := d.Write(filepath.Join(dir, fleet.FileDescription)); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestMember runs a fleet of one in a node, by both carriers, and what cannot be one.
+func TestMember(t *testing.T) {
+	dir, key, port := aNode(t)
+	_, other, otherPort := aNode(t)
+	refused := func(code int, says ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		got := run(t.Context(), []string{"start", "--dir", dir}, &out, &errs)
+		for _, s := range says {
+			if got != code || !strings.Contains(errs.String(), s) {
+				t.Errorf("exit code %d instead of %d, and %q was due: %s", got, code, s, &errs)
+			}
+		}
+	}
+	describe(t, dir, didAt(other, otherPort))
+	refused(exitConfig, "is not in the fleet acme", "igor fleet join a file that has it")
+	os.WriteFile(filepath.Join(dir, fleet.FileDescription), []byte(`{"fleet":"acme"}`), 0o600)
+	refused(exitConfig, "its version is 1 or more")
+	d := describe(t, dir, didAt(key, port))
+	l, err := net.Listen("tcp", d.Nodes[0].Member)
 	if err != nil {
 		t.Fatal(err)
 	}
-	agent := verifier.PublicKey{7}
+	refused(exitFailed, "is taken: another program listens there", "give the member another address")
+	l.Close()
+	peer, _ := fleet.PeerAddress(d.Nodes[0].Member)
+	if l, err = net.Listen("tcp", peer); err != nil {
+		t.Fatal(err)
+	}
+	refused(exitFailed, "is taken: another program listens there")
+	l.Close()
+
+	stop := start(t, dir)
+	self := d.Members()[0]
+	c, err := fleet.New(fleet.Config{Members: d.Members(), Via: https.NewTransport(key)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		_, err := c.Read(t.Context(), agent)
-		if errors.Is(err, authority.ErrNone) {
+		_, err := c.Read(t.Context(), verifier.PublicKey{7})
+		if s, serr := c.Standing(t.Context(), self); errors.Is(err, authority.ErrNone) && serr == nil && s.Version == 1 {
 			break
 		}
 		if time.Since(began) > 30*time.Second {
 			t.Fatal(err)
 		}
 	}
-	if all, err := c.List(t.Context()); err != nil || len(all) != 0 { // a member's own node is an operator
+	if all, err := c.List(t.Context()); err != nil || len(all) != 0 { // members may look at all agents
 		t.Errorf("%v, %v", all, err)
 	}
-	stop()
-	<-done
+	if code, said := stop(); code != 0 || !strings.Contains(said, "the fleet lives") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+
+	// Another node does not take its data for its own.
+	os.Remove(filepath.Join(filepath.Dir(dir), "node.key"))
+	if key, err = runtime.NodeKey(filepath.Join(filepath.Dir(dir), "node.key")); err != nil {
+		t.Fatal(err)
+	}
+	describe(t, dir, didAt(key, port))
+	refused(exitFailed, "has the data of the member "+self.Key.DID(), "give the node its key back")
 }

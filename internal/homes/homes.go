@@ -34,6 +34,10 @@ type Finder struct {
 	// Transport carries requests to a fleet's members, nil = HTTP.
 	Transport func(node ed25519.PrivateKey) fleet.Transport
 
+	// Fleet is the one in which the node takes part, nil = none. Its members are asked as
+	// it names them, whatever names agents have for it: some of those are of before.
+	Fleet *fleet.Description
+
 	mu     sync.Mutex
 	fleets map[string]*fleet.Client
 }
@@ -85,24 +89,39 @@ func (f *Finder) fleet(name, members string) (*runtime.Home, error) {
 	if node == nil {
 		return nil, errNoNode
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c, ok := f.fleets[name]
-	if !ok {
-		var via fleet.Transport = https.NewTransport(node)
-		if f.Transport != nil {
-			via = f.Transport(node)
-		}
-		if c, err = fleet.New(fleet.Config{Members: all, Via: via, Lease: f.Lease, Grace: f.Grace}); err != nil {
-			return nil, err
-		}
-		if f.fleets == nil {
-			f.fleets = map[string]*fleet.Client{}
-		}
-		f.fleets[name] = c
-		c.KeepLease()
+	known := name
+	if f.Fleet != nil && f.Fleet.Same(all) {
+		all, known = f.Fleet.Members(), f.Fleet.Home()
+	}
+	c, err := f.client(known, all, node)
+	if err != nil {
+		return nil, err
 	}
 	return &runtime.Home{Authority: c, Replicas: Replicas(c), Name: name, Node: verifier.PublicKey(node.Public().(ed25519.PublicKey))}, nil
+}
+
+// client returns the one client that this process has of a fleet: what it lives there, it
+// lives with one lease.
+func (f *Finder) client(name string, members []fleet.Member, node ed25519.PrivateKey) (*fleet.Client, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, ok := f.fleets[name]; ok {
+		return c, nil
+	}
+	var via fleet.Transport = https.NewTransport(node)
+	if f.Transport != nil {
+		via = f.Transport(node)
+	}
+	c, err := fleet.New(fleet.Config{Members: members, Via: via, Lease: f.Lease, Grace: f.Grace})
+	if err != nil {
+		return nil, err
+	}
+	if f.fleets == nil {
+		f.fleets = map[string]*fleet.Client{}
+	}
+	f.fleets[name] = c
+	c.KeepLease()
+	return c, nil
 }
 
 // Replicas are a fleet's members, of which a majority keeps what is appended.

@@ -214,7 +214,7 @@ func TestParseErrors(t *testing.T) {
 		{`{"home": {"bucket": "http://b"}}`, `has to be such as s3://`},
 		{`{"home": {"fleet": []}}`, `is no member`},
 		{`{"home": {"fleet": ["node1.example:7447"]}}`, `is no member: want DID@HOST:PORT`},
-		{`{"home": {"fleet": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@node1.example"]}}`, `its address is not HOST:PORT`},
+		{`{"home": {"fleet": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@node1.example"]}}`, `is neither HOST:PORT nor such as`},
 		{`{"home": {"fleet": ["did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@a:1", "did:key:z6MkehRgf7yJbgaGfYsdoAsKdBPE3dj2CYhowQdcjqSJgvVd@b:1"]}}`, `is there twice`},
 		{`{"migration_policy": {"enabled": 1}}`, `enabled is not true or false`},
 		{`{"migration_policy": {"resurrect": "yes"}}`, `resurrect is not true or false`},
