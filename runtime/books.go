@@ -16,6 +16,7 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/failpoint"
 	"igor.dev/runtime/internal/journal"
+	"igor.dev/runtime/internal/pack"
 	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/runtime/internal/wal"
@@ -59,13 +60,13 @@ func (p *payments) add(nonce [32]byte, b []byte) {
 }
 
 // open opens the agent's receipts, and reads what it paid. onchain says that it may pay on
-// a chain.
-func (b *books) open(folder wal.Folder, onchain bool) (err error) {
-	if b.file, err = openReceipts(folder, receipt.Name); err != nil {
+// a chain. Of what the agent's mark speaks of, if there is one, not all is read.
+func (b *books) open(folder wal.Folder, onchain bool, mark *pack.Mark) (err error) {
+	if b.file, err = openReceipts(folder, receipt.Name, store.ReceiptsOf(mark)); err != nil {
 		return err
 	}
 	if onchain {
-		if b.onchain, err = openReceipts(folder, receipt.Onchain); err != nil {
+		if b.onchain, err = openReceipts(folder, receipt.Onchain, nil); err != nil {
 			return errors.Join(err, b.file.Close())
 		}
 	}
@@ -75,8 +76,8 @@ func (b *books) open(folder wal.Folder, onchain bool) (err error) {
 	return nil
 }
 
-func openReceipts(folder wal.Folder, name string) (*receipt.File, error) {
-	f, err := receipt.Open(folder, name)
+func openReceipts(folder wal.Folder, name string, known *receipt.Beginning) (*receipt.File, error) {
+	f, err := receipt.Open(folder, name, known)
 	if receipt.Bad(err) {
 		err = &DamagedError{File: name, err: err}
 	}
@@ -93,48 +94,34 @@ func (b *books) closeFiles() error {
 
 // read reads what was paid. Each receipt on a chain says where its place is.
 func (b *books) read() error {
-	next := func(r *receipts.Reader) (receipts.Receipt, error) {
-		got, err := r.Next()
-		if err == io.EOF {
-			return nil, nil
-		}
-		return got, err
-	}
-	place := func(o *receipts.Onchain) {
-		b.moved = append(b.moved, o)
-		b.payments.add(o.Nonce, o.Append(nil))
-	}
 	var waiting []*receipts.Onchain
 	if b.onchain != nil {
 		for r := b.onchain.Durable(0); ; {
-			got, err := next(r)
+			got, err := r.Next()
+			if err == io.EOF {
+				break
+			}
 			if err != nil {
 				return err
-			}
-			if got == nil {
-				break
 			}
 			if o, ok := got.(*receipts.Onchain); ok {
 				waiting = append(waiting, o)
 			}
 		}
 	}
-	for r := b.file.Durable(0); ; {
-		got, err := next(r)
-		if err != nil {
-			return err
-		}
-		for len(waiting) > 0 && (got == nil || waiting[0].Index <= uint64(len(b.payments.all))) {
-			place(waiting[0])
+	place := func(all bool) {
+		for len(waiting) > 0 && (all || waiting[0].Index <= uint64(len(b.payments.all))) {
+			b.moved = append(b.moved, waiting[0])
+			b.payments.add(waiting[0].Nonce, waiting[0].Append(nil))
 			waiting = waiting[1:]
 		}
-		if got == nil {
-			return nil
-		}
-		if p, ok := got.(*receipts.Payment); ok {
-			b.payments.add(p.Nonce, p.Append(nil))
-		}
 	}
+	for _, p := range b.file.Payments() {
+		place(false)
+		b.payments.add(p.Nonce, p.Append(nil))
+	}
+	place(true)
+	return nil
 }
 
 // move keeps the receipt of a payment on a chain, which it signs.
@@ -295,17 +282,23 @@ func (b *books) beginHanding(saved uint64, has func(head verifier.Hash) (bool, e
 	}
 	known := newest.IsZero()
 	b.handing = true
-	for r := b.file.Durable(0); !newest.IsZero(); {
-		got, err := r.Next()
-		if err == io.EOF {
+	// Most often it is one of the newest.
+	for from := b.file.Read(); !known && b.handed == 0; from = 0 {
+		for r := b.file.Durable(from); ; {
+			got, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return newer, err
+			}
+			if e, ok := got.(*receipts.Execution); ok && e.Checkpoint == newest && b.gave(e) {
+				b.handed = from + r.Offset()
+				known = e.Tick <= saved
+			}
+		}
+		if from == 0 {
 			break
-		}
-		if err != nil {
-			return newer, err
-		}
-		if e, ok := got.(*receipts.Execution); ok && e.Checkpoint == newest && b.gave(e) {
-			b.handed = r.Offset()
-			known = e.Tick <= saved
 		}
 	}
 	if !known {

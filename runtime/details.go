@@ -16,6 +16,7 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/manifest"
 	"igor.dev/runtime/internal/pack"
+	receiptfile "igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
@@ -90,7 +91,7 @@ func (d *Details) history(ctx context.Context) error {
 	if d.CID == "" {
 		return nil // why, is said already
 	}
-	if d.mark = store.ReadMark(d.Folder, d.agent); d.mark != nil {
+	if d.mark, _ = store.ReadMark(d.Folder, d.agent); d.mark != nil {
 		n, err := store.VerifyTail(ctx, d.Folder, d.mark)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -231,20 +232,20 @@ func hostNames(hosts []manifest.Host) (names []string) {
 	return names
 }
 
+// receipts reads all of them.
 func (d *Details) receipts(root *os.Root) {
-	f, err := (readOnly{root: root}).Open("receipts")
+	f, err := (readOnly{root: root}).Open(receiptfile.Name)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	from := int64(0)
-	if d.mark != nil {
-		last := d.mark.Index.Files[len(d.mark.Index.Files)-1]
-		from, d.Executions, d.Payments = int64(last.Receipts), int(last.Executions), len(d.mark.Index.Payments)
-	}
-	for r := receipt.NewReader(io.NewSectionReader(f, from, math.MaxInt64-from)); ; {
+	for r := receipt.NewReader(io.NewSectionReader(f, 0, math.MaxInt64)); ; {
 		got, err := r.Next()
 		if err != nil {
+			said := slices.ContainsFunc(d.Problems, func(p FolderProblem) bool { return p.File == receiptfile.Name })
+			if err != io.EOF && !errors.Is(err, receipt.ErrTruncated) && !said { // in what resume does not read
+				d.badReceipts(false, err)
+			}
 			return
 		}
 		switch got.(type) {

@@ -121,17 +121,6 @@ func (l *life) openWith(s *store.Store) error {
 	}
 	l.result.DID = l.public.DID()
 	l.books = books{agent: l.public, log: l.Log, node: l.engine.config.NodeKey, adapter: l.engine.config.Budgets}
-	onchain, err := hasOnchain(l.folder)
-	if err != nil {
-		return err
-	}
-	if err := l.books.open(l.folder, l.body.paysOnChains() || onchain); err != nil {
-		return err
-	}
-	l.closers = append(l.closers, l.books.file)
-	if l.books.onchain != nil {
-		l.closers = append(l.closers, l.books.onchain)
-	}
 	l.commits = committer{durable: l.acknowledged, lost: l.forget, makeDurable: l.makeDurable}
 	l.world = record.World{
 		Live: hostcall.Live{
@@ -159,6 +148,22 @@ func (l *life) openWith(s *store.Store) error {
 		l.world.Live.Node = &l.outlook
 	}
 	l.machine.connect(l)
+	return nil
+}
+
+// openReceipts opens the agent's receipts, once its history is recovered.
+func (l *life) openReceipts(s *store.Store) error {
+	onchain, err := hasOnchain(l.folder)
+	if err != nil {
+		return err
+	}
+	if err := l.books.open(l.folder, l.body.paysOnChains() || onchain, s.Mark()); err != nil {
+		return err
+	}
+	l.closers = append(l.closers, l.books.file)
+	if l.books.onchain != nil {
+		l.closers = append(l.closers, l.books.onchain)
+	}
 	return nil
 }
 

@@ -223,7 +223,7 @@ func (l *logs) packs(events string) (all []logPack, err error) {
 	}
 	var mark *pack.Mark
 	if b, _, err := l.newestCheckpoint(); err == nil {
-		mark = store.ReadMark(l.dir, b)
+		mark, _ = store.ReadMark(l.dir, b)
 	}
 	from := uint64(0)
 	for _, s := range spans {

@@ -69,7 +69,7 @@ func LookNewest(dir string) (newest []Sight, packed, upTo uint64, err error) {
 	if didErr != nil {
 		return newest, 0, 0, err
 	}
-	if m := store.ReadMark(dir, key); m != nil {
+	if m, _ := store.ReadMark(dir, key); m != nil {
 		packed, upTo = m.Checkpoints, m.Tick
 		newest = slices.DeleteFunc(newest, func(s Sight) bool { return s.Tick <= upTo })
 	}

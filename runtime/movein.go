@@ -133,7 +133,7 @@ func CheckMoved(dir string, agent verifier.PublicKey, p authority.Position) erro
 	folder := wal.Dir(root)
 	onchain, err := hasOnchain(folder)
 	if err == nil {
-		err = b.open(folder, onchain)
+		err = b.open(folder, onchain, nil)
 	}
 	if err != nil {
 		return err

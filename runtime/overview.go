@@ -20,7 +20,6 @@ import (
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/manifest"
-	"igor.dev/runtime/internal/pack"
 	receiptfile "igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
@@ -521,26 +520,42 @@ func (o *Overview) parts(root *os.Root) {
 		o.problem(true, "receipts", plainPath(err), "")
 	default:
 		defer f.Close()
-		err = readReceipts(f, store.ReadMark(o.Folder, o.agent))
-		if err != io.EOF && !errors.Is(err, receipt.ErrTruncated) {
-			o.problem(true, "receipts", fmt.Errorf("it is damaged: %w", err), "restore it from a copy; igor repair %s says what can be had back", o.Folder)
+		m, bad := store.ReadMark(o.Folder, o.agent)
+		known := store.ReceiptsOf(m)
+		if known != nil && !known.Fits(f) {
+			known, bad = nil, errOtherReceipts
+		}
+		err = readReceipts(f, known)
+		damaged := err != io.EOF && !errors.Is(err, receipt.ErrTruncated)
+		if bad != nil && o.DID != "" && !(damaged && bad == errOtherReceipts) {
+			o.problem(false, store.FileMark, fmt.Errorf("it is not used: %w", plainPath(bad)), "nothing is lost: igor resume %s reads all that is packed instead, and makes another one; or igor repair %s takes it away", o.Folder, o.Folder)
+		}
+		if damaged {
+			o.badReceipts(true, err)
 		} else if lost := o.Ran.lost(o.Folder, "receipts", o.CID); lost > 0 {
 			o.problem(false, "receipts", fmt.Errorf("it is cut: %d bytes are lost that it had when the agent stopped", lost), "restore it from a copy; igor repair %s says what can be had back", o.Folder)
 		}
 	}
 }
 
-// readReceipts reads receipts to the end: those that came after the packed checkpoints, if
-// there are some where the mark says, else all of them.
-func readReceipts(f io.ReaderAt, m *pack.Mark) error {
+func (o *Overview) badReceipts(fatal bool, err error) {
+	o.problem(fatal, receiptfile.Name, fmt.Errorf("it is damaged: %w", err), "restore it from a copy; igor repair %s says what can be had back", o.Folder)
+}
+
+// errOtherReceipts is of a mark that was made before the receipts were replaced or mended.
+var errOtherReceipts = errors.New("the file receipts is not as it says")
+
+// readReceipts reads receipts to the end: those that came after what is known, else all of
+// them.
+func readReceipts(f io.ReaderAt, known *receiptfile.Beginning) error {
 	read := func(from int64) (err error) {
 		for r := receipt.NewReader(io.NewSectionReader(f, from, math.MaxInt64-from)); err == nil; {
 			_, err = r.Next()
 		}
 		return err
 	}
-	if m != nil {
-		if err := read(int64(m.Index.Files[len(m.Index.Files)-1].Receipts)); err == io.EOF {
+	if known != nil {
+		if err := read(known.End); err == io.EOF {
 			return err
 		}
 	}

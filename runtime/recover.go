@@ -77,6 +77,9 @@ func (l *life) beginLog(ctx context.Context, s *store.Store) error {
 	if _, err := s.Recover(ctx, l.public[:]); err != nil {
 		return err
 	}
+	if err := l.openReceipts(s); err != nil {
+		return err
+	}
 	if err := l.homeOfManifest(); err != nil {
 		return err
 	}
@@ -108,6 +111,9 @@ func (l *life) recover(ctx context.Context, s *store.Store) error {
 	}
 	found, err := s.Recover(ctx, l.public[:])
 	if err != nil {
+		return err
+	}
+	if err := l.openReceipts(s); err != nil {
 		return err
 	}
 	if found.Damaged != "" {

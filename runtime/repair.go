@@ -68,7 +68,7 @@ func RepairFolder(ctx context.Context, dir string, c RepairConfig) ([]Repair, er
 	}
 	defer root.Close()
 	r := &repairing{RepairConfig: c, ctx: ctx, store: s, root: root, dir: dir, folder: s.Folder(), all: []Repair{}}
-	for _, find := range []func() error{r.history, r.key, r.events, r.program, r.receipts, r.journal} {
+	for _, find := range []func() error{r.history, r.key, r.events, r.program, r.receipts, r.mark, r.journal} {
 		if err := find(); err != nil {
 			return r.all, public(err)
 		}
@@ -101,6 +101,7 @@ type repairing struct {
 	broken    bool // the chain does not reach back to the genesis
 	wasm, man verifier.Hash
 	copied    map[verifier.Hash]uint64 // ticks of checkpoints of the copy, by their hashes
+	mended    []byte                   // receipts, as they are or come to be
 }
 
 type pastFinding struct {
@@ -641,6 +642,7 @@ func (r *repairing) receipts() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", filepath.Join(r.dir, receipt.Name), plainPath(err))
 	}
+	r.mended = b
 	books := bookkeeper{agent: r.agent, checkpoints: map[verifier.Hash]bool{}, seen: map[verifier.Hash]bool{}}
 	for i := range r.chain {
 		books.checkpoints[r.chain[i].ContentHash] = true
@@ -677,6 +679,7 @@ func (r *repairing) receipts() error {
 	if err != nil || dropped > 0 {
 		one.Lost = append(one.Lost, "receipts of payments that neither the journal nor the event log has")
 	}
+	r.mended = books.content
 	replace := r.replace(receipt.Name, books.content, false)
 	one.do = func() (string, error) {
 		aside, err := replace()
@@ -687,6 +690,30 @@ func (r *repairing) receipts() error {
 	}
 	r.found(one)
 	return nil
+}
+
+// mark looks at the mark of the packed folder.
+func (r *repairing) mark() error {
+	m, err := store.ReadMark(r.dir, r.agent)
+	if known := store.ReceiptsOf(m); err == nil && known != nil && !known.Fits(bytes.NewReader(r.mended)) {
+		err = errOtherReceipts
+	}
+	if err != nil {
+		r.found(Repair{File: store.FileMark, Damage: "it is of no use: " + plainPath(err).Error(), do: r.markAside,
+			Mend: "it is taken away: igor resume " + r.dir + " reads all that is packed, once, and makes another one"})
+	}
+	return nil
+}
+
+// markAside gives the mark another name, whatever it is.
+func (r *repairing) markAside() (aside string, err error) {
+	for i := 1; ; i++ {
+		aside = fmt.Sprintf("%s.damaged.%d", store.FileMark, i)
+		if _, err := r.root.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return aside, errors.Join(r.root.Rename(store.FileMark, aside), r.folder.Sync())
 }
 
 // onchain looks at the receipts of payments on a chain. The chain has them too.

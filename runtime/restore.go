@@ -278,7 +278,7 @@ func (r *remains) write(dir, home string) error {
 }
 
 func writeReceipts(folder wal.Folder, name string, all []receipts.Receipt, are func(receipts.Receipt) bool) error {
-	file, err := receipt.Open(folder, name)
+	file, err := receipt.Open(folder, name, nil)
 	if err != nil {
 		return err
 	}

@@ -174,7 +174,7 @@ func open(dir string) (*account, error) {
 	}
 	a := &account{root: root}
 	if a.lock, err = store.Lock(root, dir); err == nil {
-		a.file, err = receipt.Open(wal.Dir(root), receipt.Name)
+		a.file, err = receipt.Open(wal.Dir(root), receipt.Name, nil)
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.close())

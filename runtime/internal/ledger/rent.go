@@ -82,7 +82,7 @@ func (l *Ledger) Rented(r *receipts.Rent) (err error) {
 		return fmt.Errorf("ledger: %w", err)
 	}
 	defer lock.Close()
-	f, err := receipt.Open(wal.Dir(inner), receipt.Name) // what is there is durable then
+	f, err := receipt.Open(wal.Dir(inner), receipt.Name, nil) // what is there is durable then
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}

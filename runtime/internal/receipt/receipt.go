@@ -75,13 +75,94 @@ type File struct {
 	end     int64
 	durable int64    // how much of it is
 	recent  []period // of the newest execution receipts
+	from    int64    // where they begin, if what is before that was not read
 	err     error
+
+	payments []*receipt.Payment // that it had when it was opened
+}
+
+// A Beginning is what is known of a file, of which all but the newest receipts need not be
+// read again then.
+type Beginning struct {
+	End        int64    // where what comes after them begins
+	Tick       uint64   // no execution receipt of them is of a later one
+	Executions uint64   // how many of these there are
+	Payments   []uint64 // where the others are, in order
+}
+
+// Fits reports whether a file begins so, as far as that can be told by its payments, and by
+// the newest [Recent] execution receipts of the beginning.
+func (b *Beginning) Fits(f io.ReaderAt) bool { return new(File).begin(f, b) }
+
+// begin takes what is known of the beginning for read, if it fits.
+func (f *File) begin(r io.ReaderAt, b *Beginning) bool {
+	const size = int64(receipt.ExecutionSize)
+	ends := make([]int64, len(b.Payments)) // of the payments
+	end, executions := int64(0), uint64(0)
+	between := func(to int64) bool { // there are execution receipts, each of its size
+		executions += uint64(max(0, to-end) / size)
+		return to >= end && (to-end)%size == 0
+	}
+	buf := make([]byte, receipt.MaxSize)
+	for i, at := range b.Payments {
+		if at >= uint64(b.End) || !between(int64(at)) {
+			return false
+		}
+		n, err := r.ReadAt(buf[:min(int64(len(buf)), b.End-int64(at))], int64(at))
+		if err != nil && err != io.EOF {
+			return false
+		}
+		got, n, err := receipt.Parse(buf[:n])
+		if _, is := got.(*receipt.Execution); err != nil || is {
+			return false
+		}
+		f.note(got)
+		end = int64(at) + int64(n)
+		ends[i] = end
+	}
+	if !between(b.End) || executions != b.Executions {
+		return false
+	}
+	// Back to where the newest execution receipts begin.
+	from, left := b.End, int64(Recent)
+	for i := len(ends); ; i-- {
+		after := int64(0)
+		if i > 0 {
+			after = ends[i-1]
+		}
+		n := min(left, (from-after)/size)
+		from, left = from-n*size, left-n
+		if left == 0 || i == 0 {
+			break
+		}
+		from = int64(b.Payments[i-1])
+	}
+	f.from, f.end = from, from
+	for known := receipt.NewReader(io.NewSectionReader(r, from, b.End-from)); f.end < b.End; {
+		got, err := known.Next()
+		if err != nil {
+			return false
+		}
+		if e, is := got.(*receipt.Execution); is {
+			if e.Tick > b.Tick {
+				return false
+			}
+			f.has(got)
+		} else if _, listed := slices.BinarySearch(b.Payments, uint64(f.end)); !listed {
+			return false
+		}
+		f.end = from + known.Offset()
+	}
+	return true
 }
 
 // Open opens the receipts of an agent, or begins them. What was never durable, and is
 // cut short, ends in zeros or lacks what a disk writes at once, is cut off, but for the
 // payments in it; anything else that is no receipt is an error, and changes nothing.
-func Open(folder wal.Folder, name string) (_ *File, err error) {
+//
+// Where it is known how the file begins, only the receipts after that are read, and of
+// those before the payments and the newest; where it does not begin so, all of them.
+func Open(folder wal.Folder, name string, beginning *Beginning) (_ *File, err error) {
 	f, err := folder.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if f, err = folder.Create(name); err == nil {
@@ -103,33 +184,16 @@ func Open(folder wal.Folder, name string) (_ *File, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("receipts: %w", err)
 	}
-	r := receipt.NewReader(io.NewSectionReader(f, 0, size))
-	var newest receipt.Receipt
-	var before File // the newest
 	torn := false
-	for {
-		got, err := r.Next()
-		if err == nil && !lacks(got, file.end) {
-			newest, before = got, *file
-			file.end = r.Offset()
-			file.has(got)
-			continue
-		}
-		if err == io.EOF || errors.Is(err, receipt.ErrTruncated) {
-			break
-		}
-		if torn = isTorn(f, file.end, size); torn {
-			break
-		}
-		// A file system may have made the file longer before it wrote the data: of one
-		// receipt there may be a part, and then come zeros.
-		if err != nil && !zeros(f, min(file.end+int64(receipt.MaxSize), size-1), size) {
-			return nil, hint.Wrap(&badError{err}, "restore the file %s from a copy; igor repair says what can be had back without one", name)
-		}
-		break
+	known := beginning != nil && file.begin(f, beginning)
+	if known {
+		torn, err = file.read(size)
 	}
-	if newest != nil && (torn || zeros(f, file.end-1, size)) && !newest.Authentic() {
-		*file = before
+	if !known || err != nil {
+		*file = File{f: f, name: name}
+		if torn, err = file.read(size); err != nil {
+			return nil, err
+		}
 	}
 	if torn {
 		if err := file.salvage(folder, size); err != nil {
@@ -151,6 +215,40 @@ func Open(folder wal.Folder, name string) (_ *File, err error) {
 	}
 	file.durable = file.end
 	return file, nil
+}
+
+// read reads the receipts from where the file ends so far.
+func (f *File) read(size int64) (torn bool, err error) {
+	from := f.end
+	r := receipt.NewReader(io.NewSectionReader(f.f, from, size-from))
+	var newest receipt.Receipt
+	var before File // the newest
+	for {
+		got, err := r.Next()
+		if err == nil && !lacks(got, f.end) {
+			newest, before = got, *f
+			f.end = from + r.Offset()
+			f.has(got)
+			f.note(got)
+			continue
+		}
+		if err == io.EOF || errors.Is(err, receipt.ErrTruncated) {
+			break
+		}
+		if torn = isTorn(f.f, f.end, size); torn {
+			break
+		}
+		// A file system may have made the file longer before it wrote the data: of one
+		// receipt there may be a part, and then come zeros.
+		if err != nil && !zeros(f.f, min(f.end+int64(receipt.MaxSize), size-1), size) {
+			return false, hint.Wrap(&badError{err}, "restore the file %s from a copy; igor repair says what can be had back without one", f.name)
+		}
+		break
+	}
+	if newest != nil && (torn || zeros(f.f, f.end-1, size)) && !newest.Authentic() {
+		*f = before
+	}
+	return torn, nil
 }
 
 // badError says that a file has something that is no receipt.
@@ -191,6 +289,7 @@ func (f *File) salvage(folder wal.Folder, size int64) error {
 		r, n, err := receipt.Parse(b[at:])
 		_, given := r.(*receipt.Execution)
 		if err == nil && !given && r.Authentic() {
+			f.note(r)
 			payments = append(payments, b[at:at+n]...)
 			at += n - 1 // its memo is what the agent chose
 		}
@@ -246,6 +345,24 @@ func (f *File) Newest() verifier.Hash {
 	}
 	return f.recent[len(f.recent)-1].checkpoint
 }
+
+// Payments returns the receipts of payments of wallet_pay that there were when the file was
+// opened, once.
+func (f *File) Payments() []*receipt.Payment {
+	all := f.payments
+	f.payments = nil
+	return all
+}
+
+func (f *File) note(r receipt.Receipt) {
+	if p, ok := r.(*receipt.Payment); ok {
+		f.payments = append(f.payments, p)
+	}
+}
+
+// Read is from where on the receipts were read when the file was opened: the newest
+// [Recent] execution receipts, or more.
+func (f *File) Read() int64 { return f.from }
 
 // Durable reads the receipts from an offset on that are durable.
 func (f *File) Durable(from int64) *receipt.Reader {

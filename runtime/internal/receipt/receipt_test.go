@@ -3,8 +3,12 @@ package receipt
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"igor.dev/runtime/internal/wal"
@@ -42,7 +46,7 @@ func TestFile(t *testing.T) {
 	var whole []byte
 	var at []int
 	for i := range byte(3) {
-		f, err := Open(d, Name)
+		f, err := Open(d, Name, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,14 +69,14 @@ func TestFile(t *testing.T) {
 	for cut := range whole {
 		torn := waltest.New()
 		torn.Put(Name, whole[:cut])
-		f, err := Open(torn, Name)
+		f, err := Open(torn, Name, nil)
 		if err != nil {
 			t.Fatalf("cut at %d: %v", cut, err)
 		}
 		kept := torn.Get(Name)
 		zeros := waltest.New()
 		zeros.Put(Name, append(bytes.Clone(whole[:cut]), make([]byte, len(whole)-cut)...))
-		if _, err := Open(zeros, Name); err != nil || !bytes.Equal(zeros.Get(Name), kept) {
+		if _, err := Open(zeros, Name, nil); err != nil || !bytes.Equal(zeros.Get(Name), kept) {
 			t.Fatalf("cut at %d with zeros after it: %d bytes are kept, not %d, %v", cut, len(zeros.Get(Name)), len(kept), err)
 		}
 		if !bytes.HasPrefix(whole, kept) || len(kept) > cut || cut >= at[0] && len(kept) < at[0] {
@@ -81,14 +85,14 @@ func TestFile(t *testing.T) {
 		if err := f.Append(execution(9)); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := Open(torn, Name); err != nil || !again.Has(verifier.Hash{10}) {
+		if again, err := Open(torn, Name, nil); err != nil || !again.Has(verifier.Hash{10}) {
 			t.Fatalf("cut at %d, what is appended then is lost: %v", cut, err)
 		}
 	}
 	bad := bytes.Clone(whole)
 	bad[at[0]+1] ^= 1
 	d.Put(Name, bad)
-	if _, err := Open(d, Name); err == nil || !bytes.Equal(d.Get(Name), bad) {
+	if _, err := Open(d, Name, nil); err == nil || !bytes.Equal(d.Get(Name), bad) {
 		t.Errorf("a damaged file: %v", err)
 	}
 }
@@ -111,7 +115,7 @@ func durable(t *testing.T, f *File) (b []byte) {
 // TestDurable tells what is durable from what is written.
 func TestDurable(t *testing.T) {
 	d := waltest.New()
-	f, err := Open(d, Name)
+	f, err := Open(d, Name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +134,7 @@ func TestDurable(t *testing.T) {
 			t.Errorf("%d bytes are durable, want all", len(got))
 		}
 	}
-	if f, err = Open(d, Name); err != nil || !bytes.Equal(durable(t, f), d.Get(Name)) {
+	if f, err = Open(d, Name, nil); err != nil || !bytes.Equal(durable(t, f), d.Get(Name)) {
 		t.Errorf("opened again: %v", err)
 	}
 }
@@ -139,7 +143,7 @@ func TestDurable(t *testing.T) {
 // sectors: what is left of them are the payments.
 func TestEverySector(t *testing.T) {
 	d := waltest.New()
-	f, err := Open(d, Name)
+	f, err := Open(d, Name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +185,7 @@ func TestEverySector(t *testing.T) {
 		}
 		d := waltest.New()
 		d.Put(Name, left)
-		f, err := Open(d, Name)
+		f, err := Open(d, Name, nil)
 		if got := d.Get(Name); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("sectors %b: %d bytes are left, want %d, %v", choice, len(got), len(want), err)
 		}
@@ -191,7 +195,7 @@ func TestEverySector(t *testing.T) {
 		if err := errors.Join(f.Append(execution(9)), f.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if f, err = Open(d, Name); err != nil || !f.Has(verifier.Hash{10}) || len(d.Get(Name)) != len(want)+receipt.ExecutionSize {
+		if f, err = Open(d, Name, nil); err != nil || !f.Has(verifier.Hash{10}) || len(d.Get(Name)) != len(want)+receipt.ExecutionSize {
 			t.Fatalf("sectors %b, what is appended then is lost: %v", choice, err)
 		}
 	}
@@ -204,7 +208,7 @@ func TestRecent(t *testing.T) {
 		h[0], h[1] = byte(n), byte(n>>8)
 		return h
 	}
-	f, err := Open(d, Name)
+	f, err := Open(d, Name, nil)
 	for n := 1; n < 3*Recent && err == nil; n++ {
 		e := &receipt.Execution{Prev: name(n - 1), Checkpoint: name(n)}
 		SignExecution(e, node)
@@ -220,14 +224,14 @@ func TestRecent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, err = Open(d, Name); err != nil || !f.Has(name(3*Recent-1)) || !f.Has(name(2*Recent)) || f.Has(name(1)) || !f.After(name(3*Recent-2)) || f.After(name(3*Recent-1)) {
+	if f, err = Open(d, Name, nil); err != nil || !f.Has(name(3*Recent-1)) || !f.Has(name(2*Recent)) || f.Has(name(1)) || !f.After(name(3*Recent-2)) || f.After(name(3*Recent-1)) {
 		t.Errorf("opened again, it has others, %v", err)
 	}
 }
 
 func TestFaults(t *testing.T) {
 	n := waltest.EachFault(func(d *waltest.Folder) (acknowledged int) {
-		f, err := Open(d, Name)
+		f, err := Open(d, Name, nil)
 		if err != nil {
 			return 0
 		}
@@ -241,7 +245,7 @@ func TestFaults(t *testing.T) {
 		}
 		return 3
 	}, func(when string, acknowledged int, found *waltest.Folder) {
-		if _, err := Open(found, Name); err != nil {
+		if _, err := Open(found, Name, nil); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 		if n := len(found.Get(Name)) / receipt.ExecutionSize; n < acknowledged || n > acknowledged+1 {
@@ -250,5 +254,138 @@ func TestFaults(t *testing.T) {
 	})
 	if n < 50 {
 		t.Fatalf("only %d folders were checked", n)
+	}
+}
+
+// TestBeginning opens files of which it is known how they begin: what is known then is what
+// it is of a file that is read, also if somebody took receipts out of it or put some in
+// since, and the newest ones are the same.
+func TestBeginning(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 12))
+	signature := [64]byte{63: 1} // the end of a file is not in question
+	name := func(tick uint64) (h verifier.Hash) {
+		binary.LittleEndian.PutUint64(h[:], tick)
+		return h
+	}
+	type one struct {
+		b    []byte
+		tick uint64 // 0 = a payment
+	}
+	newOne := func(tick uint64) one {
+		if tick > 0 {
+			return one{(&receipt.Execution{Prev: name(tick - 1), Checkpoint: name(tick), Tick: tick, Signature: signature}).Append(nil), tick}
+		}
+		p := &receipt.Payment{Nonce: [32]byte(name(rng.Uint64())), Recipient: "bob", Memo: strings.Repeat("m", rng.IntN(receipt.MaxMemo)), Signature: signature}
+		return one{p.Append(nil), 0}
+	}
+	join := func(all []one) (b []byte) {
+		for _, r := range all {
+			b = append(b, r.b...)
+		}
+		return b
+	}
+	open := func(b []byte, known *Beginning) (*File, []string) {
+		d := waltest.New()
+		d.Put(Name, b)
+		f, err := Open(d, Name, known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var paid []string
+		for _, p := range f.Payments() {
+			paid = append(paid, string(p.Append(nil)))
+		}
+		return f, paid
+	}
+	fit, other := 0, 0
+	for range 120 {
+		var all []one
+		known := &Beginning{}
+		last, upTo := uint64(1+rng.IntN(900)), 0
+		packed, seldom := last-min(last-1, uint64(rng.IntN(40))), 1+rng.IntN(60)
+		if rng.IntN(2) == 0 { // nothing was packed for long, and nothing paid
+			packed, seldom = 1+rng.Uint64N(last), 1000
+		}
+		at := uint64(0)
+		for tick := uint64(1); tick <= last; tick++ {
+			for _, kind := range []uint64{0, tick} {
+				if kind == 0 && rng.IntN(seldom) > 0 {
+					continue
+				}
+				r := newOne(kind)
+				if all = append(all, r); tick > packed {
+					continue
+				}
+				if kind == 0 {
+					known.Payments = append(known.Payments, at)
+				} else {
+					known.Executions, known.Tick = known.Executions+1, tick
+				}
+				at, upTo = at+uint64(len(r.b)), len(all)
+			}
+		}
+		known.End = int64(at)
+		edited := slices.Clone(all)
+		for n := rng.IntN(4); n > 0; n-- {
+			i := rng.IntN(1 + rng.IntN(len(edited)))
+			k := min(len(edited)-i, 1+rng.IntN(1+rng.IntN(300)))
+			switch rng.IntN(3) {
+			case 0:
+				edited = slices.Delete(edited, i, i+k)
+			case 1:
+				edited = slices.Insert(edited, i, slices.Clone(all[:min(k, len(all))])...)
+			case 2:
+				edited[i] = newOne(uint64(rng.IntN(2)) * (1 + rng.Uint64N(last)))
+			}
+			if len(edited) == 0 {
+				edited = slices.Clone(all)
+			}
+		}
+		b := join(edited)
+		whole, want := open(b, nil)
+		f, paid := open(b, known)
+		if whole.Read() != 0 || f.end != whole.end {
+			t.Fatalf("it ends at %d, want %d", f.end, whole.end)
+		}
+		same := bytes.Equal(b[:min(len(b), int(at))], join(all[:upTo]))
+		if fits := known.Fits(bytes.NewReader(b)); same && !fits {
+			t.Fatalf("the beginning is as it was, and does not fit: %d, %d, %d of %d", known.End, known.Executions, len(known.Payments), len(all))
+		} else if fits {
+			fit++
+		} else {
+			other++
+		}
+		if !slices.Equal(paid, want) {
+			t.Fatalf("it knows %d payments, want %d", len(paid), len(want))
+		}
+		newest := 0
+		for _, r := range slices.Backward(edited) {
+			if r.tick == 0 {
+				continue
+			}
+			if newest++; newest > Recent {
+				break
+			}
+			if !f.Has(name(r.tick)) || !f.After(name(r.tick-1)) {
+				t.Fatalf("it does not have the receipt of tick %d", r.tick)
+			}
+		}
+	}
+	if fit < 20 || other < 20 {
+		t.Errorf("%d fit, and %d do not", fit, other)
+	}
+
+	// So many are gone that a payment takes the place of one that was known.
+	var all []one
+	for tick := uint64(281); tick < 900; tick++ {
+		if all = append(all, newOne(tick)); tick == 310 {
+			p := &receipt.Payment{Recipient: "bob"}
+			p.Memo = strings.Repeat("m", receipt.ExecutionSize-len(p.Append(nil)))
+			p.Signature = signature
+			all = append(all, one{p.Append(nil), 0})
+		}
+	}
+	if f, paid := open(join(all), &Beginning{End: 300 * int64(receipt.ExecutionSize), Executions: 300, Tick: 300}); len(paid) != 1 || f.Read() != 0 {
+		t.Errorf("it knows %d payments", len(paid))
 	}
 }

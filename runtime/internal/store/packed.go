@@ -21,6 +21,7 @@ import (
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/pack"
+	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/wal"
 	"igor.dev/segment"
 	"igor.dev/verifier"
@@ -28,8 +29,8 @@ import (
 )
 
 const (
-	// fileMark is the mark that says how far the life is packed: docs/spec/packed.md.
-	fileMark = "packed"
+	// FileMark is the mark that says how far the life is packed: docs/spec/packed.md.
+	FileMark = "packed"
 
 	extCAR  = ".car"
 	extPack = ".pack"
@@ -498,84 +499,82 @@ func (h *History) Backward() iter.Seq2[CheckpointFile, error] {
 	}
 }
 
-// readMark reads the mark, if there is one of the agent, and its files are there as it
-// says. Why not, its error says: then all of the history is to be verified.
+// readMark reads the mark, if there is one and its files are there as it says; else it is
+// nil, and all of the history is to be verified. The error says that the file is there, and
+// is no mark of the agent's.
 func (s *Store) readMark(agent verifier.PublicKey) (*pack.Mark, error) {
-	b, err := readRegular(s.root, fileMark, pack.MaxMark)
+	b, err := readRegular(s.root, FileMark, pack.MaxMark)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	m, err := pack.ParseMark(b, agent)
-	if err != nil {
+	if err != nil || !s.fits(m) {
 		return nil, err
-	}
-	for _, f := range m.Index.Files {
-		span := Span{f.First, f.Last}
-		if err := hasSize(s.history, span.CAR(), f.CAR); err != nil && !f.Pruned {
-			return nil, err
-		}
-		if !f.Pruned {
-			if err := s.hasRoot(span, f.Head); err != nil {
-				return nil, err
-			}
-		}
-		if f.Pack == 0 || f.PackPruned {
-			continue
-		}
-		if err := hasSize(s.root, filepath.Join(DirEvents, span.Pack()), f.Pack); err != nil {
-			return nil, err
-		}
 	}
 	return m, nil
 }
 
+// fits reports whether the files of a mark are there as it says.
+func (s *Store) fits(m *pack.Mark) bool {
+	for _, f := range m.Index.Files {
+		span := Span{f.First, f.Last}
+		if !f.Pruned && (!hasSize(s.history, span.CAR(), f.CAR) || !s.hasRoot(span, f.Head)) {
+			return false
+		}
+		if f.Pack > 0 && !f.PackPruned && !hasSize(s.root, filepath.Join(DirEvents, span.Pack()), f.Pack) {
+			return false
+		}
+	}
+	return true
+}
+
 // hasRoot looks at the beginning of a segment: it says which checkpoint is its last.
-func (s *Store) hasRoot(span Span, head verifier.Hash) error {
+func (s *Store) hasRoot(span Span, head verifier.Hash) bool {
 	f, _, err := openRegular(s.history, span.CAR())
 	if err != nil {
-		return err
+		return false
 	}
 	defer f.Close()
 	want := verifier.AppendCARHeader(nil, head)
 	got := make([]byte, len(want))
-	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
-		return errors.Join(err, fmt.Errorf("%s does not end as the mark says", span.CAR()))
-	}
-	return nil
+	_, err = f.ReadAt(got, 0)
+	return err == nil && bytes.Equal(got, want)
 }
 
-func hasSize(root *os.Root, name string, size uint64) error {
+func hasSize(root *os.Root, name string, size uint64) bool {
 	info, err := root.Lstat(name)
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() || uint64(info.Size()) != size {
-		return fmt.Errorf("%s does not have the %d bytes that the mark says", name, size)
-	}
-	return nil
+	return err == nil && info.Mode().IsRegular() && uint64(info.Size()) == size
 }
 
 // Mark returns the mark by which the history was recovered, nil if all of it was verified.
 func (s *Store) Mark() *pack.Mark { return s.mark }
 
-// ReadMark reads the mark in an agent's folder, if its agent is the given one. Without
-// it, or where it is not of the files that are there, it is nil.
-func ReadMark(dir string, agent verifier.PublicKey) *pack.Mark {
+// ReceiptsOf is what a mark says of the file of receipts, nil without a mark.
+func ReceiptsOf(m *pack.Mark) *receipt.Beginning {
+	if m == nil {
+		return nil
+	}
+	last := m.Index.Files[len(m.Index.Files)-1]
+	return &receipt.Beginning{End: int64(min(last.Receipts, math.MaxInt64)), Tick: last.Last, Executions: last.Executions, Payments: m.Index.Payments}
+}
+
+// ReadMark reads the mark in an agent's folder. Without one, or where it is not of the files
+// that are there, it is nil. The error says that the file is no mark of the given agent's.
+func ReadMark(dir string, agent verifier.PublicKey) (*pack.Mark, error) {
 	s := &Store{dir: dir}
 	var err error
 	if s.root, err = os.OpenRoot(dir); err != nil {
-		return nil
+		return nil, nil
 	}
 	defer s.root.Close()
 	if s.history, err = s.root.OpenRoot(DirHistory); err != nil {
-		return nil
+		return nil, nil
 	}
 	defer s.history.Close()
-	m, err := s.readMark(agent)
-	if err != nil {
-		return nil
-	}
-	return m
+	return s.readMark(agent)
 }
 
 // chain follows the checkpoints of some ticks, which are files of their own, from the
@@ -620,7 +619,7 @@ func (s *Store) packedHead(m *pack.Mark) ([]byte, error) {
 func (s *Store) recoverMarked(ctx context.Context, key ed25519.PublicKey, ticks []uint64) (r Recovery, done bool, err error) {
 	agent := verifier.PublicKey(key)
 	m, err := s.readMark(agent)
-	if err != nil {
+	if err != nil || m == nil {
 		return r, false, nil
 	}
 	at, _ := slices.BinarySearch(ticks, m.Tick+1)

@@ -51,6 +51,7 @@ type Packer struct {
 	s      *Store
 	key    signer
 	paused error // what is there cannot be packed
+	fit    bool  // the file of receipts is as the mark says
 
 	// Through is as that of the [Store].
 	Through func(name string, folder wal.Folder) wal.Folder
@@ -211,7 +212,7 @@ func (p *Packer) make(ctx context.Context, parts []part) error {
 		m.Checkpoints += f.Checkpoints
 	}
 	if err := p.writeMark(&m); err != nil {
-		return fmt.Errorf("%s: %w", p.s.path(fileMark), err)
+		return fmt.Errorf("%s: %w", p.s.path(FileMark), err)
 	}
 	failpoint.Reach(failpoint.Marked)
 	p.s.mark = &m
@@ -224,7 +225,7 @@ func (p *Packer) writeMark(m *pack.Mark) error {
 	if err != nil {
 		return err
 	}
-	return wal.WriteFile(p.folder("."), fileMark+extNext, fileMark, bytes.NewReader(b), true)
+	return wal.WriteFile(p.folder("."), FileMark+extNext, FileMark, bytes.NewReader(b), true)
 }
 
 // genesis returns the life's, of which the first checkpoint that is there has the tick.
@@ -515,45 +516,62 @@ func (p *Packer) copyPack(w *pack.Writer, of *pack.Files) (lines uint64, err err
 	return of.Lines, nil
 }
 
-// receipts finds out where the receipts are of what is packed.
+// receipts finds out where the receipts are of what is packed. Where they are not as the
+// mark says, for somebody mended or replaced them, it does so for all that is packed.
 func (p *Packer) receipts(x *pack.Index, made *pack.Files) error {
+	f, err := p.folder(".").Open(receipt.Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	size := int64(0)
+	if err == nil {
+		defer f.Close()
+		if size, err = f.Size(); err == nil {
+			err = f.Sync() // the mark is to be of what is durable
+		}
+		if err != nil {
+			return err
+		}
+	}
+	all := []*pack.Files{made}
 	from := uint64(0)
 	if n := len(x.Files); n > 0 {
 		from, made.Executions = x.Files[n-1].Receipts, x.Files[n-1].Executions
 	}
+	anew := from > uint64(size)
+	if known := ReceiptsOf(p.s.mark); known != nil && !p.fit && !anew {
+		anew = !known.Fits(f)
+	}
+	if p.fit = true; anew {
+		all, from, made.Executions = nil, 0, 0
+		for i := range x.Files {
+			x.Files[i].Receipts, x.Files[i].Executions = 0, 0
+			all = append(all, &x.Files[i])
+		}
+		all = append(all, made)
+	}
 	at, _ := slices.BinarySearch(x.Payments, from)
 	x.Payments = x.Payments[:at]
-	made.Receipts = from
-	f, err := p.folder(".").Open(receipt.Name)
-	if errors.Is(err, fs.ErrNotExist) {
+	all[0].Receipts = from
+	if size == 0 {
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil { // the mark is to be of what is durable
-		return err
-	}
-	size, err := f.Size()
-	if err != nil || uint64(size) < from {
-		return err
 	}
 	for r := receipts.NewReader(io.NewSectionReader(f, int64(from), size-int64(from))); ; {
 		got, err := r.Next()
-		if err != nil {
+		e, given := got.(*receipts.Execution)
+		for len(all) > 1 && (err != nil || given && e.Tick > all[0].Last) {
+			all[1].Receipts, all[1].Executions = all[0].Receipts, all[0].Executions
+			all = all[1:]
+		}
+		if err != nil || given && e.Tick > made.Last {
 			return nil // the end; what is wrong there is for others to say
 		}
-		e, given := got.(*receipts.Execution)
-		if given && e.Tick > made.Last {
-			return nil
-		}
 		if given {
-			made.Executions++
+			all[0].Executions++
 		} else {
-			x.Payments = append(x.Payments, made.Receipts)
+			x.Payments = append(x.Payments, all[0].Receipts)
 		}
-		made.Receipts = from + uint64(r.Offset())
+		all[0].Receipts = from + uint64(r.Offset())
 	}
 }
 
