@@ -235,6 +235,9 @@ func (n *Node) list() ([]api.Agent, error) {
 			}
 			if s.Agent != nil {
 				status := s.Agent.Status()
+				if s.State == runtime.SupervisedAlive && status.Phase == "" {
+					a.State = "starting" // whether it may live here is not known yet
+				}
 				a.Tick, a.Budget = max(a.Tick, status.Tick), status.Budget
 			}
 		}

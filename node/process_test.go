@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +23,11 @@ import (
 	"testing"
 	"time"
 
+	"igor.dev/authority/dir"
+	"igor.dev/authority/fleet"
+	"igor.dev/authority/https"
+	"igor.dev/authority/member"
+	"igor.dev/internal/homes"
 	"igor.dev/node/api"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
@@ -247,8 +253,40 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.posts[fmt.Sprintf("%x", b)]++
 }
 
-// actor makes an agent that posts its numbers to a shop, at a node that does not run.
-func actor(t testing.TB, p *process, nodes []*process) (did string, s *shop) {
+// members has three members of a fleet listen, and returns the fleet's name.
+func members(t testing.TB) string {
+	t.Helper()
+	engine := member.NewMemory()
+	name := fleet.Prefix
+	for i := range byte(3) {
+		blobs, err := dir.Blobs(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := member.New(member.Config{Engine: engine, Replica: blobs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := https.Serve(l, testKey(200+i), m, testLog(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		if i > 0 {
+			name += ","
+		}
+		name += fleet.Member{Key: publicKey(200 + i), Address: s.Addr().String()}.String()
+	}
+	return name
+}
+
+// actor makes an agent that posts its numbers to a shop, at a node that does not run. Its
+// home is a store, or its folder if home is "".
+func actor(t testing.TB, p *process, nodes []*process, home string) (did string, s *shop) {
 	t.Helper()
 	s = &shop{posts: map[string]int{}}
 	server := httptest.NewServer(s)
@@ -280,11 +318,19 @@ func actor(t testing.TB, p *process, nodes []*process) (did string, s *shop) {
 		t.Fatal(err)
 	}
 	defer e.Close()
+	c := runtime.Config{MaxTicks: 1}
+	if home != "" {
+		finder := homes.Finder{Node: func() (ed25519.PrivateKey, error) { return key, nil }}
+		defer finder.Close()
+		if c.Home, err = finder.Find(home); err != nil {
+			t.Fatal(err)
+		}
+	}
 	dir := filepath.Join(p.dir, "agents", "actor")
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r, err := e.Start(t.Context(), dir, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e12, Price: 1000}, runtime.Config{MaxTicks: 1}).Wait(t.Context())
+	r, err := e.Start(t.Context(), dir, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e12, Price: 1000}, c).Wait(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,8 +356,13 @@ func (s *shop) once(t testing.TB) {
 // one of them afterwards, by itself, and its life is one: verified, run again, paid for,
 // and everything that it did was done once.
 func TestKills(t *testing.T) {
+	t.Run("folder", func(t *testing.T) { testKills(t, "") })
+	t.Run("fleet", func(t *testing.T) { testKills(t, members(t)) })
+}
+
+func testKills(t *testing.T, home string) {
 	nodes := processes(t, 2, nil)
-	did, server := actor(t, nodes[0], nodes)
+	did, server := actor(t, nodes[0], nodes, home)
 	agent, err := verifier.ParseDID(did)
 	if err != nil {
 		t.Fatal(err)
@@ -322,6 +373,15 @@ func TestKills(t *testing.T) {
 	}{
 		{"move-stopped", true}, {"move-signed", true}, {"move-committed", true}, {"move-recorded", true}, {"move-key-gone", true},
 		{"move-taken-in", false}, {"move-promised", false}, {"move-fetched", false}, {"move-key-kept", false}, {"move-arrived", false},
+	}
+	before := []string{"move-stopped", "move-signed", "move-kept", "move-offered", "move-taken-in", "move-promised"} // it counts
+	if home != "" {
+		for _, at := range []string{"move-kept", "move-offered", "move-appended"} {
+			points = append(points, struct {
+				at     string
+				source bool
+			}{at, true})
+		}
 	}
 	for _, p := range nodes {
 		p.start("")
@@ -344,7 +404,7 @@ func TestKills(t *testing.T) {
 		_, err := source.migrate(target, "actor")
 		for began := time.Now(); !victim.dead(); time.Sleep(5 * time.Millisecond) {
 			if time.Since(began) > 20*time.Second {
-				t.Fatalf("%s: it was not killed: %v\n%s", point.at, err, victim.tail())
+				t.Fatalf("%s: it was not killed: %v\n%s\nsource:\n%s", point.at, err, target.tail(), source.tail())
 			}
 		}
 		victim.start("")
@@ -354,7 +414,7 @@ func TestKills(t *testing.T) {
 		} else {
 			stayed++
 		}
-		if committed := point.at != "move-stopped" && point.at != "move-signed" && point.at != "move-taken-in" && point.at != "move-promised"; committed != (now == target) {
+		if committed := !slices.Contains(before, point.at); committed != (now == target) {
 			t.Errorf("%s: the agent is at node %d, of %d -> %d", point.at, now.n, source.n, target.n)
 		}
 		for _, p := range nodes {
@@ -402,7 +462,11 @@ func TestRandomKills(t *testing.T) {
 	t.Logf("NODE_SEED=%d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	nodes := processes(t, 3, nil)
-	did, server := actor(t, nodes[0], nodes)
+	home := ""
+	if r.IntN(2) == 0 {
+		home = members(t)
+	}
+	did, server := actor(t, nodes[0], nodes, home)
 	agent, err := verifier.ParseDID(did)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -555,15 +556,24 @@ func sendFile(root *os.Root, c *conn, have wire.Have) error {
 	if !runtime.Travels(have.Name) {
 		return fmt.Errorf("%.100q does not go along", have.Name)
 	}
-	info, err := root.Lstat(have.Name)
-	if err != nil || !info.Mode().IsRegular() {
-		return wire.Write(c, wire.Sending{Name: have.Name, Size: -1}) // it is gone meanwhile
+	gone := wire.Sending{Name: have.Name, Size: -1} // meanwhile
+	if info, err := root.Lstat(have.Name); err != nil || !info.Mode().IsRegular() {
+		return wire.Write(c, gone)
 	}
 	f, err := root.Open(have.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return wire.Write(c, gone)
+	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	// Its size is that of what was opened: the name may be another file's by now, such as
+	// that of a journal which was compacted.
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
 	s := wire.Sending{Name: have.Name, Size: info.Size()}
 	if have.Size > 0 && have.Size <= s.Size && have.Hash != "" {
 		hash := sha256.New()
