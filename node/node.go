@@ -70,6 +70,7 @@ type Config struct {
 	Engine   *runtime.Engine
 	CacheDir string                           // for compiled code, as the engine's
 	Agent    func(name string) runtime.Config // how to run an agent
+	Changed  func(runtime.Supervised)         // is told how agents are; nil = nobody is
 
 	// AgentsEnded is called when the node is closed and its agents have ended, while others
 	// can still be reached, such as to give leases back; nil = nobody.
@@ -92,6 +93,7 @@ type Node struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	serving sync.WaitGroup
+	meter   meter
 
 	mu       sync.Mutex
 	closed   bool
@@ -228,6 +230,9 @@ func (n *Node) configOf(name string) runtime.Config {
 }
 
 func (n *Node) changed(s runtime.Supervised) {
+	if n.config.Changed != nil {
+		n.config.Changed(s)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if s.State == "" {

@@ -62,8 +62,8 @@ type move struct {
 	record string // SHA-256 of what the target is asked to sign, in hex
 }
 
-// Move hands an agent over, to the first of the candidates that takes it.
-func (n *Node) Move(ctx context.Context, agent string, c MoveConfig) (*Move, error) {
+// move is what [Node.Move] counts.
+func (n *Node) move(ctx context.Context, agent string, c MoveConfig) (*Move, error) {
 	name, err := n.named(agent)
 	if err != nil {
 		return nil, err

@@ -999,6 +999,7 @@ func (n *Node) arrive(dir string) error {
 			return err
 		}
 	}
+	n.meter.came()
 	failpoints.Reach(failpoints.MoveArrived)
 	n.forgetLife(name)
 	n.config.Log.Info("an agent came", "agent", name, "did", m.Agent.DID(), "from", m.Record.From.DID(), "number", m.Record.Number, "head", m.Record.Head.CID())

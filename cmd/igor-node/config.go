@@ -126,8 +126,12 @@ func (s *settings) config(dir string) (c node.Config, life runtime.Config, err e
 		return fmt.Errorf("%s: %s %q: %w", filepath.Join(dir, fileConfig), what, value, err)
 	}
 	for _, a := range s.Listen {
-		if _, err := ma.NewMultiaddr(a); err != nil {
-			return c, life, bad("listen", a, errors.New("want an address such as /ip4/0.0.0.0/tcp/7447"))
+		address, err := ma.NewMultiaddr(a)
+		if err != nil {
+			return c, life, bad("listen", a, errors.New("want an address such as /ip4/0.0.0.0/tcp/7447 or /ip4/0.0.0.0/udp/7447/quic-v1"))
+		}
+		if s.NetworkKey != "" && node.IsQUIC(address) {
+			return c, life, bad("listen", a, errors.New("a private network (network_key) has no QUIC; listen at TCP"))
 		}
 	}
 	for _, p := range s.Peers {

@@ -24,6 +24,7 @@ import (
 	"igor.dev/authority/fleet"
 	"igor.dev/internal/homes"
 	"igor.dev/internal/manual"
+	"igor.dev/internal/monitor"
 	"igor.dev/internal/verifycli"
 	"igor.dev/node"
 	"igor.dev/node/api"
@@ -202,7 +203,7 @@ func didOf(key ed25519.PrivateKey) string {
 func startCommand(where whereFunc) *cobra.Command {
 	var format string
 	var quiet, verbose bool
-	var cacheDir string
+	var cacheDir, metrics string
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Run the node and its agents, until it is stopped",
@@ -241,6 +242,17 @@ last checkpoint.`,
 				c.Log = slog.New(slog.NewJSONHandler(verifycli.SafeLog(cmd.ErrOrStderr(), false), options))
 			} else if format != "text" {
 				return fmt.Errorf("--log-format %q: want text or json", format)
+			}
+			var looks *monitor.Monitor // nil = nobody looks
+			if cmd.Flags().Changed("metrics") {
+				m, at, done, err := monitor.Serve(metrics)
+				if err != nil {
+					return failed(err)
+				}
+				defer done()
+				looks = m
+				c.Changed = m.Changed
+				c.Log.Info("metrics", "url", "http://"+at.String()+"/metrics")
 			}
 			e := runtime.EngineConfig{Log: c.Log, NodeKey: c.Key, Control: true, PayAt: s.PayAt, CacheDir: cacheDir}
 			e.Ceilings.Memory = c.MaxMemory
@@ -290,12 +302,23 @@ last checkpoint.`,
 			}
 			defer c.Engine.Close()
 			c.CacheDir, c.Homes = e.CacheDir, finder.Find
-			c.Agent = func(string) runtime.Config { return life }
+			c.Agent = func(name string) runtime.Config {
+				its := life
+				if looks != nil {
+					its.Watch = looks.Watch(name)
+				}
+				return its
+			}
 			n, err := node.Start(c)
 			if err != nil {
 				return failed(err)
 			}
 			defer n.Close()
+			if looks != nil {
+				looks.Of(c.Engine)
+				looks.Register(newFigures(n))
+				looks.Alone()
+			}
 			ctx, stop := context.WithCancel(cmd.Context())
 			defer stop()
 			if err := n.Control(stop); err != nil {
@@ -313,6 +336,7 @@ last checkpoint.`,
 	f.StringVar(&format, "log-format", "text", "`FORMAT` of the log on standard error: text or json")
 	f.BoolVarP(&quiet, "quiet", "q", false, "log warnings only")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log what each stream does, too")
+	f.StringVar(&metrics, "metrics", "", "`ADDRESS` at which HTTP serves /metrics, /healthz and /readyz; of a port alone, for this machine only")
 	f.StringVar(&cacheDir, "cache-dir", "", "`FOLDER` for compiled code (default: igor in the user's cache folder)")
 	return cmd
 }

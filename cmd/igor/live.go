@@ -21,6 +21,7 @@ import (
 
 	"igor.dev/archive"
 	"igor.dev/authority/fleet"
+	"igor.dev/internal/monitor"
 	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
@@ -46,7 +47,7 @@ type liveFlags struct {
 	headEvery    runtime.Every
 	witnessed    bool
 	publishFork  bool
-	monitor      *monitor // nil = nobody looks
+	monitor      *monitor.Monitor // nil = nobody looks
 	archive      archiveFlags
 	log          logWriter
 	closers      []func() // of what finish began
@@ -171,7 +172,7 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 		e.CacheDir = userCache()
 	}
 	if cmd.Flags().Changed("metrics") {
-		m, at, stop, err := serveMetrics(f.metrics)
+		m, at, stop, err := monitor.Serve(f.metrics)
 		if err != nil {
 			return nil, c, failed(err)
 		}
@@ -198,7 +199,7 @@ func (f *liveFlags) finish(cmd *cobra.Command) (*runtime.Engine, runtime.Config,
 	}
 	f.closers = append(f.closers, func() { engine.Close() })
 	if f.monitor != nil {
-		f.monitor.of(engine)
+		f.monitor.Of(engine)
 	}
 	return engine, c, nil
 }
@@ -215,7 +216,7 @@ func (f *liveFlags) of(dir string, c runtime.Config) runtime.Config {
 		if abs, err := filepath.Abs(dir); err == nil {
 			dir = abs
 		}
-		c.Watch = f.monitor.watch(filepath.Base(dir))
+		c.Watch = f.monitor.Watch(filepath.Base(dir))
 	}
 	return c
 }

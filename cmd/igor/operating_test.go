@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"igor.dev/internal/monitor"
 )
 
 // hostcallMessage is the message that has what an agent says.
@@ -55,10 +57,7 @@ func TestOperating(t *testing.T) {
 
 	t.Run("metrics", func(t *testing.T) {
 		descs := make(chan *prometheus.Desc, 100)
-		m := newMonitor()
-		for _, c := range []prometheus.Collector{m, m.ticks, m.saves} {
-			c.Describe(descs)
-		}
+		monitor.New().Describe(descs)
 		close(descs)
 		var have, described []string
 		for d := range descs {

@@ -62,7 +62,7 @@ retired for good.`,
 				Changed: func(s runtime.Supervised) {
 					seen.changed(s)
 					if live.monitor != nil {
-						live.monitor.changed(s)
+						live.monitor.Changed(s)
 					}
 				},
 			})

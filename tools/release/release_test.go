@@ -312,7 +312,7 @@ func say(t *testing.T, cmd *exec.Cmd) string {
 var wanted = map[string][]string{
 	"igor": {"usr/bin/igor", "usr/bin/igor-verify", "usr/share/man/man1/igor-run.1.gz", "usr/share/bash-completion/completions/igor", "usr/lib/systemd/system/igor.service",
 		"usr/lib/systemd/system/igor@.service", "usr/share/igor/prometheus/igor.rules.yml", "usr/share/igor/grafana/igor.json"},
-	"igor-node": {"usr/bin/igor-node", "usr/share/man/man1/igor-node.1.gz", "usr/share/man/man1/igor-node-start.1.gz", "usr/lib/systemd/system/igor-node.service"},
+	"igor-node": {"usr/bin/igor-node", "usr/share/man/man1/igor-node.1.gz", "usr/share/man/man1/igor-node-start.1.gz", "usr/lib/systemd/system/igor-node.service", "usr/share/igor/prometheus/igor-node.rules.yml"},
 }
 
 // debs unpacks the packages, and runs what is for this machine.

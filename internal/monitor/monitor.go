@@ -1,4 +1,6 @@
-package main
+// Package monitor says over HTTP how the agents of a process are: metrics for Prometheus,
+// and its health. docs/operating.md describes what it says.
+package monitor
 
 import (
 	"context"
@@ -25,15 +27,15 @@ import (
 	"igor.dev/verifier"
 )
 
-// A monitor says over HTTP how the agents of this process are. docs/operating.md
-// describes what it says.
-type monitor struct {
+// A Monitor says over HTTP how the agents of this process are.
+type Monitor struct {
 	registry *prometheus.Registry
 	ticks    prometheus.Histogram
 	saves    prometheus.Histogram
 
 	mu     sync.Mutex
 	engine *runtime.Engine       // nil until there is one
+	alone  bool                  // it is well without agents
 	agents map[string]*monitored // by the name of its folder
 }
 
@@ -44,9 +46,9 @@ type monitored struct {
 	restarts int
 }
 
-// newMonitor makes the monitor of a process in which nothing has begun.
-func newMonitor() *monitor {
-	m := &monitor{
+// New makes the monitor of a process in which nothing has begun.
+func New() *Monitor {
+	m := &Monitor{
 		registry: prometheus.NewRegistry(),
 		agents:   map[string]*monitored{},
 		ticks: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -58,13 +60,13 @@ func newMonitor() *monitor {
 			Buckets: []float64{.001, .005, .01, .05, .1, .5, 1, 5, 15, 60},
 		}),
 	}
-	m.registry.MustRegister(m, m.ticks, m.saves, collectors.NewGoCollector(),
+	m.registry.MustRegister(m, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// watch returns what takes the statuses of an agent's run.
-func (m *monitor) watch(name string) func(runtime.Status) {
+// Watch returns what takes the statuses of an agent's run.
+func (m *Monitor) Watch(name string) func(runtime.Status) {
 	return func(s runtime.Status) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -79,15 +81,25 @@ func (m *monitor) watch(name string) func(runtime.Status) {
 	}
 }
 
-// of says whose ceilings there are.
-func (m *monitor) of(e *runtime.Engine) {
+// Of says whose ceilings there are.
+func (m *Monitor) Of(e *runtime.Engine) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.engine = e
 }
 
-// changed takes how an agent is that is supervised.
-func (m *monitor) changed(s runtime.Supervised) {
+// Register adds what else is to be said of this process.
+func (m *Monitor) Register(c prometheus.Collector) { m.registry.MustRegister(c) }
+
+// Alone says that the process has begun, and is well without agents too.
+func (m *Monitor) Alone() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.alone = true
+}
+
+// Changed takes how an agent is that is supervised.
+func (m *Monitor) Changed(s runtime.Supervised) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	name := label(s.Name)
@@ -107,7 +119,7 @@ func label(name string) string {
 	return strings.Trim(strconv.Quote(name), `"`)
 }
 
-func (m *monitor) agent(name string) *monitored {
+func (m *Monitor) agent(name string) *monitored {
 	a := m.agents[name]
 	if a == nil {
 		a = &monitored{}
@@ -117,7 +129,7 @@ func (m *monitor) agent(name string) *monitored {
 }
 
 // now returns the agents as they were last seen, by their names in order.
-func (m *monitor) now() (names []string, agents []monitored) {
+func (m *Monitor) now() (names []string, agents []monitored) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	names = slices.Sorted(maps.Keys(m.agents))
@@ -172,8 +184,8 @@ var samples = []struct {
 
 var (
 	buildInfo     = describe("igor_build_info", "This program; always 1.", "version", "goversion")
-	agentCount    = describe("igor_agents", "Agents that igor up knows: alive, waiting to be tried again, ended, or failed for good.", "state")
-	agentRestarts = describe("igor_agent_restarts_total", "Times that igor up began to run an agent again.", "agent")
+	agentCount    = describe("igor_agents", "Agents that this process knows: alive, waiting to be tried again, ended, or failed for good.", "state")
+	agentRestarts = describe("igor_agent_restarts_total", "Times that this process began to run an agent again.", "agent")
 	agentInfo     = describe("igor_agent_info", "An agent that lives in this process; always 1.", "agent", "did")
 	ceilingLimit  = describe("igor_ceiling", "What the agents of this process may have together, 0 if there is no limit.", "ceiling")
 	ceilingUsed   = describe("igor_ceiling_used", "What they have of it.", "ceiling")
@@ -199,7 +211,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 // Describe implements [prometheus.Collector].
-func (m *monitor) Describe(c chan<- *prometheus.Desc) {
+func (m *Monitor) Describe(c chan<- *prometheus.Desc) {
+	m.ticks.Describe(c)
+	m.saves.Describe(c)
 	for _, d := range []*prometheus.Desc{buildInfo, agentCount, agentRestarts, agentInfo, ceilingLimit, ceilingUsed, ceilingStops, ceilingWaits, syncsAsked, syncsMade, archiveTick, archiveBehind, archiveBytes, archiveSpent, archiveFails, witnessTick, witnessBehind, witnessFails, hostcalls, hostcallBytes, hostcallTime} {
 		c <- d
 	}
@@ -209,7 +223,9 @@ func (m *monitor) Describe(c chan<- *prometheus.Desc) {
 }
 
 // Collect implements [prometheus.Collector].
-func (m *monitor) Collect(c chan<- prometheus.Metric) {
+func (m *Monitor) Collect(c chan<- prometheus.Metric) {
+	m.ticks.Collect(c)
+	m.saves.Collect(c)
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		c <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
@@ -288,13 +304,13 @@ func (m *monitor) Collect(c chan<- prometheus.Metric) {
 
 // health answers /healthz: whether a restart could help. What has not begun is
 // not unhealthy, however long its history takes to verify.
-func (m *monitor) health(w http.ResponseWriter, _ *http.Request) { m.answer(w, false) }
+func (m *Monitor) health(w http.ResponseWriter, _ *http.Request) { m.answer(w, false) }
 
 // ready answers /readyz: whether the agents live, and not again.
-func (m *monitor) ready(w http.ResponseWriter, _ *http.Request) { m.answer(w, true) }
+func (m *Monitor) ready(w http.ResponseWriter, _ *http.Request) { m.answer(w, true) }
 
 // answer says how the agents are: all of them, or what is wrong with some.
-func (m *monitor) answer(w http.ResponseWriter, ready bool) {
+func (m *Monitor) answer(w http.ResponseWriter, ready bool) {
 	names, agents := m.now()
 	ok := ""
 	var wrong []string
@@ -314,7 +330,12 @@ func (m *monitor) answer(w http.ResponseWriter, ready bool) {
 			wrong = append(wrong, prefix(names[i], a.state)+err.Error())
 		}
 	}
+	m.mu.Lock()
+	alone := m.alone
+	m.mu.Unlock()
 	switch {
+	case len(agents) == 0 && alone:
+		answer(w, "ok: no agents", nil)
 	case len(agents) == 0 && ready:
 		answer(w, "", errors.New("not ready: starting"))
 	case len(agents) == 0:
@@ -358,17 +379,18 @@ func answer(w http.ResponseWriter, ok string, err error) {
 	fmt.Fprintln(w, ok)
 }
 
-// serveMetrics serves a monitor at address until stop is called.
-func serveMetrics(address string) (m *monitor, at net.Addr, stop func(), err error) {
+// Serve serves a monitor at address until stop is called. The address is a flag's,
+// --metrics.
+func Serve(address string) (m *Monitor, at net.Addr, stop func(), err error) {
 	l, err := net.Listen("tcp", loopback(address))
 	if err != nil {
 		hint := "choose another address, or port 0 for any"
 		if strings.Count(address, ":") > 1 && !strings.Contains(address, "[") {
 			hint = "an address of IPv6 stands in brackets: [::1]:9464"
 		}
-		return nil, nil, nil, &hinted{fmt.Errorf("--metrics %s: %w", address, bareOp(err)), hint}
+		return nil, nil, nil, &addressError{fmt.Errorf("--metrics %s: %w", address, bareOp(err)), hint}
 	}
-	m = newMonitor()
+	m = New()
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", m.health)
@@ -380,6 +402,29 @@ func serveMetrics(address string) (m *monitor, at net.Addr, stop func(), err err
 		serve(ctx, l, hereOnly(l.Addr(), mux))
 	}()
 	return m, l.Addr(), func() { cancel(); <-done }, nil
+}
+
+// An addressError says which address would do.
+type addressError struct {
+	error
+	hint string
+}
+
+func (e *addressError) Unwrap() error { return e.error }
+func (e *addressError) Hint() string  { return e.hint }
+
+// serve serves until ctx ends.
+func serve(ctx context.Context, l net.Listener, handler http.Handler) {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
+	stopped := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		patience, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		server.Shutdown(patience)
+	})
+	server.Serve(l)
+	<-stopped
 }
 
 // hereOnly refuses requests for another name than this machine's, of what only this
