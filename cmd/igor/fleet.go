@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"igor.dev/authority/fleet"
 	"igor.dev/authority/https"
 	"igor.dev/internal/verifycli"
+	"igor.dev/node/api"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
@@ -25,28 +28,62 @@ import (
 func fleetCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fleet",
-		Short: "Look at the home that agents have in a fleet, and recover it",
-		Example: `  igor fleet status fleet:did:key:z6Mk…@node1.example:7450
-  igor fleet recover fleet:did:key:z6Mk…@node1.example:7450 /var/lib/igor`,
+		Short: "Have several machines be the home of agents, look at it, recover it",
+		Long: `A fleet is several machines that run agents, of which some, mostly three, are its
+members: any majority of them says who lives an agent, and keeps what a successor needs.
+A FLEET is named by its description's file, or as agents name it, fleet:DID@HOST:PORT,…;
+without a name it is the one in which this machine's node takes part.`,
+		Example: `  igor fleet init acme did:key:z6MkA…@192.0.2.1 \
+    did:key:z6MkB…@192.0.2.2 did:key:z6MkC…@192.0.2.3
+  igor fleet join acme.json
+  igor fleet status`,
 		Args: cobra.ArbitraryArgs,
 		RunE: noCommand,
 	}
-	cmd.AddCommand(fleetStatusCommand(), fleetRecoverCommand())
+	cmd.AddCommand(fleetInitCommand(), fleetJoinCommand(), fleetChangeCommand(), fleetStatusCommand(), fleetRecoverCommand())
 	return cmd
 }
 
 // fleetLimit is how long it may take to ask a fleet.
 const fleetLimit = time.Minute
 
+// fleetNamed finds a fleet by a description's file, or by what agents call it; "" is the one
+// in which this machine's node takes part. There is a description where it was not the
+// agents' name.
+func fleetNamed(name string) ([]fleet.Member, *fleet.Description, error) {
+	if members, ok := strings.CutPrefix(name, fleet.Prefix); ok {
+		all, err := fleet.ParseMembers(members)
+		return all, nil, err
+	}
+	if name == "" {
+		dir, err := api.DefaultDir()
+		if err != nil {
+			return nil, nil, err
+		}
+		d, err := fleet.DescriptionIn(dir)
+		if err == nil && d == nil {
+			err = &hinted{fmt.Errorf("the node of %s is in no fleet", dir), "igor fleet join FILE, or name a fleet: a description's file, or fleet:DID@HOST:PORT,…"}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		return d.Members(), d, nil
+	}
+	d, err := fleet.ReadDescription(name)
+	if err != nil {
+		return nil, nil, &hinted{fmt.Errorf("%q is no fleet: %w", name, err), "name it by its description's file, or as agents do: fleet:DID@HOST:PORT,…"}
+	}
+	return d.Members(), d, nil
+}
+
 // asOperator returns a fleet as one of its operators asks it.
 func asOperator(name, nodeKey string) (*fleet.Client, error) {
-	members, ok := strings.CutPrefix(name, fleet.Prefix)
-	if !ok {
-		return nil, &hinted{fmt.Errorf("%q is no fleet", name), "name it as agents do: fleet:DID@HOST:PORT,…"}
-	}
-	all, err := fleet.ParseMembers(members)
+	all, _, err := fleetNamed(name)
 	if err != nil {
 		return nil, err
+	}
+	if here, err := readNodeFolder(""); nodeKey == "" && err == nil {
+		nodeKey = here.file
 	}
 	node, err := userNodeKey(nodeKey)
 	if err == nil && node == nil {
@@ -66,46 +103,168 @@ func onlyOperators(err error) error {
 	return err
 }
 
+// A memberJSON is a member of a fleet as programs read it.
+type memberJSON struct {
+	DID     string `json:"did"`
+	Address string `json:"address"`
+	State   string `json:"state"` // leads, follows, no majority, not reached
+	Error   string `json:"error,omitempty"`
+	Version uint64 `json:"version,string,omitempty"` // of the description that it knows
+	Bytes   uint64 `json:"bytes,string,omitempty"`
+}
+
+// A fleetJSON is a fleet as programs read it.
+type fleetJSON struct {
+	Name    string       `json:"fleet,omitempty"`
+	Home    string       `json:"home"`
+	Version uint64       `json:"version,string,omitempty"`
+	Members []memberJSON `json:"members"`
+	Agents  []agentJSON  `json:"agents"`
+}
+
+type agentJSON struct {
+	positionJSON
+	Lease string `json:"lease"` // what is left of it, at most; "none", "endless"
+}
+
+// membersOf asks each member how the fleet is.
+func membersOf(ctx context.Context, c *fleet.Client) []memberJSON {
+	list := make([]memberJSON, len(c.Members))
+	var asked sync.WaitGroup
+	for i, m := range c.Members {
+		asked.Go(func() {
+			one := memberJSON{DID: m.Key.DID(), Address: m.Address, State: "follows"}
+			s, err := c.Standing(ctx, m)
+			switch {
+			case err != nil:
+				one.State, one.Error = "not reached", err.Error()
+			case s.Leader == (verifier.PublicKey{}):
+				one.State = "no majority"
+			case s.Leader == m.Key:
+				one.State = "leads"
+			}
+			one.Version, one.Bytes = s.Version, s.Bytes
+			list[i] = one
+		})
+	}
+	asked.Wait()
+	return list
+}
+
+// leasesAtOnce is how many agents' leases are asked for at the same time.
+const leasesAtOnce = 16
+
+// leasesOf adds to each agent for how long its owner's lease runs.
+func leasesOf(ctx context.Context, c *fleet.Client, all []authority.Entry) []agentJSON {
+	list := make([]agentJSON, len(all))
+	turn := make(chan struct{}, leasesAtOnce)
+	var asked sync.WaitGroup
+	for i := range all {
+		list[i] = agentJSON{positionOf(&all[i]), "unknown"}
+		turn <- struct{}{}
+		asked.Go(func() {
+			defer func() { <-turn }()
+			p, left, err := c.ReadLease(ctx, all[i].Agent)
+			if err != nil {
+				return
+			}
+			if p != all[i].Position { // it went on meanwhile
+				all[i].Position = p
+				list[i].positionJSON = positionOf(&all[i])
+			}
+			switch {
+			case left == 0:
+				list[i].Lease = "none"
+			case left == 1<<32*time.Millisecond-time.Millisecond:
+				list[i].Lease = "endless"
+			default:
+				list[i].Lease = left.Round(time.Second / 10).String()
+			}
+		})
+	}
+	asked.Wait()
+	return list
+}
+
 func fleetStatusCommand() *cobra.Command {
 	var nodeKey string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status FLEET",
-		Short: "List the agents whose home is a fleet",
-		Long: `Status lists the agents that a fleet knows: how often something was appended, who owns
-them, and how often that changed. It is for the fleet's operators.`,
-		Example: `  igor fleet status fleet:did:key:z6Mk…@node1.example:7450`,
-		Args:    operands("FLEET"),
+		Use:   "status [FLEET]",
+		Short: "Show a fleet's members, its agents, and who owns them",
+		Long: `Status shows a fleet's members and who of them leads; and its agents: how often
+something was appended, how often they moved and were taken over, how long the lease of
+their owner still runs, and who that is. It is for members and operators.`,
+		Example: `  igor fleet status
+  igor fleet status acme.json
+  igor fleet status fleet:did:key:z6Mk…@node1.example:7450`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := asOperator(args[0], nodeKey)
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			members, d, err := fleetNamed(name)
+			if err != nil {
+				return failed(err)
+			}
+			if d == nil {
+				d = &fleet.Description{}
+				for _, m := range members {
+					d.Nodes = append(d.Nodes, fleet.Node{Key: m.Key, Member: m.Address})
+				}
+			}
+			c, err := asOperator(name, nodeKey)
 			if err != nil {
 				return failed(err)
 			}
 			ctx, done := context.WithTimeout(cmd.Context(), fleetLimit)
 			defer done()
+			f := fleetJSON{Name: d.Name, Version: d.Version, Home: d.Home(), Members: membersOf(ctx, c)}
 			all, err := c.List(ctx)
-			if err != nil {
-				return failed(onlyOperators(err))
-			}
+			f.Agents = leasesOf(ctx, c, all)
 			if asJSON {
-				list := []positionJSON{}
-				for i := range all {
-					list = append(list, positionOf(&all[i]))
-				}
-				return failed(writeJSON(cmd.OutOrStdout(), list))
+				return failed(errors.Join(writeJSON(cmd.OutOrStdout(), f), onlyOperators(err)))
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "AGENT\tSTATE\tAPPENDS\tMOVES\tTAKEOVERS\tOWNER")
-			for _, e := range all {
-				p := &e.Position
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\n", e.Agent.DID(), p.State, p.Sequence, p.Major, p.Generation, p.Owner.DID())
+			if errs := f.print(cmd); errs != nil {
+				return failed(errs)
 			}
-			return failed(w.Flush())
+			return failed(onlyOperators(err))
 		},
 	}
-	cmd.Flags().StringVar(&nodeKey, "node-key", "", "`FILE` of an operator's key (default: igor/node.key in the user's configuration folder)")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "write the list as JSON")
+	cmd.Flags().StringVar(&nodeKey, "node-key", "", "`FILE` of a member's or an operator's key (default: that of this machine's node)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write it as JSON")
 	return cmd
+}
+
+func (f *fleetJSON) print(cmd *cobra.Command) error {
+	if f.Name != "" {
+		if err := writeRows(cmd.OutOrStdout(), "fleet", f.Name, "version", strconv.FormatUint(f.Version, 10)); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout())
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "MEMBER\tADDRESS\tSTATE\tSTORE")
+	for _, m := range f.Members {
+		state, store := m.State, "-"
+		if m.Bytes > 0 {
+			store = fmt.Sprintf("%.1f MB", float64(m.Bytes)/1e6)
+		}
+		if f.Version > 0 && m.Version > 0 && m.Version != f.Version {
+			state += fmt.Sprintf(", knows version %d", m.Version)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.DID, verifycli.Printable(m.Address), state, store)
+	}
+	fmt.Fprintln(w)
+	if err := w.Flush(); err != nil || len(f.Agents) == 0 {
+		return err
+	}
+	fmt.Fprintln(w, "AGENT\tSTATE\tAPPENDS\tMOVES\tTAKEOVERS\tLEASE\tOWNER")
+	for _, a := range f.Agents {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", a.DID, a.State, a.Appends, a.Moves, a.Takeovers, a.Lease, a.Owner)
+	}
+	return w.Flush()
 }
 
 // A positionJSON is a position as programs read it.

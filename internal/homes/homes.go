@@ -2,6 +2,7 @@
 //
 //	/mnt/backup/igor                            a folder (authority/dir)
 //	fleet:did:key:z6Mk…@host:port,did:key:…     a fleet's members (authority/fleet)
+//	acme.json                                   the same, by the fleet's description
 //	s3://bucket/prefix?endpoint=…               a bucket (authority/bucket)
 package homes
 
@@ -9,6 +10,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -60,6 +62,13 @@ func (f *Finder) find(name string, folder func(string) (*dir.Store, error)) (*ru
 			return nil, err
 		}
 		return &runtime.Home{Authority: b, Replicas: authority.Replicas{Places: []authority.Replica{b}}, Name: name}, nil
+	}
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() { // the description of a fleet
+		d, err := fleet.ReadDescription(name)
+		if err != nil {
+			return nil, err
+		}
+		return f.find(d.Home(), folder)
 	}
 	s, err := folder(name)
 	if err != nil {
