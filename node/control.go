@@ -80,7 +80,7 @@ func (n *Node) Control(stop func()) error {
 		if err := body(r, &q); err != nil {
 			return nil, err
 		}
-		return struct{}{}, n.Add(q.Folder)
+		return struct{}{}, n.Add(q.Folder, q.Fleet)
 	})
 	handle("POST /v1/stop", func(*http.Request) (any, error) { stop(); return struct{}{}, nil })
 	handle("POST /v1/drain", func(r *http.Request) (any, error) {
@@ -176,12 +176,14 @@ func (n *Node) answerMigrate(w http.ResponseWriter, r *http.Request) {
 }
 
 func (n *Node) status() api.Status {
+	fleet := n.config.Fleet.status(n)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := api.Status{Node: n.public.DID(), Addresses: n.Addresses(), Agents: len(n.agents), Moving: len(n.moves), Taking: len(n.takes), Peers: len(n.peers.list())}
 	if !n.draining.IsZero() {
 		s.Draining = n.draining.UTC().Format(time.RFC3339)
 	}
+	s.Fleet = fleet
 	return s
 }
 
@@ -252,8 +254,12 @@ func (n *Node) list() ([]api.Agent, error) {
 	return all, nil
 }
 
-// Add moves an agent's folder, which nobody lives, to the node's own.
-func (n *Node) Add(folder string) error {
+// Add moves an agent's folder, which nobody lives, to the node's own. inFleet has the
+// agent's home be the node's fleet, if it was its folder.
+func (n *Node) Add(folder string, inFleet bool) error {
+	if inFleet && n.config.Fleet == nil {
+		return &hintError{errors.New("the node is in no fleet"), "igor fleet join FILE, and start it again"}
+	}
 	l, err := runtime.ReadLife(folder)
 	if err != nil {
 		return err
@@ -278,6 +284,11 @@ func (n *Node) Add(folder string) error {
 	to := n.agentDir(name)
 	if exists(to) {
 		return fmt.Errorf("the node has an agent with the name %s", name)
+	}
+	if inFleet {
+		if err := runtime.TakeHome(abs, n.config.Fleet.Home.Name); err != nil {
+			return err
+		}
 	}
 	if err := os.Rename(abs, to); err != nil {
 		return fmt.Errorf("%w: the folder has to be on the file system of the node's (%s)", err, filepath.Join(n.config.Dir, dirAgents))

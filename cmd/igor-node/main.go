@@ -394,8 +394,41 @@ func statusCommand(where whereFunc) *cobra.Command {
 		if s.Draining != "" {
 			all = append(all, "drains", "until "+s.Draining)
 		}
-		return rows(cmd, all...)
+		return rows(cmd, append(all, fleetRows(s.Fleet)...)...)
 	})
+}
+
+// fleetRows say how the node's fleet is.
+func fleetRows(f *api.Fleet) (all []string) {
+	if f == nil {
+		return nil
+	}
+	name := fmt.Sprintf("%s, version %d", f.Name, f.Version)
+	if f.Newest > f.Version {
+		name += fmt.Sprintf("; the fleet has %d: igor fleet join it here too", f.Newest)
+	}
+	reached := "reached"
+	if !f.Reached {
+		reached = "not reached: agents whose home it is wait"
+	}
+	all = []string{"fleet", name, "", reached}
+	switch {
+	case f.Member == "":
+		return append(all, "member", "no, a node that runs agents")
+	case f.Error != "":
+		return append(all, "member", "not yet: "+f.Error)
+	}
+	leader := f.Leader
+	if leader == "" {
+		leader = "nobody: no majority of the members is there"
+	}
+	all = append(all, "member", "at "+f.Member, "leader", leader)
+	for _, m := range f.Members {
+		if !m.Came {
+			all = append(all, "expected", m.DID)
+		}
+	}
+	return all
 }
 
 func peersCommand(where whereFunc) *cobra.Command {
@@ -523,9 +556,11 @@ func stopCommand(where whereFunc) *cobra.Command {
 }
 
 func addCommand(where whereFunc) *cobra.Command {
-	return &cobra.Command{Use: "add FOLDER…", Short: "Have agents that igor made live at the node", Args: cobra.MinimumNArgs(1),
+	var inFleet bool
+	cmd := &cobra.Command{Use: "add FOLDER…", Short: "Have agents that igor made live at the node", Args: cobra.MinimumNArgs(1),
 		Long: `Add moves the FOLDERs of agents that do not run into the node's own, which has to be
-on the same file system. They live there from then on.`,
+on the same file system. They live there from then on. With --fleet the home of those
+whose home is their folder is the node's fleet from then on.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := dial(where)
 			if err != nil {
@@ -536,7 +571,7 @@ on the same file system. They live there from then on.`,
 				if err != nil {
 					return failed(err)
 				}
-				if err := c.Post(cmd.Context(), "/v1/add", api.Add{Folder: abs}, nil); err != nil {
+				if err := c.Post(cmd.Context(), "/v1/add", api.Add{Folder: abs, Fleet: inFleet}, nil); err != nil {
 					return failed(err)
 				}
 				if err := rows(cmd, "added", filepath.Base(abs)); err != nil {
@@ -545,6 +580,8 @@ on the same file system. They live there from then on.`,
 			}
 			return nil
 		}}
+	cmd.Flags().BoolVar(&inFleet, "fleet", false, "have the node's fleet be the agents' home")
+	return cmd
 }
 
 // rows writes names and values.

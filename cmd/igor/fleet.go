@@ -248,8 +248,11 @@ func (f *fleetJSON) print(cmd *cobra.Command) error {
 	fmt.Fprintln(w, "MEMBER\tADDRESS\tSTATE\tSTORE")
 	for _, m := range f.Members {
 		state, store := m.State, "-"
-		if m.Bytes > 0 {
+		switch {
+		case m.Bytes >= 1e6:
 			store = fmt.Sprintf("%.1f MB", float64(m.Bytes)/1e6)
+		case m.Bytes > 0:
+			store = fmt.Sprintf("%d kB", m.Bytes/1000)
 		}
 		if f.Version > 0 && m.Version > 0 && m.Version != f.Version {
 			state += fmt.Sprintf(", knows version %d", m.Version)

@@ -26,6 +26,26 @@ type Status struct {
 	Taking    int      `json:"taking"` // to here
 	Peers     int      `json:"peers"`
 	Draining  string   `json:"drainingUntil,omitempty"` // RFC 3339
+	Fleet     *Fleet   `json:"fleet,omitempty"`
+}
+
+// A Fleet is the one in which a node takes part.
+type Fleet struct {
+	Name    string        `json:"name"`
+	Version uint64        `json:"version,string"`
+	Home    string        `json:"home"`
+	Reached bool          `json:"reached"`                        // a member was, within the lease: agents whose home it is may live here
+	Member  string        `json:"member,omitempty"`               // where this node is reached as a member, if it is one
+	Newest  uint64        `json:"newestVersion,string,omitempty"` // of the description, as the fleet knows it
+	Leader  string        `json:"leader,omitempty"`
+	Members []FleetMember `json:"members,omitempty"` // as this node knows them, if it is a member
+	Error   string        `json:"error,omitempty"`
+}
+
+// A FleetMember is one of a fleet's members.
+type FleetMember struct {
+	DID  string `json:"did"`
+	Came bool   `json:"came"` // it was there, once
 }
 
 // A Peer is a node that is known.
@@ -98,6 +118,7 @@ type Moved struct {
 // An Add asks for an agent's folder to be moved into the node.
 type Add struct {
 	Folder string `json:"folder"`
+	Fleet  bool   `json:"fleet,omitempty"` // has its home be the node's fleet
 }
 
 // A Drain asks for the agents to be moved away.
