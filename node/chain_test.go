@@ -1,11 +1,13 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
+	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -13,32 +15,25 @@ import (
 	"igor.dev/verifier"
 )
 
-// TestChain has an agent go round three nodes many times: NODE_MOVES says how many, and
-// with NODE_STATE how many bytes its state has. It says how long an agent stands still,
-// from its stop to its arrival, beside the time that the same bytes take over a stream.
-func TestChain(t *testing.T) {
-	moves, size := 9, 0
-	if s := os.Getenv("NODE_MOVES"); s != "" {
-		moves, _ = strconv.Atoi(s)
-	}
-	if s := os.Getenv("NODE_STATE"); s != "" {
-		size, _ = strconv.Atoi(s)
-	}
-	all := []*aNode{newNode(t, 1, nil), newNode(t, 2, nil), newNode(t, 3, nil)}
+var (
+	chainMoves = flag.Int("moves", 9, "how often TestChain moves an agent")
+	chainState = flag.Int("state", 1<<10, "how many bytes the state of TestChain's agent has")
+)
+
+// TestChain has an agent go round three nodes many times: -moves says how often, and -state
+// how large it is. It says how long an agent stands still, from its stop to its arrival,
+// beside the time that a checkpoint of it takes over a stream, in the same run.
+func TestChain(t *testing.T) { everyHome(t, testChain) }
+
+func testChain(t *testing.T, home *testHome) {
+	moves := *chainMoves
+	all := []*aNode{newNode(t, 1, home.at), newNode(t, 2, home.at), newNode(t, 3, home.at)}
 	meet(t, all...)
-	wasm, err := os.ReadFile(counter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if size > 0 {
-		if wasm, err = os.ReadFile("testdata/large.wasm"); err != nil {
-			t.Skip(err)
-		}
-	}
+	all[0].home = home.name
 	man, _ := json.Marshal(map[string]any{"migration_policy": map[string]any{"enabled": true, "allowed_nodes": []string{did(1), did(2), did(3)}}})
-	agent := all[0].bearWith("watcher", wasm, man)
-	var stood []time.Duration
-	tick := uint64(0)
+	agent := all[0].bearWith("watcher", keeping(*chainState), man)
+	var stood, plain []time.Duration
+	tick, budget := uint64(0), int64(1e9)
 	for i := range moves {
 		from, to := all[i%3], all[(i+1)%3]
 		at := from.awaitTicks("watcher", 2)
@@ -49,8 +44,20 @@ func TestChain(t *testing.T) {
 		if err != nil || !m.Arrived {
 			t.Fatalf("move %d: %+v, %v", i+1, m, err)
 		}
-		tick = m.Tick
 		stood = append(stood, m.Stood)
+		plain = append(plain, send(t, from, to, *chainState+verifier.HeaderSize))
+		tick = to.awaitTicks("watcher", 1)
+		l, err := runtime.ReadLife(to.agentDir("watcher"))
+		if err != nil || l.Agent != agent || l.Tick < at {
+			t.Fatalf("move %d: %+v, %v", i+1, l, err)
+		}
+		to.mu.Lock()
+		left := to.agents["watcher"].Agent.Status().Budget
+		to.mu.Unlock()
+		if left > budget {
+			t.Errorf("move %d: it has %d, and had %d", i+1, left, budget)
+		}
+		budget = left
 	}
 	last := all[moves%3]
 	last.awaitTicks("watcher", 2)
@@ -62,5 +69,86 @@ func TestChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(stood)
-	t.Logf("%d moves, to tick %d: stood still for %v at the median, %v at the worst", moves, l.Tick, stood[len(stood)/2], stood[len(stood)-1])
+	slices.Sort(plain)
+	t.Logf("%d moves of %d bytes, to tick %d: stood still for %v at the median, %v at the worst; the bytes alone take %v at the median: a ratio of %.1f", moves, *chainState, l.Tick,
+		stood[len(stood)/2], stood[len(stood)-1], plain[len(plain)/2], float64(stood[len(stood)/2])/float64(plain[len(plain)/2]))
+}
+
+// send sends so many bytes from a node to another one, which makes them durable, and says
+// how long that takes until the sender knows.
+func send(t *testing.T, from, to *aNode, n int) time.Duration {
+	t.Helper()
+	const plain = "/test/plain"
+	to.serve(plain, 1, 1, time.Minute, func(_ context.Context, _ verifier.PublicKey, c *conn) error {
+		f, err := os.CreateTemp(t.TempDir(), "plain")
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if _, err := io.CopyN(f, c, int64(n)); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		_, err = c.Write([]byte{1})
+		return err
+	})
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i * i >> 8)
+	}
+	began := time.Now()
+	c, err := from.open(t.Context(), to.public, plain, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, b[:1]); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(began)
+}
+
+// keeping is an agent that counts its ticks, and whose state has a size.
+func keeping(size int) []byte {
+	uleb := func(n int) (b []byte) {
+		for ; n >= 0x80; n >>= 7 {
+			b = append(b, byte(n)|0x80)
+		}
+		return append(b, byte(n))
+	}
+	sized := func(b []byte) []byte { return append(uleb(len(b)), b...) }
+	vector := func(all ...string) (b []byte) {
+		b = uleb(len(all))
+		for _, s := range all {
+			b = append(b, s...)
+		}
+		return b
+	}
+	constant := func(n int) string { // i32.const
+		b := []byte{0x41}
+		for n >= 0x40 {
+			b, n = append(b, byte(n)|0x80), n>>7
+		}
+		return string(append(b, byte(n)))
+	}
+	count := "\x41\x00\x41\x00\x29\x03\x00\x42\x01\x7c\x37\x03\x00" // store(0, load(0) + 1)
+	export := func(name string, kind, index byte) string {
+		return string(sized([]byte(name))) + string([]byte{kind, index})
+	}
+	body := func(code string) string { return string(sized([]byte("\x00" + code + "\x0b"))) }
+	out := []byte("\x00asm\x01\x00\x00\x00")
+	section := func(id byte, b []byte) { out = append(append(out, id), sized(b)...) }
+	section(1, vector("\x60\x00\x00", "\x60\x00\x01\x7f", "\x60\x02\x7f\x7f\x00", "\x60\x01\x7f\x01\x7f"))
+	section(3, []byte("\x06\x00\x01\x01\x01\x02\x03"))
+	section(5, append([]byte("\x01\x00"), uleb(size>>16+2)...))
+	section(7, vector(export("agent_init", 0, 0), export("agent_tick", 0, 1), export("agent_checkpoint", 0, 2), export("agent_checkpoint_ptr", 0, 3),
+		export("agent_resume", 0, 4), export("malloc", 0, 5), export("memory", 2, 0)))
+	section(10, vector(body(""), body(count+constant(1)), body(constant(size)), body(constant(0)),
+		body("\x41\x00\x20\x00\x29\x03\x00\x37\x03\x00"), body("\x41\x80\x01")))
+	return out
 }

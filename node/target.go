@@ -47,7 +47,6 @@ type take struct {
 	gone     chan struct{} // closed when it is settled
 
 	verified verifier.Hash // up to here it is verified, and its life was run again
-	at       uint64        // tick of that
 }
 
 // A promise is what a node remembers of what it signs.
@@ -412,12 +411,7 @@ func (n *Node) seed(t *take) error {
 			return err
 		}
 	}
-	// It was lived here up to there.
-	l, err := runtime.ReadLife(old)
-	if err != nil {
-		return err
-	}
-	t.verified, t.at = gone.Record.Head, l.Tick
+	t.verified = gone.Record.Head // it was lived here up to there
 	return nil
 }
 
@@ -432,6 +426,9 @@ func copyFile(from, to string) error {
 		return err
 	}
 	_, err = io.Copy(out, in)
+	if err == nil {
+		err = out.Sync()
+	}
 	return errors.Join(err, out.Close())
 }
 
@@ -640,6 +637,9 @@ func takeFile(root *os.Root, c *conn, have wire.Have) (there bool, err error) {
 		}
 		return false, err
 	}
+	if info, err := root.Lstat(have.Name); err == nil && s.From == s.Size && info.Size() == s.Size {
+		return true, nil // it is the same
+	}
 	f, err := root.OpenFile(have.Name, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return false, err
@@ -694,37 +694,47 @@ func (n *Node) verify(ctx context.Context, t *take, head verifier.Hash) error {
 	return n.replay(ctx, t, newest)
 }
 
-// replay runs the life again.
+// replay runs the life again, from where that was not done yet: where a part of it was
+// verified before, what comes after that is verified here, and nothing else is read.
 func (n *Node) replay(ctx context.Context, t *take, head verifier.Hash) error {
 	dir := filepath.Join(t.dir, dirAgent)
-	_, tick, _ := lastTick(dir)
-	if !n.config.NoReplay && t.verified != head {
-		wasm, err := os.ReadFile(filepath.Join(dir, "agent.wasm"))
-		if err != nil {
-			return wire.Refuse(wire.Unverified, "%v", err)
-		}
-		man, err := os.ReadFile(filepath.Join(dir, "agent.manifest.json"))
-		if err != nil {
-			return wire.Refuse(wire.Unverified, "%v", err)
-		}
-		r, err := runtime.Replay(ctx, filepath.Join(dir, "history"), runtime.ReplayConfig{WASM: wasm, Manifest: man, Events: filepath.Join(dir, "events"), From: t.at, CacheDir: n.config.CacheDir, Log: n.config.Log.With("replay", t.name)})
-		if err != nil {
-			return wire.Refuse(wire.Unverified, "the life cannot be run again: %v", err)
-		}
-		if r.Verdict != runtime.Replayed {
-			for _, p := range r.Problems {
-				return wire.Refuse(wire.Unverified, "the life, run again, is %s: %s", r.Verdict, p.Message)
+	if t.verified != head {
+		if !t.verified.IsZero() && n.config.NoReplay {
+			if err := runtime.VerifyTail(dir, t.agent, t.verified); err != nil {
+				return wire.Refuse(wire.Unverified, "%v", err)
 			}
-			return wire.Refuse(wire.Unverified, "the life, run again, is %s", r.Verdict)
+		}
+		if err := n.runAgain(ctx, t, dir); err != nil {
+			return err
 		}
 	}
-	t.verified, t.at = head, tick
+	t.verified = head
 	return nil
 }
 
-func lastTick(dir string) (l runtime.Life, tick uint64, err error) {
-	l, err = runtime.ReadLife(dir)
-	return l, l.Tick, err
+func (n *Node) runAgain(ctx context.Context, t *take, dir string) error {
+	if n.config.NoReplay {
+		return nil
+	}
+	wasm, err := os.ReadFile(filepath.Join(dir, "agent.wasm"))
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "%v", err)
+	}
+	man, err := os.ReadFile(filepath.Join(dir, "agent.manifest.json"))
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "%v", err)
+	}
+	r, err := runtime.Replay(ctx, dir, runtime.ReplayConfig{WASM: wasm, Manifest: man, Events: filepath.Join(dir, "events"), After: t.verified, CacheDir: n.config.CacheDir, Log: n.config.Log.With("replay", t.name)})
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "the life cannot be run again: %v", err)
+	}
+	if r.Verdict != runtime.Replayed {
+		for _, p := range r.Problems {
+			return wire.Refuse(wire.Unverified, "the life, run again, is %s: %s", r.Verdict, p.Message)
+		}
+		return wire.Refuse(wire.Unverified, "the life, run again, is %s", r.Verdict)
+	}
+	return nil
 }
 
 // promise takes the last of the agent, which stands still, holds it against what the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -295,5 +296,74 @@ func TestTravels(t *testing.T) {
 		if Travels(name) != want {
 			t.Errorf("%q: %t", name, !want)
 		}
+	}
+}
+
+// TestReplayAfter verifies and runs again what comes after a checkpoint that was verified
+// before, and reads nothing before it.
+func TestReplayAfter(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	b := birth(wasmtest.Agent{})
+	if _, err := Start(t.Context(), dir, b, ticks(9, 1)); err != nil {
+		t.Fatal(err)
+	}
+	file := func(tick uint64) string { return filepath.Join(dir, BlockFile(tick)) }
+	content := func(tick uint64) []byte {
+		t.Helper()
+		c, err := os.ReadFile(file(tick))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	agent, err := verifier.Parse(content(5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := verifier.Hash(sha256.Sum256(content(5)))
+	replay := func() (*ReplayReport, error) {
+		return Replay(t.Context(), dir, ReplayConfig{WASM: b.WASM, Manifest: b.Manifest, Events: filepath.Join(dir, "events"), After: after, Log: quiet().Log})
+	}
+	r, err := replay()
+	if err != nil || r.Verdict != Replayed || r.Intervals != 4 || r.FirstTick != 6 || r.LastTick != 9 || r.DID != agent.AgentPubKey.DID() {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, tick := range []uint64{6, 7, 9} {
+		was := content(tick)
+		for _, at := range []int{10, len(was) / 2, len(was) - 1} {
+			other := bytes.Clone(was)
+			other[at] ^= 1
+			if err := os.WriteFile(file(tick), other, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if r, err := replay(); err == nil {
+				t.Errorf("tick %d, byte %d: %+v", tick, at, r)
+			}
+			if err := VerifyTail(dir, agent.AgentPubKey, after); err == nil {
+				t.Errorf("tick %d, byte %d: it verifies", tick, at)
+			}
+		}
+		if err := os.WriteFile(file(tick), was, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Rename(file(7), file(7)+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := replay(); !errors.Is(err, ErrInvalidHistory) {
+		t.Errorf("one is missing: %v", err)
+	}
+	if err := os.Rename(file(7)+".away", file(7)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file(2), []byte("nobody reads this"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := replay(); err != nil || r.Verdict != Replayed {
+		t.Errorf("it read what was verified before: %+v, %v", r, err)
+	}
+	after[0]++
+	if _, err := replay(); err == nil {
+		t.Error("it goes on from a checkpoint that is not there")
 	}
 }

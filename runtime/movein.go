@@ -147,6 +147,13 @@ func CheckMoved(dir string, agent verifier.PublicKey, p authority.Position) erro
 	return nil
 }
 
+// VerifyTail verifies the checkpoints of the agent in dir that come after one which was
+// verified before, with all that leads to it.
+func VerifyTail(dir string, agent verifier.PublicKey, after verifier.Hash) error {
+	_, err := store.Tail(dir, agent, after)
+	return err
+}
+
 // newestCheckpoint reads the newest checkpoint of a folder.
 func newestCheckpoint(dir string) (c verifier.Checkpoint, hash verifier.Hash, err error) {
 	for b, err := range Blocks(dir) {

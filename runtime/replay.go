@@ -36,6 +36,11 @@ type ReplayConfig struct {
 	From  uint64  // begin with the checkpoint of this tick, 0 = with the birth
 	Until *uint64 // end after this tick, nil = with the newest checkpoint
 
+	// After is a checkpoint that was verified and replayed before, with all that leads to it:
+	// only what comes after it is verified and run again, and nothing before it is read. The
+	// history is in an agent's folder then, which is what is named.
+	After verifier.Hash
+
 	// Origin is that of a fork, to check the state that it began with.
 	Origin *Past
 
@@ -138,7 +143,7 @@ const (
 // Replay runs the life again whose checkpoints are in dir and below, and compares
 // every state. Its error means that there is no verdict.
 func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, error) {
-	lineage, files, err := store.Checkpoints(ctx, dir)
+	lineage, key, files, err := c.lineage(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +151,8 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 	if err != nil {
 		return nil, err
 	}
-	r := &ReplayReport{Format: replayFormat, Lineage: lineage.Verdict().String(), WASM: b.wasmHash.String(), Problems: []ReplayProblem{}}
-	if key, ok := lineage.Key(); ok {
+	r := &ReplayReport{Format: replayFormat, Lineage: lineage.String(), WASM: b.wasmHash.String(), Problems: []ReplayProblem{}}
+	if key != (verifier.PublicKey{}) {
 		r.DID = key.DID()
 	}
 	log, closeLog, err := openReadOnly(c.Events)
@@ -211,8 +216,30 @@ func Replay(ctx context.Context, dir string, c ReplayConfig) (*ReplayReport, err
 	if c.Origin != nil && r.Origin == nil {
 		return nil, errors.New("there is no beginning of a fork here whose origin could be checked")
 	}
-	r.conclude(lineage.Verdict())
+	r.conclude(lineage)
 	return r, nil
+}
+
+// lineage verifies what is to be run again, and lists it.
+func (c *ReplayConfig) lineage(ctx context.Context, dir string) (v verifier.Verdict, key verifier.PublicKey, files []store.CheckpointFile, err error) {
+	if c.After.IsZero() {
+		report, files, err := store.Checkpoints(ctx, dir)
+		if err != nil {
+			return v, key, nil, err
+		}
+		key, _ = report.Key()
+		return report.Verdict(), key, files, nil
+	}
+	newest, _, err := newestCheckpoint(dir)
+	if err != nil {
+		return v, key, nil, err
+	}
+	key = newest.AgentPubKey
+	if files, err = store.Tail(dir, key, c.After); err != nil {
+		return v, key, nil, err
+	}
+	c.From = files[0].Tick
+	return verifier.Verified, key, files, nil
 }
 
 // checkJoints holds each segment against the one before it: what is owed, and the
