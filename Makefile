@@ -61,10 +61,14 @@ demo: build
 demo-pay: x402/x402test/node_modules
 	$(GO) test -count=1 -v -run '^TestDemo(Pay|Rent)$$' ./cmd/igor
 
-# Three nodes in three network namespaces, and an agent that moves between them. Needs root
-# and iproute2.
-demo-node:
-	NODE_DEMO=1 $(GO) test -count=1 -v -run '^TestDemo$$' ./node
+# Three nodes in three network namespaces, and two agents that move between them: by command,
+# by price, home again, while a node is killed and a link is cut. Needs root and iproute2.
+demo-node: build servers
+	cd agents && GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -ldflags="-s -X main.server=http://127.0.0.1:00000" -o ../bin/agents/nomad-lab.wasm ./nomad
+	rm -rf dist/demo-node && mkdir -p dist
+	$(GO) run ./cmd/igord-lab run docs/lab/demo.yaml --out dist/demo-node --node bin/igor-node
+	for a in actor nomad; do bin/igor history export dist/demo-node/nodes/A/agents/$$a -o dist/demo-node/$$a.car && bin/igor-verify dist/demo-node/$$a.car || exit 1; done
+	@echo 'igor site serves the page that shows them: drop dist/demo-node/actor.car and actor.handovers there'
 
 # An agent is archived and witnessed, loses its folder, is found by its DID, recovered, and lives a second
 # life somewhere else, which is found too. With `make site` before, a browser verifies it.

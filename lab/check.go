@@ -13,6 +13,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,8 +52,17 @@ type AgentResult struct {
 	Nodes     int // that have a history of it
 	Looks     int // at nodes that had it alive
 	Sent      int // what its shop got
-	Took      int64
+	Payments  int // that the bank settled
+	Paid      int64
+	Costs     []NodeCost // by the receipts of each node
 	Problems  []string
+}
+
+// A NodeCost is what an agent paid to a node for its time, by that node's receipts.
+type NodeCost struct {
+	Node     string
+	Receipts int
+	Took     int64
 }
 
 // A judge looks at an agent.
@@ -198,6 +208,16 @@ func (j *judge) receipts() error {
 			return err
 		}
 		c.Add(got)
+		if e, is := got.(*receipt.Execution); is {
+			node := j.dids[e.Node.DID()]
+			i := slices.IndexFunc(j.Costs, func(c NodeCost) bool { return c.Node == node })
+			if i < 0 {
+				i = len(j.Costs)
+				j.Costs = append(j.Costs, NodeCost{Node: node})
+			}
+			j.Costs[i].Receipts++
+			j.Costs[i].Took += e.Cost
+		}
 	}
 	for b, err := range runtime.Blocks(j.folder(j.At)) {
 		if err != nil {
@@ -313,24 +333,28 @@ func (j *judge) positions(records []*verifier.HandOver) {
 	}
 }
 
-// effects holds what the shop got against the journal.
-func (j *judge) effects(ctx context.Context, s *shop) error {
-	sent, twice := s.sent()
-	j.Sent = sent
+// effects holds what the shop and the bank got against what the life did.
+func (j *judge) effects(ctx context.Context, s *shop, b *bank) error {
+	sent, asked, twice := s.sent()
+	j.Sent = sent + asked
 	if len(twice) > 0 {
 		j.wrong("%d requests were sent more than once", len(twice))
+	}
+	for _, bad := range b.bad {
+		j.wrong("%s", bad)
 	}
 	if j.At == "" {
 		return nil
 	}
-	open := 0 // of which nobody knows whether they came
+	j.Payments, j.Paid = b.of(j.agent)
+	open := map[string]int{} // of which nobody knows whether they came
 	all, err := runtime.Effects(ctx, j.folder(j.At))
 	if err != nil {
 		return err
 	}
 	for _, e := range all {
-		if e.Kind == "http" && !e.Over() {
-			open++
+		if !e.Over() {
+			open[e.Kind]++
 		}
 	}
 	newest, err := runtime.NewestCheckpoint(j.folder(j.At))
@@ -341,20 +365,27 @@ func (j *judge) effects(ctx context.Context, s *shop) error {
 	if err != nil {
 		return err
 	}
-	began := 0
 	for _, c := range life.Hostcalls {
-		if c.Capability == "http" {
-			began = int(c.Calls)
+		calls := int(c.Calls)
+		switch c.Capability {
+		case "http":
+			if asked == 0 && (j.Sent < calls-open["http"] || j.Sent > calls) { // one that only asks may be sent again
+				j.wrong("it began %d requests, of %d nobody knows whether they were sent, and its shop got %d", calls, open["http"], j.Sent)
+			}
+		case "x402":
+			if j.Payments < calls-open["payment"] || j.Payments > calls {
+				j.wrong("it began %d payments, of %d nobody knows whether they were made, and the bank settled %d", calls, open["payment"], j.Payments)
+			}
+			if open["payment"] == 0 && j.Paid != c.Spent {
+				j.wrong("it spent %d microcents on payments, and the bank settled %d", c.Spent, j.Paid)
+			}
 		}
-	}
-	if sent < began-open || sent > began {
-		j.wrong("it began %d requests, of %d nobody knows whether they were sent, and its shop got %d", began, open, sent)
 	}
 	return nil
 }
 
 // judgeAll looks at all agents of a recording.
-func judgeAll(ctx context.Context, dir string, s *Script, dids map[string]string, events []Event, shops []*shop) (*Result, error) {
+func judgeAll(ctx context.Context, dir string, s *Script, dids map[string]string, events []Event, shops []*shop, b *bank) (*Result, error) {
 	r := &Result{Dir: dir}
 	for _, e := range events {
 		r.Length = max(r.Length, e.Ended)
@@ -369,7 +400,7 @@ func judgeAll(ctx context.Context, dir string, s *Script, dids map[string]string
 			return nil, fmt.Errorf("%s: %w", a.Name, err)
 		}
 		if shops != nil {
-			if err := j.effects(ctx, shops[i]); err != nil {
+			if err := j.effects(ctx, shops[i], b); err != nil {
 				return nil, fmt.Errorf("%s: %w", a.Name, err)
 			}
 		}
@@ -384,7 +415,11 @@ func (r *Result) Summary() string {
 	b.WriteString(r.Text + "\n")
 	for _, a := range r.Agents {
 		fmt.Fprintf(&b, "%s  %s\n", a.Name, a.DID)
-		fmt.Fprintf(&b, "  at %s, tick %d, %d hand-overs, histories at %d nodes, %d looks, %d requests\n", a.At, a.Tick, a.Moves, a.Nodes, a.Looks, a.Sent)
+		fmt.Fprintf(&b, "  at %s, tick %d, %d hand-overs, histories at %d nodes, %d looks\n", a.At, a.Tick, a.Moves, a.Nodes, a.Looks)
+		fmt.Fprintf(&b, "  sent %d requests, and made %d payments of %s\n", a.Sent, a.Payments, verifier.FormatMicrocents(a.Paid))
+		for _, c := range a.Costs {
+			fmt.Fprintf(&b, "  %d receipts of %s for %s\n", c.Receipts, c.Node, verifier.FormatMicrocents(c.Took))
+		}
 		for _, p := range a.Problems {
 			fmt.Fprintf(&b, "  WRONG: %s\n", p)
 		}
@@ -427,7 +462,7 @@ func Check(ctx context.Context, dir string) (*Result, error) {
 		}
 		dids[verifier.PublicKey(key.Public().(ed25519.PublicKey)).DID()] = n.Name
 	}
-	r, err := judgeAll(ctx, dir, s, dids, events, nil)
+	r, err := judgeAll(ctx, dir, s, dids, events, nil, nil)
 	if err != nil {
 		return nil, err
 	}

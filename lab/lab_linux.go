@@ -29,6 +29,7 @@ type lab struct {
 	network             *netns.Network
 	nodes               []*process
 	shops               []*shop
+	bank                *bank
 	agents              map[string]string // name to DID
 	r                   *recorder
 	rng                 *rand.Rand
@@ -78,6 +79,9 @@ func Run(ctx context.Context, c Config) (_ *Result, err error) {
 		}
 		for _, s := range l.shops {
 			s.close()
+		}
+		if l.bank != nil {
+			l.bank.close()
 		}
 		err = errors.Join(err, l.network.Close())
 	}()
@@ -138,7 +142,12 @@ func (l *lab) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	host := len(l.nodes)
+	host := len(l.nodes) // the last one, of all shops
+	listener, err := l.network.Listen(host, bankPort)
+	if err != nil {
+		return err
+	}
+	l.bank = openBank(listener)
 	for i := range l.Script.Agents {
 		a := &l.Script.Agents[i]
 		listener, err := l.network.Listen(host, uint16(shopPort+i))
@@ -485,7 +494,7 @@ func (l *lab) judge(ctx context.Context) (*Result, error) {
 	for _, p := range l.nodes {
 		dids[p.did()] = p.name
 	}
-	r, err := judgeAll(ctx, l.dir, l.Script, dids, l.r.all, l.shops)
+	r, err := judgeAll(ctx, l.dir, l.Script, dids, l.r.all, l.shops, l.bank)
 	if err != nil {
 		return nil, err
 	}

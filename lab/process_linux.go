@@ -63,6 +63,7 @@ func (p *process) configure(extra map[string]any) error {
 	settings := map[string]any{
 		"key": filepath.Join(p.dir, "node.key"), "listen": []string{fmt.Sprintf("/ip4/%s/tcp/%d", p.lab.network.Address(p.i), nodePort)},
 		"peers": peers, "take_from": []string{"peers"}, "tick_interval": "20ms", "checkpoint_every": "100ms", "move_limit": "5s", "price": "0.001",
+		"pay_at": fmt.Sprintf("http://%s:%d/pay", p.lab.network.Address(len(p.lab.nodes)), bankPort),
 	}
 	maps.Copy(settings, extra)
 	b, err := json.MarshalIndent(settings, "", "  ")
