@@ -18,7 +18,7 @@ var (
 //
 //go:wasmexport reset
 func reset() {
-	pile, report, lies = verifier.Pile{}, nil, nil
+	pile, report, lies, successor = verifier.Pile{}, nil, nil, nil
 	caropen(0)
 }
 
@@ -108,6 +108,9 @@ func link(didSize, spec uint32) int32 {
 	report = verifier.LinkAs(int(spec), &pile, pins)
 	if lies != nil {
 		lies.Report(report)
+	}
+	if successor != nil {
+		successor.Report(report)
 	}
 	// Twice, so that a large report is never moved to a larger buffer. It cannot fail: nor can its writers.
 	var size counter

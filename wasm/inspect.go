@@ -59,8 +59,8 @@ func inspect() int32 {
 
 // kind says what an input is. Input: its name, of which the size is given, then its
 // first 512 bytes, or all if there are fewer, or none to go by the name alone.
-// Result: four lines, the kind as a report has it, its use, what it is, and what to do
-// about it, which is empty for what is read.
+// Result: five lines, the kind as a report has it, its use, what it is, what to do about
+// it, which is empty for what is read, and what it is looked at for beside a history.
 //
 //go:wasmexport kind
 func kind(nameSize uint32) int32 {
@@ -70,7 +70,7 @@ func kind(nameSize uint32) int32 {
 		return fail(errInput)
 	}
 	k := verifier.KindOf(string(name), in.rest)
-	output = append(output[:0], k.String()+"\n"+k.Use().String()+"\n"+k.What()+"\n"+k.Next()...)
+	output = append(output[:0], k.String()+"\n"+k.Use().String()+"\n"+k.What()+"\n"+k.Next()+"\n"+verifier.RoleOf(string(name), in.rest).String()...)
 	return done()
 }
 

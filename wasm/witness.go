@@ -3,22 +3,26 @@
 package main
 
 import (
+	"igor.dev/verifier"
 	"igor.dev/verifier/witness"
 )
 
-// lies is what lies beside the history, nil = nothing is looked at.
-var lies *witness.Beside
+// What lies beside the history, nil = nothing is looked at.
+var (
+	lies      *witness.Beside
+	successor *witness.Successor
+)
 
 // beside says what lies beside the history, and whom to believe about it, before link.
-// Input: four sizes, and as many pieces, each empty where there is none: a policy, a proof of
-// a head, the key of a monitor, its word. With require, the head has to be
-// witnessed. No result.
+// Input: six sizes, and as many pieces, each empty where there is none: a policy, a proof of
+// a head, the key of a monitor, its word, a succession, a proof of a commitment. With
+// require, the head has to be witnessed. No result.
 //
 //go:wasmexport beside
 func beside(require uint32) int32 {
 	in := reader{rest: input}
-	sizes := in.array(4, 4)
-	var parts [4][]byte
+	sizes := in.array(6, 4)
+	var parts [6][]byte
 	for i := range parts {
 		if n := sizes.uint32(); n > 0 {
 			parts[i] = append([]byte{}, in.take(n)...)
@@ -43,6 +47,27 @@ func beside(require uint32) int32 {
 		return fail("a witness without a policy that says whom to believe")
 	}
 	lies = b
+	if parts[4] != nil {
+		successor = &witness.Successor{Statement: parts[4], Commitment: parts[5], Policy: b.Policy}
+	}
+	return 0
+}
+
+// handovers puts records of hand-overs on the pile. Input: a file of them. No result; a
+// failure where the file has something else.
+//
+//go:wasmexport handovers
+func handovers() int32 {
+	if report != nil {
+		return fail(errInput)
+	}
+	all, err := verifier.ParseHandOvers(input)
+	if err == nil {
+		err = pile.AddHandOvers(all...)
+	}
+	if err != nil {
+		return fail(err.Error())
+	}
 	return 0
 }
 

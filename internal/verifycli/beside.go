@@ -115,6 +115,9 @@ func (b *evidence) take(files []besideFile) []byte {
 			b.lookedAt[f.path] = true
 		}
 	}
+	if len(files[0].content) == 0 {
+		return nil // as if there were none
+	}
 	return files[0].content
 }
 

@@ -11,8 +11,8 @@ import { dist, root } from "./browser.mjs";
 const folder = join(root, dist, "npm");
 const record = join(root, "site/test/sizes.json");
 
-/** The most that the badge may have before it loads the WASM. Of it, 2.5 KB read pins so that none is lost, share requests, and try again, and 1 KB finds a life by its name. */
-const badgeLimit = 15_500;
+/** The most that the badge may have before it loads the WASM. Of it, 2.5 KB read pins so that none is lost, share requests, and try again, 1 KB finds a life by its name, and 0.2 KB puts aside what lies beside a history. */
+const badgeLimit = 15_700;
 
 /** How much a size may grow over the recorded one. */
 const tolerance = 1.03;

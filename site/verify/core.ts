@@ -1,7 +1,7 @@
 import { Go, panicked } from "wasm_exec";
 import { VerifyError, type VerifyErrorCode } from "./error.ts";
 import type { Kind } from "./input.ts";
-import type { Witness } from "./options.ts";
+import type { Lies } from "./beside.ts";
 
 /** The size of a packed finding: verifier.FindingSize. */
 export const findingSize = 184;
@@ -36,6 +36,7 @@ interface Exports {
   leaveout(n: number): number;
   link(didSize: number, spec: number): number;
   beside(require: number): number;
+  handovers(): number;
   forkproof(policySize: number): number;
   distinct(): number;
   path(): number;
@@ -175,8 +176,8 @@ export class Core {
   kind(name: string, start: Uint8Array): Kind {
     const utf8 = encoder.encode(name);
     const lines = decoder.decode(this.#result(this.#call(() => this.#exports.kind(utf8.length), "crashed", utf8, start))).split("\n");
-    const [kind, use, what, next] = lines as [string, Kind["use"], string, string];
-    return { kind, use, what, next };
+    const [kind, use, what, next, role] = lines as [string, Kind["use"], string, string, string];
+    return { kind, use, what, next, role };
   }
 
   /** Notes files that lie with the history and are not looked at, by their names and what is given of their beginnings. */
@@ -199,11 +200,16 @@ export class Core {
   }
 
   /** Says what lies beside the history, before it is linked. */
-  beside({ policy, proof, monitor, word, require }: Witness): void {
+  beside({ policy = "", proof, monitor = "", word, require, succession, commitment }: Lies): void {
     const none = new Uint8Array();
-    const parts = [encoder.encode(policy), proof ?? none, encoder.encode(monitor ?? ""), word ?? none];
+    const parts = [encoder.encode(policy), proof ?? none, encoder.encode(monitor), word ?? none, succession ?? none, commitment ?? none];
     const sizes = Uint32Array.from(parts, (part) => part.length);
     this.#call(() => this.#exports.beside(require ? 1 : 0), "bad-pin", raw(sizes), ...parts);
+  }
+
+  /** Adds a file of hand-over records to the history. */
+  handOvers(file: Uint8Array): void {
+    this.#call(() => this.#exports.handovers(), "unreadable", file);
   }
 
   /** Says what a fork proof proves, as JSON; see wasm/witness.go. */

@@ -3,15 +3,19 @@
 
 import { open, opendir, stat, type FileHandle } from "node:fs/promises";
 import { constants } from "node:fs";
-import { basename } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { inFolder } from "./beside.ts";
 import { VerifyError } from "./error.ts";
 import {
-  chunkSize, isCheckpointName, isSegmentName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Pieces, type Source,
+  chunkSize, isBesideName, isCheckpointName, isSegmentName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Pieces, type Source,
 } from "./input.ts";
 
 /** So many files are opened, and the small ones among them read, at the same time. */
 const ahead = 32;
+
+/** Of what lies beside a history so much is read: more than the longest of it has. */
+const maxBeside = 65536 * 313 + 1;
 
 /** Files above this size are read one after the other. */
 const small = 1 << 20;
@@ -35,9 +39,44 @@ export async function* fromPath(given: string | URL, kindOf: KindOf, signal?: Ab
   const path = typeof given === "string" ? given : fileURLToPath(given);
   if (path === "") throw new VerifyError("unreadable", "a path is empty");
   const info = await stat(path).catch(failed(path));
-  if (info.isDirectory()) yield* folder(path, signal);
-  else if (!info.isFile()) throw irregular(path);
-  else yield await file(path, info.size, kindOf);
+  if (info.isDirectory()) {
+    yield* folder(path, signal);
+    if (basename(resolve(path)) === "history") yield* beside(dirname(resolve(path)), "", "all"); // an agent's folder
+  } else if (!info.isFile()) throw irregular(path);
+  else {
+    const source = await file(path, info.size, kindOf);
+    yield source;
+    if (/\.car$/i.test(path)) yield* beside(dirname(path), basename(path).slice(0, -".car".length), "all");
+    yield* beside(dirname(path), "", "files");
+  }
+}
+
+/** What lies beside a history, where it is: of a name's own, or by the names that it has in a folder. */
+async function* beside(folder: string, name: string, which: "all" | "files"): AsyncGenerator<Source> {
+  for (const [role, called] of Object.entries(inFolder)) {
+    if (role === "handovers" && which !== "all") continue;
+    const own = role === "proof" || role === "word" ? called.replace("head", "") : `.${called}`;
+    const path = join(folder, name ? name + own : called);
+    const info = await stat(path).catch(() => undefined);
+    if (!info?.isFile()) continue;
+    const about = { kind: "", use: "leave-out", what: "", next: "", role } as const;
+    yield { kind: "left-out", name: basename(path), start: new Uint8Array(), part: await some(path), found: true, about };
+  }
+}
+
+/** The bytes of a small file; of a longer one enough to show that it is too long. */
+async function some(path: string | Buffer): Promise<Uint8Array<ArrayBuffer>> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(failed(path));
+  try {
+    const bytes = new Uint8Array(Math.min((await handle.stat()).size, maxBeside));
+    let size = 0;
+    for (let read = -1; read !== 0 && size < bytes.length; size += read) {
+      read = (await handle.read(bytes, size, bytes.length - size, null).catch(failed(path))).bytesRead;
+    }
+    return bytes.subarray(0, size);
+  } finally {
+    await handle.close();
+  }
 }
 
 /** A file by itself, which is what its name and its beginning say. */
@@ -45,7 +84,7 @@ async function file(path: string, size: number, kindOf: KindOf): Promise<Source>
   const name = basename(path);
   const start = await beginning(path);
   const about = await kindOf(name, start);
-  if (about.use !== "read") return unread(name, path, start, about);
+  if (about.use !== "read") return unread(name, path, start, about, about.role ? await some(path) : undefined);
   if (about.kind !== "checkpoint") {
     await noCheckpointIn(path, start, kindOf);
     return carFile(path, size);
@@ -74,7 +113,9 @@ async function* folder(path: string, signal?: AbortSignal): AsyncGenerator<Sourc
     for await (const entry of entries(Buffer.from(path))) {
       signal?.throwIfAborted();
       if ("leftOut" in entry) {
-        yield { kind: "left-out", ...named(entry.leftOut), start: new Uint8Array() };
+        const { leftOut, path } = entry;
+        const part = path && isBesideName(leftOut.toString()) ? { part: await some(path) } : {};
+        yield { kind: "left-out", ...named(leftOut), start: new Uint8Array(), ...part };
         continue;
       }
       found = true;
@@ -97,7 +138,7 @@ async function* folder(path: string, signal?: AbortSignal): AsyncGenerator<Sourc
 }
 
 /** The checkpoints and segments in a folder and below it, and the names of all else: verifier/history, Walk. */
-async function* entries(root: Buffer): AsyncGenerator<Found | { leftOut: Buffer }> {
+async function* entries(root: Buffer): AsyncGenerator<Found | { leftOut: Buffer; path?: Buffer | undefined }> {
   // A stack of folders, by their names below the root: recursion could go as deep as a path is long.
   for (const todo = [Buffer.alloc(0)]; todo.length > 0; ) {
     const below = todo.pop()!;
@@ -119,8 +160,12 @@ async function* entries(root: Buffer): AsyncGenerator<Found | { leftOut: Buffer 
           continue;
         }
         if (isPart && !info!.isFile()) throw irregular(found.path);
+        if (!info?.isFile()) {
+          yield { leftOut: found.name };
+          continue;
+        }
       }
-      yield isPart ? { ...found, segment } : { leftOut: found.name };
+      yield isPart ? { ...found, segment } : { leftOut: found.name, path: found.path };
     }
   }
 }

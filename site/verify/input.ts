@@ -71,6 +71,10 @@ export interface LeftOutSource {
   readonly path?: string;
   /** How it begins, if its name alone does not decide. */
   readonly start: Uint8Array;
+  /** Its bytes, if it may be looked at beside the history (beside.ts). */
+  readonly part?: Blob | Uint8Array<ArrayBuffer>;
+  /** It was not given, but found where such files lie. */
+  readonly found?: boolean;
   /** What it is, and what to do with it: of a file that was given by itself. */
   readonly about?: Kind;
 }
@@ -86,6 +90,8 @@ export interface Kind {
   readonly what: string;
   /** What to do about it. */
   readonly next: string;
+  /** What it is looked at for beside a history, or empty. */
+  readonly role: string;
 }
 
 /** Asks the verifier what an input is. */
@@ -151,7 +157,7 @@ export async function* sources(
 /** A file in a folder, of which the name alone decides whether it is part of the history. */
 function inFolder(name: string, path: string, part: Blob | Uint8Array<ArrayBuffer>): Source {
   if (isCheckpointName(name)) return checkpoint(name, path, part);
-  return isSegmentName(name) ? blobCAR(path, isBlob(part) ? part : new Blob([part])) : leftOut(name);
+  return isSegmentName(name) ? blobCAR(path, isBlob(part) ? part : new Blob([part])) : { ...leftOut(name), ...(isBesideName(name) && { part }) };
 }
 
 /** Whether a file in a folder is part of the history. */
@@ -170,6 +176,11 @@ export function isCheckpointName(path: string): boolean {
   return /\.ckpt$/i.test(path) && !parts.at(-1)!.startsWith("._") && !parts.includes("__MACOSX");
 }
 
+/** Whether a file in a folder may be looked at beside the history: docs/spec/lineage.md, "Beside a history". */
+export function isBesideName(name: string): boolean {
+  return /^(handovers|head\.(tlog-proof|monitor)|success(ion|or\.tlog-proof))$/.test(name);
+}
+
 function leftOut(name: string): LeftOutSource {
   return { kind: "left-out", name, start: new Uint8Array() };
 }
@@ -179,7 +190,7 @@ async function judged(name: string, path: string, part: Blob | Uint8Array<ArrayB
   if (isCheckpointName(name)) return checkpoint(name, path, part);
   const start = isBlob(part) ? new Uint8Array(await read(part.slice(0, startSize), path)) : part.slice(0, startSize);
   const about = await kindOf(name, start);
-  if (about.use !== "read") return unread(name, path, start, about);
+  if (about.use !== "read") return unread(name, path, start, about, part);
   if (about.kind === "checkpoint") return checkpoint(name, path, part);
   await noCheckpointIn(path, start, kindOf);
   return blobCAR(path, isBlob(part) ? part : new Blob([part]));
@@ -205,8 +216,9 @@ async function streamed(name: string, path: string, bytes: AsyncIterable<Uint8Ar
       }
       return checkpoint(name, path, await collect(path, whole()));
     }
+    const part = about.role ? await collect(path, whole()) : undefined;
     await all.return(undefined);
-    return unread(name, path, start, about);
+    return unread(name, path, start, about, part);
   } catch (error) {
     await all.return(undefined);
     throw error;
@@ -220,9 +232,9 @@ export async function noCheckpointIn(path: string, start: Uint8Array, kindOf: Ki
 }
 
 /** What is no part of a history, or an error for what may have one in it. */
-export function unread(name: string, path: string, start: Uint8Array, about: Kind): LeftOutSource {
+export function unread(name: string, path: string, start: Uint8Array, about: Kind, part?: Blob | Uint8Array<ArrayBuffer>): LeftOutSource {
   if (about.use === "refuse") throw new VerifyError("nothing-to-verify", `this is ${about.what}`, { path, hint: about.next });
-  return { kind: "left-out", name, path, start, about };
+  return { kind: "left-out", name, path, start, about, ...(part && about.role && { part }) };
 }
 
 /** Says that a folder has no checkpoint. */

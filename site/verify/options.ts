@@ -25,11 +25,11 @@ export interface Progress {
 export interface Witness {
   /** A c2sp.org/tlog-policy: the logs that count, and how many of which witnesses have to have cosigned. */
   policy: string;
-  /** The file head.tlog-proof beside the history. */
+  /** The file head.tlog-proof beside the history; by default the one that is given with it. */
   proof?: Uint8Array | undefined;
   /** The key of a monitor whose word is taken. */
   monitor?: string | undefined;
-  /** The file head.monitor beside the history: what it said. */
+  /** The file head.monitor beside the history: what it said; by default the one that is given with it. */
   word?: Uint8Array | undefined;
   /** The history is at best incomplete unless its head is witnessed, and the monitor, if one is named, knows no newer one. */
   require?: boolean | undefined;
@@ -40,7 +40,7 @@ export interface Options {
   did?: string;
   /** The CID of a checkpoint that has to be there: the newest one known. Left out, a history cut at its end verifies too; empty or undefined, it is an error. */
   head?: string;
-  /** What lies beside the history. The report has then the member `witnessed`. */
+  /** Who saw the head, and whom to believe about it. The report has then the member `witnessed`. */
   witness?: Witness | undefined;
   /** Aborts the verification, which then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;

@@ -24,6 +24,8 @@ export interface FetchOptions {
   readonly signal?: AbortSignal | undefined;
   /** How many bytes may come in all. */
   readonly limit?: number;
+  /** Fetches what lies beside the life too: hand-overs, a succession, and the proof that its head was logged. What is not there is left out. */
+  readonly beside?: boolean | undefined;
   /** Is told how many bytes came. */
   readonly onBytes?: ((n: number) => void) | undefined;
 }
@@ -172,6 +174,37 @@ export async function* fetchSegments(base: URL, life: Head, allowance: Allowance
   }
 }
 
+/** How what lies beside a life begins. */
+const beginnings = { handovers: "igor/handover/", succession: "igor/succession/", "head.tlog-proof": "c2sp.org/tlog-proof@", "head.monitor": "igor/monitor/", "successor.tlog-proof": "c2sp.org/tlog-proof@" } as const;
+
+/** A file that lies beside a life. */
+export type BesideName = keyof typeof beginnings;
+
+/** What there is to say whether a life moved, and whom it succeeds; and all that there is. */
+export const statements: readonly BesideName[] = ["handovers", "succession"];
+export const allBeside = Object.keys(beginnings) as readonly BesideName[];
+
+/** The size of a hand-over record, and how many there are at most. */
+const handOverSize = 313;
+const maxHandOvers = 65536;
+const maxBeside = 256 << 10;
+
+/** Fetches what lies beside a life. What is not there, or is not what its name says, is left out. */
+export async function fetchBeside(base: URL, did: string, names: readonly BesideName[], allowance: Allowance, options: FetchOptions): Promise<Part[]> {
+  const found = new Map<BesideName, Part>();
+  await several(names, async (name) => {
+    const limit = name === "handovers" ? maxHandOvers * handOverSize : maxBeside;
+    const bytes = await get(at(base, `igor/${did}/${name}`), limit, allowance, options).catch((error: unknown) => {
+      options.signal?.throwIfAborted();
+      if (!(error instanceof VerifyError) || error.code === "too-large") throw error;
+      return undefined;
+    });
+    if (!bytes || (name === "handovers" && bytes.size % handOverSize !== 0)) return;
+    if ((await bytes.slice(0, beginnings[name].length).text()) === beginnings[name]) found.set(name, { name, bytes });
+  });
+  return names.flatMap((name) => found.get(name) ?? []);
+}
+
 /** Calls f for each, several at once, until one of them fails. */
 export async function several<T>(all: Iterable<T>, f: (one: T) => Promise<void>): Promise<void> {
   const iterator = all[Symbol.iterator]();
@@ -193,4 +226,5 @@ export async function* fetchLife(did: string, from: string | URL, options: Fetch
   const base = baseURL(from, globalThis.document?.baseURI);
   const allowance = new Allowance(options);
   yield* fetchSegments(base, await fetchHead(base, did, allowance, options), allowance, options);
+  if (options.beside) yield* await fetchBeside(base, did, allBeside, allowance, options);
 }

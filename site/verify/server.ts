@@ -1,6 +1,6 @@
 import { Core, type CARPiece } from "./core.ts";
 import { VerifyError } from "./error.ts";
-import type { Witness } from "./options.ts";
+import type { Lies } from "./beside.ts";
 import type { Kind } from "./input.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -117,10 +117,15 @@ export class Server {
   }
 
   /** Returns the report's JSON in UTF-8, or nothing if there is no checkpoint. */
-  async link(run: number, did: string, head: string, witness?: Witness): Promise<Bytes> {
+  async link(run: number, did: string, head: string, lies?: Lies): Promise<Bytes> {
     const core = await this.#run(run);
-    if (witness) core.beside(witness);
+    if (lies) core.beside(lies);
     return core.distinct() === 0 ? new Uint8Array() : core.link(did, head);
+  }
+
+  /** Adds a file of hand-over records. */
+  async handOvers(run: number, file: Uint8Array): Promise<void> {
+    (await this.#run(run)).handOvers(file);
   }
 
   async path(run: number): Promise<Bytes> {

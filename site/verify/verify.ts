@@ -1,3 +1,4 @@
+import type { Lies } from "./beside.ts";
 import type { CARBlocks } from "./core.ts";
 import { VerifyError } from "./error.ts";
 import {
@@ -69,6 +70,7 @@ class History {
   #batchLength: number;
   #checkpoints = 0;
   #firstLeftOut: LeftOutSource | undefined;
+  #beside: LeftOutSource[] = [];
   #bytes = 0;
 
   constructor(
@@ -95,7 +97,8 @@ class History {
       throw error;
     }
     await this.#jobs.finish();
-    const json = await linker.call("link", [run, did, head, this.options.witness]);
+    const lies = this.#beside.length > 0 ? await this.#look() : this.options.witness;
+    const json = await linker.call("link", [run, did, head, lies]);
     if (json.length === 0) {
       const { name, path = name, about } = this.#firstLeftOut ?? {};
       if (about) throw new VerifyError("nothing-to-verify", `this is ${about.what}, and no checkpoint`, { path: path || "the input", hint: about.next });
@@ -104,6 +107,14 @@ class History {
       });
     }
     return { report: await parseReport(json, this.options.signal), linker, run };
+  }
+
+  /** Looks at what lies beside the history. */
+  async #look(): Promise<Lies> {
+    const { look } = await import("./beside.ts");
+    const { lies, leftOut } = await look(this.#beside, this.options.witness, (file) => this.linker.call("handOvers", [this.run, file]));
+    await this.#leaveOut(leftOut);
+    return lies;
   }
 
   async #readSources(sources: AsyncIterable<Source>): Promise<void> {
@@ -117,8 +128,8 @@ class History {
         began = performance.now();
       }
       if (source.kind === "left-out") {
-        if (source.about) this.#firstLeftOut ??= source;
-        leftOut.push(source);
+        if (source.about && !source.found) this.#firstLeftOut ??= source;
+        (source.part ? this.#beside : leftOut).push(source);
         if (leftOut.length === batchLength) await this.#leaveOut(leftOut.splice(0));
         continue;
       }
