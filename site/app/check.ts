@@ -8,6 +8,7 @@ import { parseReport, type Report } from "../verify/report.ts";
 import type { Options } from "../verify/options.ts";
 import { run, type Batch } from "../verify/verify.ts";
 import { VerifyError } from "../verify/error.ts";
+import { startSize } from "../verify/input.ts";
 import type { Item } from "./collect.ts";
 import { files } from "./files.ts";
 import { blobs, Life } from "./life.ts";
@@ -43,7 +44,9 @@ export interface Checked {
 
 /** Verifies what is given. What is not pinned is empty. */
 export async function check(items: AsyncIterable<Item>, pins: Pins, more: Pick<Options, "signal" | "onProgress">): Promise<Checked> {
-  const options: Options = { ...more, did: pins.did.value, head: pins.head.value };
+  const { did, head, policy, monitor, require } = pins;
+  const witness = policy.value === "" ? undefined : { policy: policy.value, require, ...(monitor.value && { monitor: monitor.value }) };
+  const options: Options = { ...more, did: did.value, head: head.value, witness };
   const batches: Batch[] = [];
   blobs.clear();
   const input = async function* () {
@@ -75,7 +78,9 @@ export async function check(items: AsyncIterable<Item>, pins: Pins, more: Pick<O
 }
 
 /** Says which pin cannot be one, of pins that were refused. */
-export async function wrongPin(pins: Pins): Promise<"did" | "head"> {
+export async function wrongPin(pins: Pins, { problem }: VerifyError): Promise<"did" | "head" | "policy" | "monitor"> {
+  if (problem.startsWith("policy")) return "policy";
+  if (problem.startsWith("the monitor")) return "monitor";
   return session({ ...pins, head: unpinned.head }, async () => "head" as const).catch(() => "did" as const);
 }
 
@@ -94,6 +99,12 @@ export async function readReceipts(file: Blob): Promise<Paid> {
   } catch (error) {
     return { problem: error instanceof VerifyError ? error.problem : String(error) };
   }
+}
+
+/** Says what a file that was given by itself is looked at for beside a history; empty if it is not. */
+export async function roleOf(file: File): Promise<string> {
+  const linker = await pool.linker();
+  return (await linker.call("kind", [file.name, new Uint8Array(await file.slice(0, startSize).arrayBuffer())])).role;
 }
 
 /** Says what a fork proof proves. */

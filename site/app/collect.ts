@@ -2,7 +2,7 @@
 // the name that igor-verify would give it.
 
 import { VerifyError } from "../verify/error.ts";
-import { isCheckpointName, isPartName, type InFolder } from "../verify/input.ts";
+import { isBesideName, isCheckpointName, isPartName, type InFolder } from "../verify/input.ts";
 import { archiveKind, type Entry } from "./archive/archive.ts";
 import { unpackInWorker } from "./archive/client.ts";
 import { receiptsName } from "./payments.ts";
@@ -108,7 +108,7 @@ export function fromFiles(list: Iterable<File>): () => AsyncGenerator<Found> {
         continue;
       }
       const [folder, name] = [file.webkitRelativePath.slice(0, slash), file.webkitRelativePath.slice(slash + 1)];
-      yield { name, file: isPartName(name) || isReceipts(name) ? file : undefined, folder, of };
+      yield { name, file: isPartName(name) || isReceipts(name) || isBesideName(name) ? file : undefined, folder, of };
     }
   };
 }
@@ -123,24 +123,24 @@ function cannotRead({ fullPath }: FileSystemEntry, cause: unknown): VerifyError 
   return new VerifyError("unreadable", "cannot be read", { path: fullPath, hint: "choose it again", cause, temporary: true });
 }
 
-/** Lists a folder, then opens its checkpoints and segments, and none of its other files. */
+/** Lists a folder, then opens its checkpoints and segments, what is looked at beside them, and none of its other files. */
 async function* walk(top: FileSystemDirectoryEntry): AsyncGenerator<Found> {
   const checkpoints: FileSystemEntry[] = [];
   const others: string[] = [];
-  const receipts: FileSystemEntry[] = [];
+  const beside: FileSystemEntry[] = [];
   const inside = (entry: FileSystemEntry) => entry.fullPath.slice(top.fullPath.length + 1);
   for (let folders = [top]; folders.length > 0; ) {
     const some = folders.splice(0, atOnce);
     for (const entry of (await Promise.all(some.map(list))).flat()) {
       if (entry.isDirectory) folders.push(entry as FileSystemDirectoryEntry);
       else if (isPartName(inside(entry))) checkpoints.push(entry);
-      else if (isReceipts(inside(entry))) receipts.push(entry);
+      else if (isReceipts(inside(entry)) || isBesideName(inside(entry))) beside.push(entry);
       else others.push(inside(entry));
       if (folders.length + checkpoints.length + others.length > maxFiles) throw tooMany(top.name);
     }
   }
   for (const name of others) yield { name, folder: top.name };
-  for (const entry of receipts) yield { name: inside(entry), file: await fileOf(entry), folder: top.name };
+  for (const entry of beside) yield { name: inside(entry), file: await fileOf(entry), folder: top.name };
   for (let at = 0; at < checkpoints.length; at += atOnce) {
     const entries = checkpoints.slice(at, at + atOnce);
     const files = await Promise.all(entries.map(fileOf));
@@ -193,7 +193,7 @@ export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, o
       yield { name, inFolder: true };
       continue;
     }
-    any ||= file !== undefined;
+    any ||= file !== undefined && !(inFolder && isBesideName(name));
     const kind = file && !inFolder ? await archiveKind(name, file) : undefined;
     if (kind) yield* unpacked(unpackInWorker(kind, name, file!, signal), name);
     else if (inFolder) yield { name, inFolder: true, bytes: file };

@@ -1,5 +1,6 @@
 import { baseURL } from "../verify/base.ts";
 import { isCID, isDID } from "./cid.ts";
+import { unpinned } from "./pins.ts";
 
 /** The page that may load a history from an address. */
 export const loadPage = "load.html";
@@ -45,7 +46,7 @@ export function sourcesOf(address: Address): string[] {
 }
 
 /** This site's address for a check of what is named. */
-export function linkTo(address: Address, head = ""): URL {
+export function linkTo(address: Address, head = "", pins = unpinned): URL {
   const query = new URLSearchParams();
   if (address.file) query.set("history", address.file.href);
   else {
@@ -54,6 +55,12 @@ export function linkTo(address: Address, head = ""): URL {
     for (const { href } of address.from) query.append("from", href);
   }
   if (head) query.set("head", head);
+  const { policy, monitor, require } = pins;
+  if (policy.value) {
+    query.set("policy", policy.value);
+    if (monitor.value) query.set("monitor", monitor.value);
+    if (require) query.set("require", "");
+  }
   return new URL(`${loadPage}?${query}`, document.baseURI);
 }
 
@@ -78,8 +85,8 @@ export function parseName(text: string): { readonly address?: Address; readonly 
 const typedKey = "igor-typed";
 
 /** Goes on to what is named. It is loaded when the visitor agrees. What they wrote themselves is their word, not that of a link. */
-export function goTo(address: Address, typed = false): void {
-  const link = linkTo(address);
+export function goTo(address: Address, typed = false, pins = unpinned): void {
+  const link = linkTo(address, pins.head.value, pins);
   if (typed) {
     try {
       sessionStorage.setItem(typedKey, link.search);

@@ -5,6 +5,7 @@ import { stream } from "../verify/input.ts";
 import { reportJSON, type Problem } from "../verify/report.ts";
 import { check, inspectCheckpoint, prepare, readForkProof, readReceipts, wrongPin, type Checked } from "./check.ts";
 import { items, type Found } from "./collect.ts";
+import { besides, Kept } from "./given.ts";
 import { forkPanel } from "./fork.ts";
 import { byID, copyButton, count, download, fill, foreign, h, mark, size, whole } from "./dom.ts";
 import { isOutdated } from "./fresh.ts";
@@ -14,7 +15,8 @@ import { addressIn, goTo, isTyped, linkTo, loadPage, parseName, serverURL, type 
 import { findLife, type Told } from "./named.ts";
 import { offline } from "./offline.ts";
 import { paymentsSection, type Paid } from "./payments.ts";
-import { namedBy, PinField, savedReport, type Pins } from "./pins.ts";
+import { movesSection } from "./moves.ts";
+import { isPolicy, namedBy, PinField, savedReport, unpinned, witnessesOf, type Pins } from "./pins.ts";
 import { receive, type Source } from "./receive.ts";
 import { badgeSVG } from "./svg.ts";
 import { Slices } from "./slices.ts";
@@ -41,7 +43,13 @@ const drop = byID("drop");
 const letGo = byID("let-go");
 const didField = new PinField(byID("pin-did"), byID("pin-did-by"));
 const headField = new PinField(byID("pin-head"), byID("pin-head-by"));
+const policyField = new PinField(byID<HTMLTextAreaElement>("pin-policy"), byID("pin-policy-by"));
+const monitorField = new PinField(byID("pin-monitor"), byID("pin-monitor-by"));
+const requireBox = byID<HTMLInputElement>("pin-require");
+const fields = { did: didField, head: headField, policy: policyField, monitor: monitorField };
 const pinError = byID("pin-error");
+/** What was given without a history, to be looked at with the next. */
+const kept = new Kept(byID("kept"), byID("kept-files"));
 
 /** What the page is about now. */
 const state: {
@@ -62,7 +70,27 @@ function show(view: HTMLElement): void {
   for (const each of [idle, busy, result]) each.hidden = each !== view;
 }
 
-const typed = (): Pins => ({ did: didField.pin, head: headField.pin });
+const typed = (): Pins => ({ did: didField.pin, head: headField.pin, policy: policyField.pin, monitor: monitorField.pin, require: requireBox.checked });
+
+/** Takes what was dropped, pasted or chosen: a history, or what is looked at with one. */
+async function given(source: Source): Promise<void> {
+  const loose = source.loose ?? [];
+  const { policy, others, only } = await besides(loose);
+  if (only) {
+    // By itself it is what the visitor says.
+    if (policy) policyField.set(policy, "you");
+    kept.add(others);
+    const said = [policy && "The witnesses that you believe are set.", others.length > 0 && `${others.map(({ name }) => name).join(", ")}: kept for the next history.`].filter(Boolean).join(" ");
+    showIdle(said);
+    byID<HTMLDetailsElement>("pins").open = true;
+    (policy ? policyField.input : byID("kept")).scrollIntoView({ block: "center" });
+    if (policy) policyField.input.focus({ preventScroll: true });
+    return;
+  }
+  const pins = typed();
+  // With a history it is the word of whoever gave both, unless the visitor says otherwise.
+  void verify(source, policy && !pins.policy.value ? { ...pins, policy: { value: policy, by: "files" } } : pins);
+}
 
 /** Verifies whatever was given, however it was given. */
 async function verify(source: Source, pins = typed()): Promise<void> {
@@ -72,14 +100,15 @@ async function verify(source: Source, pins = typed()): Promise<void> {
   const { signal } = controller;
   if (!idle.hidden && document.activeElement instanceof HTMLElement && idle.contains(document.activeElement)) state.left = document.activeElement;
   pinError.textContent = "";
-  for (const field of [didField, headField]) field.markWrong(false);
+  for (const field of Object.values(fields)) field.markWrong(false);
+  if (pins.policy.value === "" && (pins.monitor.value || pins.require)) return needsPolicy();
   const progress = new Progress(source.total, signal);
   fetching = source.address?.life ? "" : undefined;
   const began = performance.now();
   const loose: Blob[] = [];
   try {
     const receipts: Blob[] = [];
-    const done = await check(items(source(), signal, (files) => (progress.files = files), (file) => receipts.push(file), (file) => loose.push(file)), pins, {
+    const done = await check(items(kept.with(source()), signal, (files) => (progress.files = files), (file) => receipts.push(file), (file) => loose.push(file)), pins, {
       signal,
       onProgress: (now) => progress.update(now.checkpoints, now.bytes),
     });
@@ -97,7 +126,7 @@ async function verify(source: Source, pins = typed()): Promise<void> {
     if (state.stop !== controller) return;
     if (signal.aborted) showIdle("Stopped. Nothing was decided.");
     else if (source.again && error instanceof VerifyError && error.code === "malformed-car") void verify(source.again(`${error.path ?? "a segment"}: ${error.problem}`), pins);
-    else if (error instanceof VerifyError && error.code === "bad-pin") await showBadPin(error, pins);
+    else if (error instanceof VerifyError && error.code === "bad-pin" && pins.policy.by !== "files") await showBadPin(error, pins);
     else if (await isForkProof(error, loose)) await showForkProof(loose[0]!, source);
     else showError(error, source, error instanceof VerifyError && error.temporary ? () => void verify(source, pins) : undefined);
   } finally {
@@ -203,12 +232,21 @@ function begin(): HTMLElement {
 }
 
 async function showBadPin(error: VerifyError, pins: Pins): Promise<void> {
-  const field = (await wrongPin(pins)) === "did" ? didField : headField;
+  const field = fields[await wrongPin(pins, error)];
   showIdle();
   byID<HTMLDetailsElement>("pins").open = true;
   field.markWrong(true);
   pinError.replaceChildren(foreign(`${error.problem[0]!.toUpperCase()}${error.problem.slice(1)}.`));
   field.input.focus();
+}
+
+/** What can be judged only by a policy was asked for without one. */
+function needsPolicy(): void {
+  showIdle();
+  byID<HTMLDetailsElement>("pins").open = true;
+  policyField.markWrong(true);
+  pinError.textContent = "Say which witnesses you believe: a monitor and a demand need a policy.";
+  policyField.input.focus();
 }
 
 function again(): HTMLElement {
@@ -260,10 +298,16 @@ function showResult(done: Checked, model: Model, seconds: number, source: Source
     void inspect.open(row);
   };
   const picture = timeline(model, open);
-  const panel = verdictPanel(report, pins, seconds, source.label ?? "", source.told && fetchedNote(source.told));
+  kept.clear();
+  const panel = verdictPanel(report, pins, life, seconds, source.label ?? "", source.told && fetchedNote(source.told));
   const actions = resultActions(done, source, failed);
   result.replaceChildren(panel, actions.element, picture.element);
   if (report.problems.length > 0) result.append(problemsSection(report, (problem) => places(problem, done, open)));
+  const moves = movesSection(report, (cid) => {
+    const row = life.find(cid);
+    if (row !== undefined) open(row);
+  });
+  if (moves) result.append(moves);
   const payments = paid && paymentsSection(paid, report.did);
   if (payments) result.append(payments);
   result.append(inspect.element);
@@ -313,7 +357,7 @@ function resultActions(done: Checked, { address }: Source, failed: (error: unkno
     again(),
     saving,
     saver("Save the report", "report.json", "application/json", () => savedReport(reportJSON(report), pins)),
-    address && copyButton(() => linkTo(address, done.report.verdict === "verified" ? done.report.head : "").href, "", "Copy a link to this check", ""),
+    address && copyButton(() => linkTo(address, done.report.verdict === "verified" ? done.report.head : "", pins).href, "", "Copy a link to this check", ""),
     saver("Save the badge", "svg", "image/svg+xml", () => badgeSVG(lookOf(report, pins) === "unbroken" ? { ...report, identity: "self-asserted" } : report)),
     embed,
     !done.saveable && h("span", { class: "hint" }, "Only checkpoints that are one path are saved as a CAR."),
@@ -392,8 +436,13 @@ function name({ report }: Checked): string {
 
 receive(
   {
-    given: (source) => void verify(source),
+    given: (source) => void given(source),
     pasted(text) {
+      if (isPolicy(text)) {
+        policyField.set(text, "you");
+        byID<HTMLDetailsElement>("pins").open = true;
+        return policyField.input.focus();
+      }
       const { address, did, cid } = parseName(text);
       if (address) goTo(address);
       else if (did || cid) {
@@ -418,7 +467,7 @@ for (const button of document.querySelectorAll<HTMLButtonElement>("[data-sample]
   const { sample, did, head } = button.dataset;
   button.addEventListener("click", () => {
     const source = Object.assign(() => loaded(new URL(`samples/${sample}`, document.baseURI), sample!), { label: `the sample ${sample}` });
-    void verify(source, { did: { value: did ?? "", by: "page" }, head: { value: head ?? "", by: "page" } });
+    void verify(source, { ...unpinned, did: { value: did ?? "", by: "page" }, head: { value: head ?? "", by: "page" } });
   });
 }
 
@@ -465,7 +514,7 @@ byID("find").addEventListener("submit", (event) => {
   if (address && !server.value.trim()) return goTo(address, false);
   if (address) return wrong(server, "The address above says where it is already. Leave this empty.");
   if (!from) return wrong(server, server.value.trim() ? "This is no address of a server (https://…)." : "A name does not say where the life is. Write the address of a server that has it.");
-  goTo({ life: { did, cid }, from: [from] }, true);
+  goTo({ life: { did, cid }, from: [from] }, true, typed());
 });
 
 /** What the servers said that a life came from, and what that is worth. */
@@ -495,7 +544,10 @@ const parameters = new URLSearchParams(location.search);
 const by = isTyped() ? "you" : "link";
 didField.set(parameters.get("did") ?? "", by);
 headField.set(parameters.get("head") ?? (parameters.has("from") ? parameters.get("cid") : "") ?? "", by);
-byID<HTMLDetailsElement>("pins").open = didField.pin.value !== "" || headField.pin.value !== "";
+policyField.set(parameters.get("policy") ?? "", by);
+monitorField.set(parameters.get("monitor") ?? "", by);
+requireBox.checked = parameters.has("require") && policyField.pin.value !== "";
+byID<HTMLDetailsElement>("pins").open = Object.values(fields).some(({ pin }) => pin.value !== "");
 
 const address = addressIn(location.search, location.href);
 
@@ -526,6 +578,7 @@ function sourceAt(address: Address, singly?: string): Source {
     ...life,
     from,
     singly,
+    proofs: policyField.pin.value !== "",
     told: (told: Told) => (source.told = told),
     progress: (words: string) => (fetching = words),
     async owner(bytes: Uint8Array) {
@@ -555,6 +608,7 @@ function ask(address: Address): void {
   fill(
     byID("ask-pins"),
     ...pins.map(([what, { value, by }]) => h("p", {}, `${what}, ${namedBy[by]}: `, h("code", { class: "mono" }, foreign(value)))),
+    policyField.pin.value !== "" && h("p", {}, `Witnesses, ${namedBy[policyField.pin.by]}: a policy with ${witnessesOf(policyField.pin.value)} of them${requireBox.checked ? ", and only a witnessed head counts" : ""}`),
     pins.length > 0 && whom === "link" && h("p", { class: "hint" }, "It will be held to this; but whoever made the link chose it. Compare it with what the agent’s owner publishes."),
   );
   byID("ask-yes").addEventListener("click", () => void verify(sourceAt(address)));

@@ -2,7 +2,7 @@
 
 import { VerifyError } from "../verify/error.ts";
 import { sha256 } from "../verify/sha256.ts";
-import { Allowance, blockURL, fetchHead, fetchSegments, get, indexURL, several, type FetchOptions, type Head } from "../verify/published.ts";
+import { allBeside, Allowance, blockURL, fetchBeside, fetchHead, fetchSegments, get, indexURL, several, statements, type FetchOptions, type Head } from "../verify/published.ts";
 import { cidOf } from "./cid.ts";
 import type { Found } from "./collect.ts";
 import { count, size, whole } from "./dom.ts";
@@ -40,6 +40,8 @@ export interface Wanted {
   readonly did: string;
   readonly cid: string;
   readonly from: readonly URL[];
+  /** Whether proofs that the head was logged are wanted too. */
+  readonly proofs: boolean;
   /** Leaves out the segments, which were wrong, and says so. */
   readonly singly?: string | undefined;
   /** Says whose checkpoint it is. */
@@ -97,7 +99,9 @@ class Search {
       const [main] = servers.filter(({ head }) => head).sort((a, b) => (BigInt(a.head!.tick) < BigInt(b.head!.tick) ? 1 : -1));
       if (!main && !wanted.cid) throw failures.at(-1);
       try {
-        return yield* await this.#read(servers, main);
+        const parts = await this.#read(servers, main);
+        if (main) parts.push(...(await this.#beside(main.from, main.head!.agent)));
+        return yield* parts;
       } catch (error) {
         // A server must not keep others from being heard by what it claims.
         options.signal?.throwIfAborted();
@@ -137,6 +141,12 @@ class Search {
     const parts = await this.#chain(main?.head?.checkpoint ?? wanted.cid);
     if (main && wanted.cid && !this.#given.has(wanted.cid)) parts.push(...(await this.#chain(wanted.cid)));
     return parts;
+  }
+
+  /** Gets what lies beside the life. */
+  async #beside(from: URL, did: string): Promise<Found[]> {
+    const files = await fetchBeside(from, did, this.wanted.proofs ? allBeside : statements, this.allowance, this.options);
+    return files.map(({ name, bytes }) => ({ name, file: bytes, folder: "" }));
   }
 
   /** Gets a checkpoint from whoever has it. */

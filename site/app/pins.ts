@@ -1,8 +1,8 @@
 // What a history is held to, and whose word that is. A pin that came with a link is checked
 // as any other, but it is not what the visitor expects: whoever made the link chose it.
 
-/** Who named a pin: the visitor, the link that they followed, or the page with its samples. */
-export type Namer = "you" | "link" | "page";
+/** Who named a pin: the visitor, the link that they followed, the files that it came with, or the page with its samples. */
+export type Namer = "you" | "link" | "files" | "page";
 
 export interface Pin {
   readonly value: string;
@@ -12,20 +12,42 @@ export interface Pin {
 export interface Pins {
   readonly did: Pin;
   readonly head: Pin;
+  /** The logs and witnesses that are believed: a c2sp.org/tlog-policy. */
+  readonly policy: Pin;
+  /** The key of a monitor whose word is taken. */
+  readonly monitor: Pin;
+  /** Whether the head has to be witnessed. */
+  readonly require: boolean;
 }
 
-export const unpinned: Pins = { did: { value: "", by: "you" }, head: { value: "", by: "you" } };
+const nothing: Pin = { value: "", by: "you" };
+
+export const unpinned: Pins = { did: nothing, head: nothing, policy: nothing, monitor: nothing, require: false };
 
 /** How it is said who named a pin. */
 export const namedBy: Readonly<Record<Namer, string>> = {
   you: "named by you",
   link: "named by the link, not by you",
+  files: "given with the history, not by you",
   page: "named by this page, with its sample",
 };
 
+/** What a policy and a monitor's key are told by, where a text was pasted or dropped. */
+export function isPolicy(text: string): boolean {
+  return /^(\s*(#.*)?\n)*\s*(log|witness|group|quorum)\s+\S/.test(text);
+}
+
+/** The largest policy: witness.MaxPolicy. */
+export const maxPolicy = 64 << 10;
+
+/** How many witnesses a policy names. */
+export function witnessesOf(policy: string): number {
+  return policy.split("\n").filter((line) => /^[ \t]*witness[ \t]/.test(line)).length;
+}
+
 /** A report's text as it is saved: where a pin was not the visitor's own, `pinnedBy` says whose it was. */
-export function savedReport(json: string, pins: Pins): string {
-  const others = Object.entries<Pin>({ ...pins }).filter(([, { value, by }]) => value !== "" && by !== "you");
+export function savedReport(json: string, { did, head, policy, monitor }: Pins): string {
+  const others = Object.entries({ did, head, policy, monitor }).filter(([, { value, by }]) => value !== "" && by !== "you");
   if (others.length === 0) return json;
   const list = others.map(([pin, { by }]) => `    {"pin": "${pin}", "by": "${by}"}`).join(",\n");
   return json.replace(/\n(?=  "verifier": )/, () => `\n  "pinnedBy": [\n${list}\n  ],\n`);
@@ -33,11 +55,11 @@ export function savedReport(json: string, pins: Pins): string {
 
 /** A field that a pin is typed into. What a link put there is the link's, until somebody writes there. */
 export class PinField {
-  readonly input: HTMLInputElement;
+  readonly input: HTMLInputElement | HTMLTextAreaElement;
   readonly #note: HTMLElement;
   #fromLink = "";
 
-  constructor(input: HTMLInputElement, note: HTMLElement) {
+  constructor(input: HTMLInputElement | HTMLTextAreaElement, note: HTMLElement) {
     this.input = input;
     this.#note = note;
     input.addEventListener("input", () => {

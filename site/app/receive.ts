@@ -9,6 +9,8 @@ import type { Told } from "./named.ts";
 export interface Source {
   (): AsyncIterable<Found>;
   total?: number | undefined;
+  /** Files that were given by themselves, not in a folder. */
+  loose?: readonly File[];
   /** What the visitor calls it. */
   label?: string;
   /** Where it is loaded from, if the visitor's link names that. */
@@ -32,7 +34,7 @@ export interface Receiver {
 export function receive({ given, pasted, over }: Receiver, choose: Readonly<Record<string, string>>): void {
   let depth = 0; // of elements inside the page that are dragged over
   const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
-  const transferred = (transfer: DataTransfer) => given(Object.assign(fromTransfer(transfer), { total: transferSize(transfer), label: transferLabel(transfer) }));
+  const transferred = (transfer: DataTransfer) => given(Object.assign(fromTransfer(transfer), { total: transferSize(transfer), label: transferLabel(transfer), loose: [...transfer.files] }));
   const ended = () => {
     depth = 0;
     over(false);
@@ -67,7 +69,7 @@ export function receive({ given, pasted, over }: Receiver, choose: Readonly<Reco
     if (clipboardData?.types.includes("Files")) {
       event.preventDefault();
       transferred(clipboardData);
-    } else if (clipboardData && !(target instanceof HTMLInputElement)) {
+    } else if (clipboardData && !(target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement)) {
       pasted?.(clipboardData.getData("text/plain").trim());
     }
   });
@@ -77,7 +79,7 @@ export function receive({ given, pasted, over }: Receiver, choose: Readonly<Reco
     byID(button).addEventListener("click", () => input.click());
     input.addEventListener("change", () => {
       if (!input.files?.length) return;
-      const source = Object.assign(fromFiles(input.files), { total: filesSize(input.files), label: filesLabel(input.files) });
+      const source = Object.assign(fromFiles(input.files), { total: filesSize(input.files), label: filesLabel(input.files), loose: [...input.files].filter(({ webkitRelativePath }) => !webkitRelativePath) });
       input.value = ""; // so that the same choice counts again
       given(source);
     });

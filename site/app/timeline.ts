@@ -225,6 +225,8 @@ export class Model {
   /** The row that is shown first: that of the first problem. */
   first = 0;
   readonly problems: { row: number; x: number; missing: boolean; fork: boolean }[] = [];
+  /** Where the agent was given to another node. */
+  readonly moves: { x: number; number: string }[] = [];
   /** Branches beside the main line, each from the predecessor that it shares. */
   readonly branches: number[][] = [];
   /** Rows before which something is missing. */
@@ -275,6 +277,10 @@ export class Model {
     model.first = Math.max(first, 0);
     if (model.lacks("head-not-found")) problems.push({ row: -1, x: (last + model.right) / 2, missing: true, fork: false });
 
+    await slices.each(report.handovers?.length ?? 0, (i) => {
+      const { problem, tick, number } = report.handovers![i]!;
+      if (problem === undefined && tick !== undefined) model.moves.push({ x: Math.min(Math.max(Number(BigInt(tick) - base), 0), last), number });
+    });
     const side = await model.#findBranches(slices);
     // What another key signed is another life, unless all of it is by the other key.
     const others = report.problems.filter(({ code }) => code === "identity-mismatch").length;
@@ -388,6 +394,7 @@ function legend(model: Model): HTMLElement {
   const list = h("ul", { class: "legend" }, h("li", {}, symbol("line", "M0 12 6 6l4 4 6-8"), "budget left"));
   const programs = model.hashes.length;
   if (programs > 0) list.append(h("li", {}, symbol("line", "M0 8h16"), programs === 1 ? "band: one program" : `band: ${programs} programs, by WASM hash`));
+  if (model.moves.length > 0) list.append(h("li", {}, symbol("moved", "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm0 2a5 5 0 1 1 0 10A5 5 0 0 1 8 3z"), "moved to another node"));
   if (model.problems.some(({ missing }) => missing)) list.append(h("li", {}, symbol("gone", "M8 1l7.5 13.5H.5z"), "something missing"));
   if (model.problems.some(({ missing, fork }) => !missing && !fork)) list.append(h("li", {}, symbol("bad", "M5 1h6l4 4v6l-4 4H5l-4-4V5z"), "something wrong"));
   if (model.problems.some(({ fork }) => fork)) list.append(h("li", {}, symbol("bad", "M8 0l8 8-8 8-8-8z"), "fork"));
@@ -469,6 +476,7 @@ function options(model: Model, width: number, current: () => number, ready: () =
         (chart) => {
           drawBand(chart, model, programs, colour("panel"));
           drawBranches(chart, model, colour("invalid"));
+          drawMoves(chart, model, colour, style.getPropertyValue("--sans"));
           drawProblems(chart, model, colour);
           // What the numbers of the axes are.
           const { ctx, bbox } = chart;
@@ -613,6 +621,42 @@ function drawBranches(chart: uPlot, model: Model, colour: string): void {
       ctx.arc(...position(row), 2.5 * devicePixelRatio, 0, 2 * Math.PI);
       ctx.fill();
     }
+  }
+  ctx.restore();
+}
+
+/** Marks where the agent was given to another node, with the hand-over's number. */
+function drawMoves(chart: uPlot, model: Model, colour: (name: string) => string, sans: string): void {
+  const { ctx, bbox } = chart;
+  const { min, max } = chart.scales["x"]!;
+  const r = 7.5 * devicePixelRatio;
+  const y = bbox.top - 11 * devicePixelRatio;
+  let drawn = -Infinity;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = colour("ink-2");
+  ctx.lineWidth = 1.25 * devicePixelRatio;
+  ctx.font = `600 ${10 * devicePixelRatio}px ${sans}`;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  for (const { x: at, number } of model.moves) {
+    if (at < min! || at > max!) continue;
+    const x = chart.valToPos(at, "x", true);
+    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(x, y + r);
+    ctx.lineTo(x, bbox.top + bbox.height - bandHeight * devicePixelRatio);
+    // Where they are close, one mark stands for several, as the list has them.
+    if (x - drawn < 2.4 * r) {
+      if (x - drawn > devicePixelRatio * 3) ctx.stroke();
+      continue;
+    }
+    drawn = x;
+    ctx.stroke();
+    ctx.setLineDash([]);
+    ctx.beginPath();
+    ctx.arc(x, y, r, 0, 2 * Math.PI);
+    ctx.stroke();
+    if (number.length < 3) ctx.fillText(number, x, y + 0.5 * devicePixelRatio);
   }
   ctx.restore();
 }

@@ -3,7 +3,9 @@ import type { Life, Problem, Report, Verdict } from "../verify/report.ts";
 import { copyButton, count, foreign, h, mark, size, visible, whole, type Mark } from "./dom.ts";
 import { likely } from "./explain.ts";
 import { short } from "./format.ts";
+import type { Life as Rows } from "./life.ts";
 import { namedBy, type Pins } from "./pins.ts";
+import { seen, succeeds } from "./seen.ts";
 
 /** How many problems are shown at first, so that what follows them is found, and how many more at a time. */
 const problemsFirst = 3;
@@ -70,7 +72,7 @@ function whose(report: Report, look: Look, { did }: Pins): string | undefined {
 }
 
 /** The verdict, large, and what it means. Its heading can be focused. */
-export function verdictPanel(report: Report, pins: Pins, seconds: number, given: string, fetched?: HTMLElement): HTMLElement {
+export function verdictPanel(report: Report, pins: Pins, life: Rows, seconds: number, given: string, fetched?: HTMLElement): HTMLElement {
   const look = lookOf(report, pins);
   const why = cause(report);
   const who = whose(report, look, pins);
@@ -95,7 +97,7 @@ export function verdictPanel(report: Report, pins: Pins, seconds: number, given:
     h(
       "div",
       { class: "body" },
-      questions(report, pins, seconds),
+      questions(report, pins, life, seconds),
       secretWarning(report),
       h(
         "div",
@@ -141,18 +143,19 @@ function sentence(text: string, write = (id: string) => id): (Node | string)[] {
 }
 
 /** What to compare with what one knows, and to keep: the whole DID and the whole CID of the head. */
-function names({ did, head, identity }: Report, mixed: boolean, pins: Pins): HTMLElement | undefined {
+function names({ did, head, identity, succeeds: succession }: Report, mixed: boolean, pins: Pins): HTMLElement | undefined {
   const list = h("dl", { class: "names" });
   const add = (term: string, what: string, text: string | undefined, note: string | undefined) => {
     if (text) list.append(h("div", {}, h("dt", {}, term), h("dd", {}, h("code", {}, text), copyButton(() => text, what), note && h("span", { class: "hint" }, note))));
   };
   add(mixed ? "Key with most" : "Identity (DID)", "the DID", did, identity === "pinned" ? namedBy[pins.did.by] : undefined);
+  if (succession?.did) add("Succeeds (DID)", "the DID that it succeeds", succession.did, undefined);
   add("Head (CID)", "the CID of the head", head, head !== undefined && head === pins.head.value ? namedBy[pins.head.by] : undefined);
   return list.children.length > 0 ? list : undefined;
 }
 
 /** The questions, which no single word answers. */
-function questions(report: Report, pins: Pins, seconds: number): HTMLElement {
+function questions(report: Report, pins: Pins, life: Rows, seconds: number): HTMLElement {
   const { signatures, checkpoints, duplicates, verdict, notLookedAt = [] } = report;
   const unsigned = checkpoints - signatures.valid - signatures.invalid;
   const wrong = report.problems.filter((problem) => !isMissing(problem) && problem.code !== "identity-mismatch").length;
@@ -215,12 +218,14 @@ function questions(report: Report, pins: Pins, seconds: number): HTMLElement {
   else if (signatures.valid === 0) ask(who, "open", "Not known", "nothing in it is signed");
   else if (!byYou) ask(who, "open", "You did not say", `it is ${did}, ${namedBy[pins.did.by]}: compare it with what the agent’s owner publishes`);
   else ask(who, "yes", "Yes", did);
+  const besides = { "Did others see its newest checkpoint?": seen(report, pins, life), "Does its key succeed another?": succeeds(report, pins) };
+  for (const [question, answer] of Object.entries(besides)) if (answer) ask(question, answer.mark, answer.words, ...answer.details);
   return list;
 }
 
 /** Kinds of files that are no part of a history, in words. */
 const kinds: Readonly<Record<string, string>> = {
-  macos: "macOS’s own", wasm: "WASM", key: "a key", text: "text", html: "web pages", car: "CAR", carv2: "CAR", other: "unknown",
+  handovers: "hand-overs", witness: "proofs of witnesses", succession: "a succession", macos: "macOS’s own", wasm: "WASM", key: "a key", text: "text", html: "web pages", car: "CAR", carv2: "CAR", other: "unknown",
 };
 
 /** A checkpoint that a problem is about, and what leads there. */

@@ -129,6 +129,8 @@ export async function open(t, url, { expect = [], init, viewport, colorScheme, r
   const page = await context.newPage();
   const seen = [];
   page.on("console", (message) => {
+    // Of a life that is fetched, the browser says which of the files that may lie beside it is not there.
+    if (/404/.test(message.text()) && /\/igor\/did:key:\w+\/(handovers|succession|head\.\S+|successor\.tlog-proof)$/.test(decodeURIComponent(message.location().url))) return;
     if (["error", "warning", "assert"].includes(message.type())) seen.push(`${message.type()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => seen.push(`uncaught: ${error.stack ?? error}`));

@@ -44,6 +44,20 @@ export function published() {
   return made;
 }
 
+let number = 0;
+
+/** Publishes a vector's history, with the proof and the hand-overs that lie beside it. */
+export async function publish({ checkpoints, proof, handovers }) {
+  const { dir, igor } = await build();
+  const name = join(dir, `vector-${++number}`);
+  await writeFile(`${name}.car`, car(checkpoints.map((text) => Buffer.from(text, "hex"))));
+  if (handovers) await writeFile(`${name}.handovers`, Buffer.from(handovers, "hex"));
+  await run(igor, ["history", "import", `${name}.car`, name]);
+  if (proof) await writeFile(join(name, "head.tlog-proof"), proof);
+  const { stdout } = await run(igor, ["publish", name, `${name}-public`, "--json"]);
+  return { tree: `${name}-public`, ...JSON.parse(stdout) };
+}
+
 /** Serves a tree with igor serve. */
 export async function igorServe(t, tree, ...flags) {
   const { igor } = await build();

@@ -141,6 +141,20 @@ const change = async (page) => {
   await press(page, "f", "f");
   await page.waitForSelector(".verdict-line.invalid");
 };
+/** Gives a vector's history with what lies beside it, to whoever believes its policy. */
+const beside = (name, { believed = true, policy = false } = {}) => async (page) => {
+  const v = JSON.parse(await readFile(join(root, "testdata", `${name}.json`), "utf8"));
+  const hex = (text) => Buffer.from(text, "hex");
+  if (believed && v.policy) {
+    await page.click("#pins summary");
+    await page.fill("#pin-policy", v.policy);
+    if (v.monitor) await page.fill("#pin-monitor", v.monitor);
+    if (v.require) await page.check("#pin-require");
+  }
+  const files = { "life.car": car(v.checkpoints.map(hex)), "life.handovers": v.handovers && hex(v.handovers), "head.tlog-proof": v.proof, "head.monitor": v.word, succession: v.succession && hex(v.succession), "successor.tlog-proof": v.commitment, "heads.policy": policy && v.policy };
+  await page.setInputFiles("#files", Object.entries(files).filter(([, content]) => content).map(([name, content]) => ({ name, mimeType: "", buffer: Buffer.from(content) })));
+  await shown(page);
+};
 const pinned = `?did=did:key:z6MksVnWzbqJ93zTJmWiv91TzzNPHHgngJEk2LKum1rvDs6n`;
 
 /** Each state: where it is, what is done there, and how it is photographed. */
@@ -197,6 +211,22 @@ const all = {
   },
   "error-ambiguous": { act: give("history.zip", Buffer.concat([zip(heartbeatFiles), zip(heartbeatFiles)])) },
   "error-kind": { act: give("download.html", Buffer.from("<!doctype html><title>Sign in</title>")) },
+  "witnesses-empty": { act: async (page) => { await page.click("#pins summary"); await page.setInputFiles("#files", { name: "head.tlog-proof", mimeType: "", buffer: Buffer.from("c2sp.org/tlog-proof@v1\n") }); await page.waitForSelector("#kept:not([hidden])"); } },
+  "witnesses-wrong": { act: async (page) => { await page.click("#pins summary"); await page.fill("#pin-policy", "log x"); await page.setInputFiles("#folder", join(histories, "heartbeat-01")); await page.waitForSelector("#pin-policy[aria-invalid=true]"); } },
+  "witnesses-consent-link": { path: `load.html?did=${did}&from=https://agent.example/&policy=${encodeURIComponent("log log.example/heads+52537b5e+ARrHGzocbZ06DI5UiGyCmjnyAdHJNjiX1dIDW1OaKpgu\nquorum none")}` },
+  "witnessed": { act: beside("witness/head-monitor-good") },
+  "witnessed-by-files": { act: beside("witness/head-good", { believed: false, policy: true }) },
+  "witnessed-not": { act: beside("witness/head-malleable") },
+  "witnessed-required-not": { act: beside("witness/head-none-required") },
+  "witnessed-newer": { act: beside("witness/head-monitor-newer-required") },
+  "witnessed-nobody": { act: beside("witness/head-good", { believed: false }) },
+  succeeds: { act: beside("witness/succession-committed") },
+  "succeeds-unseen": { act: beside("witness/succession-committed", { believed: false }) },
+  "succeeds-not": { act: beside("witness/succession-not-signed-by-old") },
+  moves: { act: beside("handovers/three") },
+  "moves-wrong": { act: beside("handovers/number-twice") },
+  "moves-missing": { act: beside("handovers/number-missing") },
+  "moves-cut": { act: beside("handovers/cut-short") },
   incomplete: { act: sample("cut.car") },
   "incomplete-gap": { act: async (page) => { await page.setInputFiles("#folder", join(histories, "mut-missing-mid")); await shown(page); } },
   "incomplete-later-part": { act: async (page) => { await page.setInputFiles("#folder", join(histories, "heartbeat-03-B-only")); await shown(page); } },
