@@ -16,7 +16,7 @@ import { findLife, type Told } from "./named.ts";
 import { offline } from "./offline.ts";
 import { paymentsSection, type Paid } from "./payments.ts";
 import { movesSection } from "./moves.ts";
-import { isPolicy, namedBy, PinField, savedReport, unpinned, witnessesOf, type Pins } from "./pins.ts";
+import { isPolicy, namedBy, PinField, savedReport, unpinned, witnesses, witnessesOf, type Pins } from "./pins.ts";
 import { receive, type Source } from "./receive.ts";
 import { badgeSVG } from "./svg.ts";
 import { Slices } from "./slices.ts";
@@ -608,7 +608,7 @@ function ask(address: Address): void {
   fill(
     byID("ask-pins"),
     ...pins.map(([what, { value, by }]) => h("p", {}, `${what}, ${namedBy[by]}: `, h("code", { class: "mono" }, foreign(value)))),
-    policyField.pin.value !== "" && h("p", {}, `Witnesses, ${namedBy[policyField.pin.by]}: a policy with ${witnessesOf(policyField.pin.value)} of them${requireBox.checked ? ", and only a witnessed head counts" : ""}`),
+    policyField.pin.value !== "" && h("p", {}, `Witnesses, ${namedBy[policyField.pin.by]}: a policy with ${witnesses(witnessesOf(policyField.pin.value))}${requireBox.checked ? ", and only a witnessed head counts" : ""}`),
     pins.length > 0 && whom === "link" && h("p", { class: "hint" }, "It will be held to this; but whoever made the link chose it. Compare it with what the agent’s owner publishes."),
   );
   byID("ask-yes").addEventListener("click", () => void verify(sourceAt(address)));

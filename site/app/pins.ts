@@ -45,6 +45,11 @@ export function witnessesOf(policy: string): number {
   return policy.split("\n").filter((line) => /^[ \t]*witness[ \t]/.test(line)).length;
 }
 
+/** That many, in words. */
+export function witnesses(n: number): string {
+  return n === 0 ? "no witness" : n === 1 ? "1 witness" : `${n} witnesses`;
+}
+
 /** A report's text as it is saved: where a pin was not the visitor's own, `pinnedBy` says whose it was. */
 export function savedReport(json: string, { did, head, policy, monitor }: Pins): string {
   const others = Object.entries({ did, head, policy, monitor }).filter(([, { value, by }]) => value !== "" && by !== "you");

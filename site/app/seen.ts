@@ -2,10 +2,10 @@
 // checkpoint, and whom its key succeeds. Neither is good for what was not shown.
 
 import type { Report } from "../verify/report.ts";
-import { count, visible, whole, type Mark } from "./dom.ts";
+import { visible, whole, type Mark } from "./dom.ts";
 import { short } from "./format.ts";
 import type { Life } from "./life.ts";
-import { namedBy, witnessesOf, type Pins } from "./pins.ts";
+import { namedBy, witnesses, witnessesOf, type Pins } from "./pins.ts";
 
 export interface Answer {
   readonly mark: Mark;
@@ -26,10 +26,10 @@ export function seen(report: Report, pins: Pins, life: Life): Answer | undefined
   const { problem, head: checkpoint = "", tick = "0", log = "", index = "0", before, cosigners = [], monitor } = witnessed;
   if (problem !== undefined) return { mark: "invalid", words: "No", details: [`not shown: ${visible(problem)}`] };
   const of = Math.max(witnessesOf(pins.policy.value), cosigners.length);
-  const who = cosigners.length > 0 ? `Seen by ${cosigners.length} of ${count(of, "witness").replace("witnesss", "witnesses")}` : "Logged, seen by no witness";
+  const who = cosigners.length > 0 ? `Seen by ${cosigners.length} of ${witnesses(of)}` : "Logged, seen by no witness";
   const details = [
     before !== undefined && `existed before ${when(before)}`,
-    cosigners.length > 0 && cosigners.map(({ name }) => visible(name)).join(", "),
+    cosigners.length > 0 && `cosigned by ${cosigners.map(({ name }) => visible(name)).join(", ")}`,
     `entry ${whole(index)} of the log ${visible(log)}`,
     pins.policy.by !== "you" && `by the policy that was ${namedBy[pins.policy.by]}`,
   ];

@@ -219,7 +219,11 @@ function questions(report: Report, pins: Pins, life: Rows, seconds: number): HTM
   else if (!byYou) ask(who, "open", "You did not say", `it is ${did}, ${namedBy[pins.did.by]}: compare it with what the agent’s owner publishes`);
   else ask(who, "yes", "Yes", did);
   const besides = { "Did others see its newest checkpoint?": seen(report, pins, life), "Does its key succeed another?": succeeds(report, pins) };
-  for (const [question, answer] of Object.entries(besides)) if (answer) ask(question, answer.mark, answer.words, ...answer.details);
+  for (const [question, answer] of Object.entries(besides)) {
+    if (!answer) continue;
+    ask(question, answer.mark, answer.words, ...answer.details);
+    list.lastElementChild!.className = "wide";
+  }
   return list;
 }
 

@@ -241,7 +241,7 @@ test("a life that is found by its name brings its proof, its hand-overs, and a l
   await page.fill("#find-from", lives.url);
   await page.click("#find button");
   await page.waitForURL(/load\.html/);
-  assert.match(await page.textContent("#ask-pins"), /Witnesses, named by you: a policy with 3 of them/);
+  assert.match(await page.textContent("#ask-pins"), /Witnesses, named by you: a policy with 3 witnesses/);
   await page.click("#ask-yes");
   await page.waitForSelector("#verdict");
   assert.equal(await page.textContent("#verdict"), "Verified");

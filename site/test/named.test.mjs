@@ -38,7 +38,7 @@ test("a life is found by its DID, after the visitor agrees, and nothing else is 
   assert.equal(await verdict(page), "Verified");
   assert.match(await page.textContent(".verdict"), /The agent that you expect.*2,100 checkpoints/s);
   assert.match(await page.textContent(".fetched"), new RegExp(`${lives.url}, which says that the life is at tick ${BigInt(life.tick).toLocaleString("en")}.*It can withhold the newest`));
-  assert.deepEqual(lives.requests.toSorted(), [...lifeOf(life.did), `/igor/${life.did}/tail/${life.head}.car`]);
+  assert.deepEqual(lives.requests.toSorted(), [...["handovers", "head", "segments/0.car", "segments/1.car", "succession"].map((name) => `/igor/${life.did}/${name}`), `/igor/${life.did}/tail/${life.head}.car`]);
   for (const url of [`${third.url}/x`, `${lives.url}elsewhere`, `${lives.url}igor/did:key:z6MkrPXXoQTwf17h3mKjTAcFyGZiXSWrqZEMnj6oDkxmx3ck/head`]) {
     assert.equal(await page.evaluate((url) => fetch(url).then(() => "loaded", () => "refused"), url), "refused", url);
   }
