@@ -16,7 +16,6 @@ const verdict = async (page) => {
   return page.textContent("#verdict");
 };
 const link = (server, query) => `${server.url}/load.html?${new URLSearchParams(query)}`;
-const lifeOf = (did) => [`/igor/${did}/head`, `/igor/${did}/segments/0.car`, `/igor/${did}/segments/1.car`];
 
 test("a life is found by its DID, after the visitor agrees, and nothing else is asked", async (t) => {
   const { life } = await published();
