@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -223,7 +224,16 @@ func (l *logs) packs(events string) (all []logPack, err error) {
 	}
 	var mark *pack.Mark
 	if b, _, err := l.newestCheckpoint(); err == nil {
-		mark, _ = store.ReadMark(l.dir, b)
+		var others []store.Other
+		if mark, others, _ = store.SignedMark(l.dir, b); len(others) > 0 {
+			mark = nil
+		}
+		for _, o := range others {
+			at, _ := slices.BinarySearchFunc(spans, o.First, func(s store.Span, tick uint64) int { return cmp.Compare(s.Last, tick) })
+			if _, err := root.Lstat(o.Pack()); errors.Is(err, fs.ErrNotExist) && filepath.Dir(o.Name) == store.DirEvents && (at == len(spans) || spans[at].First > o.Last) {
+				spans = slices.Insert(spans, at, o.Span)
+			}
+		}
 	}
 	from := uint64(0)
 	for _, s := range spans {

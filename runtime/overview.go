@@ -520,7 +520,13 @@ func (o *Overview) parts(root *os.Root) {
 		o.problem(true, "receipts", plainPath(err), "")
 	default:
 		defer f.Close()
-		m, bad := store.ReadMark(o.Folder, o.agent)
+		m, others, bad := store.SignedMark(o.Folder, o.agent)
+		if len(others) > 0 {
+			m = nil
+		}
+		for _, other := range others {
+			o.problem(false, other.Name, other.Err, "restore it from a copy; igor repair %s says what is lost", o.Folder)
+		}
 		known := store.ReceiptsOf(m)
 		if known != nil && !known.Fits(f) {
 			known, bad = nil, errOtherReceipts

@@ -68,7 +68,7 @@ func RepairFolder(ctx context.Context, dir string, c RepairConfig) ([]Repair, er
 	}
 	defer root.Close()
 	r := &repairing{RepairConfig: c, ctx: ctx, store: s, root: root, dir: dir, folder: s.Folder(), all: []Repair{}}
-	for _, find := range []func() error{r.history, r.key, r.events, r.program, r.receipts, r.mark, r.journal} {
+	for _, find := range []func() error{r.packs, r.history, r.key, r.events, r.program, r.receipts, r.mark, r.journal} {
 		if err := find(); err != nil {
 			return r.all, public(err)
 		}
@@ -102,6 +102,8 @@ type repairing struct {
 	wasm, man verifier.Hash
 	copied    map[verifier.Hash]uint64 // ticks of checkpoints of the copy, by their hashes
 	mended    []byte                   // receipts, as they are or come to be
+	copies    []otherCopy              // files that are not as the agent's mark says
+	gone      []Repair                 // such segments, which the copy does not have
 }
 
 type pastFinding struct {
@@ -274,9 +276,56 @@ func (r *repairing) history() error {
 		}
 		at = before
 	}
+	for _, one := range r.gone {
+		if r.broken && !slices.ContainsFunc(r.all, func(other Repair) bool { return other.File == one.File }) {
+			r.found(one)
+		}
+	}
 	slices.Reverse(r.chain)
 	r.wasm = newest.WASMHash
 	return nil
+}
+
+// packs looks for the files that the agent's mark names: a segment or a pack that is not there,
+// or is another one.
+func (r *repairing) packs() error {
+	key, err := store.Key(r.dir)
+	if err != nil {
+		return nil // that is said
+	}
+	_, others, _ := store.SignedMark(r.dir, verifier.PublicKey(key.Public().(ed25519.PublicKey)))
+	for _, other := range others {
+		one := Repair{File: other.Name, Damage: other.Err.Error(), Next: "restore it from a copy: igor repair " + r.dir + " --from COPY"}
+		b := r.fromCopy(other.Name, segment.MaxSize)
+		switch is := b != nil && sha256.Sum256(b) == other.Hash; {
+		case is:
+			one.Mend, one.Next, one.do = "the one of "+r.Copy, "", r.replace(other.Name, b, false)
+			r.copies = append(r.copies, otherCopy{other, b})
+		case filepath.Dir(other.Name) == store.DirEvents:
+			one.Lost = []string{fmt.Sprintf("ticks up to %d, of the checkpoints from tick %d on, cannot be run again, and what the agent said in them is not known", other.Last, other.First)}
+			r.copies = append(r.copies, otherCopy{other, nil})
+		default:
+			one.Fatal = true
+			r.gone = append(r.gone, one) // unless its checkpoints are elsewhere
+			continue
+		}
+		r.found(one)
+	}
+	return nil
+}
+
+// An otherCopy is a packed file that is not as it was, and what the copy has instead, nil if
+// it has nothing.
+type otherCopy struct {
+	store.Other
+	b []byte
+}
+
+// said reports whether it is said already that the events before a checkpoint are not there.
+func (r *repairing) said(tick uint64) bool {
+	return slices.ContainsFunc(r.copies, func(o otherCopy) bool {
+		return filepath.Dir(o.Name) == store.DirEvents && o.First <= tick && tick <= o.Last
+	})
 }
 
 // packed finds the checkpoints in segments, and says which of those are damaged.
@@ -286,19 +335,32 @@ func (r *repairing) packed(byHash map[verifier.Hash]pastFinding) (newest pastFin
 		return newest, err
 	}
 	defer h.Close()
+	read := func(in io.ReaderAt) error {
+		_, err := segment.Read(io.NewSectionReader(in, 0, math.MaxInt64), func(b []byte, f *verifier.Finding) error {
+			if one := (pastFinding{*f, store.FileName(f.TickNumber)}); f.Authentic() {
+				if byHash[f.ContentHash] = one; newest.name == "" || f.TickNumber >= newest.TickNumber {
+					newest = one
+				}
+			}
+			return r.ctx.Err()
+		})
+		return err
+	}
+	for _, other := range r.copies {
+		if filepath.Dir(other.Name) == store.DirHistory {
+			read(bytes.NewReader(other.b))
+		}
+	}
 	for _, s := range h.Segments {
 		name := filepath.Join(store.DirHistory, s.CAR())
+		if slices.ContainsFunc(r.copies, func(o otherCopy) bool { return o.Name == name }) {
+			continue
+		}
 		f, err := (readOnly{root: r.root}).Open(name)
 		if err != nil {
 			return newest, fmt.Errorf("%s: %w", filepath.Join(r.dir, name), plainPath(err))
 		}
-		_, err = segment.Read(io.NewSectionReader(f, 0, math.MaxInt64), func(b []byte, f *verifier.Finding) error {
-			if f.Authentic() {
-				newest = pastFinding{*f, store.FileName(f.TickNumber)}
-				byHash[f.ContentHash] = newest
-			}
-			return r.ctx.Err()
-		})
+		err = read(f)
 		f.Close()
 		if r.ctx.Err() != nil {
 			return newest, r.ctx.Err()
@@ -419,7 +481,7 @@ func (r *repairing) events() error {
 			if err := r.payloads(log, first, name); err != nil {
 				return err
 			}
-		} else {
+		} else if !r.said(next.TickNumber) {
 			one := Repair{File: name, Damage: "it is missing", Next: "restore it from a copy: igor repair " + r.dir + " --from COPY",
 				Lost: []string{fmt.Sprintf("ticks %d to %d cannot be run again, and what the agent said in them is not known", first, next.TickNumber)}}
 			if !errors.Is(err, fs.ErrNotExist) {

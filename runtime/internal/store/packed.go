@@ -503,6 +503,14 @@ func (h *History) Backward() iter.Seq2[CheckpointFile, error] {
 // nil, and all of the history is to be verified. The error says that the file is there, and
 // is no mark of the agent's.
 func (s *Store) readMark(agent verifier.PublicKey) (*pack.Mark, error) {
+	m, err := s.signedMark(agent)
+	if m == nil || len(s.others(m)) > 0 {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (s *Store) signedMark(agent verifier.PublicKey) (*pack.Mark, error) {
 	b, err := readRegular(s.root, FileMark, pack.MaxMark)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -510,25 +518,37 @@ func (s *Store) readMark(agent verifier.PublicKey) (*pack.Mark, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := pack.ParseMark(b, agent)
-	if err != nil || !s.fits(m) {
-		return nil, err
-	}
-	return m, nil
+	return pack.ParseMark(b, agent)
 }
 
-// fits reports whether the files of a mark are there as it says.
-func (s *Store) fits(m *pack.Mark) bool {
+// An Other is a file that a mark names and that is not there, or is not the one.
+type Other struct {
+	Span
+	Name string // in the agent's folder
+	Err  error
+	Hash verifier.Hash // of the one
+}
+
+// others returns the files that are not as a mark says, as far as their sizes tell.
+func (s *Store) others(m *pack.Mark) (all []Other) {
 	for _, f := range m.Index.Files {
 		span := Span{f.First, f.Last}
-		if !f.Pruned && (!hasSize(s.history, span.CAR(), f.CAR) || !s.hasRoot(span, f.Head)) {
-			return false
+		check := func(dir, name string, size uint64, hash verifier.Hash) bool {
+			name = filepath.Join(dir, name)
+			err := hasSize(s.root, name, size)
+			if err != nil {
+				all = append(all, Other{span, name, err, hash})
+			}
+			return err == nil
 		}
-		if f.Pack > 0 && !f.PackPruned && !hasSize(s.root, filepath.Join(DirEvents, span.Pack()), f.Pack) {
-			return false
+		if !f.Pruned && check(DirHistory, span.CAR(), f.CAR, f.CARHash) && !s.hasRoot(span, f.Head) {
+			all = append(all, Other{span, filepath.Join(DirHistory, span.CAR()), errors.New("it does not end with the checkpoint that it had when it was packed"), f.CARHash})
+		}
+		if f.Pack > 0 && !f.PackPruned {
+			check(DirEvents, span.Pack(), f.Pack, f.PackHash)
 		}
 	}
-	return true
+	return all
 }
 
 // hasRoot looks at the beginning of a segment: it says which checkpoint is its last.
@@ -544,9 +564,19 @@ func (s *Store) hasRoot(span Span, head verifier.Hash) bool {
 	return err == nil && bytes.Equal(got, want)
 }
 
-func hasSize(root *os.Root, name string, size uint64) bool {
+func hasSize(root *os.Root, name string, size uint64) error {
 	info, err := root.Lstat(name)
-	return err == nil && info.Mode().IsRegular() && uint64(info.Size()) == size
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("it is missing")
+	case err != nil:
+		return bare(err)
+	case !info.Mode().IsRegular():
+		return errors.New("it is not a regular file")
+	case uint64(info.Size()) != size:
+		return fmt.Errorf("it has %d bytes, and had %d when it was packed", info.Size(), size)
+	}
+	return nil
 }
 
 // Mark returns the mark by which the history was recovered, nil if all of it was verified.
@@ -564,17 +594,29 @@ func ReceiptsOf(m *pack.Mark) *receipt.Beginning {
 // ReadMark reads the mark in an agent's folder. Without one, or where it is not of the files
 // that are there, it is nil. The error says that the file is no mark of the given agent's.
 func ReadMark(dir string, agent verifier.PublicKey) (*pack.Mark, error) {
-	s := &Store{dir: dir}
-	var err error
-	if s.root, err = os.OpenRoot(dir); err != nil {
+	m, others, err := SignedMark(dir, agent)
+	if len(others) > 0 {
 		return nil, nil
+	}
+	return m, err
+}
+
+// SignedMark reads the mark in an agent's folder as [ReadMark] does, also where some of its
+// files are not there as it says: it returns which.
+func SignedMark(dir string, agent verifier.PublicKey) (m *pack.Mark, others []Other, err error) {
+	s := &Store{dir: dir}
+	if s.root, err = os.OpenRoot(dir); err != nil {
+		return nil, nil, nil
 	}
 	defer s.root.Close()
 	if s.history, err = s.root.OpenRoot(DirHistory); err != nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	defer s.history.Close()
-	return s.readMark(agent)
+	if m, err = s.signedMark(agent); m != nil {
+		others = s.others(m)
+	}
+	return m, others, err
 }
 
 // chain follows the checkpoints of some ticks, which are files of their own, from the

@@ -44,6 +44,24 @@ type Recovery struct {
 // history before it is whole; anything else that is wrong is an error, and
 // nothing is changed.
 func (s *Store) Recover(ctx context.Context, key ed25519.PublicKey) (Recovery, error) {
+	r, err := s.recover(ctx, key)
+	_, hinted := errors.AsType[interface {
+		error
+		Hint() string
+	}](err)
+	bad, is := errors.AsType[*DamagedError](err)
+	_, found := errors.AsType[*historyError](err)
+	_, system := errors.AsType[*fs.PathError](err)
+	switch {
+	case found && !system && !is: // such as a segment that is no CAR
+		err = hint.Wrap(&DamagedError{s.path(DirHistory), err}, "restore it from a copy: igor repair %s --from COPY", s.dir)
+	case is && !hinted:
+		err = hint.Wrap(err, "restore %s from a copy: igor repair %s --from COPY", bad.File, s.dir)
+	}
+	return r, err
+}
+
+func (s *Store) recover(ctx context.Context, key ed25519.PublicKey) (Recovery, error) {
 	var r Recovery
 	// What is found here is relied on from now on: a killed process may have given a
 	// file its name, and not lived to sync that.
