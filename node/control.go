@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -270,6 +271,13 @@ func (n *Node) Add(folder string, inFleet bool) error {
 	if _, moved, err := runtime.ReadMoved(folder); err != nil || moved {
 		return errors.Join(fmt.Errorf("the agent left %s by a hand-over", folder), err)
 	}
+	policy, err := n.policyOf(folder)
+	if err != nil {
+		return err
+	}
+	if err := n.affordable(&policy); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	coming := n.takes[l.Agent] != nil
 	n.mu.Unlock()
@@ -289,6 +297,10 @@ func (n *Node) Add(folder string, inFleet bool) error {
 		if err := runtime.TakeHome(abs, n.config.Fleet.Home.Name); err != nil {
 			return err
 		}
+	}
+	// What an agent of that name once came for is not this one's.
+	if err := os.Remove(filepath.Join(n.config.Dir, "arrivals", name+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	if err := os.Rename(abs, to); err != nil {
 		return fmt.Errorf("%w: the folder has to be on the file system of the node's (%s)", err, filepath.Join(n.config.Dir, dirAgents))
@@ -326,7 +338,7 @@ func (n *Node) Drain(within time.Duration) {
 				if over {
 					return
 				}
-				if _, err := n.Move(ctx, name, MoveConfig{}); err != nil && exists(n.agentDir(name)) && !errors.Is(err, runtime.ErrMoved) {
+				if _, err := n.Move(ctx, name, MoveConfig{Retries: n.config.Retries, RetryDelay: n.config.RetryDelay}); err != nil && exists(n.agentDir(name)) && !errors.Is(err, runtime.ErrMoved) {
 					left = append(left, name)
 				}
 			}

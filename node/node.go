@@ -48,6 +48,10 @@ type Config struct {
 	MaxAgents   int   // 0 = no limit
 	MaxMemory   int64 // bytes for the agents' memories; 0 = no limit
 
+	// How often nodes are asked again where an agent asks to go, or has to leave.
+	Retries    int
+	RetryDelay time.Duration
+
 	// NoReplay takes agents without running their lives again. They are verified all the
 	// same.
 	NoReplay bool
@@ -223,10 +227,32 @@ func (n *Node) configOf(name string) runtime.Config {
 		c.Log = n.config.Log.With("agent", name)
 	}
 	c.Node = n.placeOf(name)
-	if arrived, ok := n.arrivedAt(name); ok {
-		c.Price = &arrived.Price
+	if pays, err := n.priceOf(name); err != nil {
+		c.Log.Warn("the agent pays what it did before", "error", err)
+	} else {
+		c.Price, c.FixedPrice = &pays, true
 	}
 	return c
+}
+
+// priceOf returns what an agent pays here: what was offered when it came, or, if it was
+// added, what the node costs now and its manifest accepts.
+func (n *Node) priceOf(name string) (int64, error) {
+	if arrived, ok := n.arrivedAt(name); ok {
+		return arrived.Price, nil
+	}
+	policy, err := n.policyOf(n.agentDir(name))
+	if err != nil {
+		return 0, err
+	}
+	return n.config.Price, n.affordable(&policy)
+}
+
+func (n *Node) affordable(p *runtime.MovePolicy) error {
+	if p.MaxPrice > 0 && n.config.Price > p.MaxPrice {
+		return fmt.Errorf("a second costs %s here, and the agent's manifest accepts %s", verifier.FormatMicrocents(n.config.Price), verifier.FormatMicrocents(p.MaxPrice))
+	}
+	return nil
 }
 
 func (n *Node) changed(s runtime.Supervised) {

@@ -27,12 +27,14 @@ type place struct {
 	seen   time.Time
 	asked  time.Time // for offers
 	moving runtime.Moving
+
+	leaving bool // since its ticks came to something else here
 }
 
 // placeOf makes an agent's place.
 func (n *Node) placeOf(name string) *place {
 	p := &place{n: n, name: name}
-	if _, ok := n.arrivedAt(name); ok {
+	if a, ok := n.arrivedAt(name); ok && a.Number > 0 {
 		p.moving = runtime.Moved
 	}
 	return p
@@ -90,7 +92,7 @@ func (p *place) Wish(to verifier.PublicKey) {
 	defer p.mu.Unlock()
 	p.moving = runtime.Asked
 	ok := p.n.background(func() {
-		_, err := p.n.Move(p.n.ctx, p.name, MoveConfig{To: []verifier.PublicKey{to}, Own: true})
+		_, err := p.n.Move(p.n.ctx, p.name, MoveConfig{To: []verifier.PublicKey{to}, Own: true, Retries: p.n.config.Retries, RetryDelay: p.n.config.RetryDelay})
 		if err == nil || errors.Is(err, runtime.ErrMoved) {
 			return // whoever asks is not here any more
 		}
@@ -101,6 +103,26 @@ func (p *place) Wish(to verifier.PublicKey) {
 	if !ok {
 		p.moving = runtime.MoveFailed
 	}
+}
+
+// Diverged implements [runtime.Diverger]: the agent is moved to a machine that may count
+// better, if its manifest allows one that takes it. It lives on until then, and where
+// nobody does.
+func (p *place) Diverged() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leaving {
+		return
+	}
+	p.leaving = p.n.background(func() {
+		_, err := p.n.Move(p.n.ctx, p.name, MoveConfig{Retries: p.n.config.Retries, RetryDelay: p.n.config.RetryDelay})
+		if err != nil && !errors.Is(err, runtime.ErrMoved) {
+			p.n.config.Log.Error("an agent whose ticks come to something else here is taken by nobody", "agent", p.name, "error", err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.leaving = false
+	})
 }
 
 // cameOf is what an agent is told of a move that failed.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,7 +100,7 @@ func (n *Node) move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 		}
 		again := false
 		for _, to := range candidates {
-			m, err := n.give(ctx, name, to, &policy, c.Tell)
+			m, err := n.give(ctx, name, to, &policy, &c)
 			if err == nil {
 				return m, nil
 			}
@@ -150,6 +151,26 @@ func (n *Node) settled(dir string, p *runtime.MovePolicy) error {
 		return wire.Refuse(wire.Policy, "the agent is here for %d ticks, and its manifest wants %d", l.Tick-since, p.MinStayTicks)
 	}
 	return nil
+}
+
+// saves says whether a move to a node that is cheaper saves as much as an agent's manifest
+// wants of those that nobody but the agent asks for. One that has to leave, or goes where it
+// pays as much or more, has another reason.
+func (n *Node) saves(p *runtime.MovePolicy, pays, would int64) error {
+	n.mu.Lock()
+	drains := !n.draining.IsZero()
+	n.mu.Unlock()
+	if p.MinSavingPercent == 0 || drains || would >= pays {
+		return nil
+	}
+	// In whole numbers, and without an overflow: both are less than 2^63.
+	saved, wanted := new(big.Int), new(big.Int)
+	saved.Mul(big.NewInt(pays-would), big.NewInt(100))
+	wanted.Mul(big.NewInt(pays), big.NewInt(int64(p.MinSavingPercent)))
+	if saved.Cmp(wanted) >= 0 {
+		return nil
+	}
+	return wire.Refuse(wire.Policy, "it costs %s a second here and %s there, and the agent's manifest wants a saving of %d%%", verifier.FormatMicrocents(pays), verifier.FormatMicrocents(would), p.MinSavingPercent)
 }
 
 // candidates are whom to ask, the best first.
@@ -272,8 +293,8 @@ func (n *Node) offerOf(ctx context.Context, to verifier.PublicKey) (*price.Offer
 }
 
 // give hands an agent over to one node.
-func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, policy *runtime.MovePolicy, tell func(Progress)) (_ *Move, err error) {
-	step := func(state string) { tell(Progress{To: to, State: state}) }
+func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, policy *runtime.MovePolicy, config *MoveConfig) (_ *Move, err error) {
+	step := func(state string) { config.Tell(Progress{To: to, State: state}) }
 	dir := n.agentDir(name)
 	if to == n.public {
 		return nil, wire.Refuse(wire.Policy, "the agent is here already")
@@ -308,6 +329,11 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	}
 	if err := checkOffer(policy, offer, to); err != nil {
 		return nil, err
+	}
+	if config.Own {
+		if err := n.saves(policy, s.Agent.Status().Price, offer.Price); err != nil {
+			return nil, err
+		}
 	}
 	home, err := runtime.HomeOf(dir)
 	if err != nil {

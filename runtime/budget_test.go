@@ -175,6 +175,14 @@ func accounts(t *testing.T, dir string) (cost, paid int64) {
 	return cost, paid
 }
 
+// A divergedNode is told of divergences.
+type divergedNode struct {
+	Node
+	told int
+}
+
+func (n *divergedNode) Diverged() { n.told++ }
+
 // TestOnDivergence checks what a run does when its ticks, run again, come to
 // something else: here, they are held against the wrong checkpoint.
 func TestOnDivergence(t *testing.T) {
@@ -184,15 +192,17 @@ func TestOnDivergence(t *testing.T) {
 	if _, err := Start(t.Context(), dir, b, ticks(4, 2)); err != nil {
 		t.Fatal(err)
 	}
-	for _, do := range []OnDivergence{DivergenceLog, DivergencePause, DivergenceIntensify} {
+	for _, do := range []OnDivergence{DivergenceLog, DivergencePause, DivergenceIntensify, DivergenceMigrate} {
 		c := ticks(1, 0)
+		node := &divergedNode{}
+		c.Node = node
 		c.Replay = ReplayPolicy{Mode: ReplayOnResume, OnDivergence: do}
 		l, done := recovered(t, dir, b.WASM, c)
 		if err := l.replay(t.Context(), l.checks.older, l.checks.newest); err != nil || l.checks.policy.Mode != ReplayOnResume {
 			t.Errorf("%s: without a divergence: %v", do, err)
 		}
 		err := l.replay(t.Context(), nil, l.checks.newest)
-		if (err != nil) != (do == DivergencePause) || (l.checks.policy.Mode == ReplayFull) != (do == DivergenceIntensify) {
+		if (err != nil) != (do == DivergencePause) || (l.checks.policy.Mode == ReplayFull) != (do == DivergenceIntensify || do == DivergenceMigrate) || (node.told == 1) != (do == DivergenceMigrate) {
 			t.Errorf("%s: got %v, mode %s", do, err, l.checks.policy.Mode)
 		}
 		done()

@@ -59,6 +59,10 @@ type Config struct {
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 
+	// FixedPrice has the price be what Price says, and nothing else: nobody changes it while
+	// the agent lives.
+	FixedPrice bool
+
 	// AcceptOldCopy goes on with a folder although the agent lived on without it, as what
 	// stands behind its budget knows. All that it lived since is lost, and its life is a
 	// fork wherever the other part is known.
@@ -136,6 +140,7 @@ const (
 	DivergenceLog       OnDivergence = "log"       // and go on
 	DivergencePause     OnDivergence = "pause"     // end the run with an error
 	DivergenceIntensify OnDivergence = "intensify" // log, and run every tick again from then on
+	DivergenceMigrate   OnDivergence = "migrate"   // that, and have the node move the agent away
 )
 
 // A Reason says why a run ended without an error.

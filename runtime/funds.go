@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"igor.dev/runtime/internal/eventlog"
+	"igor.dev/runtime/internal/hint"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
@@ -36,6 +37,9 @@ type gift struct {
 // in.
 func (l *life) with(g gift) (account, error) {
 	after := l.account
+	if l.FixedPrice && g.price != nil && (l.Price == nil || *g.price != *l.Price) {
+		return after, hint.Wrap(errors.New("the agent pays what its node offered, and nothing else"), "another price is agreed on by a hand-over; a node's own is in its node.json")
+	}
 	if g.topUp < 0 || g.price != nil && *g.price < 0 {
 		return after, errors.New("a top-up or a price is negative")
 	}

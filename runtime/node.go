@@ -21,6 +21,10 @@ type Node interface {
 	Wish(to verifier.PublicKey)
 }
 
+// A Diverger is a [Node] that is told when an agent's ticks, run again, come to something
+// else, where [DivergenceMigrate] says so. Diverged must not wait.
+type Diverger interface{ Diverged() }
+
 // A NodeView is what an agent sees of its node, and of those where it could go.
 type NodeView struct {
 	ID     verifier.PublicKey // the node's

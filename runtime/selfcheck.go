@@ -85,6 +85,11 @@ func (l *life) replay(ctx context.Context, prev, next []byte) error {
 	case DivergencePause:
 		return hint.Wrap(fmt.Errorf("run again, the ticks before the checkpoint of tick %d come to something else: %w", l.saved, err),
 			"the agent is paused, and its history is whole; igor replay shows all that differs")
+	case DivergenceMigrate:
+		l.checks.policy.Mode = ReplayFull
+		if d, ok := l.outlook.node.(Diverger); ok {
+			d.Diverged()
+		}
 	case DivergenceIntensify:
 		l.checks.policy.Mode = ReplayFull
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,6 +54,12 @@ type settings struct {
 	MemberListen  string `json:"member_listen,omitempty"` // a host
 	LeaseDuration string `json:"lease_duration,omitempty"`
 	LeaseGrace    string `json:"lease_grace,omitempty"`
+
+	ReplayMode          string `json:"replay_mode,omitempty"` // of agents that live here
+	VerifyInterval      string `json:"verify_interval,omitempty"`
+	OnDivergence        string `json:"on_divergence,omitempty"`
+	MigrationRetries    int    `json:"migration_retries,omitempty"`
+	MigrationRetryDelay string `json:"migration_retry_delay,omitempty"`
 }
 
 // lease returns for how long the node may be silent before others may take its agents over,
@@ -190,6 +197,34 @@ func (s *settings) config(dir string) (c node.Config, life runtime.Config, err e
 		}
 	}
 	life.PriceStored = c.StoredPrice
+	life.Replay = runtime.ReplayPolicy{Mode: runtime.ReplayMode(s.ReplayMode), OnDivergence: runtime.OnDivergence(s.OnDivergence)}
+	if s.ReplayMode == "" {
+		life.Replay.Mode = runtime.ReplayOff
+	}
+	if s.OnDivergence == "" {
+		life.Replay.OnDivergence = runtime.DivergenceLog
+	}
+	if !slices.Contains([]runtime.ReplayMode{runtime.ReplayOff, runtime.ReplayPeriodic, runtime.ReplayOnResume, runtime.ReplayFull}, life.Replay.Mode) {
+		return c, life, bad("replay_mode", s.ReplayMode, errors.New("want off, periodic, on-resume or full"))
+	}
+	if !slices.Contains([]runtime.OnDivergence{runtime.DivergenceLog, runtime.DivergencePause, runtime.DivergenceIntensify, runtime.DivergenceMigrate}, life.Replay.OnDivergence) {
+		return c, life, bad("on_divergence", s.OnDivergence, errors.New("want log, pause, intensify or migrate"))
+	}
+	if life.Replay.Mode == runtime.ReplayOff && life.Replay.OnDivergence != runtime.DivergenceLog {
+		return c, life, bad("on_divergence", s.OnDivergence, errors.New("nothing is run again: set replay_mode too"))
+	}
+	for what, to := range map[string]*time.Duration{"verify_interval": &life.Replay.Interval, "migration_retry_delay": &c.RetryDelay} {
+		value := map[string]string{"verify_interval": s.VerifyInterval, "migration_retry_delay": s.MigrationRetryDelay}[what]
+		if value == "" {
+			continue
+		}
+		if *to, err = time.ParseDuration(value); err != nil || *to <= 0 {
+			return c, life, bad(what, value, errors.New("want a time such as 5s"))
+		}
+	}
+	if c.Retries = s.MigrationRetries; c.Retries < 0 {
+		return c, life, bad("migration_retries", fmt.Sprint(s.MigrationRetries), errors.New("want a number of times"))
+	}
 	return c, life, nil
 }
 

@@ -192,6 +192,11 @@ the user has none. Igor signs receipts with the same key.`,
 	f.StringVar(&s.TickInterval, "tick-interval", "", "`TIME` between ticks (default: the agent's own pace)")
 	f.StringVar(&s.Ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives")
 	f.StringVar(&s.PayAt, "pay-at", "", "`URL` of the endpoint that settles agents' payments")
+	f.StringVar(&s.ReplayMode, "replay-mode", "", "`MODE`: run the ticks of the agents that live here again and compare: off, periodic, on-resume or full (default: off)")
+	f.StringVar(&s.VerifyInterval, "verify-interval", "", "`TIME` after which --replay-mode periodic does so again (default: 10m)")
+	f.StringVar(&s.OnDivergence, "on-divergence", "", "`WHAT` to do if they differ: log, pause, intensify or migrate (default: log)")
+	f.IntVar(&s.MigrationRetries, "migration-retries", 0, "`N` times to ask nodes again that may take an agent later, where an agent asks to go or has to leave")
+	f.StringVar(&s.MigrationRetryDelay, "migration-retry-delay", "", "`TIME` before that; then twice as long, each time (default: 5s)")
 	f.BoolVar(&s.Replay, "replay", true, "run the lives of agents that come again before they are taken")
 	return cmd
 }
