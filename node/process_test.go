@@ -57,27 +57,6 @@ type process struct {
 	at   func(program string, args ...string) []string // how to run a program where it is; nil = here
 }
 
-// set changes a setting of a node that does not run.
-func (p *process) set(name string, value any) {
-	p.t.Helper()
-	path := filepath.Join(p.dir, "node.json")
-	b, err := os.ReadFile(path)
-	settings := map[string]any{}
-	if err == nil {
-		err = json.Unmarshal(b, &settings)
-	}
-	if err == nil {
-		settings[name] = value
-		b, err = json.Marshal(settings)
-	}
-	if err == nil {
-		err = os.WriteFile(path, b, 0o600)
-	}
-	if err != nil {
-		p.t.Fatal(err)
-	}
-}
-
 func (p *process) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -5,6 +5,9 @@
 #
 #	packaging/debian/try.sh igor_0.1.0_amd64.deb AGENT.wasm [ROOT]
 #
+# Where the package of igor-node lies beside igor's, the agent is added to a node too, which
+# runs as its unit does.
+#
 # Needs root, and debootstrap unless ROOT has a Debian already.
 set -euo pipefail
 deb=$(realpath "$1") agent=$(realpath "$2") root=${3:-}
@@ -59,6 +62,28 @@ sed -i 's/^Version: .*/&+1/' "$work/newer/DEBIAN/control"
 dpkg-deb --root-owner-group -b "$work/newer" "$root/tmp/newer.deb" >/dev/null
 inside dpkg -i /tmp/newer.deb
 "${served[@]}" igor resume /var/lib/igor/watcher --ticks 5 "${flags[@]}"
+
+node=$(dirname "$deb")/$(basename "$deb" | sed 's/^igor_/igor-node_/')
+if [ -e "$node" ]; then
+	say "a node, of its own package, has the agent"
+	dpkg-deb -R "$node" "$work/node" # for the igor that was upgraded
+	sed -i 's/^\(Version: .*\|Depends: igor (= [^)]*\)/&+1/' "$work/node/DEBIAN/control"
+	dpkg-deb --root-owner-group -b "$work/node" "$root/tmp/node.deb" >/dev/null
+	inside dpkg -i /tmp/node.deb
+	"${served[@]}" igor-node init --dir /var/lib/igor/node --key /var/lib/igor/node.key --tick-interval 10ms
+	# What the unit starts, but for systemd's own words.
+	unit=$root/usr/lib/systemd/system/igor-node.service
+	read -r -a start < <(sed -n 's/^ExecStart=//p' "$unit" | sed 's/ \$IGOR_NODE_FLAGS//')
+	"${served[@]}" "${start[@]}" --metrics 0 & pid=$!
+	for _ in $(seq 100); do "${served[@]}" igor-node status --dir /var/lib/igor/node 2>/dev/null && break; sleep 0.1; done
+	"${served[@]}" igor-node add --dir /var/lib/igor/node /var/lib/igor/watcher
+	sleep 2
+	"${served[@]}" igor-node agents --dir /var/lib/igor/node
+	kill -TERM "$pid"
+	wait "$pid"
+	mv "$root/var/lib/igor/node/agents/watcher" "$root/var/lib/igor/watcher"
+	inside dpkg --purge igor-node
+fi
 
 say "anybody verifies the life"
 inside igor-verify /var/lib/igor/watcher
