@@ -71,7 +71,7 @@ func idOf(k verifier.PublicKey) (peer.ID, error) {
 
 // newHost makes the libp2p host: TCP with TLS, and QUIC for those who want it; no relays, no
 // discovery.
-func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, gate connmgr.ConnectionGater) (host.Host, error) {
+func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other []libp2p.Option, gate connmgr.ConnectionGater) (host.Host, error) {
 	identity, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, err
@@ -95,7 +95,6 @@ func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, gate co
 	options := []libp2p.Option{
 		libp2p.Identity(identity),
 		libp2p.ListenAddrStrings(listen...),
-		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.ResourceManager(resources),
 		libp2p.ConnectionGater(gate),
@@ -108,10 +107,13 @@ func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, gate co
 	if len(listen) == 0 {
 		options = append(options, libp2p.NoListenAddrs)
 	}
-	if len(networkKey) > 0 {
-		options = append(options, libp2p.PrivateNetwork(pnet.PSK(networkKey)))
-	} else { // which QUIC cannot have
-		options = append(options, libp2p.Transport(quic.NewTransport))
+	switch {
+	case len(other) > 0:
+		options = append(append(options, libp2p.Transport(quic.NewTransport)), other...)
+	case len(networkKey) > 0:
+		options = append(options, libp2p.Transport(tcp.NewTCPTransport), libp2p.PrivateNetwork(pnet.PSK(networkKey))) // which QUIC cannot have
+	default:
+		options = append(options, libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport))
 	}
 	return libp2p.New(options...)
 }

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 
 	"igor.dev/internal/control"
@@ -37,6 +38,10 @@ type Config struct {
 	Peers      []Peer   // beside those that it knows already
 	Open       bool     // others than its peers may connect
 	NetworkKey []byte   // 32 bytes that all nodes of a private network have
+
+	// Network has the options of another network than this machine's, such as a simulated one,
+	// which has QUIC alone.
+	Network []libp2p.Option
 
 	// From are the nodes whose agents it takes. FromPeers says that all peers' are.
 	From      []verifier.PublicKey
@@ -160,7 +165,7 @@ func Start(c Config) (_ *Node, err error) {
 		return nil, err
 	}
 	allowed := func(k verifier.PublicKey) bool { return c.Open || n.peers.knows(k) }
-	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, &gate{allowed}); err != nil {
+	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, c.Network, &gate{allowed}); err != nil {
 		return nil, err
 	}
 	if c.Carrier != nil {
