@@ -5,6 +5,7 @@ import { VerifyError } from "../verify/error.ts";
 import { isBesideName, isCheckpointName, isPartName, type InFolder } from "../verify/input.ts";
 import { archiveKind, type Entry } from "./archive/archive.ts";
 import { unpackInWorker } from "./archive/client.ts";
+import { besideCAR, besideName } from "./archive/names.ts";
 import { receiptsName } from "./payments.ts";
 import { Slices } from "./slices.ts";
 
@@ -207,15 +208,18 @@ export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, o
 
 async function* unpacked(entries: AsyncIterable<Entry>, path: string): AsyncGenerator<Item> {
   const cars: { name: string; bytes: Blob | Uint8Array<ArrayBuffer> }[] = [];
+  const beside: typeof cars = [];
   let checkpoints = false;
   for await (const { name, bytes } of entries) {
     if (bytes && isPartName(name)) {
       checkpoints = true;
       yield { name, inFolder: true, bytes };
-    } else if (bytes && !checkpoints) cars.push({ name, bytes: bytes instanceof Blob ? bytes : new Blob([bytes]) });
+    } else if (bytes && besideName(name)) yield { name: besideName(name)!, inFolder: true, bytes };
+    else if (bytes && besideCAR.test(name)) beside.push({ name, bytes });
+    else if (bytes && !checkpoints) cars.push({ name, bytes: bytes instanceof Blob ? bytes : new Blob([bytes]) });
     else yield { name, inFolder: true };
   }
   if (!checkpoints && cars.length === 0) throw noCheckpoint(path);
-  if (!checkpoints) yield* cars;
-  else for (const { name } of cars) yield { name, inFolder: true };
+  if (!checkpoints) yield* [...cars, ...beside];
+  else for (const { name } of [...cars, ...beside]) yield { name, inFolder: true };
 }

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { zipSync } from "fflate";
 import { after, test } from "node:test";
 import { close, dist, open, root, serve } from "./browser.mjs";
 import { car } from "./life.mjs";
@@ -209,6 +210,24 @@ test("hand-overs that do not count are shown as that", async (t) => {
   const page = await start(t);
   assert.equal(await give(page, filesOf(await vector("handovers/none"))), "Unbroken");
   assert.equal(await page.locator("section.moves").count(), 0);
+});
+
+test("in an archive it is found as in a folder, and beside a CAR", async (t) => {
+  const v = await vector("handovers/three");
+  const checkpoints = v.checkpoints.map((text, i) => [`watcher/history/${i}.ckpt`, hex(text)]);
+  const records = hex(v.handovers);
+  const zip = (entries) => [{ name: "life.zip", mimeType: "", buffer: Buffer.from(zipSync(Object.fromEntries(entries))) }];
+  for (const [what, entries, count] of [
+    ["in its folder", [...checkpoints, ["watcher/handovers", records]], 3], ["at the top", [...checkpoints, ["handovers", records]], 3],
+    ["deeper", [...checkpoints, ["a/b/handovers", records]], 0], ["beside a CAR", [["x/life.car", car(v.checkpoints.map(hex))], ["x/life.handovers", records]], 3],
+    ["beside checkpoints under another name", [...checkpoints, ["other.handovers", records]], 0],
+  ]) {
+    const page = await start(t);
+    assert.equal(await give(page, zip(entries)), "Unbroken", what);
+    assert.equal(await page.locator(".move .mark.yes").count(), count, what);
+    assert.equal(/not looked at.*hand-overs/.test(await page.textContent(".questions")), count === 0, what);
+    await page.close();
+  }
 });
 
 test("hostile files beside a history change no verdict and run nothing", async (t) => {

@@ -1,6 +1,7 @@
 // The names in an archive: which files count, and which names programs would
 // take for different ones.
 
+import { isBesideName } from "../../verify/input.ts";
 import type { Limits } from "./limits.ts";
 
 const maxName = 4096;
@@ -15,9 +16,18 @@ export function isLeftover(path: string): boolean {
   return last.startsWith("._") || last === ".DS_Store" || parts.includes("__MACOSX");
 }
 
-/** Whether a file is a checkpoint or a CAR by its name. */
+/** Whether a file is a checkpoint or a CAR by its name, or lies beside a history. */
 export function isWanted(path: string): boolean {
-  return /\.(ckpt|car)$/i.test(path) && !isLeftover(path);
+  return (/\.(ckpt|car)$/i.test(path) || besideName(path) !== undefined || besideCAR.test(path)) && !isLeftover(path);
+}
+
+/** What lies beside a CAR, by how its name ends. */
+export const besideCAR = /\.(handovers|tlog-proof|monitor|succession)$/i;
+
+/** The name of what lies beside checkpoints: in the archive itself, or in a folder that all of it is in. */
+export function besideName(path: string): string | undefined {
+  const name = path.replace(/^[^/]+\//, "");
+  return isBesideName(name) ? name : undefined;
 }
 
 /** What some systems cut off the end of a name, or do not show. */
