@@ -200,13 +200,20 @@ func (r *Report) judgeHandOvers() {
 		return
 	}
 	genesis, whole := r.Genesis()
-	records := slices.Clone(r.pile.handOvers)
-	slices.SortFunc(records, func(a, b *HandOver) int { return a.compare(b) })
-	records = slices.CompactFunc(records, func(a, b *HandOver) bool { return *a == *b })
-	all := make([]JudgedHandOver, len(records))
-	for i, h := range records {
-		j := &all[i]
-		*j = JudgedHandOver{HandOver: h, Problem: h.Check(agent)}
+	records := r.pile.handOvers
+	order := make([]uint32, len(records)) // sorted as the linker sorts: another type would bring a copy of the code into web pages
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	slices.SortFunc(order, func(i, j uint32) int { return records[i].compare(records[j]) })
+	all := make([]JudgedHandOver, 0, len(records))
+	for _, i := range order {
+		h := records[i]
+		if n := len(all); n > 0 && *h == *all[n-1].HandOver {
+			continue
+		}
+		all = append(all, JudgedHandOver{HandOver: h, Problem: h.Check(agent)})
+		j := &all[len(all)-1]
 		at, there := r.pile.find(h.Head)
 		if there = there && r.pile.at(at).authentic() && r.keyOf(r.pile.at(at)) == agent; there {
 			j.Tick, j.HasTick = r.pile.at(at).tick, true

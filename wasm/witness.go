@@ -20,35 +20,29 @@ var (
 //
 //go:wasmexport beside
 func beside(require uint32) int32 {
-	in := reader{rest: input}
+	in := reader{rest: append([]byte{}, input...)} // it outlives the input
 	sizes := in.array(6, 4)
-	var parts [6][]byte
-	for i := range parts {
-		if n := sizes.uint32(); n > 0 {
-			parts[i] = append([]byte{}, in.take(n)...)
-		}
-	}
+	policy, proof, monitor, word := in.part(&sizes), in.part(&sizes), in.part(&sizes), in.part(&sizes)
+	succession, commitment := in.part(&sizes), in.part(&sizes)
 	if in.bad || sizes.bad || !in.done() || report != nil {
 		return fail(errInput)
 	}
-	b := &witness.Beside{Proof: parts[1], Word: parts[3], Require: require != 0}
+	b := &witness.Beside{Proof: proof, Word: word, Require: require != 0}
 	var err error
-	if parts[0] != nil {
-		if b.Policy, err = witness.ParsePolicy(parts[0]); err != nil {
-			return fail(err.Error())
-		}
-	}
-	if parts[2] != nil {
-		if b.Monitor, err = witness.ParseMonitorKey(string(parts[2])); err != nil {
-			return fail("the monitor: " + err.Error())
-		}
-	}
-	if b.Policy == nil && (b.Require || b.Proof != nil || b.Monitor != nil) {
+	if policy != nil {
+		b.Policy, err = witness.ParsePolicy(policy)
+	} else if b.Require || proof != nil || monitor != nil {
 		return fail("a witness without a policy that says whom to believe")
 	}
+	if err == nil && monitor != nil {
+		b.Monitor, err = witness.ParseMonitorKey(string(monitor))
+	}
+	if err != nil {
+		return fail(err.Error())
+	}
 	lies = b
-	if parts[4] != nil {
-		successor = &witness.Successor{Statement: parts[4], Commitment: parts[5], Policy: b.Policy}
+	if succession != nil {
+		successor = &witness.Successor{Statement: succession, Commitment: commitment, Policy: b.Policy}
 	}
 	return 0
 }
@@ -71,6 +65,14 @@ func handovers() int32 {
 	return 0
 }
 
+// part takes a piece whose size comes first, nil if that is zero.
+func (r *reader) part(sizes *reader) []byte {
+	if b := r.take(sizes.uint32()); len(b) > 0 {
+		return b
+	}
+	return nil
+}
+
 // forkproof says what a fork proof proves. Input: a policy, of which the size is given, zero
 // for none, then the file. Result: JSON, of which site/verify/fork.ts has the type; a failure
 // where the input is no fork proof.
@@ -83,21 +85,18 @@ func forkproof(policySize uint32) int32 {
 		return fail(errInput)
 	}
 	var policy *witness.Policy
+	var err error
 	if len(text) > 0 {
-		p, err := witness.ParsePolicy(text)
-		if err != nil {
-			return fail(err.Error())
-		}
-		policy = p
+		policy, err = witness.ParsePolicy(text)
 	}
-	proof, err := witness.ParseForkProof(in.rest)
+	var proof *witness.ForkProof
+	if err == nil {
+		proof, err = witness.ParseForkProof(in.rest)
+	}
 	if err != nil {
 		return fail(err.Error())
 	}
 	f, err := proof.Check(policy)
-	if err != nil {
-		f = nil
-	}
 	output = witness.AppendForkJSON(output[:0], f, err)
 	return done()
 }

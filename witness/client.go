@@ -28,8 +28,8 @@ type Client struct {
 // NewClient makes a client of the logs that a policy has the addresses of.
 func NewClient(p *proof.Policy) (*Client, error) {
 	c := &Client{Policy: p, HTTP: &http.Client{Timeout: 40 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	for _, name := range p.Logs {
-		if url := p.URLs[name]; url != "" {
+	for _, url := range p.URLs() {
+		if url != "" {
 			c.Logs = append(c.Logs, strings.TrimSuffix(url, "/"))
 		}
 	}

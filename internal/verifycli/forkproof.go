@@ -98,7 +98,7 @@ func writeFork(w io.Writer, f *witness.Fork, err error, p Palette) {
 	for i := range f.Sides {
 		s := &f.Sides[i]
 		row(choose(i == 0, "one", "other"), fmt.Sprintf("tick %d: %s", s.Tick, s.Checkpoint.CID()))
-		switch got := f.Witnessed[i]; {
+		switch got := f.Sides[i].Witnessed; {
 		case got != nil:
 			text := fmt.Sprintf("in log %s at index %d", got.Log, got.Index)
 			if got.Before > 0 {

@@ -1,88 +1,67 @@
 package witness
 
-import "errors"
-
-// strictBase64 is base64 of which every text has one spelling: others of the same bytes would
-// let bits flip unseen. Package encoding/base64 would add 3 KB to a web page.
-type strictBase64 struct{}
+import "strings"
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
-var strict strictBase64
-
-var errBase64 = errors.New("not base64")
-
-// DecodeString reads it.
-func (strictBase64) DecodeString(s string) ([]byte, error) {
+// decode reads base64 of which every text has one spelling: others of the same bytes would
+// let bits flip unseen. Package encoding/base64 would add 3 KB to a web page.
+func decode(s string) (out []byte, ok bool) {
 	if len(s)%4 != 0 {
-		return nil, errBase64
+		return nil, false
 	}
-	out := make([]byte, 0, len(s)/4*3)
-	for ; len(s) > 0; s = s[4:] {
-
+	out = make([]byte, 0, len(s)/4*3)
+	for ; s != ""; s = s[4:] {
 		n := 4
-		if len(s) == 4 && s[3] == '=' {
-			n = 3
-			if s[2] == '=' {
-				n = 2
+		if len(s) == 4 {
+			for n > 2 && s[n-1] == '=' {
+				n--
 			}
 		}
 		v := uint32(0)
 		for i := range 4 {
 			v <<= 6
 			if i < n {
-				d := digit(s[i])
-				if d > 63 {
-					return nil, errBase64
+				d := strings.IndexByte(alphabet, s[i])
+				if d < 0 {
+					return nil, false
 				}
-				v |= d
+				v |= uint32(d)
 			}
 		}
-		if n == 3 && v&0xff != 0 || n == 2 && v&0xffff != 0 {
-			return nil, errBase64
+		if v<<(8*n) != 0 { // v has 24 bits, of which n-1 bytes count
+			return nil, false
 		}
 		out = append(out, byte(v>>16), byte(v>>8), byte(v))[:len(out)+n-1]
 	}
-	return out, nil
+	return out, true
 }
 
-func digit(c byte) uint32 {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return uint32(c - 'A')
-	case 'a' <= c && c <= 'z':
-		return uint32(c-'a') + 26
-	case '0' <= c && c <= '9':
-		return uint32(c-'0') + 52
-	case c == '+':
-		return 62
-	case c == '/':
-		return 63
-	}
-	return 64
+// decodeHash reads 32 bytes in base64.
+func decodeHash(h *[32]byte, s string) bool {
+	b, ok := decode(s)
+	return ok && len(b) == copy(h[:], b) && len(b) == len(h)
 }
 
-// EncodeToString writes it.
-func (strictBase64) EncodeToString(b []byte) string {
-	out := make([]byte, 0, (len(b)+2)/3*4)
-	for len(b) > 0 {
+// encode writes base64.
+func encode(b []byte) string {
+	var out []byte
+	for ; len(b) > 0; b = b[min(3, len(b)):] {
 		var v uint32
-		n := min(3, len(b))
 		for i := range 3 {
 			v <<= 8
-			if i < n {
+			if i < len(b) {
 				v |= uint32(b[i])
 			}
 		}
 		for i := range 4 {
-			if i <= n {
-				out = append(out, alphabet[v>>18&63])
-			} else {
-				out = append(out, '=')
+			c := byte('=')
+			if i <= len(b) {
+				c = alphabet[v>>18&63]
 			}
+			out = append(out, c)
 			v <<= 6
 		}
-		b = b[n:]
 	}
 	return string(out)
 }

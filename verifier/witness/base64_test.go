@@ -19,9 +19,9 @@ func TestBase64(t *testing.T) {
 			for i := range b {
 				b[i] = byte(random.Uint32())
 			}
-			s := strict.EncodeToString(b)
-			if got, err := strict.DecodeString(s); s != std.EncodeToString(b) || err != nil || !bytes.Equal(got, b) {
-				t.Fatalf("%x is %q, and that is %x, %v", b, s, got, err)
+			s := encode(b)
+			if got, ok := decode(s); s != std.EncodeToString(b) || !ok || !bytes.Equal(got, b) {
+				t.Fatalf("%x is %q, and that is %x, %v", b, s, got, ok)
 			}
 			if n == 0 {
 				continue
@@ -29,14 +29,14 @@ func TestBase64(t *testing.T) {
 			bad := []byte(s)
 			bad[random.IntN(len(bad))] = letters[random.IntN(len(letters))]
 			bad = bad[:len(bad)-random.IntN(2)]
-			got, err := strict.DecodeString(string(bad))
+			got, ok := decode(string(bad))
 			want, wantErr := std.DecodeString(string(bad))
-			if (err == nil) != (wantErr == nil) || err == nil && !bytes.Equal(got, want) {
-				t.Fatalf("%q: %x, %v; want %x, %v", bad, got, err, want, wantErr)
+			if ok != (wantErr == nil) || ok && !bytes.Equal(got, want) {
+				t.Fatalf("%q: %x, %v; want %x, %v", bad, got, ok, want, wantErr)
 			}
 		}
 	}
-	if _, err := strict.DecodeString("QUJ\nD"); err == nil {
+	if _, ok := decode("QUJ\nD"); ok {
 		t.Error("a line end is skipped")
 	}
 }

@@ -29,44 +29,50 @@ func (b *Beside) Report(r *verifier.Report) {
 // Check says what the proof shows of an agent's head, as the policy, which has to be there,
 // wants it.
 func (b *Beside) Check(agent verifier.PublicKey) *verifier.Witnessed {
-	no := func(why string) *verifier.Witnessed { return &verifier.Witnessed{Problem: why} }
+	w, why := b.witnessed(agent)
+	if why != "" {
+		w = &verifier.Witnessed{Problem: why}
+	}
+	return w
+}
+
+func (b *Beside) witnessed(agent verifier.PublicKey) (w *verifier.Witnessed, why string) {
 	if b.Proof == nil {
-		return no("there is no proof that a head is in a log")
+		return nil, "there is no proof that a head is in a log"
 	}
 	proof, err := ParseProof(b.Proof)
 	if err != nil {
-		return no(err.Error())
+		return nil, err.Error()
 	}
 	head, err := ParseHead(proof.Extra)
 	if err != nil {
-		return no("the proof has no head statement with it")
+		return nil, "the proof has no head statement with it"
 	}
-	switch {
-	case agent != head.Agent:
-		return no("the proof is for another agent: " + head.Agent.DID())
-	case !head.Authentic():
-		return no("the head statement is not signed by the agent")
+	if agent != head.Agent {
+		return nil, "the proof is for another agent: " + head.Agent.DID()
 	}
-	got, err := b.Policy.Check(proof.Extra, proof)
+	if !head.Authentic() {
+		return nil, "the head statement is not signed by the agent"
+	}
+	w, err = b.Policy.Check(proof.Extra, proof)
 	if err != nil {
-		return no(err.Error())
+		return nil, err.Error()
 	}
-	w := &verifier.Witnessed{Checkpoint: head.Checkpoint, Epoch: head.Epoch, Tick: head.Tick, Log: got.Log, Index: got.Index, Size: got.Size,
-		Before: got.Before, Cosigners: got.Cosigners, Policy: b.Policy.Hash}
+	w.Checkpoint, w.Epoch, w.Tick = head.Checkpoint, head.Epoch, head.Tick
 	if b.Monitor == nil || b.Word == nil {
-		return w
+		return w, ""
 	}
 	word, err := b.Monitor.Read(b.Word)
 	switch {
 	case err != nil:
-		return no("the monitor's word: " + err.Error())
-	case word.Agent != head.Agent || word.Log != got.Log:
-		return no("the monitor's word is about another agent, or another log")
-	case word.Size <= got.Index:
-		return w // it had not come so far
-	case word.Size == got.Size && word.Root != got.Root:
-		return no("the monitor and the witnesses saw two logs of one name")
+		return nil, "the monitor's word: " + err.Error()
+	case word.Agent != head.Agent || word.Log != w.Log:
+		return nil, "the monitor's word is about another agent, or another log"
+	case word.Size <= w.Index: // it had not come so far
+	case word.Size == w.Size && word.Root != proof.root:
+		return nil, "the monitor and the witnesses saw two logs of one name"
+	default:
+		w.Monitor = &word.Monitor
 	}
-	w.Monitor = &verifier.Monitor{Name: b.Monitor.Name(), Size: word.Size, Time: word.Time, Heads: word.Heads, Latest: word.Latest, Tick: word.Tick, Forks: word.Forks}
-	return w
+	return w, ""
 }

@@ -1,9 +1,6 @@
 package witness
 
 import (
-	"bytes"
-	"errors"
-	"slices"
 	"strconv"
 
 	"igor.dev/verifier"
@@ -54,24 +51,25 @@ type ForkProof struct {
 
 // A Fork is what a fork proof proves.
 type Fork struct {
-	Kind      ForkKind
-	Agent     verifier.PublicKey
-	Sides     [2]ForkSide
-	Witnessed [2]*Witnessed // of the statements, where a policy has it so
+	Kind  ForkKind
+	Agent verifier.PublicKey
+	Sides [2]ForkSide
 }
 
 // A ForkSide is one of the two that no single life has.
 type ForkSide struct {
+	_           incomparable
 	Checkpoint  verifier.Hash
 	Epoch, Tick uint64
-	Log         string // whose proof lies with the statement, "" = none; claimed, unless it is witnessed
+	Log         string              // whose proof lies with the statement, "" = none; claimed, unless it is witnessed
+	Witnessed   *verifier.Witnessed // what the policy makes of that proof, nil = nothing
 }
 
 // NewForkProof makes a proof of two statements, in whichever order, of the checkpoints on
 // the way back from the later one if they are of different ticks.
 func NewForkProof(a, b Logged, back ...[]byte) *ForkProof {
 	if a.Head.Tick == b.Head.Tick {
-		if bytes.Compare(a.Head.Append(nil), b.Head.Append(nil)) > 0 {
+		if !inOrder(a.Head.Append(nil), b.Head.Append(nil)) {
 			a, b = b, a
 		}
 		return &ForkProof{Kind: TwoHeads, Heads: []Logged{a, b}}
@@ -85,7 +83,7 @@ func NewForkProof(a, b Logged, back ...[]byte) *ForkProof {
 // NewCheckpointsProof makes a proof of two checkpoints with one predecessor.
 func NewCheckpointsProof(a, b []byte) *ForkProof {
 	x, y := verifier.Examine(a), verifier.Examine(b)
-	if bytes.Compare(x.ContentHash[:], y.ContentHash[:]) > 0 {
+	if !inOrder(x.ContentHash[:], y.ContentHash[:]) {
 		a, b = b, a
 	}
 	return &ForkProof{Kind: TwoCheckpoints, Checkpoints: [][]byte{a, b}}
@@ -110,62 +108,60 @@ func (p *ForkProof) Append(dst []byte) []byte {
 // keeps b.
 func ParseForkProof(b []byte) (*ForkProof, error) {
 	if len(b) > MaxForkProof {
-		return nil, errors.New("longer than a fork proof is")
+		return nil, problem("longer than a fork proof is")
 	}
 	if len(b) <= len(forkTag) || string(b[:len(forkTag)]) != forkTag {
-		return nil, errors.New("not a fork proof of version 1")
+		return nil, problem("not a fork proof of version 1")
 	}
 	p := &ForkProof{Kind: ForkKind(b[len(forkTag)])}
 	b = b[len(forkTag)+1:]
-	cut := errors.New("a fork proof that is cut short")
-	piece := func(most int) ([]byte, error) {
-		if len(b) < 4 {
-			return nil, cut
-		}
-		n := le.Uint32(b)
-		if uint64(n) > uint64(len(b)-4) {
-			return nil, cut
-		}
-		if uint64(n) > uint64(most) {
-			return nil, errors.New("a fork proof with a piece that is too long")
-		}
-		got := b[4 : 4+n : 4+n]
-		b = b[4+n:]
-		return got, nil
-	}
+	statements, least, most := 0, 0, 0 // checkpoints
 	switch p.Kind {
-	case TwoHeads, HeadOffChain:
-		for range 2 {
-			if len(b) < HeadSize {
-				return nil, cut
-			}
-			h, err := ParseHead(b[:HeadSize])
-			if err != nil {
-				return nil, err
-			}
-			b = b[HeadSize:]
-			proof, err := piece(MaxProof)
-			if err != nil {
-				return nil, err
-			}
-			p.Heads = append(p.Heads, Logged{*h, proof})
-		}
+	case TwoHeads:
+		statements = 2
 	case TwoCheckpoints:
+		least, most = 2, 2
+	case HeadOffChain:
+		statements, least, most = 2, 1, MaxForkProof
 	default:
-		return nil, errors.New("a fork proof of a kind that is not known: " + strconv.Itoa(int(p.Kind)))
+		return nil, problem("a fork proof of a kind that is not known: " + strconv.Itoa(int(p.Kind)))
+	}
+	p.Heads = make([]Logged, statements)
+	for i := range p.Heads {
+		h, err := ParseHead(b[:min(HeadSize, len(b))])
+		if err != nil {
+			return nil, err
+		}
+		l := &p.Heads[i]
+		l.Head = *h
+		if l.Proof, b, err = piece(b[HeadSize:], MaxProof); err != nil {
+			return nil, err
+		}
 	}
 	for len(b) > 0 {
-		c, err := piece(verifier.MaxCheckpointSize)
-		if err != nil {
+		var c []byte
+		var err error
+		if c, b, err = piece(b, verifier.MaxCheckpointSize); err != nil {
 			return nil, err
 		}
 		p.Checkpoints = append(p.Checkpoints, c)
 	}
-	switch n := len(p.Checkpoints); {
-	case p.Kind == TwoHeads && n != 0, p.Kind == TwoCheckpoints && n != 2, p.Kind == HeadOffChain && n == 0:
-		return nil, errors.New("a fork proof with " + strconv.Itoa(n) + " checkpoints, which its kind does not have")
+	if n := len(p.Checkpoints); n < least || n > most {
+		return nil, problem("a fork proof with " + strconv.Itoa(n) + " checkpoints, which its kind does not have")
 	}
 	return p, nil
+}
+
+// piece takes a piece, its size before it, from what is left.
+func piece(b []byte, most int) (piece, rest []byte, err error) {
+	if len(b) < 4 || uint64(le.Uint32(b)) > uint64(len(b)-4) {
+		return nil, nil, problem("a fork proof that is cut short")
+	}
+	n := int(le.Uint32(b))
+	if n > most {
+		return nil, nil, problem("a fork proof with a piece that is too long")
+	}
+	return b[4 : 4+n], b[4+n:], nil
 }
 
 // Check says what a proof proves; an error says why it proves nothing. The proofs that its
@@ -174,86 +170,107 @@ func ParseForkProof(b []byte) (*ForkProof, error) {
 func (p *ForkProof) Check(policy *Policy) (*Fork, error) {
 	f := &Fork{Kind: p.Kind}
 	for i := range p.Heads {
-		h := &p.Heads[i].Head
-		if h.Agent != p.Heads[0].Head.Agent {
-			return nil, errors.New("its two statements are by different keys")
-		}
-		if !h.Authentic() {
-			return nil, errors.New("its statement " + strconv.Itoa(i+1) + " is not signed by the key that it names")
-		}
-		f.Agent = h.Agent
-		f.Sides[i] = ForkSide{Checkpoint: h.Checkpoint, Epoch: h.Epoch, Tick: h.Tick}
-		if len(p.Heads[i].Proof) == 0 {
-			continue
-		}
-		proof, err := ParseProof(p.Heads[i].Proof)
-		if err == nil && !proof.includes(h.Append(nil)) {
-			err = errors.New("it is not of that statement")
-		}
-		if err == nil && proof.Extra != nil {
-			err = errors.New("it has extra data")
-		}
-		if err != nil {
-			return nil, errors.New("the proof that its statement " + strconv.Itoa(i+1) + " was logged: " + err.Error())
-		}
-		f.Sides[i].Log = proof.Origin
-		if policy != nil {
-			f.Witnessed[i], _ = policy.Check(h.Append(nil), proof)
+		if why := f.logged(i, &p.Heads[i], policy); why != "" {
+			return nil, problem(why)
 		}
 	}
+	var why string
 	switch p.Kind {
 	case TwoHeads:
-		return f, p.twoHeads()
+		why = p.twoHeads()
 	case TwoCheckpoints:
-		return f, p.twoCheckpoints(f)
+		why = p.twoCheckpoints(f)
 	case HeadOffChain:
-		return f, p.offChain()
+		why = p.offChain()
+	default:
+		why = "it is of a kind that is not known"
 	}
-	return nil, errors.New("it is of a kind that is not known")
+	if why != "" {
+		return nil, problem(why)
+	}
+	return f, nil
 }
 
-func (p *ForkProof) twoHeads() error {
+// logged notes a statement, or says what is wrong with it.
+func (f *Fork) logged(i int, l *Logged, policy *Policy) (why string) {
+	h := &l.Head
+	if i > 0 && h.Agent != f.Agent {
+		return "its two statements are by different keys"
+	}
+	f.Agent = h.Agent
+	at := "its statement " + strconv.Itoa(i+1)
+	if !h.Authentic() {
+		return at + " is not signed by the key that it names"
+	}
+	s := &f.Sides[i]
+	s.Checkpoint, s.Epoch, s.Tick = h.Checkpoint, h.Epoch, h.Tick
+	if len(l.Proof) == 0 {
+		return ""
+	}
+	proof, err := ParseProof(l.Proof)
+	entry := h.Append(nil)
+	switch {
+	case err != nil:
+		why = err.Error()
+	case !proof.includes(entry):
+		why = "it is not of that statement"
+	case proof.Extra != nil:
+		why = "it has extra data"
+	default:
+		s.Log = proof.origin
+		if policy != nil {
+			s.Witnessed, _ = policy.Check(entry, proof)
+		}
+		return ""
+	}
+	return "the proof that " + at + " was logged: " + why
+}
+
+func (p *ForkProof) twoHeads() (why string) {
 	a, b := &p.Heads[0].Head, &p.Heads[1].Head
 	switch {
 	case a.Tick != b.Tick:
-		return errors.New("its two statements are of different ticks")
+		return "its two statements are of different ticks"
 	case a.Checkpoint == b.Checkpoint:
-		return errors.New("its two statements are of one checkpoint")
-	case bytes.Compare(a.Append(nil), b.Append(nil)) > 0:
-		return errors.New("its statements are in the wrong order")
+		return "its two statements are of one checkpoint"
+	case !inOrder(a.Append(nil), b.Append(nil)):
+		return "its statements are in the wrong order"
 	}
-	return nil
+	return ""
 }
 
-func (p *ForkProof) twoCheckpoints(f *Fork) error {
+// inOrder reports whether the first comes first, or they are the same.
+func inOrder(a, b []byte) bool { return string(a) <= string(b) }
+
+func (p *ForkProof) twoCheckpoints(f *Fork) (why string) {
 	var x verifier.Examiner
 	found := x.AppendFindings(nil, p.Checkpoints...)
 	for i := range found {
 		c := &found[i]
 		if !c.Authentic() {
-			return errors.New("its checkpoint " + strconv.Itoa(i+1) + " has no valid signature")
+			return "its checkpoint " + strconv.Itoa(i+1) + " has no valid signature"
 		}
-		f.Sides[i] = ForkSide{Checkpoint: c.ContentHash, Tick: c.TickNumber}
+		f.Sides[i].Checkpoint, f.Sides[i].Tick = c.ContentHash, c.TickNumber
 	}
 	a, b := &found[0], &found[1]
 	f.Agent = a.AgentPubKey
-	switch order := slices.Compare(a.ContentHash[:], b.ContentHash[:]); {
+	switch {
 	case a.AgentPubKey != b.AgentPubKey:
-		return errors.New("its two checkpoints are by different keys")
-	case order == 0:
-		return errors.New("its two checkpoints are one")
+		return "its two checkpoints are by different keys"
+	case a.ContentHash == b.ContentHash:
+		return "its two checkpoints are one"
 	case a.PrevHash != b.PrevHash:
-		return errors.New("its two checkpoints have different predecessors")
-	case order > 0:
-		return errors.New("its checkpoints are in the wrong order")
+		return "its two checkpoints have different predecessors"
+	case !inOrder(a.ContentHash[:], b.ContentHash[:]):
+		return "its checkpoints are in the wrong order"
 	}
-	return nil
+	return ""
 }
 
-func (p *ForkProof) offChain() error {
+func (p *ForkProof) offChain() (why string) {
 	earlier, later := &p.Heads[0].Head, &p.Heads[1].Head
 	if earlier.Tick >= later.Tick {
-		return errors.New("its earlier statement is not of an earlier tick")
+		return "its earlier statement is not of an earlier tick"
 	}
 	var x verifier.Examiner
 	want := later.Checkpoint
@@ -262,39 +279,41 @@ func (p *ForkProof) offChain() error {
 		at := "its checkpoint " + strconv.Itoa(i+1)
 		below := c.TickNumber < earlier.Tick
 		last := i == len(p.Checkpoints)-1
+		ends := below || c.PrevHash.IsZero()
 		switch {
 		case c.ContentHash != want && i == 0:
-			return errors.New("its first checkpoint is not that of the later statement")
+			return "its first checkpoint is not that of the later statement"
 		case c.ContentHash != want:
-			return errors.New(at + " is not the one before")
+			return at + " is not the one before"
 		case !c.Authentic() || c.AgentPubKey != later.Agent:
-			return errors.New(at + " is not signed by the key of the statements")
+			return at + " is not signed by the key of the statements"
 		case c.ContentHash == earlier.Checkpoint:
-			return errors.New("the earlier statement's checkpoint is on the way: that is one life")
+			return "the earlier statement's checkpoint is on the way: that is one life"
 		case i == 0 && below:
-			return errors.New("its first checkpoint is of an earlier tick than the earlier statement")
-		case last != (below || c.PrevHash.IsZero()):
-			if last {
-				return errors.New("the way back ends too early: it has to go to below tick " + strconv.FormatUint(earlier.Tick, 10) + ", or to a genesis")
-			}
-			return errors.New("the way back goes on after its end")
+			return "its first checkpoint is of an earlier tick than the earlier statement"
+		case last && !ends:
+			return "the way back ends too early: it has to go to below tick " + decimal(earlier.Tick) + ", or to a genesis"
+		case ends && !last:
+			return "the way back goes on after its end"
 		}
 		want = c.PrevHash
 	}
-	return nil
+	return ""
 }
 
 // Proves says in one sentence what it proves.
 func (f *Fork) Proves() string {
-	s := "The holder of the key of " + f.Agent.DID() + " signed "
 	a, b := &f.Sides[0], &f.Sides[1]
+	head, and := "that after tick "+decimal(a.Tick)+" it is at ", ", and that it is at "
 	switch f.Kind {
-	case TwoHeads:
-		s += "that after tick " + strconv.FormatUint(a.Tick, 10) + " it is at " + a.Checkpoint.CID() + ", and that it is at " + b.Checkpoint.CID()
 	case TwoCheckpoints:
-		s += "two checkpoints that go on from the same one, " + a.Checkpoint.CID() + " and " + b.Checkpoint.CID()
+		head, and = "two checkpoints that go on from the same one, ", " and "
 	case HeadOffChain:
-		s += "that after tick " + strconv.FormatUint(a.Tick, 10) + " it is at " + a.Checkpoint.CID() + ", and a later life to " + b.Checkpoint.CID() + " that never was there"
+		and = ", and a later life to "
+	}
+	s := "The holder of the key of " + f.Agent.DID() + " signed " + head + a.Checkpoint.CID() + and + b.Checkpoint.CID()
+	if f.Kind == HeadOffChain {
+		s += " that never was there"
 	}
 	return s + ": no single life has both."
 }

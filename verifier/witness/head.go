@@ -7,8 +7,6 @@
 package witness
 
 import (
-	"errors"
-
 	"igor.dev/verifier"
 	"igor.dev/verifier/internal/le"
 	"igor.dev/verifier/internal/rfc8032"
@@ -33,16 +31,20 @@ type Head struct {
 }
 
 // AppendMessage appends the bytes that the agent signs.
-func (h *Head) AppendMessage(dst []byte) []byte {
-	dst = append(dst, headTag...)
-	dst = append(dst, h.Agent[:]...)
-	dst = le.AppendUint64(dst, h.Epoch)
-	dst = le.AppendUint64(dst, h.Tick)
-	return append(dst, h.Checkpoint[:]...)
-}
+func (h *Head) AppendMessage(dst []byte) []byte { return h.Append(dst)[:len(dst)+HeadMessageSize] }
 
 // Append appends the statement, which is also a log's entry.
-func (h *Head) Append(dst []byte) []byte { return append(h.AppendMessage(dst), h.Signature[:]...) }
+func (h *Head) Append(dst []byte) []byte {
+	const at = len(headTag)
+	var b [HeadSize]byte
+	copy(b[:], headTag)
+	copy(b[at:], h.Agent[:])
+	le.PutUint64(b[at+32:], h.Epoch)
+	le.PutUint64(b[at+40:], h.Tick)
+	copy(b[at+48:], h.Checkpoint[:])
+	copy(b[at+80:], h.Signature[:])
+	return append(dst, b[:]...)
+}
 
 // Authentic reports whether the agent, whose key is not weak, signed it.
 func (h *Head) Authentic() bool {
@@ -53,14 +55,13 @@ func (h *Head) Authentic() bool {
 // ParseHead reads a statement. What it says is unverified: see [Head.Authentic].
 func ParseHead(b []byte) (*Head, error) {
 	if len(b) != HeadSize || string(b[:len(headTag)]) != headTag {
-		return nil, errors.New("not a head statement of version 1")
+		return nil, problem("not a head statement of version 1")
 	}
 	h := new(Head)
 	b = b[len(headTag):]
-	b = b[copy(h.Agent[:], b):]
-	h.Epoch, h.Tick = le.Uint64(b), le.Uint64(b[8:])
-	b = b[16:]
-	b = b[copy(h.Checkpoint[:], b):]
-	copy(h.Signature[:], b)
+	copy(h.Agent[:], b)
+	h.Epoch, h.Tick = le.Uint64(b[32:]), le.Uint64(b[40:])
+	copy(h.Checkpoint[:], b[48:])
+	copy(h.Signature[:], b[80:])
 	return h, nil
 }

@@ -1,7 +1,6 @@
 package witness
 
 import (
-	"errors"
 	"strings"
 
 	"igor.dev/verifier/internal/sha2"
@@ -19,64 +18,56 @@ const proofTag = "c2sp.org/tlog-proof@v1\n"
 
 // A Proof is an offline proof that an entry is in a log (c2sp.org/tlog-proof).
 type Proof struct {
-	Index  uint64
-	Size   uint64 // of the log, when its checkpoint was made
-	Origin string // the log's name
-	Extra  []byte // what its maker put beside it; for a head, the statement
+	Index uint64
+	Extra []byte // what its maker put beside it; for a head, the statement
 
 	hashes [][32]byte
-	root   [32]byte
+	tree   // of the log, when its checkpoint was made
 	note   *note
 }
 
 // ParseProof reads a proof. What it says is unverified: see [Policy.Check].
 func ParseProof(b []byte) (*Proof, error) {
 	if len(b) > MaxProof {
-		return nil, errors.New("longer than a proof is")
+		return nil, problem("longer than a proof is")
 	}
 	s, ok := strings.CutPrefix(string(b), proofTag)
 	if !ok {
-		return nil, errors.New("not a proof by c2sp.org/tlog-proof, version 1")
+		return nil, problem("not a proof by c2sp.org/tlog-proof, version 1")
 	}
 	head, checkpoint, ok := strings.Cut(s, "\n\n")
 	if !ok {
-		return nil, errors.New("a proof that is cut short")
+		return nil, problem("a proof that is cut short")
 	}
-	lines := strings.Split(head, "\n")
 	p := new(Proof)
-	if extra, ok := strings.CutPrefix(lines[0], "extra "); ok {
-		var err error
-		if p.Extra, err = strict.DecodeString(extra); err != nil {
-			return nil, errors.New("a proof whose extra data is not base64")
+	line, head, more := strings.Cut(head, "\n")
+	if extra, ok := strings.CutPrefix(line, "extra "); ok {
+		if p.Extra, ok = decode(extra); !ok {
+			return nil, problem("a proof whose extra data is not base64")
 		}
-		lines = lines[1:]
+		line, head, more = strings.Cut(head, "\n")
 	}
-	if len(lines) == 0 || len(lines) > 1+maxHashes {
-		return nil, errors.New("a proof without an index, or with too many hashes")
+	if line, ok = strings.CutPrefix(line, "index "); !ok {
+		return nil, problem("a proof without an index")
 	}
-	index, ok := strings.CutPrefix(lines[0], "index ")
-	if !ok {
-		return nil, errors.New("a proof without an index")
+	if p.Index, ok = number(line, maxSize); !ok {
+		return nil, problem("a proof whose index is no number")
+	}
+	for more {
+		line, head, more = strings.Cut(head, "\n")
+		var hash [32]byte
+		if !decodeHash(&hash, line) || len(p.hashes) == maxHashes {
+			return nil, problem("a proof with something else than hashes, or too many")
+		}
+		p.hashes = append(p.hashes, hash)
 	}
 	var err error
-	if p.Index, err = decimal(index); err != nil {
-		return nil, errors.New("a proof whose index is no number")
-	}
-	for _, line := range lines[1:] {
-		hash, err := strict.DecodeString(line)
-		if err != nil || len(hash) != 32 {
-			return nil, errors.New("a proof with something else than hashes")
-		}
-		p.hashes = append(p.hashes, [32]byte(hash))
-	}
 	if p.note, err = parseNote(checkpoint); err != nil {
 		return nil, err
 	}
-	t, err := parseTree(p.note.text)
-	if err != nil {
-		return nil, err
+	if why := p.tree.parse(p.note.text); why != "" {
+		return nil, problem(why)
 	}
-	p.Origin, p.Size, p.root = t.origin, t.size, t.root
 	return p, nil
 }
 
@@ -86,17 +77,17 @@ func WithExtra(proof, extra []byte) []byte {
 	if strings.HasPrefix(rest, "extra ") {
 		_, rest, _ = strings.Cut(rest, "\n")
 	}
-	return []byte(proofTag + "extra " + strict.EncodeToString(extra) + "\n" + rest)
+	return []byte(proofTag + "extra " + encode(extra) + "\n" + rest)
 }
 
 // includes reports whether an entry is in the tree at the proof's index (RFC 9162,
 // section 2.1.3.2).
 func (p *Proof) includes(entry []byte) bool {
-	if p.Index >= p.Size {
+	if p.Index >= p.size {
 		return false
 	}
 	hash := sha2.Sum256(append([]byte{0}, entry...))
-	fn, sn := p.Index, p.Size-1
+	fn, sn := p.Index, p.size-1
 	for _, h := range p.hashes {
 		if sn == 0 {
 			return false

@@ -1,57 +1,51 @@
 package witness
 
-import (
-	"strconv"
-
-	"igor.dev/verifier"
-)
+import "igor.dev/verifier"
 
 // ForkFormat names the JSON format of what became of a fork proof.
 const ForkFormat = "igor-fork-report/1"
 
-const provesNothing = "Nothing: this file does not show that a key lived twice."
-
 // AppendForkJSON appends what a fork proof proves as JSON, or why it proves nothing: f is
 // nil then. See docs/spec/forkproof.md, "Report".
 func AppendForkJSON(dst []byte, f *Fork, problem error) []byte {
-	field := func(name, value string) {
-		dst = append(dst, ",\n  \""+name+"\": "...)
-		dst = verifier.AppendJSONString(dst, value)
-	}
-	dst = append(dst, "{\n  \"format\": \""+ForkFormat+"\",\n  \"proven\": "...)
+	w := jsonWriter(dst)
+	w.add("{\n  \"format\": ", ForkFormat, ",\n  \"proven\": ")
 	if f == nil {
-		dst = append(dst, "false"...)
-		field("problem", problem.Error())
-		field("proves", provesNothing)
-		return append(dst, "\n}\n"...)
+		w.add("false,\n  \"problem\": ", problem.Error(), ",\n  \"proves\": ", "Nothing: this file does not show that a key lived twice.", "\n}\n")
+		return w
 	}
-	dst = append(dst, "true"...)
-	field("did", f.Agent.DID())
-	field("kind", f.Kind.String())
-	dst = append(dst, ",\n  \"sides\": ["...)
+	w.add("true,\n  \"did\": ", f.Agent.DID(), ",\n  \"kind\": ", f.Kind.String(), ",\n  \"sides\": [")
+	between := ""
 	for i := range f.Sides {
 		s := &f.Sides[i]
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, "\n    {\"checkpoint\": \""+s.Checkpoint.CID()+"\", \"epoch\": \""+strconv.FormatUint(s.Epoch, 10)+"\", \"tick\": \""+strconv.FormatUint(s.Tick, 10)+"\""...)
+		w.add(between+"\n    {\"checkpoint\": ", s.Checkpoint.CID(), ", \"epoch\": ", decimal(s.Epoch), ", \"tick\": ", decimal(s.Tick))
 		if s.Log != "" {
-			dst = append(dst, ", \"claimedLog\": "...)
-			dst = verifier.AppendJSONString(dst, s.Log)
+			w.add(", \"claimedLog\": ", s.Log)
 		}
-		if got := f.Witnessed[i]; got != nil {
-			dst = append(dst, ", \"witnessed\": {\"log\": "...)
-			dst = verifier.AppendJSONString(dst, got.Log)
-			dst = append(dst, ", \"index\": \""+strconv.FormatUint(got.Index, 10)+"\""...)
+		if got := s.Witnessed; got != nil {
+			w.add(", \"witnessed\": {\"log\": ", got.Log, ", \"index\": ", decimal(got.Index))
 			if got.Before > 0 {
-				dst = append(dst, ", \"before\": \""+verifier.FormatTime(got.Before)+"\""...)
+				w.add(", \"before\": ", verifier.FormatTime(got.Before))
 			}
-			dst = append(dst, '}')
+			w.add("}")
 		}
-		dst = append(dst, '}')
+		w.add("}")
+		between = ","
 	}
-	dst = append(dst, "\n  ]"...)
-	field("proves", f.Proves())
-	field("doesNotProve", f.DoesNotProve())
-	return append(dst, "\n}\n"...)
+	w.add("\n  ],\n  \"proves\": ", f.Proves(), ",\n  \"doesNotProve\": ", f.DoesNotProve(), "\n}\n")
+	return w
+}
+
+// A jsonWriter appends JSON.
+type jsonWriter []byte
+
+// add appends text as it is, a string of JSON, text again, and so on.
+func (w *jsonWriter) add(parts ...string) {
+	for i, s := range parts {
+		if i&1 == 0 {
+			*w = append(*w, s...)
+		} else {
+			*w = verifier.AppendJSONString(*w, s)
+		}
+	}
 }

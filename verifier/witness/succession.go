@@ -1,8 +1,6 @@
 package witness
 
 import (
-	"errors"
-
 	"igor.dev/verifier"
 	"igor.dev/verifier/internal/le"
 	"igor.dev/verifier/internal/rfc8032"
@@ -48,7 +46,7 @@ func (c *Commitment) Authentic() bool { return signedBy(c.Agent, &c.Signature, c
 // ParseCommitment reads a commitment. What it says is unverified: see [Commitment.Authentic].
 func ParseCommitment(b []byte) (*Commitment, error) {
 	if len(b) != CommitmentSize || string(b[:len(commitmentTag)]) != commitmentTag {
-		return nil, errors.New("not a commitment of version 1")
+		return nil, problem("not a commitment of version 1")
 	}
 	c := new(Commitment)
 	b = b[len(commitmentTag):]
@@ -90,7 +88,7 @@ func (s *Succession) Authentic() bool {
 // ParseSuccession reads a succession. What it says is unverified: see [Succession.Authentic].
 func ParseSuccession(b []byte) (*Succession, error) {
 	if len(b) != SuccessionSize || string(b[:len(successionTag)]) != successionTag {
-		return nil, errors.New("not a succession of version 1")
+		return nil, problem("not a succession of version 1")
 	}
 	s := new(Succession)
 	b = b[len(successionTag):]

@@ -166,7 +166,7 @@ func (v *vector) fork(t *testing.T) {
 		return
 	}
 	ticks := []string{fmt.Sprint(f.Sides[0].Tick), fmt.Sprint(f.Sides[1].Tick)}
-	witnessed := []bool{f.Witnessed[0] != nil, f.Witnessed[1] != nil}
+	witnessed := []bool{f.Sides[0].Witnessed != nil, f.Sides[1].Witnessed != nil}
 	if f.Agent.DID() != v.Expect.DID || f.Kind.String() != v.Expect.ForkKind || !slices.Equal(ticks, v.Expect.Ticks) || !slices.Equal(witnessed, v.Expect.Witnessed) {
 		t.Errorf("%s, %s, %v, %v", f.Agent.DID(), f.Kind, ticks, witnessed)
 	}
@@ -303,7 +303,7 @@ func TestEveryBitOfAForkProof(t *testing.T) {
 				accepted++
 				// In the lines of signatures under a log's checkpoint: the fork is the same, and is seen by fewer.
 				if got.Agent != want.Agent || got.Sides[0].Checkpoint != want.Sides[0].Checkpoint || got.Sides[1].Checkpoint != want.Sides[1].Checkpoint ||
-					got.Witnessed[0] != nil && got.Witnessed[1] != nil {
+					got.Sides[0].Witnessed != nil && got.Sides[1].Witnessed != nil {
 					t.Errorf("%s: bit %d: %+v", name, i, got)
 				}
 			}

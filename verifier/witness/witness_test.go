@@ -14,31 +14,31 @@ import (
 	"igor.dev/verifier"
 )
 
-// A signer is a log or a witness of a test.
-type signer struct {
+// A party is a log or a witness of a test.
+type party struct {
 	name string
 	kind byte
 	key  ed25519.PrivateKey
 }
 
-func newSigner(name string, kind byte, seed byte) signer {
-	return signer{name, kind, ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32))}
+func newParty(name string, kind byte, seed byte) party {
+	return party{name, kind, ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32))}
 }
 
-func (s signer) material() []byte {
+func (s party) material() []byte {
 	return append([]byte{s.kind}, s.key.Public().(ed25519.PublicKey)...)
 }
 
-func (s signer) id() []byte {
+func (s party) id() []byte {
 	sum := sha256.Sum256(append([]byte(s.name+"\n"), s.material()...))
 	return sum[:4]
 }
 
-func (s signer) vkey() string {
+func (s party) vkey() string {
 	return fmt.Sprintf("%s+%x+%s", s.name, s.id(), base64.StdEncoding.EncodeToString(s.material()))
 }
 
-func (s signer) line(text string, time uint64) string {
+func (s party) line(text string, time uint64) string {
 	sig := s.id()
 	if s.kind == typeCosigning {
 		sig = binary.BigEndian.AppendUint64(sig, time)
@@ -68,18 +68,18 @@ func merkle(leaves [][]byte, m int) (root [32]byte, proof [][32]byte) {
 }
 
 type world struct {
-	log       signer
-	witnesses []signer
+	log       party
+	witnesses []party
 	policy    *Policy
 	leaves    [][]byte
 }
 
 func newWorld(t testing.TB, entries int, quorum string) *world {
 	t.Helper()
-	w := &world{log: newSigner("log.example/heads", typeLog, 1)}
+	w := &world{log: newParty("log.example/heads", typeLog, 1)}
 	text := "# whom we trust\nlog " + w.log.vkey() + " https://log.example/\n\n"
 	for i := range 3 {
-		s := newSigner(fmt.Sprintf("w%d.example", i), typeCosigning, byte(10+i))
+		s := newParty(fmt.Sprintf("w%d.example", i), typeCosigning, byte(10+i))
 		w.witnesses = append(w.witnesses, s)
 		text += fmt.Sprintf("\twitness W%d %s\n", i, s.vkey())
 	}
@@ -108,12 +108,20 @@ func (w *world) proof(index int, cosigners ...int) []byte {
 	return []byte(s)
 }
 
-func (w *world) check(entry, b []byte) (*Witnessed, error) {
+// A checked is what a proof proves, and the root that it is of.
+type checked struct {
+	*verifier.Witnessed
+	Root [32]byte
+}
+
+func (w *world) check(entry, b []byte) (got checked, err error) {
 	p, err := ParseProof(b)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
-	return w.policy.Check(entry, p)
+	got.Root = p.root
+	got.Witnessed, err = w.policy.Check(entry, p)
+	return got, err
 }
 
 // TestEveryTree proves every entry of trees of every size up to some, and no entry as
@@ -180,7 +188,7 @@ func TestHostile(t *testing.T) {
 	root, _ := merkle(w.leaves, 0)
 	text := fmt.Sprintf("%s\n%d\n%s\n", w.log.name, len(w.leaves), base64.StdEncoding.EncodeToString(root[:]))
 	other := newWorld(t, 8, "two")
-	other.log = newSigner(w.log.name, typeLog, 99)
+	other.log = newParty(w.log.name, typeLog, 99)
 	mldsa := "\u2014 w9.example " + base64.StdEncoding.EncodeToString(make([]byte, 4+8+2420)) + "\n"
 	for name, c := range map[string]struct {
 		proof string
@@ -189,7 +197,7 @@ func TestHostile(t *testing.T) {
 		"as it should be":                 {good, ""},
 		"extra data":                      {strings.Replace(good, "index", "extra aGk=\nindex", 1), ""},
 		"a signature of an unknown kind":  {good + mldsa, ""},
-		"an unknown witness":              {good + newSigner("w9.example", typeCosigning, 77).line(text, 5), ""},
+		"an unknown witness":              {good + newParty("w9.example", typeCosigning, 77).line(text, 5), ""},
 		"one witness":                     {string(w.proof(3, 1)), "too few"},
 		"no witness":                      {string(w.proof(3)), "too few"},
 		"one witness twice":               {string(w.proof(3, 1, 1)), "two signatures"},
@@ -220,7 +228,7 @@ func TestHostile(t *testing.T) {
 }
 
 func TestPolicy(t *testing.T) {
-	log, a, b := newSigner("log.example", typeLog, 1), newSigner("a.example", typeCosigning, 2), newSigner("b.example", typeCosigning, 3)
+	log, a, b := newParty("log.example", typeLog, 1), newParty("a.example", typeCosigning, 2), newParty("b.example", typeCosigning, 3)
 	lines := func(s ...string) string { return strings.Join(s, "\n") }
 	l, wa, wb := "log "+log.vkey(), "witness A "+a.vkey(), "witness B "+b.vkey()
 	for text, want := range map[string]string{

@@ -111,10 +111,11 @@ func OpenMonitor(c MonitorConfig) (*Monitor, error) {
 	if m.http == nil {
 		m.http = &http.Client{Timeout: 30 * time.Second}
 	}
-	if len(c.Policy.Logs) != 1 || c.Policy.URLs[c.Policy.Logs[0]] == "" {
+	logs, urls := c.Policy.Logs(), c.Policy.URLs()
+	if len(logs) != 1 || urls[0] == "" {
 		return nil, errors.New("a monitor reads one log: the policy has to name one, with its address")
 	}
-	m.url = strings.TrimSuffix(c.Policy.URLs[c.Policy.Logs[0]], "/")
+	m.url = strings.TrimSuffix(urls[0], "/")
 	var err error
 	if m.signer, err = c.Key.signer(); err != nil {
 		return nil, err
@@ -215,7 +216,7 @@ func (m *Monitor) treeOf(signed []byte) (t tlog.Tree, err error) {
 	if err != nil {
 		return t, err
 	}
-	if origin != m.config.Policy.Logs[0] {
+	if origin != m.config.Policy.Logs()[0] {
 		return t, errors.New("of another log")
 	}
 	return tlog.Tree{N: int64(size), Hash: root}, nil
@@ -623,8 +624,8 @@ func (m *Monitor) word(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	tree := m.tree
 	m.mu.Unlock()
-	said := witness.Word{Log: m.config.Policy.Logs[0], Agent: agent, Size: uint64(tree.N), Root: tree.Hash, Time: uint64(time.Now().Unix()),
-		Heads: uint64(heads), Index: newest.index, Tick: newest.tick, Latest: newest.checkpoint, Forks: uint64(forks)}
+	said := witness.Word{Log: m.config.Policy.Logs()[0], Agent: agent, Root: tree.Hash, Index: newest.index, Monitor: verifier.Monitor{
+		Size: uint64(tree.N), Time: uint64(time.Now().Unix()), Heads: uint64(heads), Tick: newest.tick, Latest: newest.checkpoint, Forks: uint64(forks)}}
 	signed, err := note.Sign(&note.Note{Text: said.Text()}, m.signer)
 	if err != nil {
 		http.Error(w, "the word cannot be signed", http.StatusInternalServerError)

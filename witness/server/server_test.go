@@ -374,7 +374,7 @@ func TestMonitorFindsForks(t *testing.T) {
 				t.Fatal(err)
 			}
 			f, err := p.Check(w.parsed)
-			if err != nil || f.Agent != key || f.Kind.String() != kind || f.Witnessed[0] == nil || f.Witnessed[1] == nil {
+			if err != nil || f.Agent != key || f.Kind.String() != kind || f.Sides[0].Witnessed == nil || f.Sides[1].Witnessed == nil {
 				t.Fatalf("%+v, %v", f, err)
 			}
 			// It holds without a log, and without knowing one.

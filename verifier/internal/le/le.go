@@ -23,3 +23,10 @@ func AppendUint32(b []byte, v uint32) []byte {
 func AppendUint64(b []byte, v uint64) []byte {
 	return AppendUint32(AppendUint32(b, uint32(v)), uint32(v>>32))
 }
+
+// PutUint64 writes v to the first 8 bytes.
+func PutUint64(b []byte, v uint64) {
+	for i := range b[:8] {
+		b[i] = byte(v >> (8 * i))
+	}
+}
