@@ -122,11 +122,11 @@ func startMember(folder string, key ed25519.PrivateKey, d *fleet.Description, ho
 			return nil, err
 		}
 	}
-	again, err := s.begin(ctx)
-	if err != nil && !again {
-		return nil, err
+	again, began := s.begin(ctx)
+	if began != nil && !again {
+		return nil, began
 	}
-	s.running.Go(func() { s.keep(ctx, err) })
+	s.running.Go(func() { s.keep(ctx, began) })
 	return s, nil
 }
 
