@@ -257,4 +257,5 @@ func TestFleetOfProcesses(t *testing.T) {
 	}
 	say("both are stopped")
 	oneLife(t, filepath.Join(nodes[0].dir, "agents", "watcher"), agent, 0)
+	say("it is one life, which runs again to the same states")
 }
