@@ -2,7 +2,8 @@
 // the name that igor-verify would give it.
 
 import { VerifyError } from "../verify/error.ts";
-import { isBesideName, isCheckpointName, isPartName, type InFolder } from "../verify/input.ts";
+import { isCheckpointName, isPartName, type InFolder } from "../verify/input.ts";
+import { isBesideName } from "../verify/names.ts";
 import { archiveKind, type Entry } from "./archive/archive.ts";
 import { unpackInWorker } from "./archive/client.ts";
 import { besideCAR, besideName } from "./archive/names.ts";

@@ -40,7 +40,7 @@ test("a life is found by its DID in Firefox, and its policy lets nothing else be
     return { verdict: document.getElementById("verdict").textContent, whole: document.querySelector(".verdict").textContent.includes("2,100 checkpoints"), other };
   })()`);
   assert.deepEqual(shown, { verdict: "Unbroken", whole: true, other: "refused" });
-  assert.equal(lives.requests.length, 4);
+  assert.equal(lives.requests.length, 6); // head, two segments, tail; and whether hand-overs and a succession are there
 });
 
 /** On the page: gives it files, and waits for what is then said. */

@@ -8,8 +8,9 @@ import { fileURLToPath } from "node:url";
 import { inFolder } from "./beside.ts";
 import { VerifyError } from "./error.ts";
 import {
-  chunkSize, isBesideName, isCheckpointName, isSegmentName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Pieces, type Source,
+  chunkSize, isCheckpointName, isSegmentName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Pieces, type Source,
 } from "./input.ts";
+import { isBesideName } from "./names.ts";
 
 /** So many files are opened, and the small ones among them read, at the same time. */
 const ahead = 32;

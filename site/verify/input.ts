@@ -1,4 +1,5 @@
 import { VerifyError } from "./error.ts";
+import { isBesideName } from "./names.ts";
 import { fromPath } from "./platform.ts";
 
 /** Bytes under a name, for whatever is not a `File` with the right name already. */
@@ -174,11 +175,6 @@ export function isSegmentName(path: string): boolean {
 export function isCheckpointName(path: string): boolean {
   const parts = path.split("/");
   return /\.ckpt$/i.test(path) && !parts.at(-1)!.startsWith("._") && !parts.includes("__MACOSX");
-}
-
-/** Whether a file in a folder may be looked at beside the history: docs/spec/lineage.md, "Beside a history". */
-export function isBesideName(name: string): boolean {
-  return /^(handovers|head\.(tlog-proof|monitor)|success(ion|or\.tlog-proof))$/.test(name);
 }
 
 function leftOut(name: string): LeftOutSource {

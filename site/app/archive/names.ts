@@ -1,7 +1,7 @@
 // The names in an archive: which files count, and which names programs would
 // take for different ones.
 
-import { isBesideName } from "../../verify/input.ts";
+import { isBesideName } from "../../verify/names.ts";
 import type { Limits } from "./limits.ts";
 
 const maxName = 4096;
