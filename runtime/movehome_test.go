@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 
 	"igor.dev/authority"
 	"igor.dev/authority/authoritytest"
+	"igor.dev/internal/testkit"
 	"igor.dev/runtime/internal/wal/waltest"
 	"igor.dev/runtime/internal/wasmtest"
 	"igor.dev/verifier"
@@ -358,5 +360,47 @@ func TestHandOverInHomeFaults(t *testing.T) {
 	t.Logf("%d times it stayed, %d times it left", stayed, gone)
 	if stayed < 3 || gone < 3 {
 		t.Errorf("%d times it stayed, %d times it left", stayed, gone)
+	}
+}
+
+// TestSpecCommit reads the example of docs/spec/handover.md: a hand-over in a store.
+func TestSpecCommit(t *testing.T) {
+	const spec = "../docs/spec"
+	key := ed25519.NewKeyFromSeed(testkit.SpecBytes(t, spec, "handover.md", "hex seed"))
+	with := append(testkit.SpecBytes(t, spec, "handover.md", "hex handover"), testkit.SpecBytes(t, spec, "handover.md", "hex sealed")...)
+	b := testkit.SpecBytes(t, spec, "handover.md", "hex position")
+	agent, p, err := authority.ParsePosition(b)
+	if err != nil || agent != publicOf(key) {
+		t.Fatal(err)
+	}
+	m, err := ParseCommit(agent, p, with)
+	if err != nil || !m.AtHome() || m.Record.Number != 1 || len(with) != 393 {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	offer := p
+	offer.Sequence, offer.State, offer.Major, offer.Owner, offer.Writer = p.Sequence-1, authority.HandingOver, p.Major-1, m.Record.From, authority.WriterID{1}
+	if step, err := offer.Allows(&p); err != nil || step != authority.HandsOver {
+		t.Errorf("after its offer it %s, %v", step, err)
+	}
+	if err := m.Sign(key); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Append(nil)) != MovedSize {
+		t.Errorf("%d bytes", len(m.Append(nil)))
+	}
+	if again, err := ParseMoved(m.Append(nil)); err != nil || again.Position != p {
+		t.Error(err)
+	}
+	for i := range with {
+		other := bytes.Clone(with)
+		other[i] ^= 1
+		if _, err := ParseCommit(agent, p, other); err == nil {
+			t.Errorf("byte %d changed: it is a commit", i)
+		}
+	}
+	for _, n := range []int{0, 1, 312, 313, 392} {
+		if _, err := ParseCommit(agent, p, with[:n]); err == nil {
+			t.Errorf("%d bytes: it is a commit", n)
+		}
 	}
 }
