@@ -19,6 +19,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
@@ -415,10 +416,12 @@ func (r *Result) Summary() string {
 	b.WriteString(r.Text + "\n")
 	for _, a := range r.Agents {
 		fmt.Fprintf(&b, "%s  %s\n", a.Name, a.DID)
-		fmt.Fprintf(&b, "  at %s, tick %d, %d hand-overs, histories at %d nodes, %d looks\n", a.At, a.Tick, a.Moves, a.Nodes, a.Looks)
-		fmt.Fprintf(&b, "  sent %d requests, and made %d payments of %s\n", a.Sent, a.Payments, verifier.FormatMicrocents(a.Paid))
+		fmt.Fprintf(&b, "  at %s, tick %d, %s, histories at %s, %s\n", a.At, a.Tick, verifycli.Plural(a.Moves, "hand-over"), verifycli.Plural(a.Nodes, "node"), verifycli.Plural(a.Looks, "look"))
+		if a.Sent > 0 {
+			fmt.Fprintf(&b, "  sent %s, and made %s of %s\n", verifycli.Plural(a.Sent, "request"), verifycli.Plural(a.Payments, "payment"), verifier.FormatMicrocents(a.Paid))
+		}
 		for _, c := range a.Costs {
-			fmt.Fprintf(&b, "  %d receipts of %s for %s\n", c.Receipts, c.Node, verifier.FormatMicrocents(c.Took))
+			fmt.Fprintf(&b, "  %s of %s for %s\n", verifycli.Plural(c.Receipts, "receipt"), c.Node, verifier.FormatMicrocents(c.Took))
 		}
 		for _, p := range a.Problems {
 			fmt.Fprintf(&b, "  WRONG: %s\n", p)

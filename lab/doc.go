@@ -13,4 +13,8 @@ type Config struct {
 	Program string // igor-node
 	Cache   string // for compiled code; "" = in Dir
 	Say     func(format string, args ...any)
+
+	// Bubble runs a function in a bubble of testing/synctest, for a simulated world; nil =
+	// one of its own.
+	Bubble func(func())
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -152,5 +153,34 @@ func TestRun(t *testing.T) {
 		if err != nil || !strings.Contains(strings.Join(r.Problems(), "\n"), c.says) {
 			t.Errorf("it is not found that %q: %v, %v", c.says, r.Problems(), err)
 		}
+	}
+}
+
+// TestSimulation runs nodes in simulated time.
+func TestSimulation(t *testing.T) {
+	s, err := ReadScript("../docs/lab/simulated.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := &s.Steps[len(s.Steps)-1]
+	if last.verb != "faults" {
+		t.Fatal("the example has no faults")
+	}
+	last.for_, last.line = 2*time.Minute, "faults 2m"
+	dir := filepath.Join(t.TempDir(), "simulated")
+	r, err := Run(t.Context(), Config{Script: s, Dir: dir, Say: t.Logf, Bubble: func(do func()) { synctest.Test(t, func(*testing.T) { do() }) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log("\n" + r.Summary())
+	moves := 0
+	for _, a := range r.Agents {
+		moves += a.Moves
+		if a.Tick < 150 {
+			t.Errorf("%s came to tick %d", a.Name, a.Tick)
+		}
+	}
+	if len(r.Problems()) > 0 || moves < 3 || r.Length < 4*time.Minute {
+		t.Errorf("%q, %d moves in %v", r.Problems(), moves, r.Length)
 	}
 }

@@ -2,11 +2,10 @@ package lab
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,20 +13,49 @@ import (
 	"syscall"
 	"time"
 
+	"igor.dev/internal/netns"
 	"igor.dev/node/api"
-	"igor.dev/runtime"
-	"igor.dev/verifier"
 )
 
 const nodePort = 7447
 
+// processes are nodes that are processes, each in a network namespace of its own. One more
+// host is of what all reach.
+type processes struct {
+	lab     *lab
+	network *netns.Network
+	host    int // that one
+}
+
+func newProcesses(l *lab) (world, error) {
+	if err := netns.Unavailable(); err != nil {
+		return nil, fmt.Errorf("%w; a script with simulated: true needs nothing", err)
+	}
+	n := len(l.Script.Nodes)
+	network, err := netns.Make(n + 1)
+	if err != nil {
+		return nil, err
+	}
+	return &processes{l, network, n}, nil
+}
+
+func (w *processes) close() error { return w.network.Close() }
+
+func (w *processes) listen(port uint16) (net.Listener, error) { return w.network.Listen(w.host, port) }
+
+func (w *processes) node(s *seat) node { return &process{seat: s, world: w} }
+
+func (w *processes) cut(from, to int, yes bool) error {
+	if yes {
+		return w.network.Cut(from, to)
+	}
+	return w.network.Heal(from, to)
+}
+
 // A process is a node: an igor-node on a host of its own.
 type process struct {
-	lab    *lab
-	i      int
-	name   string
-	dir    string
-	public verifier.PublicKey
+	*seat
+	world *processes
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd // nil = it does not run
@@ -36,34 +64,18 @@ type process struct {
 	skew   time.Duration // of its clock, from the next start on
 }
 
-func (p *process) did() string { return p.public.DID() }
-
-// newProcess makes a node's folder.
-func (l *lab) newProcess(i int, n Node) (*process, error) {
-	p := &process{lab: l, i: i, name: n.Name, dir: filepath.Join(l.dir, dirNodes, n.Name)}
-	if err := os.MkdirAll(filepath.Join(p.dir, "agents"), 0o700); err != nil {
-		return nil, err
-	}
-	key, err := runtime.NodeKey(filepath.Join(p.dir, "node.key"))
-	if err != nil {
-		return nil, err
-	}
-	p.public = verifier.PublicKey(key.Public().(ed25519.PublicKey))
-	return p, nil
-}
-
 // configure writes the settings of a node: those of the laboratory, and the script's.
 func (p *process) configure(extra map[string]any) error {
 	peers := []string{}
 	for _, o := range p.lab.nodes {
-		if o != p {
-			peers = append(peers, fmt.Sprintf("%s /ip4/%s/tcp/%d", o.did(), p.lab.network.Address(o.i), nodePort))
+		if o := o.at(); o != p.seat {
+			peers = append(peers, fmt.Sprintf("%s /ip4/%s/tcp/%d", o.did(), p.world.network.Address(o.i), nodePort))
 		}
 	}
 	settings := map[string]any{
-		"key": filepath.Join(p.dir, "node.key"), "listen": []string{fmt.Sprintf("/ip4/%s/tcp/%d", p.lab.network.Address(p.i), nodePort)},
+		"key": filepath.Join(p.dir, "node.key"), "listen": []string{fmt.Sprintf("/ip4/%s/tcp/%d", p.world.network.Address(p.i), nodePort)},
 		"peers": peers, "take_from": []string{"peers"}, "tick_interval": "20ms", "checkpoint_every": "100ms", "move_limit": "5s", "price": "0.001",
-		"pay_at": fmt.Sprintf("http://%s:%d/pay", p.lab.network.Address(len(p.lab.nodes)), bankPort),
+		"pay_at": fmt.Sprintf("http://%s:%d/pay", p.world.network.Address(p.world.host), bankPort),
 	}
 	maps.Copy(settings, extra)
 	b, err := json.MarshalIndent(settings, "", "  ")
@@ -71,33 +83,6 @@ func (p *process) configure(extra map[string]any) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(p.dir, "node.json"), append(b, '\n'), 0o600)
-}
-
-// birth has an agent live its first tick at a node that does not run.
-func (p *process) birth(ctx context.Context, e *runtime.Engine, a *Agent, shop string) error {
-	wasm, err := os.ReadFile(a.Program)
-	if err != nil {
-		return err
-	}
-	wasm = replaced(wasm, shop)
-	policy := map[string]any{"enabled": true, "allowed_nodes": p.lab.dids()}
-	maps.Copy(policy, a.Policy)
-	manifest := map[string]any{"migration_policy": policy}
-	if a.Capabilities != nil {
-		manifest["capabilities"] = a.Capabilities
-	}
-	man, err := json.Marshal(manifest)
-	if err != nil {
-		return err
-	}
-	man = replaced(man, shop)
-	dir := filepath.Join(p.dir, "agents", a.Name)
-	r, err := e.Start(ctx, dir, runtime.Birth{WASM: wasm, Manifest: man, Budget: a.Budget, Price: a.Price}, runtime.Config{MaxTicks: 1}).Wait(ctx)
-	if err != nil {
-		return err
-	}
-	p.lab.agents[a.Name] = r.DID
-	return nil
 }
 
 // start starts the process, and waits until it answers.
@@ -112,7 +97,7 @@ func (p *process) start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := p.lab.network.Command(p.i, p.lab.program, "start", "--dir", p.dir, "--cache-dir", p.lab.cache, "-v")
+	cmd := p.world.network.Command(p.i, p.lab.Program, "start", "--dir", p.dir, "--cache-dir", p.lab.cache, "-v")
 	cmd.Env = append(os.Environ(), "IGOR_LAB_SKEW="+p.skew.String())
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -157,6 +142,12 @@ func (p *process) end(signal os.Signal) error {
 	return nil
 }
 
+// wrong has its wall clock be wrong, from the next start on.
+func (p *process) wrong(by time.Duration) { p.skew = by }
+
+func (p *process) kill() error { return p.end(syscall.SIGKILL) }
+func (p *process) stop() error { return p.end(syscall.SIGTERM) }
+
 func (p *process) pause(yes bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -188,13 +179,7 @@ func (p *process) look(ctx context.Context) (lives map[string]Lives, err error) 
 	if err := c.Get(ctx, "/v1/agents", &all); err != nil {
 		return nil, err
 	}
-	lives = map[string]Lives{}
-	for _, a := range all {
-		if a.State == "alive" {
-			lives[a.Name] = Lives{a.Tick, a.Moves}
-		}
-	}
-	return lives, nil
+	return livesOf(all), nil
 }
 
 func (p *process) move(ctx context.Context, agent string, to []string) (*api.Moved, error) {
@@ -223,5 +208,3 @@ func lastLine(path string) string {
 	b = b[max(0, len(b)-500):]
 	return string(b)
 }
-
-var errNoNode = errors.New("it lives nowhere")

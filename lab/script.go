@@ -18,10 +18,11 @@ import (
 // A Script says which nodes and agents there are, and what happens to them. docs/lab.md
 // describes it.
 type Script struct {
-	Seed   uint64  `yaml:"seed"`
-	Nodes  []Node  `yaml:"nodes"`
-	Agents []Agent `yaml:"agents"`
-	Steps  []Step  `yaml:"steps"`
+	Seed      uint64  `yaml:"seed"`
+	Simulated bool    `yaml:"simulated"` // the network and time; else nodes are processes
+	Nodes     []Node  `yaml:"nodes"`
+	Agents    []Agent `yaml:"agents"`
+	Steps     []Step  `yaml:"steps"`
 }
 
 // A Node is one of the laboratory's.

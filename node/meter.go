@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"igor.dev/node/api"
 	"igor.dev/node/wire"
 	"igor.dev/runtime"
 )
@@ -67,6 +68,9 @@ func (n *Node) Move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 	n.meter.left(m, err)
 	return m, err
 }
+
+// Agents returns the node's agents, those that were given away, and those that come.
+func (n *Node) Agents() ([]api.Agent, error) { return n.list() }
 
 // Figures returns the node's.
 func (n *Node) Figures() Figures {

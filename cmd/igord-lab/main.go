@@ -52,8 +52,9 @@ func command() *cobra.Command {
 		Use:   "igord-lab",
 		Short: "Run nodes by a script, have things go wrong, and check what came of it",
 		Long: `Igord-lab is a laboratory for protocol developers. It runs nodes, each a process on a
-host of its own, on a network on this machine; agents live there, are moved, and their
-nodes are killed, paused and cut off, as a script says. A run is recorded. At its end
+host of its own, on a network on this machine, or simulated ones in simulated time;
+agents live there, are moved, and their nodes are killed, paused and cut off, as a
+script says. A run is recorded. At its end
 every history is verified, each life run again, and it is checked that nothing was
 done twice, and that where agents were said to live is linearizable.`,
 		Example: `  igord-lab run docs/lab/round.yaml --out round
@@ -77,8 +78,9 @@ func runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run SCRIPT",
 		Short: "Run a script, or a recording again",
-		Long: `Run runs SCRIPT, or that of a recording again. It needs Linux, root and iproute2, and a
-clone with Go unless igor-node is given. What happens by chance is what the seed says.`,
+		Long: `Run runs SCRIPT, or that of a recording again. Nodes that are processes need Linux, root
+and iproute2, and a clone with Go unless igor-node is given; simulated ones nothing. What
+happens by chance is what the seed says.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if c.Script, err = lab.ReadScript(args[0]); err != nil {
@@ -92,7 +94,7 @@ clone with Go unless igor-node is given. What happens by chance is what the seed
 					return err
 				}
 			}
-			if c.Program == "" {
+			if c.Program == "" && !c.Script.Simulated {
 				built, err := os.MkdirTemp("", "igord-lab-build-")
 				if err != nil {
 					return err

@@ -59,7 +59,7 @@ wait "$pid"
 say "the package is upgraded"
 dpkg-deb -R "$deb" "$work/newer"
 sed -i 's/^Version: .*/&+1/' "$work/newer/DEBIAN/control"
-dpkg-deb --root-owner-group -b "$work/newer" "$root/tmp/newer.deb" >/dev/null
+dpkg-deb --root-owner-group -Znone -b "$work/newer" "$root/tmp/newer.deb" >/dev/null
 inside dpkg -i /tmp/newer.deb
 "${served[@]}" igor resume /var/lib/igor/watcher --ticks 5 "${flags[@]}"
 
@@ -68,7 +68,7 @@ if [ -e "$node" ]; then
 	say "a node, of its own package, has the agent"
 	dpkg-deb -R "$node" "$work/node" # for the igor that was upgraded
 	sed -i 's/^\(Version: .*\|Depends: igor (= [^)]*\)/&+1/' "$work/node/DEBIAN/control"
-	dpkg-deb --root-owner-group -b "$work/node" "$root/tmp/node.deb" >/dev/null
+	dpkg-deb --root-owner-group -Znone -b "$work/node" "$root/tmp/node.deb" >/dev/null
 	inside dpkg -i /tmp/node.deb
 	"${served[@]}" igor-node init --dir /var/lib/igor/node --key /var/lib/igor/node.key --tick-interval 10ms
 	# What the unit starts, but for systemd's own words.

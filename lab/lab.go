@@ -3,54 +3,69 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
-	"igor.dev/internal/netns"
 	"igor.dev/node/api"
 	"igor.dev/runtime"
+	"igor.dev/verifier"
 )
 
 // A lab is a script that runs.
 type lab struct {
 	Config
-	dir, program, cache string
-	network             *netns.Network
-	nodes               []*process
-	shops               []*shop
-	bank                *bank
-	agents              map[string]string // name to DID
-	r                   *recorder
-	rng                 *rand.Rand
-	behind              sync.WaitGroup // steps that go on meanwhile
-	mu                  sync.Mutex
-	late                []error         // of those
-	cuts                map[[2]int]bool // from, to
+	dir, cache string
+	world      world
+	nodes      []node
+	shops      []*shop
+	bank       *bank
+	r          *recorder
+	rng        *rand.Rand
+	behind     sync.WaitGroup // steps that go on meanwhile
+	mu         sync.Mutex
+	late       []error         // of those
+	cuts       map[[2]int]bool // from, to
 }
 
-// every is how often nodes are looked at.
-const every = 20 * time.Millisecond
+var errNoNode = errors.New("it lives nowhere")
 
-// Run runs a script, records it, and checks what came of it. Needs root and iproute2.
-func Run(ctx context.Context, c Config) (_ *Result, err error) {
-	if err := netns.Unavailable(); err != nil {
-		return nil, err
+// every is how often nodes are looked at.
+func (l *lab) every() time.Duration {
+	if l.Script.Simulated {
+		return time.Second
 	}
+	return 20 * time.Millisecond
+}
+
+// Run runs a script, records it, and checks what came of it. Processes need Linux, root and
+// iproute2; a simulated world nothing.
+func Run(ctx context.Context, c Config) (*Result, error) {
+	if !c.Script.Simulated {
+		return run(ctx, c, newProcesses)
+	}
+	if c.Bubble == nil {
+		c.Bubble = bubble
+	}
+	var r *Result
+	var err error
+	c.Bubble(func() { r, err = run(context.WithoutCancel(ctx), c, newSimulation) })
+	return r, err
+}
+
+func run(ctx context.Context, c Config, in func(*lab) (world, error)) (_ *Result, err error) {
 	if c.Say == nil {
 		c.Say = func(string, ...any) {}
 	}
-	l := &lab{Config: c, dir: c.Dir, program: c.Program, cache: c.Cache, agents: map[string]string{}, cuts: map[[2]int]bool{}, rng: rand.New(rand.NewPCG(c.Script.Seed, 0))}
+	l := &lab{Config: c, dir: c.Dir, cache: c.Cache, cuts: map[[2]int]bool{}, rng: rand.New(rand.NewPCG(c.Script.Seed, 0))}
 	if l.dir, err = filepath.Abs(c.Dir); err != nil {
 		return nil, err
 	}
@@ -68,13 +83,13 @@ func Run(ctx context.Context, c Config) (_ *Result, err error) {
 	if err := l.keepScript(); err != nil {
 		return nil, err
 	}
-	if l.network, err = netns.Make(len(c.Script.Nodes) + 1); err != nil {
+	if l.world, err = in(l); err != nil {
 		return nil, err
 	}
 	defer func() {
 		for _, p := range l.nodes {
 			if p.runs() {
-				p.end(syscall.SIGKILL)
+				p.kill()
 			}
 		}
 		for _, s := range l.shops {
@@ -83,7 +98,7 @@ func Run(ctx context.Context, c Config) (_ *Result, err error) {
 		if l.bank != nil {
 			l.bank.close()
 		}
-		err = errors.Join(err, l.network.Close())
+		err = errors.Join(err, l.world.close())
 	}()
 	if err := l.prepare(ctx); err != nil {
 		return nil, err
@@ -123,7 +138,7 @@ func replaced(b []byte, shop string) []byte {
 
 func (l *lab) dids() (all []string) {
 	for _, p := range l.nodes {
-		all = append(all, p.did())
+		all = append(all, p.at().did())
 	}
 	return all
 }
@@ -131,41 +146,41 @@ func (l *lab) dids() (all []string) {
 // prepare makes nodes, and agents that lived one tick.
 func (l *lab) prepare(ctx context.Context) error {
 	for i, n := range l.Script.Nodes {
-		p, err := l.newProcess(i, n)
+		s := &seat{lab: l, i: i, name: n.Name, dir: filepath.Join(l.dir, dirNodes, n.Name)}
+		if err := os.MkdirAll(filepath.Join(s.dir, "agents"), 0o700); err != nil {
+			return err
+		}
+		key, err := runtime.NodeKey(filepath.Join(s.dir, "node.key"))
 		if err != nil {
 			return err
 		}
-		l.nodes = append(l.nodes, p)
+		s.public = verifier.PublicKey(key.Public().(ed25519.PublicKey))
+		l.nodes = append(l.nodes, l.world.node(s))
 	}
 	for i, p := range l.nodes {
 		if err := p.configure(l.Script.Nodes[i].Settings); err != nil {
-			return err
+			return fmt.Errorf("the settings of %s: %w", p.at().name, err)
 		}
 	}
-	host := len(l.nodes) // the last one, of all shops
-	listener, err := l.network.Listen(host, bankPort)
+	listener, err := l.world.listen(bankPort)
 	if err != nil {
 		return err
 	}
-	l.bank = openBank(listener)
+	if listener != nil {
+		l.bank = openBank(listener)
+	}
 	for i := range l.Script.Agents {
 		a := &l.Script.Agents[i]
-		listener, err := l.network.Listen(host, uint16(shopPort+i))
-		if err != nil {
-			return err
+		shop := placeholder
+		if l.bank != nil {
+			listener, err := l.world.listen(uint16(shopPort + i))
+			if err != nil {
+				return err
+			}
+			l.shops = append(l.shops, openShop(listener))
+			shop = listener.Addr().String()
 		}
-		l.shops = append(l.shops, openShop(listener))
-		p := l.nodes[l.Script.node(a.At)]
-		key, err := runtime.NodeKey(filepath.Join(p.dir, "node.key"))
-		if err != nil {
-			return err
-		}
-		e, err := runtime.NewEngine(runtime.EngineConfig{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NodeKey: key, CacheDir: l.cache})
-		if err != nil {
-			return err
-		}
-		err = p.birth(ctx, e, a, listener.Addr().String())
-		if err = errors.Join(err, e.Close()); err != nil {
+		if err := l.named(a.At).at().birth(ctx, a, shop); err != nil {
 			return fmt.Errorf("the birth of %s: %w", a.Name, err)
 		}
 	}
@@ -232,7 +247,7 @@ func (l *lab) live(ctx context.Context) (err error) {
 	enough()
 	lookers.Wait()
 	for _, p := range l.nodes {
-		if err := p.end(syscall.SIGTERM); err != nil {
+		if err := p.stop(); err != nil {
 			return err
 		}
 	}
@@ -260,11 +275,11 @@ func (l *lab) well(ctx context.Context) error {
 
 // watch records what a node says of its agents: of answers that are the same one after the
 // other, the first and the last.
-func (l *lab) watch(ctx context.Context, p *process) {
+func (l *lab) watch(ctx context.Context, p node) {
 	var last *Event
 	kept := true // last is recorded
 	for ctx.Err() == nil {
-		e := Event{Began: l.r.now(), What: Saw, Node: p.name}
+		e := Event{Began: l.r.now(), What: Saw, Node: p.at().name}
 		var err error
 		if e.Lives, err = p.look(ctx); err != nil {
 			e.What = Dumb
@@ -285,7 +300,7 @@ func (l *lab) watch(ctx context.Context, p *process) {
 		last, kept = &e, !same
 		select {
 		case <-ctx.Done():
-		case <-time.After(every):
+		case <-time.After(l.every()):
 		}
 	}
 	if last != nil && !kept {
@@ -295,8 +310,8 @@ func (l *lab) watch(ctx context.Context, p *process) {
 
 // where returns the node at which an agent lives, at most a minute later; at is one that is
 // wanted.
-func (l *lab) where(ctx context.Context, agent string, at *process) (*process, error) {
-	for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(every) {
+func (l *lab) where(ctx context.Context, agent string, at node) (node, error) {
+	for began := time.Now(); time.Since(began) < l.patience(); time.Sleep(l.every()) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -312,20 +327,28 @@ func (l *lab) where(ctx context.Context, agent string, at *process) (*process, e
 		}
 	}
 	if at != nil {
-		return nil, fmt.Errorf("%s does not live at %s, within a minute", agent, at.name)
+		return nil, fmt.Errorf("%s does not live at %s, within %v", agent, at.at().name, l.patience())
 	}
 	return nil, errNoNode
 }
 
-func (l *lab) named(name string) *process { return l.nodes[l.Script.node(name)] }
+// patience is how long an agent may be nowhere, or elsewhere than it is wanted.
+func (l *lab) patience() time.Duration {
+	if l.Script.Simulated {
+		return 15 * time.Minute
+	}
+	return time.Minute
+}
+
+func (l *lab) named(name string) node { return l.nodes[l.Script.node(name)] }
 
 // do does a step.
 func (l *lab) do(ctx context.Context, s Step) (err error) {
 	e := Event{Began: l.r.now(), What: Did, Step: s.line}
-	var p *process
+	var p node
 	if len(s.words) > 0 && l.Script.node(s.words[0]) >= 0 {
 		p = l.named(s.words[0])
-		e.Node = p.name
+		e.Node = p.at().name
 	}
 	switch s.verb {
 	case "wait":
@@ -336,15 +359,15 @@ func (l *lab) do(ctx context.Context, s Step) (err error) {
 	case "move":
 		e, err = l.move(ctx, s)
 	case "expect":
-		var at *process
+		var at node
 		if len(s.words) > 1 {
 			at = l.named(s.words[1])
 		}
 		_, err = l.where(ctx, s.words[0], at)
 	case "kill":
-		err = p.end(syscall.SIGKILL)
+		err = p.kill()
 	case "stop":
-		err = p.end(syscall.SIGTERM)
+		err = p.stop()
 	case "start":
 		err = p.start()
 	case "pause", "continue":
@@ -352,18 +375,23 @@ func (l *lab) do(ctx context.Context, s Step) (err error) {
 	case "drain", "fill":
 		err = p.drain(ctx, s.verb == "fill")
 	case "skew":
-		p.skew = s.for_
+		k, is := p.(interface{ wrong(by time.Duration) })
+		if !is {
+			err = notHere(s.line)
+			break
+		}
+		k.wrong(s.for_)
 	case "cut", "cut one way":
 		to := l.named(s.words[1])
-		e.To = to.name
-		err = l.cut(p.i, to.i, true)
+		e.To = to.at().name
+		err = l.cut(p.at().i, to.at().i, true)
 		if s.verb == "cut" {
-			err = errors.Join(err, l.cut(to.i, p.i, true))
+			err = errors.Join(err, l.cut(to.at().i, p.at().i, true))
 		}
 	case "isolate", "join":
 		for _, o := range l.nodes {
 			if o != p {
-				err = errors.Join(err, l.cut(p.i, o.i, s.verb == "isolate"), l.cut(o.i, p.i, s.verb == "isolate"))
+				err = errors.Join(err, l.cut(p.at().i, o.at().i, s.verb == "isolate"), l.cut(o.at().i, p.at().i, s.verb == "isolate"))
 			}
 		}
 	case "heal":
@@ -372,8 +400,8 @@ func (l *lab) do(ctx context.Context, s Step) (err error) {
 			break
 		}
 		to := l.named(s.words[1])
-		e.To = to.name
-		err = errors.Join(l.cut(p.i, to.i, false), l.cut(to.i, p.i, false))
+		e.To = to.at().name
+		err = errors.Join(l.cut(p.at().i, to.at().i, false), l.cut(to.at().i, p.at().i, false))
 	case "faults":
 		err = l.faults(ctx, s.for_)
 	}
@@ -394,11 +422,11 @@ func (l *lab) move(ctx context.Context, s Step) (e Event, err error) {
 	if err != nil {
 		return e, err
 	}
-	e.Node = from.name
+	e.Node = from.at().name
 	var to []string
 	if len(s.words) > 1 {
 		e.To = s.words[1]
-		to = []string{l.named(e.To).did()}
+		to = []string{l.named(e.To).at().did()}
 	}
 	e.Began = l.r.now()
 	m, err := from.move(ctx, e.Agent, to)
@@ -410,8 +438,8 @@ func (l *lab) move(ctx context.Context, s Step) (e Event, err error) {
 	}
 	e.Moves = m.Number
 	for _, p := range l.nodes {
-		if p.did() == m.To {
-			e.To = p.name
+		if p.at().did() == m.To {
+			e.To = p.at().name
 		}
 	}
 	l.Say("%8.2fs    %s: %s -> %s, and stood still for %.0f ms", l.r.now().Seconds(), e.Agent, e.Node, e.To, m.StoodMS)
@@ -425,10 +453,7 @@ func (l *lab) cut(from, to int, yes bool) error {
 		return nil
 	}
 	l.cuts[[2]int{from, to}] = yes
-	if yes {
-		return l.network.Cut(from, to)
-	}
-	return l.network.Heal(from, to)
+	return l.world.cut(from, to, yes)
 }
 
 func (l *lab) heal() (err error) {
@@ -446,22 +471,29 @@ func (l *lab) heal() (err error) {
 func (l *lab) faults(ctx context.Context, length time.Duration) error {
 	pick := func(n int) int { return l.rng.IntN(n) }
 	for began := time.Now(); time.Since(began) < length && ctx.Err() == nil; {
-		agent, to := l.Script.Agents[pick(len(l.Script.Agents))].Name, l.nodes[pick(len(l.nodes))].name
+		agent, to := l.Script.Agents[pick(len(l.Script.Agents))].Name, l.nodes[pick(len(l.nodes))].at().name
 		victim := l.nodes[pick(len(l.nodes))]
-		other := l.nodes[(victim.i+1+pick(max(1, len(l.nodes)-1)))%len(l.nodes)]
+		other := l.nodes[(victim.at().i+1+pick(max(1, len(l.nodes)-1)))%len(l.nodes)]
 		before := time.Duration(pick(150)) * time.Millisecond
 		lasts := time.Duration(100+pick(900)) * time.Millisecond
 		kind := pick(5)
+		if l.Script.Simulated { // where a tick takes a second
+			before, lasts = 10*before, 100*lasts
+		}
 		var steps []string
 		switch kind {
 		case 0, 1:
-			steps = []string{"kill " + victim.name, "wait " + (lasts / 4).String(), "start " + victim.name}
+			steps = []string{"kill " + victim.at().name, "wait " + (lasts / 4).String(), "start " + victim.at().name}
 		case 2:
-			steps = []string{"pause " + victim.name, "wait " + lasts.String(), "continue " + victim.name}
+			if l.Script.Simulated {
+				steps = []string{"isolate " + victim.at().name, "wait " + lasts.String(), "heal"}
+				break
+			}
+			steps = []string{"pause " + victim.at().name, "wait " + lasts.String(), "continue " + victim.at().name}
 		case 3:
-			steps = []string{fmt.Sprintf("cut %s %s", victim.name, other.name), "wait " + lasts.String(), "heal"}
+			steps = []string{fmt.Sprintf("cut %s %s", victim.at().name, other.at().name), "wait " + lasts.String(), "heal"}
 		case 4:
-			steps = []string{fmt.Sprintf("cut %s > %s", victim.name, other.name), "wait " + lasts.String(), "heal"}
+			steps = []string{fmt.Sprintf("cut %s > %s", victim.at().name, other.at().name), "wait " + lasts.String(), "heal"}
 		}
 		if victim == other && kind > 2 { // there is one node alone
 			continue
@@ -492,7 +524,7 @@ func (l *lab) faults(ctx context.Context, length time.Duration) error {
 func (l *lab) judge(ctx context.Context) (*Result, error) {
 	dids := map[string]string{}
 	for _, p := range l.nodes {
-		dids[p.did()] = p.name
+		dids[p.at().did()] = p.at().name
 	}
 	r, err := judgeAll(ctx, l.dir, l.Script, dids, l.r.all, l.shops, l.bank)
 	if err != nil {

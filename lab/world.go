@@ -1,0 +1,101 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+
+	"igor.dev/node/api"
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+// A world is where nodes are: processes on hosts of a network on this machine, or
+// simulated.
+type world interface {
+	// listen listens where all nodes reach it; nil, nil = nothing can be reached there.
+	listen(port uint16) (net.Listener, error)
+	node(s *seat) node
+	cut(from, to int, yes bool) error
+	close() error
+}
+
+// A node is one in a world.
+type node interface {
+	at() *seat
+	configure(extra map[string]any) error
+	start() error
+	kill() error
+	stop() error
+	pause(yes bool) error
+	runs() bool
+	look(ctx context.Context) (map[string]Lives, error)
+	move(ctx context.Context, agent string, to []string) (*api.Moved, error)
+	drain(ctx context.Context, end bool) error
+}
+
+// A seat is what every node has.
+type seat struct {
+	lab    *lab
+	i      int
+	name   string
+	dir    string
+	public verifier.PublicKey
+}
+
+func (s *seat) at() *seat   { return s }
+func (s *seat) did() string { return s.public.DID() }
+
+// birth has an agent live its first tick at a node that does not run.
+func (s *seat) birth(ctx context.Context, a *Agent, shop string) (err error) {
+	wasm, err := os.ReadFile(a.Program)
+	if err != nil {
+		return err
+	}
+	wasm = replaced(wasm, shop)
+	policy := map[string]any{"enabled": true, "allowed_nodes": s.lab.dids()}
+	maps.Copy(policy, a.Policy)
+	manifest := map[string]any{"migration_policy": policy}
+	if a.Capabilities != nil {
+		manifest["capabilities"] = a.Capabilities
+	}
+	man, err := json.Marshal(manifest)
+	if err != nil {
+		return err
+	}
+	man = replaced(man, shop)
+	key, err := runtime.NodeKey(filepath.Join(s.dir, "node.key"))
+	if err != nil {
+		return err
+	}
+	e, err := runtime.NewEngine(runtime.EngineConfig{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NodeKey: key, CacheDir: s.lab.cache})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	dir := filepath.Join(s.dir, "agents", a.Name)
+	_, err = e.Start(ctx, dir, runtime.Birth{WASM: wasm, Manifest: man, Budget: a.Budget, Price: a.Price}, runtime.Config{MaxTicks: 1}).Wait(ctx)
+	return err
+}
+
+// notHere says that a step has no meaning in a world.
+func notHere(step string) error {
+	return fmt.Errorf("%s: a simulated node cannot be; isolate it instead", step)
+}
+
+// livesOf returns the agents that live.
+func livesOf(all []api.Agent) map[string]Lives {
+	lives := map[string]Lives{}
+	for _, a := range all {
+		if a.State == "alive" {
+			lives[a.Name] = Lives{a.Tick, a.Moves}
+		}
+	}
+	return lives
+}
