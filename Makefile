@@ -42,6 +42,7 @@ install: site build servers
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 bin/igor bin/igor-verify bin/igor-node bin/igor-log $(DESTDIR)$(PREFIX)/bin
 	bin/igor man $(DESTDIR)$(PREFIX)/share/man/man1
+	bin/igor-log man $(DESTDIR)$(PREFIX)/share/man/man1
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	bin/igor completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/igor
 	bin/igor completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_igor

@@ -18,9 +18,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 
+	"igor.dev/internal/manual"
 	"igor.dev/internal/verifycli"
 	"igor.dev/verifier"
 	"igor.dev/verifier/witness"
@@ -76,7 +79,7 @@ func (c *common) open(cmd *cobra.Command, dir string, kind byte) (key *server.Ke
 }
 
 // serve serves until ctx is done.
-func (c *common) serve(ctx context.Context, key *server.Key, h http.Handler) error {
+func (c *common) serve(ctx context.Context, key *server.Key, h http.Handler, figures []prometheus.Collector) error {
 	l, err := net.Listen("tcp", c.listen)
 	if err != nil {
 		return err
@@ -84,6 +87,9 @@ func (c *common) serve(ctx context.Context, key *server.Key, h http.Handler) err
 	c.log.Info("serving", "url", "http://"+l.Addr().String(), "key", key.String())
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") })
+	registry := prometheus.NewRegistry() // of what is public anyway: no address of its own
+	registry.MustRegister(figures...)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/", h)
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 20 * time.Second, WriteTimeout: 5 * time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug)}
@@ -112,7 +118,7 @@ its witnesses belong to different people.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(serveCommand(), witnessCommand(), monitorCommand())
+	root.AddCommand(serveCommand(), witnessCommand(), monitorCommand(), manual.Command("igor-log"))
 	return root
 }
 
@@ -160,7 +166,7 @@ FOLDER.`,
 				return err
 			}
 			defer l.Close()
-			return c.serve(cmd.Context(), key, l)
+			return c.serve(cmd.Context(), key, l, l.Figures())
 		},
 	}
 	c.add(cmd, "9460")
@@ -195,7 +201,7 @@ lost, or an old copy is put in its place, the witness is one no more.`,
 			if err != nil {
 				return err
 			}
-			return c.serve(cmd.Context(), key, w)
+			return c.serve(cmd.Context(), key, w, w.Figures())
 		},
 	}
 	c.add(cmd, "9461")
@@ -243,7 +249,7 @@ It answers at /igor/v1/key/DID, /igor/v1/key/DID/proof, /igor/v1/key/DID/fork an
 			ctx, stop := context.WithCancel(cmd.Context())
 			ended := make(chan struct{})
 			go func() { defer close(ended); m.Run(ctx) }()
-			err = c.serve(ctx, key, m)
+			err = c.serve(ctx, key, m, m.Figures())
 			stop()
 			<-ended
 			return err

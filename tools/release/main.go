@@ -44,6 +44,7 @@ type product struct {
 var products = []product{
 	{name: "igor", programs: []string{"igor", "igor-verify"}, deb: true},
 	{name: "igor-verify", programs: []string{"igor-verify"}, only: []string{"LICENSE", "man/man1/igor-verify.1"}},
+	{name: "igor-log", programs: []string{"igor-log"}, server: true, deb: true, only: []string{"LICENSE", "CHANGELOG.md"}},
 	{name: "igor-node", programs: []string{"igor-node"}, server: true, deb: true, only: []string{"LICENSE", "CHANGELOG.md"}},
 }
 

@@ -312,6 +312,8 @@ func say(t *testing.T, cmd *exec.Cmd) string {
 var wanted = map[string][]string{
 	"igor": {"usr/bin/igor", "usr/bin/igor-verify", "usr/share/man/man1/igor-run.1.gz", "usr/share/bash-completion/completions/igor", "usr/lib/systemd/system/igor.service",
 		"usr/lib/systemd/system/igor@.service", "usr/share/igor/prometheus/igor.rules.yml", "usr/share/igor/grafana/igor.json"},
+	"igor-log": {"usr/bin/igor-log", "usr/share/man/man1/igor-log.1.gz", "usr/share/man/man1/igor-log-serve.1.gz", "usr/lib/systemd/system/igor-log.service", "usr/lib/systemd/system/igor-log-witness.service",
+		"usr/lib/systemd/system/igor-log-monitor.service", "usr/share/igor/prometheus/igor-log.rules.yml", "usr/share/igor/grafana/igor-log.json"},
 	"igor-node": {"usr/bin/igor-node", "usr/share/man/man1/igor-node.1.gz", "usr/share/man/man1/igor-node-start.1.gz", "usr/lib/systemd/system/igor-node.service", "usr/share/igor/prometheus/igor-node.rules.yml"},
 }
 

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/torchwood"
@@ -59,6 +60,7 @@ type Monitor struct {
 	heads      uint32   // in that file
 	forks      []Found
 	refused    error // why the log is not followed any more
+	readAt     atomic.Int64
 
 	work chan question
 }
@@ -256,6 +258,7 @@ func (m *Monitor) Read(ctx context.Context) error {
 		return err
 	}
 	if next == m.tree {
+		m.readAt.Store(time.Now().Unix())
 		return nil
 	}
 	if err := m.consistent(ctx, next); err != nil {
@@ -305,6 +308,7 @@ func (m *Monitor) Read(ctx context.Context) error {
 	for agent := range touched {
 		m.look(ctx, agent)
 	}
+	m.readAt.Store(time.Now().Unix())
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"encoding/hex"
 
 	"filippo.io/torchwood"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -36,13 +38,16 @@ type Witness struct {
 	signer note.Signer
 	logs   map[string]note.Verifiers // by their names
 
+	refused *prometheus.CounterVec
+
 	mu  sync.Mutex // one checkpoint at a time, from the look at the old one until the new one is kept
 	mux http.ServeMux
 }
 
 // OpenWitness opens a witness.
 func OpenWitness(c WitnessConfig) (*Witness, error) {
-	w := &Witness{config: c, logs: map[string]note.Verifiers{}}
+	w := &Witness{config: c, logs: map[string]note.Verifiers{}, refused: prometheus.NewCounterVec(
+		prometheus.CounterOpts{Name: "igor_log_witness_refused_total", Help: "requests that were not cosigned, by what was wrong: request, log, signature, or history, where the log took something back"}, []string{"reason"})}
 	var err error
 	if w.signer, err = c.Key.signer(); err != nil {
 		return nil, err
@@ -90,6 +95,8 @@ func (w *Witness) addCheckpoint(rw http.ResponseWriter, r *http.Request) {
 		rw.WriteHeader(no.status)
 		fmt.Fprintf(rw, "%d\n", no.size)
 	case errors.As(err, &no):
+		reason := map[int]string{http.StatusNotFound: "log", http.StatusForbidden: "signature", http.StatusUnprocessableEntity: "history"}[no.status]
+		w.refused.WithLabelValues(cmp.Or(reason, "request")).Inc()
 		w.config.Logger.Warn("not cosigned", "reason", no.text)
 		http.Error(rw, no.text, no.status)
 	case err != nil:
