@@ -59,7 +59,7 @@ func (f *liveFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Uint64Var(&f.config.MaxTicks, "ticks", 0, "stop after `N` ticks (default: no limit)")
 	flags.BoolVar(&f.config.UntilIdle, "until-idle", false, "stop when the agent has nothing more to do")
-	flags.StringVar(&f.store, "store", "", "`STORE` that decides who lives the agent, and keeps what igor restore needs: a folder on another disk, fleet:DID@HOST:PORT,… or s3://BUCKET/PREFIX (default: what the agent's folder or its manifest says)")
+	flags.StringVar(&f.store, "store", "", "`STORE` that decides who lives the agent, and keeps what igor restore needs: a folder on another disk, the file of a fleet, fleet:DID@HOST:PORT,… or s3://BUCKET/PREFIX (default: what the agent's folder or its manifest says)")
 	flags.BoolVar(&f.asJSON, "json", false, "write how the run ended as JSON")
 }
 
