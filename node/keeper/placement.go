@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"igor.dev/node/price"
+	"igor.dev/node/wire"
 	"igor.dev/verifier"
 )
 
@@ -49,31 +50,34 @@ func (c Crowd) Add(group, domain string) {
 	}
 }
 
-// Refuses says why a node may not live the agent, or should not be asked to; "" = it may.
-func (w *Wants) Refuses(n *Node, now time.Time) string {
-	o := n.Offer
+// Refuses says why a node may not live the agent, or should not be asked to; nil = it may.
+// It is the one rule for that: of hand-overs, of takeovers, and of what agents are shown.
+func (w *Wants) Refuses(o *price.Offer, now time.Time) *wire.Refusal {
+	did := o.Node.DID()
 	switch {
 	case !slices.Contains(w.Allowed, o.Node):
-		return "the agent's manifest does not allow it"
+		return wire.Refuse(wire.Policy, "the agent's manifest does not allow %s", did)
 	case o.At(now) != nil:
-		return "its offer has ended"
+		return wire.Refuse(wire.Price, "%v", o.At(now))
 	case o.Draining:
-		return "it drains"
-	case o.FreeAgents == 0 || o.FreeMemory < w.Memory:
-		return "it has no room"
+		return wire.Refuse(wire.NoCapacity, "%s drains", did)
+	case o.FreeAgents == 0:
+		return wire.Refuse(wire.NoCapacity, "%s has no room", did)
+	case o.FreeMemory < w.Memory:
+		return wire.Refuse(wire.NoCapacity, "%s has %d bytes of memory, and the agent may use %d", did, o.FreeMemory, w.Memory)
 	case w.MaxPrice > 0 && o.Price > w.MaxPrice:
-		return "it is too dear"
-	case !slices.Contains(o.Schedules, w.Schedule):
-		return "it does not count fuel as the agent does"
+		return wire.Refuse(wire.Price, "%s costs %s a second, and the agent's manifest allows %s", did, verifier.FormatMicrocents(o.Price), verifier.FormatMicrocents(w.MaxPrice))
 	case len(w.Required) > 0 && first(w.Required, o.Regions) == len(w.Required):
-		return "it is in none of the regions that the agent asks for"
+		return wire.Refuse(wire.Policy, "%s is in %v, and the agent's manifest wants one of %v", did, o.Regions, w.Required)
+	case !slices.Contains(o.Schedules, w.Schedule):
+		return wire.Refuse(wire.Version, "%s does not have schedule %d of metering, by which the agent lives", did, w.Schedule)
 	}
 	for _, c := range w.Needs {
 		if !o.Has(c.Name, int(c.Version)) {
-			return "it does not give the capability " + c.Name
+			return wire.Refuse(wire.Version, "%s does not give %s in version %d", did, c.Name, c.Version)
 		}
 	}
-	return ""
+	return nil
 }
 
 // first is the index of the first region that is among a node's.
@@ -97,7 +101,7 @@ func (w *Wants) Candidates(nodes []Node, crowd Crowd, now time.Time) []Node {
 	}
 	var all []ranked
 	for _, n := range nodes {
-		if w.Refuses(&n, now) != "" {
+		if w.Refuses(n.Offer, now) != nil {
 			continue
 		}
 		r := ranked{Node: n, region: first(w.Preferred, n.Offer.Regions)}

@@ -37,8 +37,8 @@ func wants(change func(w *Wants)) *Wants {
 
 func TestRefuses(t *testing.T) {
 	n := node(1, nil)
-	if why := wants(nil).Refuses(&n, now); why != "" {
-		t.Fatalf("refused: %s", why)
+	if why := wants(nil).Refuses(n.Offer, now); why != nil {
+		t.Fatalf("refused: %v", why)
 	}
 	for name, change := range map[string]func(*Node){
 		"not allowed":   func(n *Node) { n.Offer.Node = verifier.PublicKey{11} },
@@ -53,11 +53,11 @@ func TestRefuses(t *testing.T) {
 		"no capability": func(n *Node) { n.Offer.Capabilities = nil },
 	} {
 		n := node(1, change)
-		if wants(nil).Refuses(&n, now) == "" {
+		if wants(nil).Refuses(n.Offer, now) == nil {
 			t.Errorf("%s: not refused", name)
 		}
 	}
-	if wants(func(w *Wants) { w.Allowed = nil }).Refuses(&n, now) == "" {
+	if wants(func(w *Wants) { w.Allowed = nil }).Refuses(n.Offer, now) == nil {
 		t.Error("an agent that allows nobody is taken")
 	}
 }

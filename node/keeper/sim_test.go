@@ -189,15 +189,15 @@ func (q quorum) Renew(ctx context.Context, l member.LeaseID, ttl time.Duration) 
 	return q.Memory.Renew(ctx, l, ttl)
 }
 
-// A wire carries requests from a process on a machine, until that ends.
-type wire struct {
+// A cable carries requests from a process on a machine, until that ends.
+type cable struct {
 	from *host
 	ctx  context.Context
 }
 
 var errLost = errors.New("nothing came back")
 
-func (n wire) Do(ctx context.Context, m fleet.Member, request []byte) ([]byte, error) {
+func (n cable) Do(ctx context.Context, m fleet.Member, request []byte) ([]byte, error) {
 	w, from := n.from.w, n.from
 	to := slices.IndexFunc(w.members, func(o fleet.Member) bool { return o == m })
 	request = bytes.Clone(request)
@@ -378,7 +378,7 @@ var model = (&porcupine.NondeterministicModel{
 // start starts a node's process.
 func (h *host) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	client, err := fleet.New(fleet.Config{Members: h.w.members, Via: wire{h, ctx}, Lease: simLease})
+	client, err := fleet.New(fleet.Config{Members: h.w.members, Via: cable{h, ctx}, Lease: simLease})
 	if err != nil {
 		panic(err)
 	}
@@ -612,7 +612,7 @@ func (w *world) begin() {
 	for i, c := range w.agents {
 		owner := c.wants.Allowed[i%len(c.wants.Allowed)]
 		h := w.nodes[slices.IndexFunc(w.nodes, func(h *host) bool { return h.public == owner })]
-		client, err := fleet.New(fleet.Config{Members: w.members, Via: wire{h, context.Background()}, Lease: simLease})
+		client, err := fleet.New(fleet.Config{Members: w.members, Via: cable{h, context.Background()}, Lease: simLease})
 		if err != nil {
 			panic(err)
 		}
