@@ -519,5 +519,9 @@ func Moves(dir string) (uint64, error) {
 	for _, h := range all {
 		n = max(n, h.Number)
 	}
+	// A folder that a takeover made may have no records of what was before.
+	if seen, ok, seenErr := ReadSeen(dir); ok && seenErr == nil {
+		n = max(n, seen.Newest.Position.Major)
+	}
 	return n, err
 }

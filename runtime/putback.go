@@ -70,7 +70,7 @@ func putBack(s *store.Store, copies []string) (whole bool, err error) {
 		}
 	}
 	for _, dir := range copies {
-		errs = append(errs, putBackEvents(s, dir))
+		errs = append(errs, putBackEvents(s, dir), putBackRecords(s, dir))
 	}
 	if !before.IsZero() {
 		return false, errors.Join(errs...)
@@ -103,6 +103,34 @@ func chainIn(dir string, next *verifier.Hash) iter.Seq2[[]byte, error] {
 			}
 		}
 	}
+}
+
+// putBackRecords puts back the records of hand-overs, which nobody but copies has. Each is
+// signed, and a folder that has some has all that there were.
+func putBackRecords(s *store.Store, dir string) error {
+	own, err := os.OpenRoot(s.Path())
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	have, err := store.HandOvers(own)
+	if err != nil || len(have) > 0 {
+		return err
+	}
+	all, err := store.HandOvers(root)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	var b []byte
+	for _, h := range all {
+		b = h.Append(b)
+	}
+	return wal.WriteFile(s.Folder(), "handovers.next", "handovers", bytes.NewReader(b), false)
 }
 
 // maxPutBack is how large a segment of the event log of a copy may be.
