@@ -338,7 +338,7 @@ func (n *Node) Drain(within time.Duration) {
 				if over {
 					return
 				}
-				if _, err := n.Move(ctx, name, MoveConfig{Retries: n.config.Retries, RetryDelay: n.config.RetryDelay}); err != nil && exists(n.agentDir(name)) && !errors.Is(err, runtime.ErrMoved) {
+				if _, err := n.Move(ctx, name, MoveConfig{To: n.whereTo(name), Retries: n.config.Retries, RetryDelay: n.config.RetryDelay}); err != nil && exists(n.agentDir(name)) && !errors.Is(err, runtime.ErrMoved) {
 					left = append(left, name)
 				}
 			}

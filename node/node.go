@@ -98,6 +98,7 @@ type Node struct {
 	sealing hpke.PrivateKey
 	host    host.Host
 	peers   *peers
+	keeping *keeping // nil: the node is in no fleet
 	look    chan struct{}
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -174,6 +175,7 @@ func Start(c Config) (_ *Node, err error) {
 	if c.Member != nil {
 		n.serve(ProtocolAuthority, authorityStreams, authorityOfOne, authorityLimit, n.answerAuthority(make(chan struct{}, authorityLarge)))
 	}
+	n.keepFleet()
 	if err := n.resumeTakes(); err != nil {
 		return nil, err
 	}
@@ -188,6 +190,7 @@ func Start(c Config) (_ *Node, err error) {
 			c.Log.Error("the node's agents cannot be run", "error", err)
 		}
 	}()
+	n.runFleet()
 	return n, nil
 }
 
@@ -272,6 +275,9 @@ func (n *Node) changed(s runtime.Supervised) {
 		return
 	}
 	n.agents[s.Name] = s
+	if k := n.keeping; k != nil && s.State == runtime.SupervisedFailed && errors.Is(s.Err, runtime.ErrConflict) && !n.closed {
+		n.serving.Go(func() { k.lost(s.Name) })
+	}
 }
 
 // poke has the supervisor look at the agents now.

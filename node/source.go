@@ -470,13 +470,22 @@ func (n *Node) mayTake(agent, from verifier.PublicKey) (dir string, ok bool) {
 	return m.dir, true
 }
 
+// mayHave is mayTake, or returns the folder of an agent that a node of the fleet keeps a
+// copy of.
+func (n *Node) mayHave(agent, from verifier.PublicKey) (dir string, ok bool) {
+	if dir, ok := n.mayTake(agent, from); ok {
+		return dir, true
+	}
+	return n.keeping.mayCopy(agent, from)
+}
+
 // answerHistory sends checkpoints, the newest first, to who is being given the agent.
 func (n *Node) answerHistory(ctx context.Context, from verifier.PublicKey, c *conn) error {
 	a, err := wire.ReadBlocksAsk(c)
 	if err != nil {
 		return err
 	}
-	dir, ok := n.mayTake(a.Agent, from)
+	dir, ok := n.mayHave(a.Agent, from)
 	if !ok {
 		_, err := c.Write([]byte{wire.BlocksRefused})
 		return err
@@ -532,7 +541,7 @@ func (n *Node) answerAsk(from verifier.PublicKey, c *conn, q *wire.Ask) error {
 	case "commit":
 		return wire.Write(c, n.commitOf(agent, from, q.Number, q.Record))
 	case "files":
-		dir, ok := n.mayTake(agent, from)
+		dir, ok := n.mayHave(agent, from)
 		if !ok {
 			return errors.New("it is not being given that agent")
 		}
@@ -554,7 +563,7 @@ func (n *Node) answerAsk(from verifier.PublicKey, c *conn, q *wire.Ask) error {
 			files = files[wire.MaxPage:]
 		}
 	case "get":
-		dir, ok := n.mayTake(agent, from)
+		dir, ok := n.mayHave(agent, from)
 		if !ok {
 			return errors.New("it is not being given that agent")
 		}

@@ -41,6 +41,22 @@ func (a *Agent) PutBack(ctx context.Context, copies ...string) (whole bool, err 
 	return whole, err
 }
 
+// Before returns the hash of the checkpoint before the oldest one in an agent's folder;
+// zero = that is the genesis.
+func Before(dir string) (before verifier.Hash, err error) {
+	for b, err := range Blocks(dir) {
+		if err != nil {
+			return before, err
+		}
+		c, err := verifier.Parse(b)
+		if err != nil {
+			return before, err
+		}
+		before = c.PrevHash
+	}
+	return before, nil
+}
+
 // Whole reports whether the history in an agent's folder begins with its genesis.
 func Whole(dir string) bool {
 	_, err := os.Lstat(filepath.Join(dir, "restored"))
@@ -48,16 +64,9 @@ func Whole(dir string) bool {
 }
 
 func putBack(s *store.Store, copies []string) (whole bool, err error) {
-	before := verifier.Hash{}
-	for b, err := range Blocks(s.Path()) {
-		if err != nil {
-			return false, err
-		}
-		c, err := verifier.Parse(b)
-		if err != nil {
-			return false, err
-		}
-		before = c.PrevHash
+	before, err := Before(s.Path())
+	if err != nil {
+		return false, err
 	}
 	var errs []error
 	for found := true; found && !before.IsZero(); {

@@ -1,0 +1,274 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"igor.dev/authority"
+	"igor.dev/node/keeper"
+	"igor.dev/node/wire"
+	"igor.dev/runtime"
+	"igor.dev/verifier"
+)
+
+// take goes on with an agent whose owner is gone: from what the fleet's members keep, its
+// key that is sealed to this node, and what is here of its life before.
+func (k *keeping) take(ctx context.Context, agent verifier.PublicKey) error {
+	n := k.n
+	if !k.begin(agent) {
+		return errors.New("something else is done with it")
+	}
+	defer k.end(agent)
+	if name, here := n.find(agent); here && !exists(filepath.Join(n.agentDir(name), "moved")) {
+		p, err := k.fleet.Client.Read(ctx, agent)
+		if err != nil {
+			return err
+		}
+		if p.Owner == n.public {
+			n.poke() // its own folder is here
+			return nil
+		}
+		if err := k.leave(name, p); err != nil {
+			return err
+		}
+	}
+	if agents, _ := n.room(); agents == 0 {
+		return errors.New("there is no room for another agent")
+	}
+	key, err := k.Key(ctx, agent)
+	if err != nil {
+		return err
+	}
+	offer, err := n.Offer()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	dir := filepath.Join(n.config.Dir, dirIncoming, "."+strings.TrimPrefix(agent.DID(), "did:key:"))
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	home := *k.fleet.Home
+	home.TakeOver = true
+	r, err := runtime.Restore(ctx, dir, runtime.RestoreConfig{Home: &home, Key: key, Node: n.config.Key})
+	if err != nil {
+		os.RemoveAll(dir)
+		return err
+	}
+	// From here on the agent is this node's: what a crash leaves of this is done again.
+	name := folderName("", agent)
+	copies := k.copiesOf(agent)
+	for _, c := range copies {
+		if base := filepath.Base(c); base != dirAgent {
+			name = folderName(base, agent)
+		}
+	}
+	whole, err := runtime.PutBack(dir, copies...)
+	if err != nil {
+		n.config.Log.Warn("not all copies of an agent's history could be read", "did", agent.DID(), "error", err)
+	}
+	if old, here := n.find(agent); here { // a folder from which it was handed over
+		if err := k.setAside(old); err != nil {
+			return err
+		}
+		name = old
+	} else if exists(n.agentDir(name)) {
+		name = folderName("", agent)
+	}
+	if err := n.noteArrival(name, arrival{Price: offer.Price, Number: r.Position.Major}); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, n.agentDir(name)); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Join(n.config.Dir, dirAgents)); err != nil {
+		return err
+	}
+	n.forgetLife(name)
+	k.readLocal()
+	n.poke()
+	n.config.Log.Info("an agent was taken over", "agent", name, "did", agent.DID(), "takeover", r.Position.Generation, "tick", r.Tick, "head", r.Head.CID(), "whole", whole, "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// noteArrival keeps for what price an agent came.
+func (n *Node) noteArrival(name string, a arrival) error {
+	arrivals := filepath.Join(n.config.Dir, "arrivals")
+	if err := os.MkdirAll(arrivals, 0o700); err != nil {
+		return err
+	}
+	b, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(arrivals, name+".json"), b)
+}
+
+// lost is called when the life in a folder ended in a conflict: it may be another node's by
+// now.
+func (k *keeping) lost(name string) {
+	l, err := k.n.life(name)
+	if err != nil || !k.begin(l.Agent) {
+		return
+	}
+	defer k.end(l.Agent)
+	ctx, done := context.WithTimeout(k.n.ctx, homeLimit)
+	defer done()
+	p, err := k.fleet.Client.Read(ctx, l.Agent)
+	if err != nil {
+		return
+	}
+	k.saw(l.Agent, p)
+	if err := k.leave(name, p); err != nil {
+		k.n.config.Log.Error("an agent that was taken over from this node", "agent", name, "error", err)
+	}
+}
+
+// leave moves the folder of an agent away that another node owns, without its key: it may
+// have what nobody else has of the agent's history, and nobody lives it.
+func (k *keeping) leave(name string, p authority.Position) error {
+	dir := k.n.agentDir(name)
+	if p.Owner == k.n.public || p.State != authority.Active && p.State != authority.HandingOver {
+		return errors.New("the fleet does not say that another node owns it")
+	}
+	seen, ok, err := runtime.ReadSeen(dir)
+	if err != nil {
+		return err
+	}
+	if ok && seen.Newest.Position.Sequence >= p.Sequence {
+		return errors.New("its folder knows of a newer append than the fleet")
+	}
+	if _, err := runtime.Connect(dir); err == nil {
+		return errors.New("it lives here")
+	}
+	k.n.config.Log.Warn("an agent was taken over from this node: it is not lived here any more, and its folder is kept in left/", "agent", name, "owner", p.Owner.DID(), "takeover", p.Generation, "append", p.Sequence)
+	return k.setAside(name)
+}
+
+// setAside moves a folder of an agent that is not lived here to left/.
+func (k *keeping) setAside(name string) error {
+	dir, left := k.n.agentDir(name), filepath.Join(k.n.config.Dir, dirLeft)
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		return err
+	}
+	to := filepath.Join(left, name)
+	for i := 2; exists(to); i++ {
+		to = filepath.Join(left, fmt.Sprintf("%s-%d", name, i))
+	}
+	if err := os.Rename(dir, to); err != nil {
+		return err
+	}
+	k.n.forgetLife(name)
+	err := os.Remove(filepath.Join(to, "key"))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	k.readLocal()
+	k.n.poke()
+	return errors.Join(err, syncDir(left), syncDir(filepath.Dir(dir)))
+}
+
+// copy keeps a copy of an agent that another node lives, if this node is among the first
+// that would go on with it. What it does not have of a life before it is not lost with the
+// owner's disk.
+func (k *keeping) copy(agent verifier.PublicKey) {
+	owner := k.owner(agent)
+	others := slices.DeleteFunc(k.ranked(agent), func(c keeper.Node) bool { return c.Offer.Node == owner })
+	if rank := slices.IndexFunc(others, func(c keeper.Node) bool { return c.Offer.Node == k.n.public }); rank < 0 || rank >= copies {
+		return
+	}
+	ctx, done := context.WithTimeout(k.n.ctx, homeLimit)
+	p, err := k.fleet.Client.Read(ctx, agent)
+	done()
+	if err != nil || p.Owner == k.n.public || p.State != authority.Active {
+		return
+	}
+	k.saw(agent, p)
+	k.mu.Lock()
+	has := k.copied[agent] == p.Head
+	k.mu.Unlock()
+	if has || !k.n.peers.knows(p.Owner) {
+		return
+	}
+	if err := k.pull(agent, p.Owner, p.Head); err != nil {
+		k.n.config.Log.Debug("a copy of an agent was not made", "did", agent.DID(), "owner", p.Owner.DID(), "error", err)
+		return
+	}
+	k.mu.Lock()
+	k.copied[agent] = p.Head
+	k.mu.Unlock()
+}
+
+// pull fetches what is not here yet of an agent, up to a checkpoint, from a node that lives
+// it, or lived it.
+func (k *keeping) pull(agent, from verifier.PublicKey, head verifier.Hash) error {
+	ctx, done := context.WithTimeout(k.n.ctx, k.n.config.PrepareLimit)
+	defer done()
+	t := &take{dir: k.copyDir(agent), from: from, agent: agent, ctx: ctx}
+	if err := k.n.seed(t); err != nil {
+		return err
+	}
+	err := k.n.fetch(ctx, t, head)
+	if r, ok := errors.AsType[*wire.Refusal](err); ok && (r.Reason == wire.Divergence || r.Reason == wire.Unverified) {
+		// It is of another future, or damaged: it is begun anew.
+		return errors.Join(err, os.RemoveAll(t.dir))
+	}
+	return err
+}
+
+// fill completes the history of an agent that was taken over: with what is here, and with
+// what nodes have that lived it before.
+func (k *keeping) fill(name string, agent verifier.PublicKey, plan *keeper.Plan) {
+	dir := k.n.agentDir(name)
+	if runtime.Whole(dir) {
+		// A copy is for when another node lives it.
+		if c := k.copyDir(agent); exists(c) {
+			os.RemoveAll(c)
+		}
+		return
+	}
+	k.n.mu.Lock()
+	s := k.n.agents[name]
+	k.n.mu.Unlock()
+	if s.Agent == nil || s.State != runtime.SupervisedAlive {
+		return
+	}
+	putBack := func() bool {
+		ctx, done := context.WithTimeout(k.n.ctx, k.n.config.MoveLimit)
+		defer done()
+		whole, err := s.Agent.PutBack(ctx, k.copiesOf(agent)...)
+		if err != nil {
+			k.n.config.Log.Debug("not all copies of an agent's history could be read", "agent", name, "error", err)
+		}
+		if whole {
+			k.n.config.Log.Info("the history of an agent that was taken over is whole", "agent", name)
+		}
+		return whole
+	}
+	if putBack() {
+		return
+	}
+	for _, from := range plan.Nodes {
+		before, err := runtime.Before(dir)
+		if err != nil || before.IsZero() || k.n.ctx.Err() != nil {
+			return
+		}
+		if from == k.n.public || !k.n.peers.knows(from) {
+			continue
+		}
+		if err := k.pull(agent, from, before); err != nil {
+			k.n.config.Log.Debug("a node does not have the history before", "agent", name, "node", from.DID(), "error", err)
+			continue
+		}
+		if putBack() {
+			return
+		}
+	}
+}
