@@ -185,6 +185,26 @@ func (a *aNode) awaitTicks(name string, n uint64) uint64 {
 // oneLife checks that a folder has one whole life.
 func oneLife(t testing.TB, dir string, agent verifier.PublicKey, moves int) {
 	t.Helper()
+	replayed(t, dir, agent)
+	all, err := os.ReadFile(filepath.Join(dir, "handovers"))
+	if moves > 0 && err != nil {
+		t.Fatal(err)
+	}
+	records, err := verifier.ParseHandOvers(all)
+	if err != nil || len(records) != moves {
+		t.Fatalf("%d hand-overs, want %d, %v", len(records), moves, err)
+	}
+	for i, h := range records {
+		if h.Check(agent) != verifier.HandOverCounts || h.Number != uint64(i+1) || i > 0 && h.From != records[i-1].To {
+			t.Errorf("hand-over %d: %s", i, h.Check(agent).What())
+		}
+	}
+	accounted(t, dir)
+}
+
+// replayed holds the history in a folder to be whole, and runs it again.
+func replayed(t testing.TB, dir string, agent verifier.PublicKey) {
+	t.Helper()
 	source, err := history.Path(filepath.Join(dir, "history"))
 	if err != nil {
 		t.Fatal(err)
@@ -200,20 +220,6 @@ func oneLife(t testing.TB, dir string, agent verifier.PublicKey, moves int) {
 	if err != nil || r.Verdict != runtime.Replayed {
 		t.Fatalf("replay: %+v, %v", r, err)
 	}
-	all, err := os.ReadFile(filepath.Join(dir, "handovers"))
-	if moves > 0 && err != nil {
-		t.Fatal(err)
-	}
-	records, err := verifier.ParseHandOvers(all)
-	if err != nil || len(records) != moves {
-		t.Fatalf("%d hand-overs, want %d, %v", len(records), moves, err)
-	}
-	for i, h := range records {
-		if h.Check(agent) != verifier.HandOverCounts || h.Number != uint64(i+1) || i > 0 && h.From != records[i-1].To {
-			t.Errorf("hand-over %d: %s", i, h.Check(agent).What())
-		}
-	}
-	accounted(t, dir)
 }
 
 // accounted checks the receipts of all nodes together.

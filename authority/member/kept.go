@@ -73,9 +73,9 @@ func (m *Member) sealed(ctx context.Context, caller verifier.PublicKey, r *proto
 	return a
 }
 
-// plan keeps the fleet's desired state, of an operator.
+// plan keeps the fleet's desired state, of an operator, who may be at any member.
 func (m *Member) plan(ctx context.Context, caller verifier.PublicKey, r *protocol.Request) protocol.Answer {
-	if !m.isOperator(caller) {
+	if !m.isOperator(caller) && !m.isMember(caller) {
 		return refuse(authority.NotOperator, "an operator says what the fleet is to be")
 	}
 	p, err := authority.ParsePlan(r.Value)
