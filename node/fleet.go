@@ -31,6 +31,11 @@ func (f *Fleet) peersOf(self *Node) (all []Peer) {
 	return all
 }
 
+// inFleet reports whether another node is in this one's fleet.
+func (n *Node) inFleet(node verifier.PublicKey) bool {
+	return n.config.Fleet != nil && n.config.Fleet.Description != nil && n.config.Fleet.Description.Node(node) != nil
+}
+
 // A Member answers what nodes ask the members of a fleet: a [igor.dev/authority/member.Member].
 type Member interface {
 	Serve(ctx context.Context, caller verifier.PublicKey, request []byte) []byte

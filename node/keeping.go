@@ -40,6 +40,7 @@ type keeping struct {
 	copied   map[verifier.PublicKey]verifier.Hash
 	local    map[verifier.PublicKey]string // folders of agents that are here, and were not given away
 	busy     map[verifier.PublicKey]bool   // what is filled, copied, taken or moved now
+	taken    map[verifier.PublicKey]bool   // since the process began, and not all of what was before is here
 	recent   keeper.View
 	viewed   time.Time // when that was
 }
@@ -71,7 +72,7 @@ func (n *Node) keepFleet() {
 		return
 	}
 	k := &keeping{n: n, fleet: f, heard: map[verifier.PublicKey]time.Time{}, policies: map[verifier.PublicKey]*policyKnown{}, owners: map[verifier.PublicKey]authority.Position{},
-		sealed: map[verifier.PublicKey]*authority.SealedKeys{}, copied: map[verifier.PublicKey]verifier.Hash{}, local: map[verifier.PublicKey]string{}, busy: map[verifier.PublicKey]bool{}}
+		sealed: map[verifier.PublicKey]*authority.SealedKeys{}, copied: map[verifier.PublicKey]verifier.Hash{}, local: map[verifier.PublicKey]string{}, busy: map[verifier.PublicKey]bool{}, taken: map[verifier.PublicKey]bool{}}
 	n.keeping = k
 	if n.config.Keys == nil {
 		n.config.Keys = k

@@ -74,6 +74,9 @@ func (k *keeping) take(ctx context.Context, agent verifier.PublicKey) error {
 	if err != nil {
 		n.config.Log.Warn("not all copies of an agent's history could be read", "did", agent.DID(), "error", err)
 	}
+	k.mu.Lock()
+	k.taken[agent] = !whole
+	k.mu.Unlock()
 	if old, here := n.find(agent); here { // a folder from which it was handed over
 		if err := k.setAside(old); err != nil {
 			return err
@@ -206,13 +209,23 @@ func (k *keeping) copy(agent verifier.PublicKey) {
 	k.mu.Unlock()
 }
 
-// pull fetches what is not here yet of an agent, up to a checkpoint, from a node that lives
+// pull fetches what is not here yet of an agent, up to a checkpoint (zero = what is beside
+// the checkpoints), from a node that lives
 // it, or lived it.
 func (k *keeping) pull(agent, from verifier.PublicKey, head verifier.Hash) error {
 	ctx, done := context.WithTimeout(k.n.ctx, k.n.config.PrepareLimit)
 	defer done()
 	t := &take{dir: k.copyDir(agent), from: from, agent: agent, ctx: ctx}
 	if err := k.n.seed(t); err != nil {
+		return err
+	}
+	if head.IsZero() { // the event log alone
+		root, err := os.OpenRoot(filepath.Join(t.dir, dirAgent))
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		_, err = k.n.fetchFiles(ctx, t, root)
 		return err
 	}
 	err := k.n.fetch(ctx, t, head)
@@ -227,7 +240,10 @@ func (k *keeping) pull(agent, from verifier.PublicKey, head verifier.Hash) error
 // what nodes have that lived it before.
 func (k *keeping) fill(name string, agent verifier.PublicKey, plan *keeper.Plan) {
 	dir := k.n.agentDir(name)
-	if runtime.Whole(dir) {
+	k.mu.Lock()
+	taken := k.taken[agent]
+	k.mu.Unlock()
+	if runtime.Whole(dir) && !taken {
 		// A copy is for when another node lives it.
 		if c := k.copyDir(agent); exists(c) {
 			os.RemoveAll(c)
@@ -248,6 +264,9 @@ func (k *keeping) fill(name string, agent verifier.PublicKey, plan *keeper.Plan)
 			k.n.config.Log.Debug("not all copies of an agent's history could be read", "agent", name, "error", err)
 		}
 		if whole {
+			k.mu.Lock()
+			delete(k.taken, agent)
+			k.mu.Unlock()
 			k.n.config.Log.Info("the history of an agent that was taken over is whole", "agent", name)
 		}
 		return whole
@@ -257,7 +276,7 @@ func (k *keeping) fill(name string, agent verifier.PublicKey, plan *keeper.Plan)
 	}
 	for _, from := range plan.Nodes {
 		before, err := runtime.Before(dir)
-		if err != nil || before.IsZero() || k.n.ctx.Err() != nil {
+		if err != nil || k.n.ctx.Err() != nil {
 			return
 		}
 		if from == k.n.public || !k.n.peers.knows(from) {

@@ -728,13 +728,18 @@ func (n *Node) runAgain(ctx context.Context, t *take, dir string) error {
 	if err != nil {
 		return wire.Refuse(wire.Unverified, "the life cannot be run again: %v", err)
 	}
-	if r.Verdict != runtime.Replayed {
-		for _, p := range r.Problems {
-			return wire.Refuse(wire.Unverified, "the life, run again, is %s: %s", r.Verdict, p.Message)
-		}
-		return wire.Refuse(wire.Unverified, "the life, run again, is %s", r.Verdict)
+	switch {
+	case r.Verdict == runtime.Replayed:
+		return nil
+	case r.Verdict == runtime.NotReplayed && r.Lineage == verifier.Verified.String() && n.inFleet(t.from):
+		// The event log of a node that is gone went with it. What there is of it is right.
+		n.config.Log.Warn("a life can be run again only in part: some of its event log is lost", "did", t.agent.DID(), "intervals", r.Intervals, "replayed", r.Replayed)
+		return nil
 	}
-	return nil
+	for _, p := range r.Problems {
+		return wire.Refuse(wire.Unverified, "the life, run again, is %s: %s", r.Verdict, p.Message)
+	}
+	return wire.Refuse(wire.Unverified, "the life, run again, is %s", r.Verdict)
 }
 
 // promise takes the last of the agent, which stands still, holds it against what the

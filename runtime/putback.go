@@ -19,8 +19,7 @@ import (
 
 // PutBack puts back what copies of an agent's folder have of its life before what is in
 // dir, which is what [Restore] left out: the checkpoints that lead there, each by its hash,
-// and the event log of that time. It reports whether the history is whole then. What
-// copies have beside that, such as checkpoints that nobody appended, is left alone. Nobody
+// and the event log of that time. It reports whether both are whole then. What copies have beside that, such as checkpoints that nobody appended, is left alone. Nobody
 // lives the agent meanwhile.
 func PutBack(dir string, copies ...string) (whole bool, err error) {
 	s, err := store.Open(dir)
@@ -85,7 +84,47 @@ func putBack(s *store.Store, copies []string) (whole bool, err error) {
 		return false, errors.Join(errs...)
 	}
 	// What could not be read of one copy another one had.
-	return true, s.PutBack(func(func([]byte, error) bool) {}, true)
+	if err := s.PutBack(func(func([]byte, error) bool) {}, true); err != nil {
+		return false, err
+	}
+	missing, err := missingEvents(s.Path())
+	return missing == 0, err
+}
+
+// missingEvents counts the segments of the event log that are missing between the
+// checkpoints in a folder.
+func missingEvents(dir string) (n int, err error) {
+	log, done, err := openReadOnly(filepath.Join(dir, store.DirEvents))
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	look := func(first uint64) {
+		f, err := log.Raw(first)
+		if err != nil {
+			n++
+			return
+		}
+		f.Close()
+	}
+	var next *verifier.Checkpoint
+	for b, err := range Blocks(dir) {
+		if err != nil {
+			return n, err
+		}
+		at, err := verifier.Parse(b)
+		if err != nil {
+			return n, err
+		}
+		if next != nil {
+			look(at.TickNumber + 1)
+		}
+		next = &at
+	}
+	if next != nil && next.PrevHash.IsZero() {
+		look(0)
+	}
+	return n, nil
 }
 
 // chainIn yields the checkpoints of a copy from one on, by its hash, the newest first, and
