@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -309,50 +310,58 @@ func (n *Node) Add(folder string, inFleet bool) error {
 	return errors.Join(syncDir(filepath.Dir(to)), syncDir(filepath.Dir(abs)))
 }
 
-// Drain has the node take no agents, and moves its own away to whom their manifests allow.
-// Those that nobody takes stay.
+// Drain has the node take no agents, and moves its own away, one after the other, to whom
+// their manifests allow. Those that nobody takes stay, and are tried again.
 func (n *Node) Drain(within time.Duration) {
 	n.mu.Lock()
 	began := n.draining.IsZero()
 	n.draining = time.Now().Add(within)
-	names := []string{}
-	for name := range n.agents {
-		names = append(names, name)
-	}
 	n.mu.Unlock()
 	if !began {
 		return
 	}
-	slices.Sort(names)
-	n.serving.Add(1)
-	go func() {
-		defer n.serving.Done()
-		ctx, stop := context.WithTimeout(n.ctx, within)
-		defer stop()
-		for len(names) > 0 && ctx.Err() == nil {
-			var left []string
+	n.background(func() {
+		left := []string{}
+		for {
+			n.mu.Lock()
+			over, until := n.draining.IsZero(), n.draining
+			names := slices.Sorted(maps.Keys(n.agents))
+			n.mu.Unlock()
+			if over || n.ctx.Err() != nil {
+				return
+			}
+			if time.Now().After(until) {
+				break
+			}
+			left = left[:0]
 			for _, name := range names {
+				ctx, stop := context.WithDeadline(n.ctx, until)
+				_, err := n.Move(ctx, name, MoveConfig{To: n.whereTo(name), Retries: n.config.Retries, RetryDelay: n.config.RetryDelay})
+				stop()
+				if err != nil && exists(n.agentDir(name)) && !errors.Is(err, runtime.ErrMoved) {
+					left = append(left, name)
+				}
 				n.mu.Lock()
-				over := n.draining.IsZero()
+				over = n.draining.IsZero()
 				n.mu.Unlock()
 				if over {
 					return
 				}
-				if _, err := n.Move(ctx, name, MoveConfig{To: n.whereTo(name), Retries: n.config.Retries, RetryDelay: n.config.RetryDelay}); err != nil && exists(n.agentDir(name)) && !errors.Is(err, runtime.ErrMoved) {
-					left = append(left, name)
-				}
 			}
-			names = left
 			select {
-			case <-ctx.Done():
-			case <-time.After(5 * time.Second):
+			case <-n.ctx.Done():
+			case <-time.After(drainAgain):
 			}
 		}
-		for _, name := range names {
+		for _, name := range left {
 			n.config.Log.Warn("nobody took an agent of a node that drains: it lives on here", "agent", name)
 		}
-	}()
+	})
 }
+
+// drainAgain is how long a node that drains waits before it asks again who takes what is
+// left.
+const drainAgain = 2 * time.Second
 
 // EndDrain has the node take agents again.
 func (n *Node) EndDrain() {

@@ -40,9 +40,16 @@ type keeping struct {
 	copied   map[verifier.PublicKey]verifier.Hash
 	local    map[verifier.PublicKey]string // folders of agents that are here, and were not given away
 	busy     map[verifier.PublicKey]bool   // what is filled, copied, taken or moved now
-	taken    map[verifier.PublicKey]bool   // since the process began, and not all of what was before is here
+	gaps     map[verifier.PublicKey]*gap   // of what lives here
 	recent   keeper.View
 	viewed   time.Time // when that was
+}
+
+// A gap is what an agent that was taken over may lack of its life before.
+type gap struct {
+	there bool
+	again time.Time // when others are asked for it
+	tried int
 }
 
 type policyKnown struct {
@@ -72,7 +79,7 @@ func (n *Node) keepFleet() {
 		return
 	}
 	k := &keeping{n: n, fleet: f, heard: map[verifier.PublicKey]time.Time{}, policies: map[verifier.PublicKey]*policyKnown{}, owners: map[verifier.PublicKey]authority.Position{},
-		sealed: map[verifier.PublicKey]*authority.SealedKeys{}, copied: map[verifier.PublicKey]verifier.Hash{}, local: map[verifier.PublicKey]string{}, busy: map[verifier.PublicKey]bool{}, taken: map[verifier.PublicKey]bool{}}
+		sealed: map[verifier.PublicKey]*authority.SealedKeys{}, copied: map[verifier.PublicKey]verifier.Hash{}, local: map[verifier.PublicKey]string{}, busy: map[verifier.PublicKey]bool{}, gaps: map[verifier.PublicKey]*gap{}}
 	n.keeping = k
 	if n.config.Keys == nil {
 		n.config.Keys = k
@@ -202,6 +209,9 @@ func (k *keeping) look(ctx context.Context) {
 				k.later(a.Agent, func() { k.place(name, a.Agent) })
 			}
 		case !here && known.policy.Resurrect:
+			k.mu.Lock()
+			delete(k.gaps, a.Agent)
+			k.mu.Unlock()
 			k.later(a.Agent, func() { k.copy(a.Agent) })
 		}
 	}

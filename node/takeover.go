@@ -74,9 +74,6 @@ func (k *keeping) take(ctx context.Context, agent verifier.PublicKey) error {
 	if err != nil {
 		n.config.Log.Warn("not all copies of an agent's history could be read", "did", agent.DID(), "error", err)
 	}
-	k.mu.Lock()
-	k.taken[agent] = !whole
-	k.mu.Unlock()
 	if old, here := n.find(agent); here { // a folder from which it was handed over
 		if err := k.setAside(old); err != nil {
 			return err
@@ -241,15 +238,27 @@ func (k *keeping) pull(agent, from verifier.PublicKey, head verifier.Hash) error
 func (k *keeping) fill(name string, agent verifier.PublicKey, plan *keeper.Plan) {
 	dir := k.n.agentDir(name)
 	k.mu.Lock()
-	taken := k.taken[agent]
+	g := k.gaps[agent]
 	k.mu.Unlock()
-	if runtime.Whole(dir) && !taken {
+	if g == nil {
+		g = &gap{there: runtime.TakenOverWithGaps(dir)}
+		k.mu.Lock()
+		k.gaps[agent] = g
+		k.mu.Unlock()
+	}
+	if !g.there {
 		// A copy is for when another node lives it.
 		if c := k.copyDir(agent); exists(c) {
 			os.RemoveAll(c)
 		}
 		return
 	}
+	if time.Now().Before(g.again) {
+		return
+	}
+	// Whoever has it may be back in a moment, or in a week.
+	g.tried++
+	g.again = time.Now().Add(min(time.Duration(g.tried)*k.fleet.Client.Lease/looks, 20*k.fleet.Client.Lease))
 	k.n.mu.Lock()
 	s := k.n.agents[name]
 	k.n.mu.Unlock()
@@ -264,9 +273,7 @@ func (k *keeping) fill(name string, agent verifier.PublicKey, plan *keeper.Plan)
 			k.n.config.Log.Debug("not all copies of an agent's history could be read", "agent", name, "error", err)
 		}
 		if whole {
-			k.mu.Lock()
-			delete(k.taken, agent)
-			k.mu.Unlock()
+			g.there = false
 			k.n.config.Log.Info("the history of an agent that was taken over is whole", "agent", name)
 		}
 		return whole

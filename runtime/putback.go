@@ -91,6 +91,17 @@ func putBack(s *store.Store, copies []string) (whole bool, err error) {
 	return missing == 0, err
 }
 
+// TakenOverWithGaps reports whether an agent was taken over from another node and its folder
+// lacks some of its history or event log of before. It reads the history.
+func TakenOverWithGaps(dir string) bool {
+	seen, ok, err := ReadSeen(dir)
+	if err != nil || !ok || seen.Newest.Position.Generation == 0 {
+		return false
+	}
+	n, err := missingEvents(dir)
+	return err == nil && n > 0 || !Whole(dir)
+}
+
 // missingEvents counts the segments of the event log that are missing between the
 // checkpoints in a folder.
 func missingEvents(dir string) (n int, err error) {

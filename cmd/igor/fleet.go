@@ -40,7 +40,7 @@ without a name it is the one in which this machine's node takes part.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: noCommand,
 	}
-	cmd.AddCommand(fleetInitCommand(), fleetJoinCommand(), fleetChangeCommand(), fleetStatusCommand(), fleetRecoverCommand())
+	cmd.AddCommand(fleetInitCommand(), fleetJoinCommand(), fleetChangeCommand(), fleetStatusCommand(), fleetApplyCommand(), fleetPlanCommand(), fleetDrainCommand(), fleetRecoverCommand())
 	return cmd
 }
 
