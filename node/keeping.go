@@ -184,11 +184,16 @@ func (k *keeping) look(ctx context.Context) {
 	defer done()
 	k.readPlan(within)
 	k.readLocal()
-	plan, ok := k.planned()
-	if !ok {
-		return
-	}
+	plan, _ := k.planned()
 	k.drain(&plan)
+	k.mu.Lock()
+	local := maps.Clone(k.local)
+	k.mu.Unlock()
+	for agent, name := range local {
+		if k.inConflict(name) {
+			k.later(agent, func() { k.lost(name, agent) })
+		}
+	}
 	for i := range plan.Agents {
 		if ctx.Err() != nil {
 			return

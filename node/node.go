@@ -275,9 +275,6 @@ func (n *Node) changed(s runtime.Supervised) {
 		return
 	}
 	n.agents[s.Name] = s
-	if k := n.keeping; k != nil && s.State == runtime.SupervisedFailed && errors.Is(s.Err, runtime.ErrConflict) && !n.closed {
-		n.serving.Go(func() { k.lost(s.Name) })
-	}
 }
 
 // poke has the supervisor look at the agents now.

@@ -111,24 +111,27 @@ func (n *Node) noteArrival(name string, a arrival) error {
 	return writeFile(filepath.Join(arrivals, name+".json"), b)
 }
 
-// lost is called when the life in a folder ended in a conflict: it may be another node's by
-// now.
-func (k *keeping) lost(name string) {
-	l, err := k.n.life(name)
-	if err != nil || !k.begin(l.Agent) {
-		return
-	}
-	defer k.end(l.Agent)
+// lost looks, when the life in a folder ended in a conflict, whether the agent is another
+// node's by now.
+func (k *keeping) lost(name string, agent verifier.PublicKey) {
 	ctx, done := context.WithTimeout(k.n.ctx, homeLimit)
 	defer done()
-	p, err := k.fleet.Client.Read(ctx, l.Agent)
-	if err != nil {
-		return
+	p, err := k.fleet.Client.Read(ctx, agent)
+	if err == nil {
+		k.saw(agent, p)
+		err = k.leave(name, p)
 	}
-	k.saw(l.Agent, p)
-	if err := k.leave(name, p); err != nil {
-		k.n.config.Log.Error("an agent that was taken over from this node", "agent", name, "error", err)
+	if err != nil && k.n.ctx.Err() == nil {
+		k.n.config.Log.Debug("an agent that ended in a conflict", "agent", name, "error", err)
 	}
+}
+
+// inConflict reports whether the life in a folder ended in a conflict.
+func (k *keeping) inConflict(name string) bool {
+	k.n.mu.Lock()
+	defer k.n.mu.Unlock()
+	s := k.n.agents[name]
+	return s.State == runtime.SupervisedFailed && errors.Is(s.Err, runtime.ErrConflict)
 }
 
 // leave moves the folder of an agent away that another node owns, without its key: it may
