@@ -22,10 +22,10 @@ import (
 	"igor.dev/verifier"
 )
 
-// A keeping is what a node does for its fleet beside living its own agents: it reads the
+// An upkeep is what a node does for its fleet beside living its own agents: it reads the
 // desired state, has its agents' keys sealed to the others, keeps copies of theirs, and
 // goes on with those whose owner is gone. See docs/node.md.
-type keeping struct {
+type upkeep struct {
 	n     *Node
 	fleet *Fleet
 
@@ -78,7 +78,7 @@ func (n *Node) keepFleet() {
 	if f == nil || f.Client == nil {
 		return
 	}
-	k := &keeping{n: n, fleet: f, heard: map[verifier.PublicKey]time.Time{}, policies: map[verifier.PublicKey]*policyKnown{}, owners: map[verifier.PublicKey]authority.Position{},
+	k := &upkeep{n: n, fleet: f, heard: map[verifier.PublicKey]time.Time{}, policies: map[verifier.PublicKey]*policyKnown{}, owners: map[verifier.PublicKey]authority.Position{},
 		sealed: map[verifier.PublicKey]*authority.SealedKeys{}, copied: map[verifier.PublicKey]verifier.Hash{}, local: map[verifier.PublicKey]string{}, busy: map[verifier.PublicKey]bool{}, gaps: map[verifier.PublicKey]*gap{}}
 	n.keeping = k
 	if n.config.Keys == nil {
@@ -112,7 +112,7 @@ func (n *Node) runFleet() {
 }
 
 // ReadLease implements [keeper.Members].
-func (k *keeping) ReadLease(ctx context.Context, agent verifier.PublicKey) (authority.Position, time.Duration, error) {
+func (k *upkeep) ReadLease(ctx context.Context, agent verifier.PublicKey) (authority.Position, time.Duration, error) {
 	p, left, err := k.fleet.Client.ReadLease(ctx, agent)
 	if err == nil {
 		k.saw(agent, p)
@@ -120,21 +120,21 @@ func (k *keeping) ReadLease(ctx context.Context, agent verifier.PublicKey) (auth
 	return p, left, err
 }
 
-func (k *keeping) saw(agent verifier.PublicKey, p authority.Position) {
+func (k *upkeep) saw(agent verifier.PublicKey, p authority.Position) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.owners[agent] = p
 }
 
 // owner returns who owned an agent when it was last looked at.
-func (k *keeping) owner(agent verifier.PublicKey) verifier.PublicKey {
+func (k *upkeep) owner(agent verifier.PublicKey) verifier.PublicKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.owners[agent].Owner
 }
 
 // begin reports whether nothing is done with an agent, and has something be.
-func (k *keeping) begin(agent verifier.PublicKey) bool {
+func (k *upkeep) begin(agent verifier.PublicKey) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.busy[agent] {
@@ -144,21 +144,21 @@ func (k *keeping) begin(agent verifier.PublicKey) bool {
 	return true
 }
 
-func (k *keeping) end(agent verifier.PublicKey) {
+func (k *upkeep) end(agent verifier.PublicKey) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.busy, agent)
 }
 
 // planned returns the desired state; it is not changed any more.
-func (k *keeping) planned() (keeper.Plan, bool) {
+func (k *upkeep) planned() (keeper.Plan, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.plan, k.number > 0
 }
 
 // hear asks the other nodes for their offers: who answers is there.
-func (k *keeping) hear(ctx context.Context) {
+func (k *upkeep) hear(ctx context.Context) {
 	plan, _ := k.planned()
 	within, done := context.WithTimeout(ctx, max(k.fleet.Client.Lease/looks, time.Second))
 	defer done()
@@ -179,7 +179,7 @@ func (k *keeping) hear(ctx context.Context) {
 }
 
 // look reads the desired state, and does for it what this node has to.
-func (k *keeping) look(ctx context.Context) {
+func (k *upkeep) look(ctx context.Context) {
 	within, done := context.WithTimeout(ctx, k.fleet.Client.Lease)
 	defer done()
 	k.readPlan(within)
@@ -224,7 +224,7 @@ func (k *keeping) look(ctx context.Context) {
 
 // later does something with an agent beside everything else, if nothing else is done with
 // it.
-func (k *keeping) later(agent verifier.PublicKey, do func()) {
+func (k *upkeep) later(agent verifier.PublicKey, do func()) {
 	if !k.begin(agent) {
 		return
 	}
@@ -233,7 +233,7 @@ func (k *keeping) later(agent verifier.PublicKey, do func()) {
 	}
 }
 
-func (k *keeping) readPlan(ctx context.Context) {
+func (k *upkeep) readPlan(ctx context.Context) {
 	k.mu.Lock()
 	known := k.number
 	k.mu.Unlock()
@@ -256,7 +256,7 @@ func (k *keeping) readPlan(ctx context.Context) {
 }
 
 // readLocal looks which agents are here.
-func (k *keeping) readLocal() {
+func (k *upkeep) readLocal() {
 	all, err := k.n.folders()
 	if err != nil {
 		return
@@ -272,7 +272,7 @@ func (k *keeping) readLocal() {
 }
 
 // learn returns what an agent's manifest says; nil = it is not known, now.
-func (k *keeping) learn(ctx context.Context, agent verifier.PublicKey) *policyKnown {
+func (k *upkeep) learn(ctx context.Context, agent verifier.PublicKey) *policyKnown {
 	k.mu.Lock()
 	known, name := k.policies[agent], k.local[agent]
 	k.mu.Unlock()
@@ -329,7 +329,7 @@ func wantsOf(agent verifier.PublicKey, p *runtime.MovePolicy) keeper.Wants {
 }
 
 // view is what this node knows of its fleet.
-func (k *keeping) view() (v keeper.View) {
+func (k *upkeep) view() (v keeper.View) {
 	defer func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -386,7 +386,7 @@ func (k *keeping) view() (v keeper.View) {
 }
 
 // ranked are the nodes that may live an agent, the best first, as far as this node knows.
-func (k *keeping) ranked(agent verifier.PublicKey) (all []keeper.Node) {
+func (k *upkeep) ranked(agent verifier.PublicKey) (all []keeper.Node) {
 	k.mu.Lock()
 	v, at := k.recent, k.viewed
 	k.mu.Unlock()
@@ -401,7 +401,7 @@ func (k *keeping) ranked(agent verifier.PublicKey) (all []keeper.Node) {
 
 // candidates are the nodes to which the fleet would have an agent go, the best first, but
 // for this one and for those that were not heard of.
-func (k *keeping) candidates(agent verifier.PublicKey) (to []verifier.PublicKey) {
+func (k *upkeep) candidates(agent verifier.PublicKey) (to []verifier.PublicKey) {
 	for _, c := range k.ranked(agent) {
 		if c.Offer.Node != k.n.public && c.Silent < k.fleet.Client.Lease {
 			to = append(to, c.Offer.Node)
@@ -420,7 +420,7 @@ func (n *Node) whereTo(name string) []verifier.PublicKey {
 }
 
 // lives reports whether this node lives an agent, or is about to.
-func (k *keeping) lives(agent verifier.PublicKey) bool {
+func (k *upkeep) lives(agent verifier.PublicKey) bool {
 	k.mu.Lock()
 	name, here := k.local[agent]
 	k.mu.Unlock()
@@ -434,14 +434,14 @@ func (k *keeping) lives(agent verifier.PublicKey) bool {
 }
 
 // mine reports whether there is a folder here in which it was lived.
-func (k *keeping) mine(agent verifier.PublicKey) bool {
+func (k *upkeep) mine(agent verifier.PublicKey) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.local[agent] != ""
 }
 
 // drain has the node be empty, or not any more, as the desired state says.
-func (k *keeping) drain(plan *keeper.Plan) {
+func (k *upkeep) drain(plan *keeper.Plan) {
 	const within = 24 * time.Hour
 	is := slices.Contains(plan.Drain, k.n.public)
 	k.mu.Lock()
@@ -457,7 +457,7 @@ func (k *keeping) drain(plan *keeper.Plan) {
 }
 
 // place moves an agent that the desired state wants elsewhere.
-func (k *keeping) place(name string, agent verifier.PublicKey) {
+func (k *upkeep) place(name string, agent verifier.PublicKey) {
 	to := k.candidates(agent)
 	if len(to) == 0 {
 		return
@@ -468,7 +468,7 @@ func (k *keeping) place(name string, agent verifier.PublicKey) {
 }
 
 // seal has the key of an agent that lives here be sealed to the nodes that may have it.
-func (k *keeping) seal(ctx context.Context, name string, a *keeper.PlannedAgent, known *policyKnown) {
+func (k *upkeep) seal(ctx context.Context, name string, a *keeper.PlannedAgent, known *policyKnown) {
 	k.mu.Lock()
 	have := k.sealed[a.Agent]
 	k.mu.Unlock()
@@ -550,7 +550,7 @@ func (k *keeping) seal(ctx context.Context, name string, a *keeper.PlannedAgent,
 }
 
 // hpkeOf returns to what a node has keys sealed.
-func (k *keeping) hpkeOf(node verifier.PublicKey) (key [32]byte, ok bool) {
+func (k *upkeep) hpkeOf(node verifier.PublicKey) (key [32]byte, ok bool) {
 	if node == k.n.public {
 		copy(key[:], k.n.sealing.PublicKey().Bytes())
 		return key, true
@@ -564,7 +564,7 @@ func (k *keeping) hpkeOf(node verifier.PublicKey) (key [32]byte, ok bool) {
 }
 
 // Shared implements [KeyShares].
-func (k *keeping) Shared(agent, with verifier.PublicKey) bool {
+func (k *upkeep) Shared(agent, with verifier.PublicKey) bool {
 	ctx, done := context.WithTimeout(k.n.ctx, homeLimit)
 	defer done()
 	s, err := k.fleet.Client.Sealed(ctx, agent)
@@ -577,7 +577,7 @@ func (k *keeping) Shared(agent, with verifier.PublicKey) bool {
 }
 
 // Key implements [KeyShares].
-func (k *keeping) Key(ctx context.Context, agent verifier.PublicKey) (ed25519.PrivateKey, error) {
+func (k *upkeep) Key(ctx context.Context, agent verifier.PublicKey) (ed25519.PrivateKey, error) {
 	s, err := k.fleet.Client.Sealed(ctx, agent)
 	if err != nil {
 		return nil, fmt.Errorf("the agent's key: %w", err)
@@ -595,7 +595,7 @@ func (k *keeping) Key(ctx context.Context, agent verifier.PublicKey) (ed25519.Pr
 
 // mayCopy returns the folder of an agent that another node may have a copy of: one that the
 // agent's manifest allows to go on with it, and the desired state too.
-func (k *keeping) mayCopy(agent, from verifier.PublicKey) (dir string, ok bool) {
+func (k *upkeep) mayCopy(agent, from verifier.PublicKey) (dir string, ok bool) {
 	if k == nil {
 		return "", false
 	}
@@ -618,7 +618,7 @@ func (k *keeping) mayCopy(agent, from verifier.PublicKey) (dir string, ok bool) 
 }
 
 // leftOf returns the folders of an agent that was taken over from here, the newest last.
-func (k *keeping) leftOf(agent verifier.PublicKey) (dirs []string) {
+func (k *upkeep) leftOf(agent verifier.PublicKey) (dirs []string) {
 	entries, err := os.ReadDir(filepath.Join(k.n.config.Dir, dirLeft))
 	if err != nil {
 		return nil
@@ -637,12 +637,12 @@ func (k *keeping) leftOf(agent verifier.PublicKey) (dirs []string) {
 	return dirs
 }
 
-func (k *keeping) copyDir(agent verifier.PublicKey) string {
+func (k *upkeep) copyDir(agent verifier.PublicKey) string {
 	return filepath.Join(k.n.config.Dir, dirCopies, strings.TrimPrefix(agent.DID(), "did:key:"))
 }
 
 // copiesOf are the folders here that have something of an agent's life before.
-func (k *keeping) copiesOf(agent verifier.PublicKey) (dirs []string) {
+func (k *upkeep) copiesOf(agent verifier.PublicKey) (dirs []string) {
 	if dir := filepath.Join(k.copyDir(agent), dirAgent); exists(dir) {
 		dirs = append(dirs, dir)
 	}

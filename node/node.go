@@ -98,7 +98,7 @@ type Node struct {
 	sealing hpke.PrivateKey
 	host    host.Host
 	peers   *peers
-	keeping *keeping // nil: the node is in no fleet
+	keeping *upkeep // nil: the node is in no fleet
 	look    chan struct{}
 	ctx     context.Context
 	cancel  context.CancelFunc

@@ -20,7 +20,7 @@ import (
 
 // take goes on with an agent whose owner is gone: from what the fleet's members keep, its
 // key that is sealed to this node, and what is here of its life before.
-func (k *keeping) take(ctx context.Context, agent verifier.PublicKey) error {
+func (k *upkeep) take(ctx context.Context, agent verifier.PublicKey) error {
 	n := k.n
 	if !k.begin(agent) {
 		return errors.New("something else is done with it")
@@ -113,7 +113,7 @@ func (n *Node) noteArrival(name string, a arrival) error {
 
 // lost looks, when the life in a folder ended in a conflict, whether the agent is another
 // node's by now.
-func (k *keeping) lost(name string, agent verifier.PublicKey) {
+func (k *upkeep) lost(name string, agent verifier.PublicKey) {
 	ctx, done := context.WithTimeout(k.n.ctx, homeLimit)
 	defer done()
 	p, err := k.fleet.Client.Read(ctx, agent)
@@ -127,7 +127,7 @@ func (k *keeping) lost(name string, agent verifier.PublicKey) {
 }
 
 // inConflict reports whether the life in a folder ended in a conflict.
-func (k *keeping) inConflict(name string) bool {
+func (k *upkeep) inConflict(name string) bool {
 	k.n.mu.Lock()
 	defer k.n.mu.Unlock()
 	s := k.n.agents[name]
@@ -136,7 +136,7 @@ func (k *keeping) inConflict(name string) bool {
 
 // leave moves the folder of an agent away that another node owns, without its key: it may
 // have what nobody else has of the agent's history, and nobody lives it.
-func (k *keeping) leave(name string, p authority.Position) error {
+func (k *upkeep) leave(name string, p authority.Position) error {
 	dir := k.n.agentDir(name)
 	if p.Owner == k.n.public || p.State != authority.Active && p.State != authority.HandingOver {
 		return errors.New("the fleet does not say that another node owns it")
@@ -156,7 +156,7 @@ func (k *keeping) leave(name string, p authority.Position) error {
 }
 
 // setAside moves a folder of an agent that is not lived here to left/.
-func (k *keeping) setAside(name string) error {
+func (k *upkeep) setAside(name string) error {
 	dir, left := k.n.agentDir(name), filepath.Join(k.n.config.Dir, dirLeft)
 	if err := os.MkdirAll(left, 0o700); err != nil {
 		return err
@@ -181,7 +181,7 @@ func (k *keeping) setAside(name string) error {
 // copy keeps a copy of an agent that another node lives, if this node is among the first
 // that would go on with it. What it does not have of a life before it is not lost with the
 // owner's disk.
-func (k *keeping) copy(agent verifier.PublicKey) {
+func (k *upkeep) copy(agent verifier.PublicKey) {
 	owner := k.owner(agent)
 	others := slices.DeleteFunc(k.ranked(agent), func(c keeper.Node) bool { return c.Offer.Node == owner })
 	if rank := slices.IndexFunc(others, func(c keeper.Node) bool { return c.Offer.Node == k.n.public }); rank < 0 || rank >= copies {
@@ -212,7 +212,7 @@ func (k *keeping) copy(agent verifier.PublicKey) {
 // pull fetches what is not here yet of an agent, up to a checkpoint (zero = what is beside
 // the checkpoints), from a node that lives
 // it, or lived it.
-func (k *keeping) pull(agent, from verifier.PublicKey, head verifier.Hash) error {
+func (k *upkeep) pull(agent, from verifier.PublicKey, head verifier.Hash) error {
 	ctx, done := context.WithTimeout(k.n.ctx, k.n.config.PrepareLimit)
 	defer done()
 	t := &take{dir: k.copyDir(agent), from: from, agent: agent, ctx: ctx}
@@ -238,7 +238,7 @@ func (k *keeping) pull(agent, from verifier.PublicKey, head verifier.Hash) error
 
 // fill completes the history of an agent that was taken over: with what is here, and with
 // what nodes have that lived it before.
-func (k *keeping) fill(name string, agent verifier.PublicKey, plan *keeper.Plan) {
+func (k *upkeep) fill(name string, agent verifier.PublicKey, plan *keeper.Plan) {
 	dir := k.n.agentDir(name)
 	k.mu.Lock()
 	g := k.gaps[agent]
