@@ -53,6 +53,10 @@ type Packer struct {
 	paused error // what is there cannot be packed
 	fit    bool  // the file of receipts is as the mark says
 
+	// What is known of the folder, so as not to list all that waits in it for each segment.
+	clean bool     // nothing is left in it of packing
+	ticks []uint64 // of checkpoints that are files of their own, without the newest
+
 	// Through is as that of the [Store].
 	Through func(name string, folder wal.Folder) wal.Folder
 
@@ -92,30 +96,31 @@ func (p *Packer) Pack(ctx context.Context, upTo uint64) (more bool, err error) {
 	if p.paused != nil {
 		return false, nil
 	}
-	if err := p.begin(ctx); err != nil {
-		return false, err
+	if !p.clean {
+		if err := p.begin(ctx); err != nil {
+			return false, err
+		}
 	}
-	ticks, err := p.s.Ticks()
-	if err != nil {
-		return false, err
+	if p.clean = false; len(p.ticks) <= fullSegment+packLoose {
+		if p.ticks, err = p.s.Ticks(); err != nil {
+			return false, err
+		}
 	}
-	after, _ := slices.BinarySearch(ticks, p.tick()+1)
+	after, _ := slices.BinarySearch(p.ticks, p.tick()+1)
 	if p.s.mark == nil {
 		after = 0
 	}
-	until, found := slices.BinarySearch(ticks, upTo)
+	until, found := slices.BinarySearch(p.ticks, upTo)
 	if found {
 		until++
 	}
-	waiting := ticks[after:max(after, min(until, len(ticks)-packLoose))]
+	waiting := p.ticks[after:max(after, min(until, len(p.ticks)-packLoose))]
 	parts, err := p.choose(waiting)
-	if err != nil || len(parts) == 0 {
-		return false, err
+	if err == nil && len(parts) > 0 {
+		more, err = true, p.make(ctx, parts)
 	}
-	if err := p.make(ctx, parts); err != nil {
-		return false, err
-	}
-	return true, nil
+	p.clean = err == nil
+	return more && err == nil, err
 }
 
 // tick returns the newest that is packed.
@@ -187,7 +192,7 @@ func (p *Packer) choose(waiting []uint64) ([]part, error) {
 
 // make makes a segment and its pack of the parts.
 func (p *Packer) make(ctx context.Context, parts []part) error {
-	made, err := p.write(ctx, parts)
+	made, firsts, err := p.write(ctx, parts)
 	if err != nil {
 		return err
 	}
@@ -215,8 +220,9 @@ func (p *Packer) make(ctx context.Context, parts []part) error {
 		return fmt.Errorf("%s: %w", p.s.path(FileMark), err)
 	}
 	failpoint.Reach(failpoint.Marked)
+	old := p.files()
 	p.s.mark = &m
-	return p.clean(ctx)
+	return p.remove(ctx, old, firsts)
 }
 
 // writeMark signs a mark, and makes it durable.
@@ -241,12 +247,13 @@ func (p *Packer) genesis(tick uint64) (verifier.Hash, error) {
 	return sha256.Sum256(b), err
 }
 
-// write writes the segment and the pack, durably, under their own names.
-func (p *Packer) write(ctx context.Context, parts []part) (made pack.Files, err error) {
+// write writes the segment and the pack, durably, under their own names. firsts are the first
+// ticks of the segments of the event log that are packed.
+func (p *Packer) write(ctx context.Context, parts []part) (made pack.Files, firsts []uint64, err error) {
 	last := parts[len(parts)-1]
 	head, err := p.s.checkpoint(last.tick)
 	if err != nil {
-		return made, err
+		return made, nil, err
 	}
 	made.Head, made.Last = sha256.Sum256(head), last.tick
 	made.First = parts[0].tick
@@ -277,13 +284,13 @@ func (p *Packer) write(ctx context.Context, parts []part) (made pack.Files, err 
 				return err
 			}
 			made.Lines += lines
-			first = one.tick + 1
+			firsts, first = append(firsts, first), one.tick+1
 		}
 		_, _, err := w.Close()
 		return err
 	})
 	if err != nil {
-		return made, fmt.Errorf("%s: %w", p.s.path(filepath.Join(DirEvents, span.Pack())), err)
+		return made, nil, fmt.Errorf("%s: %w", p.s.path(filepath.Join(DirEvents, span.Pack())), err)
 	}
 	made.Pack, made.PackHash = uint64(size), sum
 	failpoint.Reach(failpoint.PackNamed)
@@ -319,11 +326,11 @@ func (p *Packer) write(ctx context.Context, parts []part) (made pack.Files, err 
 		err = p.follows(&info)
 	}
 	if err != nil {
-		return made, fmt.Errorf("%s: %w", p.s.historyPath(span.CAR()), err)
+		return made, nil, fmt.Errorf("%s: %w", p.s.historyPath(span.CAR()), err)
 	}
 	made.CAR, made.CARHash, made.Checkpoints = uint64(size), sum, uint64(info.Checkpoints)
 	failpoint.Reach(failpoint.SegmentNamed)
-	return made, nil
+	return made, firsts, nil
 }
 
 // follows holds a new segment against what is packed before it.
@@ -587,32 +594,60 @@ func (p *Packer) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.clean(ctx)
-}
-
-// clean removes what is in the segments and packs that the mark names.
-func (p *Packer) clean(ctx context.Context) error {
-	if err := p.leftovers(ctx, DirHistory, p.s.history, extCAR); err != nil {
+	packs, err := allSpans(p.s.events, extPack)
+	if err != nil {
 		return err
 	}
-	if err := p.leftovers(ctx, DirEvents, p.s.events, extPack); err != nil {
+	for dir, root := range map[string]*os.Root{DirHistory: p.s.history, DirEvents: p.s.events} {
+		if err := p.removeNext(dir, root); err != nil {
+			return err
+		}
+	}
+	if p.ticks, err = p.s.Ticks(); err != nil {
+		return err
+	}
+	names, err := p.folder(DirEvents).Names()
+	if err != nil {
+		return err
+	}
+	var firsts []uint64
+	for _, name := range names {
+		if first, ok := eventlog.ParseFileName(name); ok && p.s.mark != nil && first <= p.s.mark.Tick {
+			firsts = append(firsts, first)
+		}
+	}
+	slices.Sort(firsts)
+	return p.clear(ctx, segments, packs, firsts)
+}
+
+// remove removes what is in a new segment and its pack. old is what the mark before named.
+func (p *Packer) remove(ctx context.Context, old []pack.Files, firsts []uint64) error {
+	var superseded []Span
+	for _, f := range old {
+		superseded = append(superseded, Span{f.First, f.Last})
+	}
+	return p.clear(ctx, superseded, superseded, firsts)
+}
+
+// clear removes what is in the segments and packs that the mark names, of what is there.
+func (p *Packer) clear(ctx context.Context, segments, packs []Span, firsts []uint64) error {
+	if err := p.leftovers(ctx, DirHistory, extCAR, segments); err != nil {
+		return err
+	}
+	if err := p.leftovers(ctx, DirEvents, extPack, packs); err != nil {
 		return err
 	}
 	if p.s.mark == nil {
 		return nil
 	}
-	ticks, err := p.s.Ticks()
-	if err != nil {
-		return err
-	}
-	until, _ := slices.BinarySearch(ticks, p.s.mark.Tick+1)
-	history := p.folder(DirHistory)
+	until, _ := slices.BinarySearch(p.ticks, p.s.mark.Tick+1)
 	if until > 0 {
-		if err := p.cleanHistory(ctx, history, ticks[:until]); err != nil {
+		if err := p.cleanHistory(ctx, p.folder(DirHistory), p.ticks[:until]); err != nil {
 			return err
 		}
 	}
-	return p.cleanEvents(ctx)
+	p.ticks = p.ticks[until:]
+	return p.cleanEvents(ctx, firsts)
 }
 
 // cleanHistory removes checkpoints that are in a segment.
@@ -658,23 +693,12 @@ func (p *Packer) cleanHistory(ctx context.Context, folder wal.Folder, ticks []ui
 	return nil
 }
 
-// cleanEvents removes what is in a pack.
-func (p *Packer) cleanEvents(ctx context.Context) error {
-	events := p.folder(DirEvents)
-	names, err := events.Names()
-	if err != nil {
-		return err
-	}
-	var firsts []uint64
-	for _, name := range names {
-		if first, ok := eventlog.ParseFileName(name); ok && first <= p.s.mark.Tick {
-			firsts = append(firsts, first)
-		}
-	}
+// cleanEvents removes segments of the event log that are in a pack.
+func (p *Packer) cleanEvents(ctx context.Context, firsts []uint64) error {
 	if len(firsts) == 0 {
 		return nil
 	}
-	slices.Sort(firsts)
+	events := p.folder(DirEvents)
 	folder := p.folder(dirPayloads)
 	for _, f := range p.s.mark.Index.Files {
 		if f.Pack == 0 || f.PackPruned {
@@ -708,6 +732,9 @@ func (p *Packer) cleanPacked(ctx context.Context, in Span, events, folder wal.Fo
 			return err
 		}
 		same, payloads, err := p.sameEvents(r, first)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was in a pack already
+		}
 		if err != nil {
 			return err
 		}
@@ -790,26 +817,28 @@ func (p *Packer) removePayload(r *pack.Reader, folder wal.Folder, hash verifier.
 	return folder.Remove(hash.String())
 }
 
-// leftovers removes files of packing that was not finished: under their first names, and
-// segments and packs that the mark does not name, if all that they have is elsewhere.
-func (p *Packer) leftovers(ctx context.Context, dir string, root *os.Root, ext string) error {
-	folder := p.folder(dir)
-	left, err := fs.Glob(root.FS(), "*"+ext+extNext)
+// removeNext removes files of packing that was not finished, under their first names.
+func (p *Packer) removeNext(dir string, root *os.Root) error {
+	left, err := fs.Glob(root.FS(), "*"+extNext)
 	if err != nil {
 		return err
 	}
 	for _, name := range left {
-		if _, ok := parseSpan(strings.TrimSuffix(name, extNext), ext); !ok {
+		name, ext := strings.TrimSuffix(name, extNext), map[string]string{DirHistory: extCAR, DirEvents: extPack}[dir]
+		if _, ok := parseSpan(name, ext); !ok {
 			continue
 		}
-		if err := folder.Remove(name); err != nil {
+		if err := p.folder(dir).Remove(name + extNext); err != nil {
 			return err
 		}
 	}
-	all, err := allSpans(root, ext)
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// leftovers removes segments or packs that the mark does not name, if all that they have is
+// elsewhere.
+func (p *Packer) leftovers(ctx context.Context, dir, ext string, all []Span) error {
+	folder := p.folder(dir)
 	for _, s := range all {
 		if slices.ContainsFunc(p.files(), func(f pack.Files) bool { return s == Span{f.First, f.Last} }) {
 			continue
