@@ -144,7 +144,7 @@ soak: build agents site x402/x402test/node_modules
 	$(GO) test -timeout 0 -v -run '^TestEveryFile$$' ./cmd/igor -every-damage
 	$(GO) test -timeout 0 -v -run 'Disk|PowerCut|PackFaults' ./runtime -every-step
 	$(GO) test -timeout 0 -v -run '^TestPackKilled$$' ./runtime -pack-kills 500
-	$(GO) test -timeout 0 -v -run '^TestLongLife$$' ./runtime -long-life 100000
+	$(GO) test -timeout 0 -v -run '^TestLongLife$$' ./runtime -long-life 100000 # -long-life-dir DIR keeps it, to be measured again
 	$(GO) test -timeout 0 -v -run '^TestLongLife$$' ./runtime -long-life 1000000
 	$(GO) test -timeout 0 -v -run '^TestMany' ./runtime -agents 1000
 	$(GO) test -timeout 0 -v -run '^TestUpSoak$$' ./cmd/igor -soak-small 1000 -soak-go 100 -soak-for 10m

@@ -676,6 +676,9 @@ func TestPackKilled(t *testing.T) {
 		if left := names(t, dir); len(left) > 50 {
 			t.Errorf("%s, killed: %d files are left: %q", do, len(left), left)
 		}
+		if !fits(t, dir) {
+			t.Errorf("%s, killed, and packed again: the receipts are not as the mark says", do)
+		}
 		os.RemoveAll(dir)
 	}
 	if killed < *packKills {

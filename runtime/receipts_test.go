@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -247,4 +248,60 @@ func TestReceiptsAfterMark(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSettledAfterMark resumes a packed life whose newest settled receipt is among those that
+// are read, long before them, or none: the others are handed over, each once.
+func TestSettledAfterMark(t *testing.T) {
+	dir, node := paidLife(t)
+	b, err := os.ReadFile(filepath.Join(dir, receipt.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var given []*receipts.Execution
+	for r := receipts.NewReader(bytes.NewReader(b)); ; {
+		got, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := got.(*receipts.Execution); ok {
+			given = append(given, e)
+		}
+	}
+	for settled, want := range map[int]int{295: 5, 299: 1, 300: 0, 60: 240, 10: 290, 0: 300, -1: 301} {
+		a := &teller{}
+		if settled >= 0 {
+			a.settled = given[settled].Checkpoint
+		}
+		c := ticks(1, 5)
+		c.NodeKey, c.Budgets = node, a
+		if _, err := Resume(t.Context(), copyOf(t, dir), c); err != nil {
+			t.Fatal(err)
+		}
+		if len(a.ticks) != want+1 || !slices.IsSorted(a.ticks) { // and of what it lived now
+			t.Errorf("settled up to %d, %d are handed over, want %d", settled, len(a.ticks), want+1)
+		}
+	}
+}
+
+// A teller counts what is handed over.
+type teller struct {
+	settled verifier.Hash
+	ticks   []uint64
+}
+
+func (*teller) Authorise(context.Context, verifier.PublicKey, int64) error { return nil }
+
+func (a *teller) Settled(context.Context, verifier.PublicKey) (verifier.Hash, error) {
+	return a.settled, nil
+}
+
+func (a *teller) Settle(_ context.Context, _ verifier.PublicKey, given []*receipts.Execution) error {
+	for _, e := range given {
+		a.ticks = append(a.ticks, e.Tick)
+	}
+	return nil
 }

@@ -174,7 +174,7 @@ func once(dir string) ([]CheckpointFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	var files []CheckpointFile
+	files := named[:0] // of a long life, there is no room for two lists
 	for _, f := range named {
 		if n := len(files); n > 0 && f.segment && f.Hash == files[n-1].Hash {
 			continue // a copy of the same checkpoint
