@@ -27,7 +27,16 @@ func TestChain(t *testing.T) { everyHome(t, testChain) }
 
 func testChain(t *testing.T, home *testHome) {
 	moves := *chainMoves
-	all := []*aNode{newNode(t, 1, home.at), newNode(t, 2, home.at), newNode(t, 3, home.at)}
+	change := func(c *Config) {
+		home.at(c)
+		if *chainState > 1<<20 { // a large one makes a checkpoint now and then, as they do
+			c.MoveLimit, c.Silence = time.Minute, 30*time.Second
+			c.Agent = func(string) runtime.Config {
+				return runtime.Config{TickInterval: 20 * time.Millisecond, CheckpointEvery: runtime.Every{Time: 2 * time.Second}}
+			}
+		}
+	}
+	all := []*aNode{newNode(t, 1, change), newNode(t, 2, change), newNode(t, 3, change)}
 	meet(t, all...)
 	all[0].home = home.name
 	man, _ := json.Marshal(map[string]any{"migration_policy": map[string]any{"enabled": true, "allowed_nodes": []string{did(1), did(2), did(3)}}})

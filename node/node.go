@@ -26,6 +26,7 @@ import (
 	"igor.dev/node/price"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
+	"igor.dev/x402/rent"
 )
 
 // A Config says how to run a node.
@@ -56,6 +57,11 @@ type Config struct {
 	// How often nodes are asked again where an agent asks to go, or has to leave.
 	Retries    int
 	RetryDelay time.Duration
+
+	// Leases are the books of the leases that agents have here; nil = they need none. One that
+	// has none lives for LeaseGrace, since it came or its lease ended.
+	Leases     rent.Books
+	LeaseGrace time.Duration
 
 	// NoReplay takes agents without running their lives again. They are verified all the
 	// same.
@@ -235,6 +241,7 @@ func (n *Node) configOf(name string) runtime.Config {
 		c.Log = n.config.Log.With("agent", name)
 	}
 	c.Node = n.placeOf(name)
+	c.RentDue = n.tenantOf(name)
 	if pays, err := n.priceOf(name); err != nil {
 		c.Log.Warn("the agent pays what it did before", "error", err)
 	} else {

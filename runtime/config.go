@@ -59,6 +59,10 @@ type Config struct {
 	TopUp int64  // microcents to add to the budget on resume
 	Price *int64 // microcents per second from now on, nil = as before
 
+	// RentDue says, between two ticks, that nobody pays for the agent to live here any more;
+	// nil = never. It must not wait.
+	RentDue func() bool
+
 	// FixedPrice has the price be what Price says, and nothing else: nobody changes it while
 	// the agent lives.
 	FixedPrice bool
@@ -153,6 +157,7 @@ const (
 	Idle            Reason = "idle"
 	BudgetExhausted Reason = "budget exhausted"
 	DiskFull        Reason = "disk quota reached"
+	RentDue         Reason = "rent is due"
 	Retired         Reason = "retired" // its life is over for good
 )
 

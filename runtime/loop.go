@@ -47,6 +47,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if l.disk.full() {
 				return DiskFull, l.checkpoint(ctx)
 			}
+			if l.Config.RentDue != nil && l.Config.RentDue() {
+				return RentDue, l.checkpoint(ctx)
+			}
 			if err := l.tellWish(ctx); err != nil {
 				return "", err
 			}

@@ -175,7 +175,8 @@ func (a *supervised) keep(ctx context.Context) {
 			return
 		}
 		began := time.Now()
-		now.Agent = a.engine.Resume(ctx, path, a.config.Agent(a.name))
+		c := a.config.Agent(a.name)
+		now.Agent = a.engine.Resume(ctx, path, c)
 		now.State, now.Err, now.Reason, now.Again = SupervisedAlive, nil, "", time.Time{}
 		tell()
 		now.Agent.awaitAlive()
@@ -230,7 +231,7 @@ func (a *supervised) keep(ctx context.Context) {
 			}
 			pause = min(2*pause, lastRetry)
 		} else {
-			for a.touched(path) == touched {
+			for a.touched(path) == touched && (r.Reason != RentDue || c.RentDue()) {
 				if !sleep(ctx, rescanEvery) {
 					return
 				}

@@ -55,6 +55,8 @@ type settings struct {
 	LeaseDuration string `json:"lease_duration,omitempty"`
 	LeaseGrace    string `json:"lease_grace,omitempty"`
 
+	RentGrace string `json:"rent_grace,omitempty"` // of agents without a lease
+
 	ReplayMode          string `json:"replay_mode,omitempty"` // of agents that live here
 	VerifyInterval      string `json:"verify_interval,omitempty"`
 	OnDivergence        string `json:"on_divergence,omitempty"`
@@ -213,8 +215,11 @@ func (s *settings) config(dir string) (c node.Config, life runtime.Config, err e
 	if life.Replay.Mode == runtime.ReplayOff && life.Replay.OnDivergence != runtime.DivergenceLog {
 		return c, life, bad("on_divergence", s.OnDivergence, errors.New("nothing is run again: set replay_mode too"))
 	}
-	for what, to := range map[string]*time.Duration{"verify_interval": &life.Replay.Interval, "migration_retry_delay": &c.RetryDelay} {
-		value := map[string]string{"verify_interval": s.VerifyInterval, "migration_retry_delay": s.MigrationRetryDelay}[what]
+	if s.RentGrace != "" && s.Ledger == "" {
+		return c, life, bad("rent_grace", s.RentGrace, errors.New("leases are in the node's ledger: set ledger too"))
+	}
+	for what, to := range map[string]*time.Duration{"verify_interval": &life.Replay.Interval, "migration_retry_delay": &c.RetryDelay, "rent_grace": &c.LeaseGrace} {
+		value := map[string]string{"verify_interval": s.VerifyInterval, "migration_retry_delay": s.MigrationRetryDelay, "rent_grace": s.RentGrace}[what]
 		if value == "" {
 			continue
 		}

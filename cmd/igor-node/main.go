@@ -192,6 +192,7 @@ the user has none. Igor signs receipts with the same key.`,
 	f.StringVar(&s.TickInterval, "tick-interval", "", "`TIME` between ticks (default: the agent's own pace)")
 	f.StringVar(&s.Ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives")
 	f.StringVar(&s.PayAt, "pay-at", "", "`URL` of the endpoint that settles agents' payments")
+	f.StringVar(&s.RentGrace, "rent-grace", "", "`TIME` for which an agent may live here without a lease, as igor rent sells them (default: for ever)")
 	f.StringVar(&s.ReplayMode, "replay-mode", "", "`MODE`: run the ticks of the agents that live here again and compare: off, periodic, on-resume or full (default: off)")
 	f.StringVar(&s.VerifyInterval, "verify-interval", "", "`TIME` after which --replay-mode periodic does so again (default: 10m)")
 	f.StringVar(&s.OnDivergence, "on-divergence", "", "`WHAT` to do if they differ: log, pause, intensify or migrate (default: log)")
@@ -273,6 +274,9 @@ last checkpoint.`,
 				}
 				defer ledger.Close()
 				e.Budgets = ledger
+				if s.RentGrace != "" {
+					c.Leases = ledger
+				}
 			}
 			if s.Payments != "" {
 				if e.Payments, err = runtime.OpenPayments(cmd.Context(), s.Payments, c.Log); err != nil {

@@ -61,6 +61,14 @@ type Unpaid struct {
 	Cost       int64
 }
 
+// Until is when the newest lease ends; zero = there never was one.
+func (a *Account) Until() time.Time {
+	if ends := a.until(); ends > 0 {
+		return time.Unix(0, ends)
+	}
+	return time.Time{}
+}
+
 // until is when the newest lease ends, in Unix nanoseconds.
 func (a *Account) until() (ends int64) {
 	for _, r := range a.Rents {
