@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,13 +18,31 @@ func (s *Script) skews() bool {
 }
 
 // Build builds the igor-node that a script needs, in a clone, into a folder: with clocks
-// that can be wrong where it says so. A process has one wall clock, which is the kernel's;
-// so there the standard library's time.Now adds what the environment says.
+// that can be wrong where it says so.
 func Build(ctx context.Context, s *Script, dir string) (program string, err error) {
+	return BuildNode(ctx, dir, s.skews(), nil)
+}
+
+// Skew is the variable of the environment that says by how much the clock of a process is
+// wrong, if it can be.
+const Skew = "IGOR_LAB_SKEW"
+
+// BuildNode builds igor-node, in a clone, into a folder; files, by their absolute paths, are
+// compiled in the place of those that are there, or beside them. A process has one wall
+// clock, which is the kernel's; so with wrongClock the standard library's time.Now adds what
+// [Skew] says.
+func BuildNode(ctx context.Context, dir string, wrongClock bool, files map[string][]byte) (program string, err error) {
 	program = filepath.Join(dir, "igor-node")
+	all := map[string][]byte{}
+	if wrongClock {
+		if all, err = clock(ctx); err != nil {
+			return "", err
+		}
+	}
+	maps.Copy(all, files)
 	args := []string{"build", "-o", program}
-	if s.skews() {
-		overlay, err := wrongClock(ctx, dir)
+	if len(all) > 0 {
+		overlay, err := replaceAll(dir, all)
 		if err != nil {
 			return "", err
 		}
@@ -48,31 +67,36 @@ var wrongBy = func() int64 {
 }()
 `
 
-// wrongClock writes a time package whose wall clock can be wrong.
-func wrongClock(ctx context.Context, dir string) (overlay string, err error) {
+// clock is a time package whose wall clock can be wrong.
+func clock(ctx context.Context) (files map[string][]byte, err error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	source := filepath.Join(strings.TrimSpace(string(out)), "src", "time")
 	b, err := os.ReadFile(filepath.Join(source, "time.go"))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	const now = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
 	changed := strings.Replace(string(b), now, now+"\tsec += wrongBy\n", 1)
 	if changed == string(b) {
-		return "", fmt.Errorf("this version of Go has another time.Now: clocks cannot be wrong with it")
+		return nil, fmt.Errorf("this version of Go has another time.Now: clocks cannot be wrong with it")
 	}
-	files := map[string]string{"time.go": changed, "igor_lab.go": clockOf}
+	return map[string][]byte{filepath.Join(source, "time.go"): []byte(changed), filepath.Join(source, "igor_lab.go"): []byte(clockOf)}, nil
+}
+
+// replaceAll writes files into a folder, and beside them what has the compiler take them for
+// those whose paths they have.
+func replaceAll(dir string, files map[string][]byte) (overlay string, err error) {
 	replace := map[string]string{}
-	for name, content := range files {
-		replace[filepath.Join(source, name)] = filepath.Join(dir, name)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+	for i, path := range slices.Sorted(maps.Keys(files)) {
+		replace[path] = filepath.Join(dir, fmt.Sprintf("%d-%s", i, filepath.Base(path)))
+		if err := os.WriteFile(replace[path], files[path], 0o600); err != nil {
 			return "", err
 		}
 	}
-	b, err = json.Marshal(map[string]any{"Replace": replace})
+	b, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}

@@ -98,7 +98,7 @@ func (p *process) start() error {
 	}
 	defer log.Close()
 	cmd := p.world.network.Command(p.i, p.lab.Program, "start", "--dir", p.dir, "--cache-dir", p.lab.cache, "-v")
-	cmd.Env = append(os.Environ(), "IGOR_LAB_SKEW="+p.skew.String())
+	cmd.Env = append(os.Environ(), Skew+"="+p.skew.String())
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -35,6 +36,9 @@ type fleetOf struct {
 	plan        keeper.Plan
 	number      uint64
 	shops       map[string]*shop // by agents' DIDs
+	born        map[string]authority.Position
+	listen      func() (net.Listener, error) // for a shop; nil = here
+	dial        func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // fleetOfProcesses makes a fleet whose nodes are all members, and starts it.
@@ -43,24 +47,45 @@ func fleetOfProcesses(t testing.TB, count int, lease time.Duration) *fleetOf {
 	// Addresses of their own: a port of 127.0.0.1 may be another program's while a node is
 	// not there.
 	at := func(i int) string { return fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()%128, os.Getpid()/128%256, i+1) }
-	f := &fleetOf{t: t, lease: lease, shops: map[string]*shop{}, description: &fleet.Description{Name: "acme", Version: 1}}
-	f.nodes = processes(t, count, func(i int, settings map[string]any) {
+	f := newFleet(t, lease, processes(t, count, fleetSettings(lease, at)))
+	for i, p := range f.nodes {
+		f.describe(p, at(i), fmt.Sprintf("rack%d", i))
+	}
+	f.begin(nil)
+	return f
+}
+
+// fleetSettings are those of a node of a fleet, each at an address of its own.
+func fleetSettings(lease time.Duration, at func(i int) string) func(int, map[string]any) {
+	return func(i int, settings map[string]any) {
 		settings["listen"] = []string{"/ip4/" + at(i) + "/tcp/7447"}
 		settings["lease_duration"] = lease.String()
 		settings["checkpoint_every"] = "300ms"
 		settings["tick_interval"] = "50ms"
 		settings["peers"] = []string{}
 		settings["price"] = "0.001"
-	})
-	for i, p := range f.nodes {
-		k, err := verifier.ParseDID(p.did)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.description.Nodes = append(f.description.Nodes, fleet.Node{Key: k, Addresses: []string{"/ip4/" + at(i) + "/tcp/7447"},
-			Member: at(i) + ":7450", Domain: fmt.Sprintf("rack%d", i)})
-		f.plan.Nodes = append(f.plan.Nodes, k)
 	}
+}
+
+func newFleet(t testing.TB, lease time.Duration, nodes []*process) *fleetOf {
+	return &fleetOf{t: t, nodes: nodes, lease: lease, shops: map[string]*shop{}, born: map[string]authority.Position{}, description: &fleet.Description{Name: "acme", Version: 1}}
+}
+
+// describe makes a node one of the fleet, and a member.
+func (f *fleetOf) describe(p *process, at, domain string) {
+	f.t.Helper()
+	k, err := verifier.ParseDID(p.did)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.description.Nodes = append(f.description.Nodes, fleet.Node{Key: k, Addresses: []string{"/ip4/" + at + "/tcp/7447"}, Member: at + ":7450", Domain: domain})
+	f.plan.Nodes = append(f.plan.Nodes, k)
+}
+
+// begin starts the fleet. dial is how this process reaches members, nil = as usual.
+func (f *fleetOf) begin(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
+	t := f.t
+	t.Helper()
 	operator := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{77}, 32))
 	f.description.Operators = []verifier.PublicKey{verifier.PublicKey(operator.Public().(ed25519.PublicKey))}
 	for _, p := range f.nodes {
@@ -71,14 +96,15 @@ func fleetOfProcesses(t testing.TB, count int, lease time.Duration) *fleetOf {
 	for _, p := range f.nodes {
 		p.start("")
 	}
+	f.dial = dial
 	via := https.NewTransport(operator)
+	via.Dial = dial
 	t.Cleanup(func() { via.Close() })
 	var err error
 	if f.client, err = fleet.New(fleet.Config{Members: f.description.Members(), Via: via}); err != nil {
 		t.Fatal(err)
 	}
 	f.until("the fleet lives", func() bool { _, err := f.client.List(t.Context()); return err == nil })
-	return f
 }
 
 // until waits until something is so.
@@ -120,7 +146,11 @@ func (f *fleetOf) bear(p *process, count int, resurrect bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	finder := &homes.Finder{Node: func() (ed25519.PrivateKey, error) { return key, nil }, Fleet: f.description}
+	finder := &homes.Finder{Node: func() (ed25519.PrivateKey, error) { return key, nil }, Fleet: f.description, Transport: func(node ed25519.PrivateKey) fleet.Transport {
+		via := https.NewTransport(node)
+		via.Dial = f.dial
+		return via
+	}}
 	e, err := runtime.NewEngine(runtime.EngineConfig{Log: testLog(t), NodeKey: key, CacheDir: cache, Homes: finder.Find})
 	if err != nil {
 		t.Fatal(err)
@@ -135,10 +165,20 @@ func (f *fleetOf) bear(p *process, count int, resurrect bool) {
 	}
 	for range count {
 		s := &shop{posts: map[string]int{}}
-		server := httptest.NewServer(s)
+		server := httptest.NewUnstartedServer(s)
+		if f.listen != nil {
+			server.Listener.Close()
+			if server.Listener, err = f.listen(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		server.Start()
 		t.Cleanup(server.Close)
 		host := strings.TrimPrefix(server.URL, "http://")
-		wasm := bytes.Replace(program, []byte("127.0.0.1:00000"), fmt.Appendf(nil, "127.0.0.1:%05s", strings.Split(host, ":")[1]), 1)
+		wasm := bytes.Replace(program, []byte("127.0.0.1:00000"), []byte(host), 1)
+		if len(wasm) != len(program) {
+			t.Fatalf("the address %s has another length", host)
+		}
 		man, err := json.Marshal(map[string]any{
 			"capabilities": map[string]any{"clock": map[string]any{"version": 1}, "http": map[string]any{"version": 1, "options": map[string]any{"allowed_hosts": []string{host}}},
 				"x402": map[string]any{"version": 1, "options": map[string]any{"allowed_recipients": []string{"shop"}, "max_payment_microcents": 1}}},
@@ -149,7 +189,7 @@ func (f *fleetOf) bear(p *process, count int, resurrect bool) {
 			t.Fatal(err)
 		}
 		name := fmt.Sprintf("actor%d", len(f.plan.Agents))
-		dir := filepath.Join(t.TempDir(), name)
+		dir := filepath.Join(p.dir, "born-"+name)
 		r, err := e.Start(t.Context(), dir, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e12, Price: 1000}, runtime.Config{MaxTicks: 1}).Wait(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -160,6 +200,9 @@ func (f *fleetOf) bear(p *process, count int, resurrect bool) {
 			t.Fatal(err)
 		}
 		f.plan.Agents = append(f.plan.Agents, keeper.PlannedAgent{Agent: agent, Group: "actors"})
+		if f.born[r.DID], err = f.client.Read(t.Context(), agent); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.Rename(dir, filepath.Join(p.dir, "agents", name)); err != nil {
 			t.Fatal(err)
 		}

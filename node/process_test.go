@@ -45,16 +45,17 @@ var buildNode = sync.OnceValues(func() (string, error) {
 
 // A process is an igor-node of its own.
 type process struct {
-	t    testing.TB
-	n    byte
-	dir  string
-	port int
-	did  string
-	cmd  *exec.Cmd
-	log  *bytes.Buffer
-	mu   sync.Mutex
-	env  []string
-	at   func(program string, args ...string) []string // how to run a program where it is; nil = here
+	t       testing.TB
+	n       byte
+	dir     string
+	port    int
+	did     string
+	cmd     *exec.Cmd
+	log     *bytes.Buffer
+	mu      sync.Mutex
+	env     []string
+	program string                                        // "" = the one with failpoints
+	at      func(program string, args ...string) []string // how to run a program where it is; nil = here
 }
 
 func (p *process) Write(b []byte) (int, error) {
@@ -119,7 +120,10 @@ func processes(t testing.TB, count int, change func(i int, settings map[string]a
 // start starts the process; at is the moment at which it is to die, "" for never.
 func (p *process) start(at string) {
 	p.t.Helper()
-	path, _ := buildNode()
+	path := p.program
+	if path == "" {
+		path, _ = buildNode()
+	}
 	args := []string{path, "start", "--dir", p.dir, "--cache-dir", cache, "-v"}
 	if p.at != nil {
 		args = p.at(path, args[1:]...)
@@ -134,7 +138,7 @@ func (p *process) start(at string) {
 		if _, err := api.Dial(p.dir); err == nil {
 			return
 		}
-		if time.Since(began) > 20*time.Second || p.dead() {
+		if time.Since(began) > 60*time.Second || p.dead() {
 			p.t.Fatalf("node %d does not start:\n%s", p.n, p.tail())
 		}
 	}
@@ -223,13 +227,22 @@ func (p *process) migrate(to *process, agent string) (*api.Moved, error) {
 type shop struct {
 	mu    sync.Mutex
 	posts map[string]int
+	keys  map[string]map[string]int // of what was posted, by Idempotency-Key
 }
 
 func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.posts[fmt.Sprintf("%x", b)]++
+	body := fmt.Sprintf("%x", b)
+	s.posts[body]++
+	if s.keys == nil {
+		s.keys = map[string]map[string]int{}
+	}
+	if s.keys[body] == nil {
+		s.keys[body] = map[string]int{}
+	}
+	s.keys[body][r.Header.Get("Idempotency-Key")]++
 }
 
 // members has three members of a fleet listen, and returns the fleet's name.

@@ -1,6 +1,7 @@
 package https
 
 import (
+	"context"
 	"crypto/ed25519"
 	"fmt"
 	"net"
@@ -22,7 +23,7 @@ type clients struct {
 	all map[fleet.Member]*http.Client
 }
 
-func (c *clients) of(m fleet.Member, node ed25519.PrivateKey) (*http.Client, error) {
+func (c *clients) of(m fleet.Member, node ed25519.PrivateKey, dial func(context.Context, string, string) (net.Conn, error)) (*http.Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if client, ok := c.all[m]; ok {
@@ -37,11 +38,14 @@ func (c *clients) of(m fleet.Member, node ed25519.PrivateKey) (*http.Client, err
 	if err != nil {
 		return nil, err
 	}
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 3 * time.Second}).DialContext
+	}
 	client := &http.Client{
 		Transport: &http.Transport{
 			TLSClientConfig:     tls,
 			TLSHandshakeTimeout: 5 * time.Second,
-			DialContext:         (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+			DialContext:         dial,
 			MaxConnsPerHost:     connections, // what waits for one costs no handshake
 			MaxIdleConnsPerHost: connections,
 			IdleConnTimeout:     time.Minute,

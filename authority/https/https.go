@@ -219,6 +219,10 @@ func (c *limitedConn) Close() error {
 
 // A Transport asks members by HTTP, as a node. It is safe for concurrent use.
 type Transport struct {
+	// Dial connects to a member, as of [net/http.Transport]; nil = as usual. It is set
+	// before the first request.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	node    ed25519.PrivateKey
 	clients clients
 }
@@ -231,7 +235,7 @@ func (t *Transport) Do(ctx context.Context, m fleet.Member, request []byte) ([]b
 	if fleet.IsMultiaddr(m.Address) {
 		return nil, fmt.Errorf("%s is reached by libp2p, which igor-node alone speaks", m.Address)
 	}
-	c, err := t.clients.of(m, t.node)
+	c, err := t.clients.of(m, t.node, t.Dial)
 	if err != nil {
 		return nil, err
 	}
