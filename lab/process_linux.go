@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"igor.dev/internal/netns"
+	"igor.dev/internal/nodebuild"
 	"igor.dev/node/api"
 )
 
@@ -98,7 +99,7 @@ func (p *process) start() error {
 	}
 	defer log.Close()
 	cmd := p.world.network.Command(p.i, p.lab.Program, "start", "--dir", p.dir, "--cache-dir", p.lab.cache, "-v")
-	cmd.Env = append(os.Environ(), Skew+"="+p.skew.String())
+	cmd.Env = append(os.Environ(), nodebuild.Skew+"="+p.skew.String())
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		return err

@@ -29,7 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"igor.dev/internal/netns"
-	"igor.dev/lab"
+	"igor.dev/internal/nodebuild"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
@@ -43,9 +43,6 @@ var (
 // faultNode builds an igor-node whose clock can be wrong and that writes down each call to
 // its fleet. With careless, members do not compare positions: leases alone say who may.
 func faultNode(careless bool) (string, error) {
-	if p := os.Getenv("NODE_FAULTS_PROGRAM"); p != "" && !careless {
-		return p, nil // from an earlier run
-	}
 	from, err := filepath.Abs("../authority")
 	if err != nil {
 		return "", err
@@ -72,7 +69,7 @@ func faultNode(careless bool) (string, error) {
 	if e := os.MkdirAll(dir, 0o700); err != nil || e != nil {
 		return "", errors.Join(err, e)
 	}
-	return lab.BuildNode(context.Background(), dir, true, files)
+	return nodebuild.Build(context.Background(), dir, true, files)
 }
 
 var carefulNode = sync.OnceValues(func() (string, error) { return faultNode(false) })
@@ -279,7 +276,7 @@ func (x *trial) must(err error) {
 
 // clock has a node's wall clock be wrong, from its next start on.
 func (x *trial) clock(p *process, by time.Duration) {
-	p.env = []string{"IGOR_FAULT_CALLS=" + calls(p), lab.Skew + "=" + by.String(), "GOMAXPROCS=2"}
+	p.env = []string{"IGOR_FAULT_CALLS=" + calls(p), nodebuild.Skew + "=" + by.String(), "GOMAXPROCS=2"}
 }
 
 // moveAlways hands agents over, one after the other, until it is told to stop.
@@ -841,6 +838,7 @@ func TestNodeFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
+	t.Parallel() // it waits most of the time
 	x := newTrial(t, 4, false)
 	x.run(*nodeFaults, func() bool { return false })
 	v := x.judge(false)
@@ -884,6 +882,7 @@ func TestNodeLeasesAlone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
+	t.Parallel()
 	x := newTrial(t, 4, true)
 	x.run(max(30, *nodeFaults), x.forked)
 	v := x.judge(true)
