@@ -3,7 +3,6 @@ package node
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,21 +17,6 @@ import (
 	"igor.dev/runtime"
 	"igor.dev/verifier"
 )
-
-// memberPort returns a port at which, and at whose next one, nothing listens.
-func memberPort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		port := freePort(t)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		if err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no two ports")
-	return 0
-}
 
 // aFleet describes a fleet of processes that do not run, all of them members.
 func aFleet(t testing.TB, nodes []*process) *fleet.Description {
@@ -50,7 +34,7 @@ func fleetNode(t testing.TB, p *process) fleet.Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fleet.Node{Key: key, Addresses: []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", p.port)}, Member: fmt.Sprintf("127.0.0.1:%d", memberPort(t))}
+	return fleet.Node{Key: key, Addresses: []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", p.port)}, Member: fmt.Sprintf("127.0.0.1:%d", freePort(t))}
 }
 
 func describe(t testing.TB, d *fleet.Description, nodes []*process) {

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,23 +24,18 @@ import (
 )
 
 // freePort returns a port at which, and at whose next and third and fourth next, nothing
-// listens: what a node that is a member takes.
+// listens: what a node that is a member takes. It is not one that a connection gets by itself.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port, free := l.Addr().(*net.TCPAddr).Port, true
-		for _, more := range []int{1, 3, 4} {
-			o, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+more))
+		port, free := 10_000+rand.IntN(20_000), true
+		for _, more := range []int{0, 1, 3, 4} {
+			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+more))
 			if err == nil {
-				o.Close()
+				l.Close()
 			}
 			free = free && err == nil
 		}
-		l.Close()
 		if free {
 			return port
 		}
