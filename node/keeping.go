@@ -489,7 +489,8 @@ func (k *upkeep) seal(ctx context.Context, name string, a *keeper.PlannedAgent, 
 	var secret ed25519.PrivateKey
 	var add []authority.SealedKey
 	change := slices.ContainsFunc(have.Keys, func(s authority.SealedKey) bool { return !may(s.Node) })
-	on := k.plan.On(a)
+	plan, _ := k.planned()
+	on := plan.On(a)
 	for _, node := range known.policy.AllowedNodes {
 		if _, has := have.For(node); has || !may(node) || !slices.Contains(on, node) {
 			continue

@@ -26,6 +26,9 @@ func planOf(ctx context.Context, c *fleet.Client) (p keeper.Plan, number uint64,
 	case errors.Is(err, authority.ErrNone):
 		return p, 0, nil
 	case err != nil:
+		if r, ok := errors.AsType[*authority.Refusal](err); ok && r.Code == authority.NotAllowed {
+			err = &authority.Refusal{Code: authority.NotOperator, Reason: r.Reason}
+		}
 		return p, 0, onlyOperators(err)
 	}
 	if p, err = keeper.ParsePlan(kept.Text); err != nil {
