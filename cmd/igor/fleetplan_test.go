@@ -68,7 +68,7 @@ func TestFleetPlan(t *testing.T) {
 	for text, says := range map[string]string{
 		`{`: "docs/spec/desired-state.md", `{"nodes": [], "agents": []}`: "a fleet has 1 to 256", `{"nodes": ["me"], "agents": []}`: `"me" is no node`,
 		`{"nodes": ["` + did + `", "` + did + `"], "agents": []}`: "is there twice", `{"nodes": ["` + did + `"], "agents": [], "agent": 1}`: "unknown field",
-		`{"nodes": ["` + did + `"], "agents": [{"agent": "` + did + `", "group": "A B"}]}`: "is no name",
+		`{"nodes": ["` + did + `"], "agents": [{"agent": "` + did + `", "group": "A B"}]}`:                                   "is no name",
 		`{"nodes": ["` + did + `"], "agents": [{"agent": "` + did + `", "nodes": ["` + verifier.PublicKey{9}.DID() + `"]}]}`: "is not among the nodes",
 	} {
 		write(text)
