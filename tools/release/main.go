@@ -51,7 +51,8 @@ var products = []product{
 // has reports whether a file of documents belongs to the product.
 func (p *product) has(name string) bool {
 	for _, o := range products {
-		if o.server && strings.HasPrefix(path.Base(name), o.name) {
+		// Its own is igor-log-serve.1, and not igor-logs.1.
+		if rest, ok := strings.CutPrefix(path.Base(name), o.name); o.server && ok && rest != "" && strings.Contains(".-@", rest[:1]) {
 			return o.name == p.name
 		}
 	}

@@ -310,7 +310,7 @@ func say(t *testing.T, cmd *exec.Cmd) string {
 
 // wanted is some of what is in a package.
 var wanted = map[string][]string{
-	"igor": {"usr/bin/igor", "usr/bin/igor-verify", "usr/share/man/man1/igor-run.1.gz", "usr/share/bash-completion/completions/igor", "usr/lib/systemd/system/igor.service",
+	"igor": {"usr/bin/igor", "usr/bin/igor-verify", "usr/share/man/man1/igor-run.1.gz", "usr/share/man/man1/igor-logs.1.gz", "usr/share/bash-completion/completions/igor", "usr/lib/systemd/system/igor.service",
 		"usr/lib/systemd/system/igor@.service", "usr/share/igor/prometheus/igor.rules.yml", "usr/share/igor/grafana/igor.json"},
 	"igor-log": {"usr/bin/igor-log", "usr/share/man/man1/igor-log.1.gz", "usr/share/man/man1/igor-log-serve.1.gz", "usr/lib/systemd/system/igor-log.service", "usr/lib/systemd/system/igor-log-witness.service",
 		"usr/lib/systemd/system/igor-log-monitor.service", "usr/share/igor/prometheus/igor-log.rules.yml", "usr/share/igor/grafana/igor-log.json"},
