@@ -1,5 +1,6 @@
 // The page's own use of the verifier: a run that keeps what is shown later.
 
+import type { Lies } from "../verify/beside.ts";
 import type { Inspection } from "../verify/inspect.ts";
 import type { ForkReport } from "../verify/fork.ts";
 import type { ChainPayments } from "../verify/receipts.ts";
@@ -56,11 +57,11 @@ export async function check(items: AsyncIterable<Item>, pins: Pins, more: Pick<O
       yield item;
     }
   };
-  const { report, path } = await run(
+  const { report, path, lies: beside } = await run(
     pool,
     input(),
     options,
-    async ({ linker, run, report }) => ({ report, path: await linker.call("path", [run]) }),
+    async ({ linker, run, report, lies }) => ({ report, path: await linker.call("path", [run]), lies }),
     // The findings go on to another worker, and out of reach here.
     ({ findings, from }) => batches.push({ findings: findings.slice(), from }),
   );
@@ -73,7 +74,7 @@ export async function check(items: AsyncIterable<Item>, pins: Pins, more: Pick<O
     save: () => save(life, path),
     bundle: () => save(life, path.length > 0 ? path : life.hashes()),
     inspect: inspectCheckpoint,
-    relink: (row, bytes) => relink(life, row, bytes, pins),
+    relink: (row, bytes) => relink(life, row, bytes, pins, beside),
   };
 }
 
@@ -129,7 +130,7 @@ async function session<T>(pins: Pins, f: (linker: Awaited<ReturnType<Pool["linke
 }
 
 /** Links the life once more, with another finding in the place of one. */
-async function relink(life: Life, row: number, bytes: Uint8Array, pins: Pins): Promise<Report> {
+async function relink(life: Life, row: number, bytes: Uint8Array, pins: Pins, beside: Lies | undefined): Promise<Report> {
   return session(pins, async (linker, run) => {
     const { findings: changed } = await linker.call("examine", [Uint32Array.of(bytes.length), [new Uint8Array(bytes)]]);
     for (let from = 0; from < life.length; from += batchLength) {
@@ -139,7 +140,7 @@ async function relink(life: Life, row: number, bytes: Uint8Array, pins: Pins): P
       const names = Array.from({ length: to - from }, (_, i) => life.name(from + i));
       await linker.call("add", [run, findings, names], [findings.buffer]);
     }
-    return await parseReport(await linker.call("link", [run, pins.did.value, pins.head.value]));
+    return await parseReport(await linker.call("link", [run, pins.did.value, pins.head.value, beside]));
   });
 }
 

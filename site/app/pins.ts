@@ -32,9 +32,9 @@ export const namedBy: Readonly<Record<Namer, string>> = {
   page: "named by this page, with its sample",
 };
 
-/** What a policy and a monitor's key are told by, where a text was pasted or dropped. */
+/** Whether a text that was pasted or dropped is a policy: it names a log by its key. */
 export function isPolicy(text: string): boolean {
-  return /^(\s*(#.*)?\n)*\s*(log|witness|group|quorum)\s+\S/.test(text);
+  return /^[ \t]*log[ \t]+\S+\+[0-9a-f]{8}\+\S/m.test(text);
 }
 
 /** The largest policy: witness.MaxPolicy. */

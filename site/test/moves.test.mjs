@@ -66,6 +66,17 @@ test("a head that was witnessed, as the visitor's policy wants it", async (t) =>
   assert.equal(mark, "yes");
   for (const words of [good, "existed before 2027-01-15 08:00:03 UTC", "W1, W3", "log.example/heads"]) assert.ok(text.includes(words), text);
   assert.doesNotMatch(await page.textContent(".questions"), /not looked at/);
+  // What the inspector says of a changed byte is held to the same.
+  assert.match(await page.textContent(".verdict-line"), /The history is verified/);
+  const change = async (...digits) => {
+    await page.click('.hex [data-at="3"]');
+    for (const digit of digits) await page.keyboard.press(digit);
+  };
+  await change("f", "f");
+  await page.waitForSelector(".verdict-line.invalid");
+  await page.click("text=Undo all");
+  await page.waitForSelector(".verdict-line:not(.invalid)");
+  assert.match(await page.textContent(".verdict-line"), /The history is verified/);
 });
 
 test("what is not shown is never a yes, whatever lies there", async (t) => {
@@ -131,6 +142,15 @@ test("a policy is the visitor's word only if the visitor gave it", async (t) => 
   await page.setInputFiles("#folder", folder);
   await page.waitForSelector("#verdict");
   await page.waitForFunction((good) => document.querySelector(".questions")?.textContent.includes(good), good);
+});
+
+test("a text that is no policy keeps no history from its verdict", async (t) => {
+  const v = await vector("witness/head-good");
+  const page = await start(t);
+  const text = (name, content) => ({ name, mimeType: "", buffer: Buffer.from(content) });
+  assert.equal(await give(page, [...filesOf(v), text("README", "log of the day\nquorum none\n"), text("notes.txt", "witness the power")]), "Unbroken");
+  assert.equal(await page.locator(".questions", { hasText: "You named no witnesses" }).count(), 1);
+  assert.match(await page.textContent(".questions"), /2 other files|3 other files/);
 });
 
 test("a policy that is none, and a demand without one", async (t) => {

@@ -12,7 +12,7 @@ export { VerifyError, type VerifyErrorCode } from "./error.ts";
 export type { Fetch, InFolder, Input, Item, Named } from "./input.ts";
 export type { ForkReport, ForkSide } from "./fork.ts";
 export type { Field, Inspection } from "./inspect.ts";
-export { reportJSON, type Problem, type ProblemCode, type Report, type Segment, type Succession, type Verdict, type Witnessed } from "./report.ts";
+export { reportJSON, type HandOver, type Problem, type ProblemCode, type Report, type Segment, type Succession, type Verdict, type Witnessed } from "./report.ts";
 export type { Configuration, Options, Progress, Witness } from "./options.ts";
 
 let pool = new Pool();

@@ -39,6 +39,8 @@ export interface Linked {
   readonly report: Report;
   readonly linker: Channel;
   readonly run: number;
+  /** What lies beside it, but for hand-overs. */
+  readonly lies: Lies | undefined;
 }
 
 /** Verifies, and does something with the linked history while it is still there. */
@@ -106,7 +108,7 @@ class History {
         hint: "give checkpoints, a folder with .ckpt files, or a .car history",
       });
     }
-    return { report: await parseReport(json, this.options.signal), linker, run };
+    return { report: await parseReport(json, this.options.signal), linker, run, lies };
   }
 
   /** Looks at what lies beside the history. */
