@@ -225,6 +225,9 @@ func newTrial(t *testing.T, agents int, careless bool) *trial {
 		t.Fatal(err)
 	}
 	lease := *nodeFaultLease
+	if careless {
+		lease = min(lease, 4*time.Second)
+	}
 	at := func(i int) string { return network.Address(i).String() }
 	settings := fleetSettings(lease, at)
 	nodes := processes(t, 3, func(i int, s map[string]any) {

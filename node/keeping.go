@@ -40,6 +40,7 @@ type upkeep struct {
 	copied   map[verifier.PublicKey]verifier.Hash
 	local    map[verifier.PublicKey]string // folders of agents that are here, and were not given away
 	busy     map[verifier.PublicKey]bool   // what is filled, copied, taken or moved now
+	pulled   map[verifier.PublicKey]func() // what is copied now: it can be stopped
 	gaps     map[verifier.PublicKey]*gap   // of what lives here
 	recent   keeper.View
 	viewed   time.Time // when that was
@@ -79,7 +80,7 @@ func (n *Node) keepFleet() {
 		return
 	}
 	k := &upkeep{n: n, fleet: f, heard: map[verifier.PublicKey]time.Time{}, policies: map[verifier.PublicKey]*policyKnown{}, owners: map[verifier.PublicKey]authority.Position{},
-		sealed: map[verifier.PublicKey]*authority.SealedKeys{}, copied: map[verifier.PublicKey]verifier.Hash{}, local: map[verifier.PublicKey]string{}, busy: map[verifier.PublicKey]bool{}, gaps: map[verifier.PublicKey]*gap{}}
+		sealed: map[verifier.PublicKey]*authority.SealedKeys{}, copied: map[verifier.PublicKey]verifier.Hash{}, local: map[verifier.PublicKey]string{}, busy: map[verifier.PublicKey]bool{}, pulled: map[verifier.PublicKey]func(){}, gaps: map[verifier.PublicKey]*gap{}}
 	n.keeping = k
 	if n.config.Keys == nil {
 		n.config.Keys = k

@@ -23,6 +23,13 @@ import (
 func (k *upkeep) take(ctx context.Context, agent verifier.PublicKey) error {
 	n := k.n
 	if !k.begin(agent) {
+		// A copy is asked for at the owner, which is gone: its answer may not come for long.
+		k.mu.Lock()
+		stop := k.pulled[agent]
+		k.mu.Unlock()
+		if stop != nil {
+			stop()
+		}
 		return errors.New("something else is done with it")
 	}
 	defer k.end(agent)
@@ -200,7 +207,17 @@ func (k *upkeep) copy(agent verifier.PublicKey) {
 	if has || !k.n.peers.knows(p.Owner) {
 		return
 	}
-	if err := k.pull(agent, p.Owner, p.Head); err != nil {
+	within, stop := context.WithCancel(k.n.ctx)
+	defer stop()
+	k.mu.Lock()
+	k.pulled[agent] = stop
+	k.mu.Unlock()
+	defer func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.pulled, agent)
+	}()
+	if err := k.pull(within, agent, p.Owner, p.Head); err != nil {
 		k.n.config.Log.Debug("a copy of an agent was not made", "did", agent.DID(), "owner", p.Owner.DID(), "error", err)
 		return
 	}
@@ -212,8 +229,8 @@ func (k *upkeep) copy(agent verifier.PublicKey) {
 // pull fetches what is not here yet of an agent, up to a checkpoint (zero = what is beside
 // the checkpoints), from a node that lives
 // it, or lived it.
-func (k *upkeep) pull(agent, from verifier.PublicKey, head verifier.Hash) error {
-	ctx, done := context.WithTimeout(k.n.ctx, k.n.config.PrepareLimit)
+func (k *upkeep) pull(ctx context.Context, agent, from verifier.PublicKey, head verifier.Hash) error {
+	ctx, done := context.WithTimeout(ctx, k.n.config.PrepareLimit)
 	defer done()
 	t := &take{dir: k.copyDir(agent), from: from, agent: agent, ctx: ctx}
 	if err := k.n.seed(t); err != nil {
@@ -292,7 +309,7 @@ func (k *upkeep) fill(name string, agent verifier.PublicKey, plan *keeper.Plan) 
 		if from == k.n.public || !k.n.peers.knows(from) {
 			continue
 		}
-		if err := k.pull(agent, from, before); err != nil {
+		if err := k.pull(k.n.ctx, agent, from, before); err != nil {
 			k.n.config.Log.Debug("a node does not have the history before", "agent", name, "node", from.DID(), "error", err)
 			continue
 		}
