@@ -221,33 +221,15 @@ func (n *Node) candidates(ctx context.Context, p *runtime.MovePolicy, given []ve
 	return to, nil
 }
 
-// checkOffer holds an offer against what an agent's manifest says.
+// checkOffer holds an offer against what an agent's manifest says: the rule is the fleets',
+// too.
 func checkOffer(p *runtime.MovePolicy, o *price.Offer, to verifier.PublicKey) error {
 	if !p.Enabled || !slices.Contains(p.AllowedNodes, to) {
 		return wire.Refuse(wire.Policy, "the agent's manifest does not allow %s", to.DID())
 	}
-	if err := o.At(time.Now()); err != nil {
-		return wire.Refuse(wire.Price, "%v", err)
-	}
-	if o.Draining || o.FreeAgents == 0 {
-		return wire.Refuse(wire.NoCapacity, "%s has no room", to.DID())
-	}
-	if uint64(p.Memory) > o.FreeMemory {
-		return wire.Refuse(wire.NoCapacity, "%s has %d bytes of memory, and the agent may use %d", to.DID(), o.FreeMemory, p.Memory)
-	}
-	if p.MaxPrice > 0 && o.Price > p.MaxPrice {
-		return wire.Refuse(wire.Price, "%s costs %s a second, and the agent's manifest allows %s", to.DID(), verifier.FormatMicrocents(o.Price), verifier.FormatMicrocents(p.MaxPrice))
-	}
-	if len(p.RequiredRegions) > 0 && !slices.ContainsFunc(p.RequiredRegions, func(r string) bool { return slices.Contains(o.Regions, r) }) {
-		return wire.Refuse(wire.Policy, "%s is in %v, and the agent's manifest wants one of %v", to.DID(), o.Regions, p.RequiredRegions)
-	}
-	for c, version := range p.Capabilities {
-		if !o.Has(c, version) {
-			return wire.Refuse(wire.Version, "%s does not give %s in version %d", to.DID(), c, version)
-		}
-	}
-	if !slices.ContainsFunc(runtime.Schedules(), func(s uint32) bool { return slices.Contains(o.Schedules, s) }) {
-		return wire.Refuse(wire.Version, "%s has none of the schedules of metering that there are here", to.DID())
+	w := wantsOf(verifier.PublicKey{}, p)
+	if r := w.Refuses(o, time.Now()); r != nil {
+		return r
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func (k *Keeper) Run(ctx context.Context) {
 				continue
 			}
 			mine := k.Mine(w.Agent)
-			if !mine && k.well(w.Agent, &view) {
+			if !mine && (!slices.Contains(w.Allowed, k.Self) || k.well(w.Agent, &view)) {
 				continue
 			}
 			place := k.place(w, &view)
