@@ -453,8 +453,12 @@ func (n *Node) fetch(ctx context.Context, t *take, head verifier.Hash) error {
 	return n.fetchBlocks(ctx, t, root, head)
 }
 
-// lookBack is how many of the newest checkpoints are looked at for one.
-const lookBack = 1 << 14
+// How many of the newest checkpoints, and of their bytes, are looked at for the one that is
+// asked for: where files that came are newer than that, it is among them.
+const (
+	lookBack  = 256
+	lookBytes = 64 << 20
+)
 
 // maxCuts is how often a history may be cut off while it is taken.
 const maxCuts = 5
@@ -463,11 +467,12 @@ const maxCuts = 5
 const blocksAtOnce = 256 << 20
 
 func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head verifier.Hash) error {
-	until, looked := verifier.Hash{}, 0
+	until, looked, size := verifier.Hash{}, 0, 0
 	for b, err := range runtime.Blocks(filepath.Join(t.dir, dirAgent)) {
-		if err != nil || looked == lookBack {
+		if err != nil || looked == lookBack || size > lookBytes {
 			break
 		}
+		size += len(b)
 		hash := verifier.Hash(sha256.Sum256(b))
 		if hash == head {
 			return nil
