@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -179,6 +180,107 @@ func TestHandOverInHome(t *testing.T) {
 				t.Errorf("replay: %+v, %v", replayed, err)
 			}
 		})
+	}
+}
+
+// TestRecordsPutBack has an agent that was handed over taken over from what its home keeps:
+// the records of its hand-overs come back from copies, of which each may be older, and
+// nothing comes that the agent did not sign or that its home does not count.
+func TestRecordsPutBack(t *testing.T) {
+	home := homeInMemory(authoritytest.NewStore())
+	tmp := t.TempDir()
+	dirs := []string{filepath.Join(tmp, "agent")}
+	agent := home.start(t, dirs[0], mover(1, 2), 1, 5)
+	for i := range 4 {
+		from, to := byte(1+i%2), byte(1+(i+1)%2)
+		next := filepath.Join(tmp, "agent"+string(rune('a'+i)))
+		if _, err := give(t, dirs[i], next, nodeKey(to), home.config(from, 0, 2)); err != nil {
+			t.Fatal(err)
+		}
+		if !home.arriveFrom(t, next, agent, to) {
+			t.Fatal("the home does not say that it was given")
+		}
+		if _, err := Resume(t.Context(), next, home.config(to, 3, 2)); err != nil {
+			t.Fatal(err)
+		}
+		dirs = append(dirs, next)
+	}
+	last := dirs[4]
+	key, err := fileKeys{}.Key(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	its := home(2)
+	its.TakeOver = true
+	dir := filepath.Join(tmp, "restored")
+	if _, err := Restore(t.Context(), dir, RestoreConfig{Home: its, Key: key.(ed25519.PrivateKey), Node: nodeKey(2)}); err != nil {
+		t.Fatal(err)
+	}
+	records := func() (numbers []uint64) {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		all, err := readHandOvers(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range all {
+			numbers = append(numbers, h.Number)
+		}
+		return numbers
+	}
+	// Of a record that is not signed, and of one that the home does not count.
+	b, err := os.ReadFile(filepath.Join(last, "handovers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lies := filepath.Join(tmp, "lies")
+	if err := os.CopyFS(lies, os.DirFS(dirs[1])); err != nil {
+		t.Fatal(err)
+	}
+	unsigned := bytes.Clone(b[:verifier.HandOverSize])
+	unsigned[len(unsigned)-1] ^= 1
+	later, err := verifier.ParseHandOver(b[:verifier.HandOverSize])
+	if err != nil {
+		t.Fatal(err)
+	}
+	later.Number = 5
+	taker := nodeKey(2)
+	later.ToSignature = [64]byte(ed25519.Sign(taker, later.AppendMessage(nil)))
+	later.AgentSignature = [64]byte(ed25519.Sign(key.(ed25519.PrivateKey), later.AppendCountersigned(nil)))
+	if later.Check(agent) != verifier.HandOverCounts {
+		t.Fatal("the record of the test does not count")
+	}
+	if err := os.WriteFile(filepath.Join(lies, "handovers"), later.Append(unsigned), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		copies string
+		want   []uint64
+	}{
+		{lies, nil}, {dirs[1], []uint64{1, 2}}, {dirs[0], []uint64{1, 2}}, {lies, []uint64{1, 2}}, {dirs[2], []uint64{1, 2, 3}},
+	} {
+		if i == 2 { // the first ones before it lives
+			c := home.config(2, 1, 2)
+			c.Home = home(2)
+			if _, err := Resume(t.Context(), dir, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if whole, err := PutBack(dir, step.copies); err != nil || whole || !slices.Equal(records(), step.want) {
+			t.Errorf("of %v: whole %v, %v, records %v, want %v", step.copies, whole, err, records(), step.want)
+		}
+	}
+	if !TakenOverWithGaps(dir) {
+		t.Error("that a record is missing is no gap")
+	}
+	if whole, err := PutBack(dir, last); err != nil || !whole || TakenOverWithGaps(dir) {
+		t.Errorf("of the folder that lived it last: whole %v, %v", whole, err)
+	}
+	if again, err := os.ReadFile(filepath.Join(dir, "handovers")); err != nil || !bytes.Equal(again, b) {
+		t.Errorf("the records are other ones: %v", err)
 	}
 }
 

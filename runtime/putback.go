@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/store"
@@ -19,8 +21,9 @@ import (
 
 // PutBack puts back what copies of an agent's folder have of its life before what is in
 // dir, which is what [Restore] left out: the checkpoints that lead there, each by its hash,
-// and the event log of that time. It reports whether both are whole then. What copies have beside that, such as checkpoints that nobody appended, is left alone. Nobody
-// lives the agent meanwhile.
+// the event log of that time, and the records of hand-overs. It reports whether all of them
+// are whole then. What copies have beside that, such as checkpoints that nobody appended,
+// is left alone. Nobody lives the agent meanwhile.
 func PutBack(dir string, copies ...string) (whole bool, err error) {
 	s, err := store.Open(dir)
 	if err != nil {
@@ -87,19 +90,22 @@ func putBack(s *store.Store, copies []string) (whole bool, err error) {
 	if err := s.PutBack(func(func([]byte, error) bool) {}, true); err != nil {
 		return false, err
 	}
-	missing, err := missingEvents(s.Path())
-	return missing == 0, err
+	events, err := missingEvents(s.Path())
+	records, errRecords := missingRecords(s.Path())
+	return events == 0 && records == 0, errors.Join(err, errRecords)
 }
 
 // TakenOverWithGaps reports whether an agent was taken over from another node and its folder
-// lacks some of its history or event log of before. It reads the history.
+// lacks some of its history, its event log or its records of hand-overs of before. It reads
+// the history.
 func TakenOverWithGaps(dir string) bool {
 	seen, ok, err := ReadSeen(dir)
 	if err != nil || !ok || seen.Newest.Position.Generation == 0 {
 		return false
 	}
-	n, err := missingEvents(dir)
-	return err == nil && n > 0 || !Whole(dir)
+	events, err := missingEvents(dir)
+	records, errRecords := missingRecords(dir)
+	return err == nil && events > 0 || errRecords == nil && records > 0 || !Whole(dir)
 }
 
 // missingEvents counts the segments of the event log that are missing between the
@@ -164,8 +170,9 @@ func chainIn(dir string, next *verifier.Hash) iter.Seq2[[]byte, error] {
 	}
 }
 
-// putBackRecords puts back the records of hand-overs, which nobody but copies has. Each is
-// signed, and a folder that has some has all that there were.
+// putBackRecords puts back the records of hand-overs that a copy has and the folder lacks.
+// Each is signed, and a copy may be of a time when there were fewer of them, so what one
+// copy had says nothing of what another one has.
 func putBackRecords(s *store.Store, dir string) error {
 	own, err := os.OpenRoot(s.Path())
 	if err != nil {
@@ -177,19 +184,74 @@ func putBackRecords(s *store.Store, dir string) error {
 		return err
 	}
 	defer root.Close()
-	have, err := store.HandOvers(own)
-	if err != nil || len(have) > 0 {
-		return err
-	}
 	all, err := store.HandOvers(root)
 	if err != nil || len(all) == 0 {
 		return err
 	}
-	var b []byte
+	have, err := store.HandOvers(own)
+	if err != nil {
+		return err
+	}
+	numbers := map[uint64]bool{}
+	for _, h := range have {
+		numbers[h.Number] = true
+	}
+	agent, handOvers, err := handedOver(s.Path())
+	if err != nil {
+		return err
+	}
+	more := false
 	for _, h := range all {
+		if numbers[h.Number] || h.Number > handOvers || h.Check(agent) != verifier.HandOverCounts {
+			continue
+		}
+		numbers[h.Number], more = true, true
+		have = append(have, h)
+	}
+	if !more || len(have) > verifier.MaxHandOvers {
+		return nil
+	}
+	slices.SortStableFunc(have, func(a, b *verifier.HandOver) int { return cmp.Compare(a.Number, b.Number) })
+	var b []byte
+	for _, h := range have {
 		b = h.Append(b)
 	}
-	return wal.WriteFile(s.Folder(), "handovers.next", "handovers", bytes.NewReader(b), false)
+	return wal.WriteFile(s.Folder(), "handovers.next", "handovers", bytes.NewReader(b), true)
+}
+
+// handedOver says how often an agent was handed over: as its home said last, or, in a folder
+// that was not lived yet, as its newest checkpoint says.
+func handedOver(dir string) (agent verifier.PublicKey, handOvers uint64, err error) {
+	seen, ok, err := ReadSeen(dir)
+	if err != nil || ok {
+		return seen.Newest.Agent, seen.Newest.Position.Major, err
+	}
+	c, _, err := newestCheckpoint(dir)
+	return c.AgentPubKey, c.MajorVersion, err
+}
+
+// missingRecords counts the hand-overs of an agent of which its folder has no record.
+func missingRecords(dir string) (n uint64, err error) {
+	_, handOvers, err := handedOver(dir)
+	if err != nil {
+		return 0, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer root.Close()
+	all, err := store.HandOvers(root)
+	if err != nil {
+		return 0, err
+	}
+	numbers := map[uint64]bool{}
+	for _, h := range all {
+		if h.Number > 0 && h.Number <= handOvers {
+			numbers[h.Number] = true
+		}
+	}
+	return handOvers - uint64(len(numbers)), nil
 }
 
 // maxPutBack is how large a segment of the event log of a copy may be.

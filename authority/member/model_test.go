@@ -57,7 +57,6 @@ type model struct {
 	accepted  []authority.Position // all that ever counted
 	lease     time.Duration        // when the agent's lease runs out, on the store's clock
 	holder    protocol.Session     // whose it is
-	node      int                  // and of which node
 	endless   bool
 	leases    map[protocol.Session]time.Duration
 	processes []*process
