@@ -119,7 +119,7 @@ func cleanURL(s string) (string, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return "", fmt.Errorf("%q is no address such as https://arweave.example", s)
 	}
-	return strings.TrimRight(s, "/"), nil
+	return u.Scheme + strings.TrimRight(s, "/")[len(u.Scheme):], nil // in small letters
 }
 
 // A Target keeps objects in data items.
