@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"igor.dev/verifier"
@@ -42,6 +44,10 @@ const (
 	protocolStreams = 128 // of one protocol, by all peers
 	silence         = 30 * time.Second
 	dialLimit       = 10 * time.Second
+
+	// New connections with one IPv4 address or IPv6 /56, a second and at once.
+	connectionsASecond = 10
+	connectionsAtOnce  = 100
 )
 
 // keyOf returns a peer's key, which its identity is.
@@ -69,6 +75,21 @@ func idOf(k verifier.PublicKey) (peer.ID, error) {
 	return peer.IDFromPublicKey(public)
 }
 
+// connectionRate limits new connections, ours too. libp2p's own limit is one in five
+// seconds: a node whose peer is down for a while asks for it more often than that, and could
+// not reach it when it is back.
+func connectionRate() *rate.Limiter {
+	limit := rate.Limit{RPS: connectionsASecond, Burst: connectionsAtOnce}
+	return &rate.Limiter{
+		NetworkPrefixLimits: []rate.PrefixLimit{{Prefix: netip.MustParsePrefix("127.0.0.0/8")}, {Prefix: netip.MustParsePrefix("::1/128")}},
+		SubnetRateLimiter: rate.SubnetLimiter{
+			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: limit}},
+			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: limit}},
+			GracePeriod:      time.Minute,
+		},
+	}
+}
+
 // newHost makes the libp2p host: TCP with TLS, and QUIC for those who want it; no relays, no
 // discovery.
 func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other []libp2p.Option, gate connmgr.ConnectionGater) (host.Host, error) {
@@ -88,7 +109,7 @@ func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other [
 			ProtocolAuthority: {Streams: 2 * authorityStreams, StreamsInbound: authorityStreams, StreamsOutbound: authorityStreams},
 		},
 	}
-	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(few.Build(limits.AutoScale())))
+	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(few.Build(limits.AutoScale())), rcmgr.WithConnRateLimiters(connectionRate()))
 	if err != nil {
 		return nil, err
 	}

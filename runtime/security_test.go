@@ -45,7 +45,7 @@ func TestSigners(t *testing.T) {
 		"runtime/retire.go":                     1, // igor/retirement/v1
 		"runtime/archive.go":                    1, // igor/archive-key/v1, igor/parts/v1
 		"runtime/unarchive.go":                  1, // the same, of an agent that is recovered
-		"runtime/move.go":                       1, // igor/handover/v1, and the position with it: igor/position/v1
+		"runtime/move.go":                       2, // igor/handover/v1, and the position with it: igor/position/v1
 		"runtime/seen.go":                       1, // igor/position/v1
 		"runtime/succeed.go":                    2, // igor/succession/v1, by both keys; igor/commitment/v1
 		"runtime/witness.go":                    1, // igor/head/v1

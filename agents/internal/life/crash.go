@@ -50,7 +50,7 @@ type Matrix struct {
 var others = []string{
 	"tick-failed", "program-kept", "upgraded", "segments-unsigned", "segments-signed", "retirement-kept", "paid-answered", "home-left",
 	"pack-named", "segment-named", "marked", "unpacked", "pruned",
-	"move-stopped", "move-signed", "move-committed", "move-recorded", "move-key-gone", "move-taken-in", "move-promised", "move-fetched", "move-key-kept", "move-arrived",
+	"move-stopped", "move-signed", "move-kept", "move-offered", "move-appended", "move-committed", "move-recorded", "move-key-gone", "move-taken-in", "move-promised", "move-fetched", "move-key-kept", "move-arrived",
 }
 
 const (
