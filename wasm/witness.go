@@ -35,7 +35,9 @@ func beside(require uint32) int32 {
 		return fail("a witness without a policy that says whom to believe")
 	}
 	if err == nil && monitor != nil {
-		b.Monitor, err = witness.ParseMonitorKey(string(monitor))
+		if b.Monitor, err = witness.ParseMonitorKey(string(monitor)); err != nil {
+			return fail("the monitor: " + err.Error())
+		}
 	}
 	if err != nil {
 		return fail(err.Error())
