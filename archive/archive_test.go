@@ -255,6 +255,25 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestSpoiled archives to a target that keeps other bytes than it was given: nothing there is
+// final, which is said, and nothing there is replaced.
+func TestSpoiled(t *testing.T) {
+	l, dir := archivetest.NewLife("spoiled", 40), t.TempDir()
+	bad, good := archivetest.New("bad", 3), archivetest.New("good", 4)
+	bad.Set(archivetest.Faults{Spoil: true})
+	task := newArchiver(t, archive.Config{Rule: segment.Rule{Checkpoints: 10}}, bad, good).Begin(l.Archive(dir))
+	task.Saved(l.Tick(39))
+	ctx, done := context.WithTimeout(t.Context(), time.Second)
+	defer done()
+	task.End(ctx)
+	check(t, good.Objects(), l)
+	for _, s := range task.Status() {
+		if s.Target == "bad" && (s.Segments != 0 || !strings.Contains(s.Error, "other bytes")) {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 // TestFetch fetches a life from archives that each have a part of it damaged.
 func TestFetch(t *testing.T) {
 	l := archivetest.NewLife("fetched", 30)

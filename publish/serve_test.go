@@ -223,6 +223,36 @@ func TestNothingElse(t *testing.T) {
 	}
 }
 
+// TestFlippedSegment serves blocks of a segment that a disk changed after it was looked
+// through: a block is what its name says, or it is not there.
+func TestFlippedSegment(t *testing.T) {
+	smallSegments(t, 4)
+	life := testkit.NewAgent("alice").History(10, 30)
+	dir := filepath.Join(t.TempDir(), "public")
+	mustPublish(t, dir, life, Options{})
+	h := serveTree(t, dir)
+	target := "/ipfs/" + cidOf(life[1]).CID() + "?format=raw"
+	if r := ask(t, h, "GET", target); r.StatusCode != 200 {
+		t.Fatalf("status %d", r.StatusCode)
+	}
+	file := filepath.Join(dir, published.SegmentKey(agentOf(t, life[0]), 0))
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(b, life[1])
+	if at < 0 {
+		t.Fatal("the block is not in the segment")
+	}
+	b[at+len(life[1])-1] ^= 1
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := ask(t, h, "GET", target); r.StatusCode != 404 {
+		t.Errorf("status %d of a block that is another one by now", r.StatusCode)
+	}
+}
+
 // raw asks with a target as it is: clients clean it.
 func raw(t testing.TB, address, method, target string) (status int, all string) {
 	t.Helper()

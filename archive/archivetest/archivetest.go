@@ -25,6 +25,7 @@ type Faults struct {
 	Unsaid int           // it is done, and the answer is lost
 	Lie    int           // it says that it did what it did not
 	Rot    int           // a read gives other bytes
+	Spoil  bool          // other bytes are kept, of the same number
 	Slow   time.Duration // at most, for each call
 	Full   bool          // nothing is taken
 }
@@ -133,6 +134,9 @@ func (t *Target) Put(ctx context.Context, key string, data []byte, ifAbsent bool
 		t.changed = append(t.changed, key)
 	}
 	t.objects[key] = bytes.Clone(data)
+	if f.Spoil {
+		t.objects[key][len(data)/2] ^= 1
+	}
 	t.puts[key]++
 	return s, err
 }
