@@ -116,6 +116,7 @@ import (
 var (
 	callsTo, _ = os.OpenFile(os.Getenv("IGOR_FAULT_CALLS"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	calls      atomic.Int64
+	began      = monotonic() // a process may get the number that an earlier one had
 )
 
 type call struct {
@@ -148,7 +149,7 @@ func hashed(p authority.Position) string {
 }
 
 func (c *Client) append(ctx context.Context, prev authority.Position, next *authority.Entry) error {
-	o := call{ID: fmt.Sprint(os.Getpid(), " ", calls.Add(1)), Agent: next.Agent.DID(), Append: true, Prev: hashed(prev), Next: hashed(next.Position), Seq: next.Position.Sequence, Head: hex.EncodeToString(next.Position.Head[:]), Call: monotonic()}
+	o := call{ID: fmt.Sprint(os.Getpid(), " ", began, " ", calls.Add(1)), Agent: next.Agent.DID(), Append: true, Prev: hashed(prev), Next: hashed(next.Position), Seq: next.Position.Sequence, Head: hex.EncodeToString(next.Position.Head[:]), Call: monotonic()}
 	o.write()
 	err := c.appendUnseen(ctx, prev, next)
 	o.Return = monotonic()
@@ -170,7 +171,7 @@ func (c *Client) append(ctx context.Context, prev authority.Position, next *auth
 }
 
 func (c *Client) read(ctx context.Context, agent verifier.PublicKey) (e authority.Entry, lease time.Duration, err error) {
-	o := call{ID: fmt.Sprint(os.Getpid(), " ", calls.Add(1)), Agent: agent.DID(), Call: monotonic()}
+	o := call{ID: fmt.Sprint(os.Getpid(), " ", began, " ", calls.Add(1)), Agent: agent.DID(), Call: monotonic()}
 	e, lease, err = c.readUnseen(ctx, agent)
 	if err == nil {
 		o.Return, o.Result, o.Have = monotonic(), "ok", hashed(e.Position)
