@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -84,12 +83,6 @@ func (v *aVector) did(t *testing.T) string {
 	return c.AgentPubKey.DID()
 }
 
-func runIgor(args ...string) (code int, stdout, stderr string) {
-	var out, errs bytes.Buffer
-	code = run(args, strings.NewReader(""), &out, &errs)
-	return code, out.String(), errs.String()
-}
-
 // TestHandOversTravel shares and publishes a life with its hand-overs: they come with it
 // everywhere, and everywhere the report says the same of them.
 func TestHandOversTravel(t *testing.T) {
@@ -102,9 +95,9 @@ func TestHandOversTravel(t *testing.T) {
 	}
 
 	car := filepath.Join(tmp, "life.car")
-	code, out, errs := runIgor("history", "export", dir, "-o", car)
-	if code != 0 || !strings.Contains(out, "life.handovers, 3 hand-overs") {
-		t.Fatal(code, out, errs)
+	got := tell("history", "export", dir, "-o", car)
+	if got.code != 0 || !strings.Contains(got.out, "life.handovers, 3 hand-overs") {
+		t.Fatal(got.code, got.out, got.stderr)
 	}
 	if handOvers(t, reportOf(t, car)) != handOvers(t, want) {
 		t.Errorf("exported:\n%s", reportOf(t, car))
@@ -113,28 +106,28 @@ func TestHandOversTravel(t *testing.T) {
 	if report := reportOf(t, car, filepath.Join(tmp, "life.handovers")); report != reportOf(t, car) {
 		t.Errorf("given too:\n%s", report)
 	}
-	if code, _, errs := runIgor("history", "export", dir, "-o", filepath.Join(tmp, "life.CAR")); code != 1 || !strings.Contains(errs, "life.handovers is there already") {
-		t.Error(code, errs)
+	if got := tell("history", "export", dir, "-o", filepath.Join(tmp, "life.CAR")); got.code != 1 || !strings.Contains(got.stderr, "life.handovers is there already") {
+		t.Error(got.code, got.stderr)
 	}
 	copied := filepath.Join(tmp, "copy")
-	if code, out, errs := runIgor("history", "import", car, copied); code != 0 || !strings.Contains(out, "3 hand-overs") {
-		t.Fatal(code, out, errs)
+	if got := tell("history", "import", car, copied); got.code != 0 || !strings.Contains(got.out, "3 hand-overs") {
+		t.Fatal(got.code, got.out, got.stderr)
 	}
 	if handOvers(t, reportOf(t, copied)) != handOvers(t, want) {
 		t.Errorf("imported:\n%s", reportOf(t, copied))
 	}
 
 	public := filepath.Join(tmp, "public")
-	if code, out, errs := runIgor("publish", dir, public); code != 0 {
-		t.Fatal(code, out, errs)
+	if got := tell("publish", dir, public); got.code != 0 {
+		t.Fatal(got.code, got.out, got.stderr)
 	}
-	code, out, errs = runIgor("verify", v.did(t), "--from", public, "--format", "json")
-	if code != 0 || handOvers(t, out) != handOvers(t, want) {
-		t.Error(code, out, errs)
+	got = tell("verify", v.did(t), "--from", public, "--format", "json")
+	if got.code != 0 || handOvers(t, got.out) != handOvers(t, want) {
+		t.Error(got.code, got.out, got.stderr)
 	}
 	fetched := filepath.Join(tmp, "fetched.car")
-	if code, out, errs := runIgor("fetch", v.did(t), "--from", public, "-o", fetched); code != 0 {
-		t.Fatal(code, out, errs)
+	if got := tell("fetch", v.did(t), "--from", public, "-o", fetched); got.code != 0 {
+		t.Fatal(got.code, got.out, got.stderr)
 	}
 	if handOvers(t, reportOf(t, fetched)) != handOvers(t, want) {
 		t.Errorf("fetched:\n%s", reportOf(t, fetched))
@@ -150,14 +143,14 @@ func TestHandOversTravel(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := runIgor("publish", dir, public); code != 1 || !strings.Contains(errs, "hand-over 1 does not count") {
-		t.Error(code, errs)
+	if got := tell("publish", dir, public); got.code != 1 || !strings.Contains(got.stderr, "hand-over 1 does not count") {
+		t.Error(got.code, got.stderr)
 	}
 	if err := os.WriteFile(path, b[1:], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, errs := runIgor("history", "export", dir, "-o", filepath.Join(tmp, "other.car")); code != 1 || !strings.Contains(errs, "handovers") {
-		t.Error(code, errs)
+	if got := tell("history", "export", dir, "-o", filepath.Join(tmp, "other.car")); got.code != 1 || !strings.Contains(got.stderr, "handovers") {
+		t.Error(got.code, got.stderr)
 	}
 	if _, err := os.Stat(filepath.Join(tmp, "other.car")); err == nil {
 		t.Error("a part was written")
@@ -166,11 +159,11 @@ func TestHandOversTravel(t *testing.T) {
 
 func reportOf(t *testing.T, paths ...string) string {
 	t.Helper()
-	code, out, errs := runIgor(append([]string{"verify", "--format", "json"}, paths...)...)
-	if code != 0 {
-		t.Fatal(code, out, errs)
+	got := tell(append([]string{"verify", "--format", "json"}, paths...)...)
+	if got.code != 0 {
+		t.Fatal(got.code, got.out, got.stderr)
 	}
-	return out
+	return got.out
 }
 
 // handOvers is what a report says of them.
@@ -192,8 +185,8 @@ func TestWitnessedFromServer(t *testing.T) {
 	tmp := t.TempDir()
 	public, silent := filepath.Join(tmp, "public"), filepath.Join(tmp, "silent")
 	for _, to := range []string{public, silent} {
-		if code, out, errs := runIgor("publish", dir, to); code != 0 {
-			t.Fatal(code, out, errs)
+		if got := tell("publish", dir, to); got.code != 0 {
+			t.Fatal(got.code, got.out, got.stderr)
 		}
 	}
 	did := v.did(t)
@@ -218,12 +211,12 @@ func TestWitnessedFromServer(t *testing.T) {
 		{"what was fetched", []string{"verify", filepath.Join(tmp, "c.car"), "--require-witness", policy}, 0, "cosigned by W1, W3"},
 		{"no policy", []string{"fetch", did, "--from", public, "--witness", filepath.Join(tmp, "c.car"), "-o", filepath.Join(tmp, "e.car")}, 1, "policy"},
 	} {
-		code, out, errs := runIgor(test.args...)
-		if code != test.code || !strings.Contains(strings.Join(strings.Fields(out+errs), " "), test.want) {
-			t.Errorf("%s: exit code %d, want %d\n%s%s", test.name, code, test.code, out, errs)
+		got := tell(test.args...)
+		if got.code != test.code || !strings.Contains(strings.Join(strings.Fields(got.out+got.stderr), " "), test.want) {
+			t.Errorf("%s: exit code %d, want %d\n%s%s", test.name, got.code, test.code, got.out, got.stderr)
 		}
-		if test.name == "piped, no proof, demanded" && out != "" {
-			t.Errorf("%s: %d bytes were written", test.name, len(out))
+		if test.name == "piped, no proof, demanded" && got.out != "" {
+			t.Errorf("%s: %d bytes were written", test.name, len(got.out))
 		}
 	}
 	for _, name := range []string{"d.car", "d.car.part", "d.tlog-proof", "e.car"} {
@@ -232,8 +225,8 @@ func TestWitnessedFromServer(t *testing.T) {
 		}
 	}
 	// Piped it comes whole, once it is known to be witnessed.
-	code, out, errs := runIgor("fetch", did, "--from", public, "--require-witness", policy)
-	if b, err := os.ReadFile(filepath.Join(tmp, "c.car")); code != 0 || err != nil || out != string(b) {
-		t.Error(code, len(out), errs, err)
+	got := tell("fetch", did, "--from", public, "--require-witness", policy)
+	if b, err := os.ReadFile(filepath.Join(tmp, "c.car")); got.code != 0 || err != nil || got.out != string(b) {
+		t.Error(got.code, len(got.out), got.stderr, err)
 	}
 }

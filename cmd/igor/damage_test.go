@@ -42,19 +42,6 @@ var damages = []struct {
 	}},
 }
 
-// A told is what a command said, and what it exited with.
-type told struct {
-	code        int
-	out, stderr string
-}
-
-// tell runs a command in this process, so that a panic ends the test.
-func tell(args ...string) told {
-	var out, stderr bytes.Buffer
-	code := run(args, strings.NewReader(""), &out, &stderr)
-	return told{code, out.String(), stderr.String()}
-}
-
 // harmless are files whose loss loses nothing but what they say to people.
 var harmless = []string{"lock", "run"}
 

@@ -83,14 +83,7 @@ func TestFleet(t *testing.T) {
 	program, _ := trader(t)
 	agents := t.TempDir()
 	folder := filepath.Join(agents, "trader")
-	do := func(want int, says string, args ...string) string {
-		t.Helper()
-		var out, errs bytes.Buffer
-		if got := run(args, strings.NewReader(""), &out, &errs); got != want || !strings.Contains(out.String()+errs.String(), says) {
-			t.Fatalf("igor %s: exit code %d, and %d was due, with %q:\n%s%s", strings.Join(args, " "), got, want, says, &out, &errs)
-		}
-		return out.String()
-	}
+	do := expects(t)
 	do(0, "", "run", program, "--dir", folder, "--ticks", "4", "--tick-interval", "0", "--checkpoint-every", "2", "--store", f.name, "-q")
 	do(0, "", "resume", folder, "--ticks", "2", "--tick-interval", "0", "-q")
 	copied := filepath.Join(t.TempDir(), "copy")

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"igor.dev/authority/fleet"
@@ -21,14 +19,7 @@ func TestFleetDescribed(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", tmp)
 	t.Chdir(tmp)
-	do := func(want int, says string, args ...string) string {
-		t.Helper()
-		var out, errs bytes.Buffer
-		if got := run(append([]string{"fleet"}, args...), strings.NewReader(""), &out, &errs); got != want || !strings.Contains(out.String()+errs.String(), says) {
-			t.Fatalf("igor fleet %s: exit code %d, and %d was due, with %q:\n%s%s", strings.Join(args, " "), got, want, says, &out, &errs)
-		}
-		return out.String()
-	}
+	do := expects(t, "fleet")
 	node := func(name, listen string) (dir, did string) {
 		t.Helper()
 		dir = filepath.Join(tmp, name)

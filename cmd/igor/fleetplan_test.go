@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"igor.dev/authority/fleet"
@@ -47,14 +45,7 @@ func TestFleetPlan(t *testing.T) {
 	public := verifier.PublicKey(key.Public().(ed25519.PublicKey))
 	name := fleet.Prefix + fleet.Member{Key: public, Address: s.Addr().String()}.String()
 	file := filepath.Join(t.TempDir(), "agents.json")
-	do := func(want int, says string, args ...string) string {
-		t.Helper()
-		var out, errs bytes.Buffer
-		if got := run(args, strings.NewReader(""), &out, &errs); got != want || !strings.Contains(out.String()+errs.String(), says) {
-			t.Fatalf("igor %s: exit code %d, and %d was due, with %q:\n%s%s", strings.Join(args, " "), got, want, says, &out, &errs)
-		}
-		return out.String()
-	}
+	do := expects(t)
 	write := func(s string) {
 		t.Helper()
 		if err := os.WriteFile(file, []byte(s), 0o600); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -26,6 +29,33 @@ func agents(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// A told is what a command said, and what it exited with.
+type told struct {
+	code        int
+	out, stderr string
+}
+
+// tell runs a command in this process, so that a panic ends the test.
+func tell(args ...string) told {
+	var out, stderr bytes.Buffer
+	code := run(args, strings.NewReader(""), &out, &stderr)
+	return told{code, out.String(), stderr.String()}
+}
+
+// expects returns what runs commands, first of which some words may always be, and wants of
+// each its exit code and what it says. It returns what is printed.
+func expects(t *testing.T, always ...string) func(want int, says string, args ...string) string {
+	return func(want int, says string, args ...string) string {
+		t.Helper()
+		args = slices.Concat(always, args)
+		got := tell(args...)
+		if got.code != want || !strings.Contains(got.out+got.stderr, says) {
+			t.Fatalf("igor %s: exit code %d, and %d was due, with %q:\n%s%s", strings.Join(args, " "), got.code, want, says, got.out, got.stderr)
+		}
+		return got.out
+	}
 }
 
 func TestScripts(t *testing.T) {
