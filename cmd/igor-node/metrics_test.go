@@ -6,17 +6,14 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"igor.dev/internal/monitor/monitortest"
 	"igor.dev/node"
 )
 
@@ -24,50 +21,9 @@ const rules = "../../packaging/prometheus/igor-node.rules.yml"
 
 // TestMetricsPage holds docs/node.md and the alert rules against what there is.
 func TestMetricsPage(t *testing.T) {
-	descs := make(chan *prometheus.Desc, 100)
-	newFigures(&node.Node{}).Describe(descs)
-	close(descs)
-	var have, described []string
-	for d := range descs {
-		parts := regexp.MustCompile(`fqName: "(\w+)".* variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
-		if parts == nil {
-			t.Fatal(d)
-		}
-		if parts[2] != "" {
-			parts[1] += "{" + parts[2] + "}"
-		}
-		have = append(have, parts[1])
-	}
-	page, err := os.ReadFile("../../docs/node.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(igor_[^`]+)` \\|").FindAllStringSubmatch(string(page), -1) {
-		described = append(described, row[1])
-	}
-	slices.Sort(have)
-	slices.Sort(described)
-	if !slices.Equal(have, described) {
-		t.Errorf("there are %q, and docs/node.md has %q", have, described)
-	}
-	b, err := os.ReadFile(rules)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile(`igor_node_\w+`).FindAllString(string(b), -1)
-	for _, name := range found {
-		if !slices.ContainsFunc(have, func(h string) bool { return h == name || strings.HasPrefix(h, name+"{") }) {
-			t.Errorf("the alert rules know %s, which is none", name)
-		}
-	}
-	if len(found) < 4 {
-		t.Errorf("the rules are of %q", found)
-	}
-	if _, err := exec.LookPath("promtool"); err == nil {
-		if out, err := exec.Command("promtool", "check", "rules", rules).CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
-	}
+	names := monitortest.Same(t, "../../docs/node.md", "igor_", newFigures(&node.Node{}))
+	monitortest.Known(t, rules, "igor_node_", names)
+	monitortest.Rules(t, rules)
 }
 
 // A safeBuffer is written and read at the same time.

@@ -14,9 +14,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"igor.dev/internal/monitor"
+	"igor.dev/internal/monitor/monitortest"
 )
 
 // hostcallMessage is the message that has what an agent says.
@@ -56,27 +55,8 @@ func TestOperating(t *testing.T) {
 	page := string(b)
 
 	t.Run("metrics", func(t *testing.T) {
-		descs := make(chan *prometheus.Desc, 100)
-		monitor.New().Describe(descs)
-		close(descs)
-		var have, described []string
-		for d := range descs {
-			parts := regexp.MustCompile(`fqName: "(\w+)".* variableLabels: \{([^}]*)\}`).FindStringSubmatch(d.String())
-			if parts == nil {
-				t.Fatal(d)
-			}
-			if parts[2] != "" {
-				parts[1] += "{" + parts[2] + "}"
-			}
-			have = append(have, parts[1])
-		}
-		for _, row := range regexp.MustCompile("(?m)^\\| `(igor_[^`]+)` \\|").FindAllStringSubmatch(page, -1) {
-			described = append(described, row[1])
-		}
-		slices.Sort(have)
-		slices.Sort(described)
-		if len(have) < 15 || !slices.Equal(have, described) {
-			t.Errorf("the page has\n%s\nand the program\n%s", strings.Join(described, "\n"), strings.Join(have, "\n"))
+		if names := monitortest.Same(t, "../../docs/operating.md", "igor_", monitor.New()); len(names) < 15 {
+			t.Errorf("only %q", names)
 		}
 	})
 
