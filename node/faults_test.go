@@ -29,6 +29,7 @@ import (
 	"github.com/anishathalye/porcupine"
 	"golang.org/x/sys/unix"
 
+	"igor.dev/authority/authoritytest"
 	"igor.dev/internal/netns"
 	"igor.dev/internal/nodebuild"
 	"igor.dev/runtime"
@@ -82,16 +83,13 @@ var carelessNode = sync.OnceValues(func() (string, error) { return faultNode(tru
 // A faultCall is one call of a node to its fleet, and what came of it. One that was killed
 // has calls without.
 type faultCall struct {
-	ID         string
-	Agent      string
-	Append     bool
-	Prev, Next string // positions, by hash
-	Seq        uint64 // of Next
-	Head       string // of Next
-	Call       int64  // ns, by the machine's monotonic clock
-	Return     int64
-	Result     string // ok, conflict, unknown, nothing
-	Have       string
+	ID                       string
+	Agent                    string
+	Seq                      uint64 // of Next
+	Head                     string // of Next
+	Call                     int64  // ns, by the machine's monotonic clock
+	Return                   int64
+	authoritytest.Op[string] // of positions by hash; Result is ok, conflict, unknown or nothing
 }
 
 // writtenDown goes into the package fleet of a node.
@@ -611,12 +609,12 @@ func (x *trial) positions(v *faultVerdict) (acknowledged map[string]map[string]b
 				}
 				c.Result, c.Return = "unknown", max(at, c.Call)
 			}
-			history = append(history, porcupine.Operation{ClientId: len(history), Input: c, Call: c.Call, Output: c, Return: c.Return})
+			history = append(history, porcupine.Operation{ClientId: len(history), Input: c.Op, Call: c.Call, Output: c.Op, Return: c.Return})
 		}
 		v.calls += len(history)
 		p := x.born[did]
 		h := p.Hash(verifier.PublicKey{})
-		if r := porcupine.CheckOperationsTimeout(register(hex.EncodeToString(h[:12])), history, 2*time.Minute); r != porcupine.Ok && v.linearizable != porcupine.Illegal {
+		if r := porcupine.CheckOperationsTimeout(authoritytest.Register(hex.EncodeToString(h[:12])), history, 2*time.Minute); r != porcupine.Ok && v.linearizable != porcupine.Illegal {
 			v.linearizable = r
 		}
 		x.gaps(v, times)
@@ -656,37 +654,6 @@ func (x *trial) gaps(v *faultVerdict, times []int64) {
 			}
 		}
 	}
-}
-
-// register is a position that is compared and replaced.
-func register(start string) porcupine.Model {
-	return (&porcupine.NondeterministicModel{
-		Init: func() []any { return []any{start} },
-		Step: func(state, _, output any) []any {
-			at, c := state.(string), output.(faultCall)
-			switch {
-			case !c.Append:
-				if c.Have == at {
-					return []any{at}
-				}
-				return nil
-			case c.Result == "ok":
-				if c.Prev == at {
-					return []any{c.Next}
-				}
-				return nil
-			case c.Result == "conflict":
-				if c.Prev != at && c.Have == at {
-					return []any{at}
-				}
-				return nil
-			case c.Prev == at:
-				return []any{at, c.Next}
-			}
-			return []any{at}
-		},
-		Equal: func(a, b any) bool { return a == b },
-	}).ToModel()
 }
 
 // signed finds all checkpoints on all disks: in histories, copies, what members keep, and

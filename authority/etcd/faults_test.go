@@ -30,6 +30,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"igor.dev/authority"
+	"igor.dev/authority/authoritytest"
 	"igor.dev/authority/fleet"
 	"igor.dev/authority/https"
 	"igor.dev/authority/member"
@@ -127,17 +128,13 @@ func memberRole() error {
 
 // An op is one call of an owner, and what came of it. A killed process has calls without.
 type op struct {
-	ID     int64
-	Agent  int
-	Client int
-	Append bool
-	Prev   string `json:",omitempty"`
-	Next   string `json:",omitempty"`
-	Seq    uint64 `json:",omitempty"` // of Next
-	Call   int64  `json:",omitempty"` // ns
-	Return int64  `json:",omitempty"`
-	Result string `json:",omitempty"` // ok, conflict, none, unknown, nothing
-	Have   string `json:",omitempty"`
+	ID                       int64
+	Agent                    int
+	Client                   int
+	Seq                      uint64 `json:",omitempty"` // of Next
+	Call                     int64  `json:",omitempty"` // ns
+	Return                   int64  `json:",omitempty"`
+	authoritytest.Op[string]        // Result is ok, conflict, none, unknown or nothing
 }
 
 // recorded writes down each call to a fleet.
@@ -164,7 +161,7 @@ func short(p authority.Position) string {
 }
 
 func (r *recorded) Append(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position) error {
-	o := op{ID: r.ids.Add(1), Agent: r.agent, Client: r.client, Append: true, Prev: short(prev), Next: short(next), Seq: next.Sequence, Call: time.Now().UnixNano()}
+	o := op{ID: r.ids.Add(1), Agent: r.agent, Client: r.client, Seq: next.Sequence, Call: time.Now().UnixNano(), Op: authoritytest.Op[string]{Append: true, Prev: short(prev), Next: short(next)}}
 	r.write(o)
 	err := r.Recording.Append(ctx, agent, prev, next)
 	o.Return = time.Now().UnixNano()
@@ -547,7 +544,7 @@ func (a *arena) end() (v verdict) {
 			v.unknown++
 		}
 		v.ops++
-		history[o.Agent] = append(history[o.Agent], porcupine.Operation{ClientId: o.Client, Input: o, Call: o.Call, Output: o, Return: o.Return})
+		history[o.Agent] = append(history[o.Agent], porcupine.Operation{ClientId: o.Client, Input: o.Op, Call: o.Call, Output: o.Op, Return: o.Return})
 		if !o.Append || o.Result != "ok" {
 			continue
 		}
@@ -565,7 +562,7 @@ func (a *arena) end() (v verdict) {
 	}
 	v.linearizable = porcupine.Ok
 	for i := range history {
-		if r := porcupine.CheckOperationsTimeout(model, history[i], 30*time.Second); r != porcupine.Ok && v.linearizable != porcupine.Illegal {
+		if r := porcupine.CheckOperationsTimeout(authoritytest.Register(""), history[i], 30*time.Second); r != porcupine.Ok && v.linearizable != porcupine.Illegal {
 			v.linearizable = r
 		}
 		v.longest = max(v.longest, longest(times[i]))
@@ -596,35 +593,6 @@ func longest(times []int64) (most time.Duration) {
 	}
 	return most
 }
-
-// model is a register that is compared and replaced.
-var model = (&porcupine.NondeterministicModel{
-	Init: func() []any { return []any{""} },
-	Step: func(state, input, output any) []any {
-		at, o := state.(string), output.(op)
-		switch {
-		case !o.Append:
-			if o.Have == at {
-				return []any{at}
-			}
-			return nil
-		case o.Result == "ok":
-			if o.Prev == at {
-				return []any{o.Next}
-			}
-			return nil
-		case o.Result == "conflict":
-			if o.Prev != at && o.Have == at {
-				return []any{at}
-			}
-			return nil
-		case o.Prev == at:
-			return []any{at, o.Next}
-		}
-		return []any{at}
-	},
-	Equal: func(a, b any) bool { return a == b },
-}).ToModel()
 
 // faults has things go wrong, and judges.
 func faults(t *testing.T, network *netns.Network, rounds int) {

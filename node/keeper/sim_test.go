@@ -20,6 +20,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"igor.dev/authority"
+	"igor.dev/authority/authoritytest"
 	"igor.dev/authority/fleet"
 	"igor.dev/authority/member"
 	"igor.dev/node/price"
@@ -289,24 +290,19 @@ type observed struct {
 	client int
 }
 
-type operation struct {
-	append     bool
-	prev, next authority.Position
-	result     string
-	have       authority.Position
-}
+type operation = authoritytest.Op[authority.Position]
 
 func (o *observed) note(op operation, call time.Time) {
 	o.w.mu.Lock()
 	defer o.w.mu.Unlock()
 	end := time.Now().UnixNano()
-	if op.result == "unknown" {
-		if !op.append {
+	if op.Result == "unknown" {
+		if !op.Append {
 			return
 		}
 		end = math.MaxInt64
 	}
-	if op.result == "ok" && op.append {
+	if op.Result == "ok" && op.Append {
 		o.w.appended++
 	}
 	o.w.history[o.agent] = append(o.w.history[o.agent], porcupine.Operation{ClientId: o.client, Input: op, Call: call.UnixNano(), Output: op, Return: end})
@@ -315,15 +311,15 @@ func (o *observed) note(op operation, call time.Time) {
 func (o *observed) AppendRecord(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position, record []byte) error {
 	call := time.Now()
 	err := o.Recording.AppendRecord(ctx, agent, prev, next, record)
-	op := operation{append: true, prev: prev, next: next, result: "unknown"}
+	op := operation{Append: true, Prev: prev, Next: next, Result: "unknown"}
 	_, refused := errors.AsType[*authority.Refusal](err)
 	_, ruled := errors.AsType[*authority.RuleError](err)
 	conflict, lost := errors.AsType[*authority.Conflict](err)
 	switch {
 	case err == nil:
-		op.result = "ok"
+		op.Result = "ok"
 	case lost:
-		op.result, op.have = "conflict", conflict.Have
+		op.Result, op.Have, op.Blind = "conflict", conflict.Have, conflict.Have.IsZero()
 	case refused || ruled:
 		return err
 	}
@@ -338,42 +334,13 @@ func (o *observed) Append(ctx context.Context, agent verifier.PublicKey, prev, n
 func (o *observed) Read(ctx context.Context, agent verifier.PublicKey) (authority.Position, error) {
 	call := time.Now()
 	p, err := o.Recording.Read(ctx, agent)
-	op := operation{result: "ok", have: p}
+	op := operation{Result: "ok", Have: p}
 	if err != nil && !errors.Is(err, authority.ErrNone) {
-		op.result = "unknown"
+		op.Result = "unknown"
 	}
 	o.note(op, call)
 	return p, err
 }
-
-// model is a register that is compared and replaced.
-var model = (&porcupine.NondeterministicModel{
-	Init: func() []any { return []any{authority.Position{}} },
-	Step: func(at, _, output any) []any {
-		now, o := at.(authority.Position), output.(operation)
-		switch {
-		case !o.append:
-			if o.have == now {
-				return []any{now}
-			}
-			return nil
-		case o.result == "ok":
-			if o.prev == now {
-				return []any{o.next}
-			}
-			return nil
-		case o.result == "conflict":
-			if o.prev != now && (o.have == now || o.have.IsZero()) {
-				return []any{now}
-			}
-			return nil
-		case o.prev == now:
-			return []any{now, o.next}
-		}
-		return []any{now}
-	},
-	Equal: func(a, b any) bool { return a == b },
-}).ToModel()
 
 // start starts a node's process.
 func (h *host) start() {
@@ -864,7 +831,7 @@ func TestFleet(t *testing.T) {
 		t.Error("nothing happened")
 	}
 	for agent, operations := range w.history {
-		if r := porcupine.CheckOperationsTimeout(model, operations, time.Minute); r != porcupine.Ok {
+		if r := porcupine.CheckOperationsTimeout(authoritytest.Register(authority.Position{}), operations, time.Minute); r != porcupine.Ok {
 			t.Errorf("the positions of agent %d are not linearizable: %v", agent, r)
 		}
 	}
