@@ -287,7 +287,7 @@ func (h *home) keep(ctx context.Context, sequence uint64, blobs []authority.Blob
 		if r, ok := errors.AsType[*authority.Refusal](err); ok && r.Code == authority.NotOwner {
 			// It is another node's by now: to ask again would not help.
 			if p, err := h.given.Authority.Read(ctx, h.agent); err == nil && p.Owner != h.owner {
-				return inConflict(&authority.Conflict{Have: p})
+				return h.lost(&authority.Conflict{Have: p})
 			}
 		}
 		select {
