@@ -212,10 +212,10 @@ func (c *Client) any(ctx context.Context, r *protocol.Request) (protocol.Answer,
 			return a, nil
 		}
 		errs = append(errs, err)
+		c.leave(i) // where there is no time for another one, the next call begins with it
 		if ctx.Err() != nil {
 			break
 		}
-		c.leave(i)
 	}
 	return protocol.Answer{}, errors.Join(errs...)
 }

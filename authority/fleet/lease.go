@@ -82,9 +82,14 @@ func (c *Client) hears(ctx context.Context) error {
 	return err
 }
 
+// renew asks one member alone: if its answer does not come, those of others may not either,
+// and each that is asked gives the lease its whole time again.
 func (c *Client) renew(ctx context.Context, asked time.Time) error {
-	a, err := c.any(ctx, &protocol.Request{Kind: protocol.Renew, Session: c.session, TTL: c.Lease})
-	if err == nil {
+	first := c.from()
+	a, err := c.one(ctx, c.Members[first], &protocol.Request{Kind: protocol.Renew, Session: c.session, TTL: c.Lease})
+	if err != nil {
+		c.leave(first)
+	} else {
 		err = a.Err()
 	}
 	if err == nil {

@@ -59,10 +59,10 @@ type Keeper struct {
 	good map[verifier.PublicKey]owned
 }
 
-// owned is that an agent had an owner at a time, and a lease.
+// owned is that an agent has an owner, and until when that need not be asked again.
 type owned struct {
 	owner verifier.PublicKey
-	at    time.Time
+	until time.Time
 }
 
 // since is when an agent was first seen to be without an owner, at a position.
@@ -153,7 +153,7 @@ func (k *Keeper) look(ctx context.Context, agent verifier.PublicKey, place int) 
 	case at.Owner == k.Self: // it was given to this node, or a process of this node ended
 	case left > 0:
 		k.forget(agent)
-		k.sawWell(agent, at.Owner)
+		k.sawWell(agent, at.Owner, left)
 		return
 	default:
 		if place < 0 || !k.turn(agent, at.Sequence, place) {
@@ -187,15 +187,17 @@ func (k *Keeper) well(agent verifier.PublicKey, v *View) bool {
 	k.mu.Lock()
 	g, ok := k.good[agent]
 	k.mu.Unlock()
-	return ok && time.Since(g.at) < k.Lease/2 && slices.ContainsFunc(v.Nodes, func(n Node) bool {
+	return ok && time.Now().Before(g.until) && slices.ContainsFunc(v.Nodes, func(n Node) bool {
 		return n.Offer.Node == g.owner && n.Silent < k.Lease/looks
 	})
 }
 
-func (k *Keeper) sawWell(agent, owner verifier.PublicKey) {
+// sawWell notes that an agent has an owner, whose lease runs for so long: an owner who is
+// heard of, and hears nobody, does not renew it.
+func (k *Keeper) sawWell(agent, owner verifier.PublicKey, left time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.good[agent] = owned{owner, time.Now()}
+	k.good[agent] = owned{owner, time.Now().Add(min(left, k.Lease/2))}
 }
 
 func (k *Keeper) forget(agent verifier.PublicKey) {
