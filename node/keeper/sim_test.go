@@ -480,6 +480,13 @@ func (p *process) take(_ context.Context, agent verifier.PublicKey) error {
 	return nil
 }
 
+// answers reports whether another node hears this one and is heard by it.
+func (p *process) answers(node verifier.PublicKey) bool {
+	w := p.w
+	i := slices.IndexFunc(w.nodes, func(h *host) bool { return h.public == node })
+	return w.nodes[i] == p.host || w.nodes[i].up() && w.reaches(p.number, i) && w.reaches(i, p.number)
+}
+
 var errGiven = errors.New("it was handed over")
 
 // live lives an agent until it is elsewhere, or the process ends.
@@ -528,7 +535,9 @@ func (p *process) live(c *creature, home *observed, at authority.Position) error
 		drains := p.drains
 		p.mu.Unlock()
 		if drains {
-			if to := c.wants.Candidates(p.view().Nodes, nil, time.Now()); len(to) > 0 && to[0].Offer.Node != p.public {
+			// A hand-over is a conversation: whoever does not answer is given nothing.
+			to := slices.DeleteFunc(c.wants.Candidates(p.view().Nodes, nil, time.Now()), func(n Node) bool { return !p.answers(n.Offer.Node) })
+			if len(to) > 0 && to[0].Offer.Node != p.public {
 				record := []byte("to " + to[0].Offer.Node.DID())
 				next := at
 				next.State, next.Record = authority.HandingOver, sha256.Sum256(record)
