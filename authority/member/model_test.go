@@ -56,12 +56,18 @@ type model struct {
 	at        authority.Position   // that counts
 	accepted  []authority.Position // all that ever counted
 	lease     time.Duration        // when the agent's lease runs out, on the store's clock
-	holder    protocol.Session     // whose it is
+	holder    lease                // whose it is
 	endless   bool
-	leases    map[protocol.Session]time.Duration
+	leases    map[lease]time.Duration
 	processes []*process
 	requests  []sent // that can come again
 	n         int
+}
+
+// A lease is one caller's: a session that another one sends again is another lease.
+type lease struct {
+	caller  int
+	session protocol.Session
 }
 
 type sent struct {
@@ -70,7 +76,7 @@ type sent struct {
 }
 
 func newModel(t *rapid.T, careless bool) *model {
-	m := &model{t: t, agent: modelKey(1), of: modelPublic(1), leases: map[protocol.Session]time.Duration{}}
+	m := &model{t: t, agent: modelKey(1), of: modelPublic(1), leases: map[lease]time.Duration{}}
 	engine := member.NewMemory()
 	engine.Careless = careless
 	engine.Now = func() time.Duration { return m.now }
@@ -190,15 +196,16 @@ func (m *model) append(caller int, r *protocol.Request, signed bool) error {
 	step, _ := r.Prev.Allows(&r.Next.Position)
 	m.at = r.Next.Position
 	m.accepted = append(m.accepted, m.at)
-	m.endless, m.lease, m.holder = false, 0, r.Session
+	by := lease{caller, r.Session}
+	m.endless, m.lease, m.holder = false, 0, by
 	switch {
 	case step == authority.HandsOver:
 		m.lease = m.now + member.DefaultLease
-		m.holder = protocol.Session{}
+		m.holder = lease{}
 	case r.Session == protocol.Session{}:
 		m.endless = true
-	case m.leases[r.Session] <= m.now:
-		m.leases[r.Session] = m.now + member.DefaultLease
+	case m.leases[by] <= m.now:
+		m.leases[by] = m.now + member.DefaultLease
 	}
 	return nil
 }
@@ -261,11 +268,11 @@ func (m *model) act() error {
 	case "renew":
 		a := m.do(p.node, &protocol.Request{Kind: protocol.Renew, Session: p.session, TTL: 15 * time.Second})
 		if a.Status == protocol.Done {
-			m.leases[p.session] = m.now + 15*time.Second
+			m.leases[lease{p.node, p.session}] = m.now + 15*time.Second
 		}
 	case "release":
 		m.do(p.node, &protocol.Request{Kind: protocol.Release, Session: p.session})
-		delete(m.leases, p.session)
+		delete(m.leases, lease{p.node, p.session})
 	case "time":
 		m.now += time.Duration(rapid.IntRange(1, 20_000).Draw(m.t, "ms")) * time.Millisecond
 	case "restart":
