@@ -37,6 +37,13 @@ type Releaser interface {
 	Release(ctx context.Context, agent verifier.PublicKey) error
 }
 
+// A Dater is a [BudgetAdapter] that also knows the tick of the receipt that Settled names.
+// An agent that was taken over from another node lives on at first without its history of
+// before: a receipt of an older tick than it has is no sign that it is an old copy.
+type Dater interface {
+	SettledTick(ctx context.Context, agent verifier.PublicKey) (uint64, error)
+}
+
 // A Ledger is a [BudgetAdapter] that keeps receipts in a folder of this machine, and
 // authorises whatever its operator gives. It is safe for concurrent use.
 type Ledger struct{ folder *ledger.Ledger }
@@ -57,6 +64,11 @@ func (*Ledger) Authorise(context.Context, verifier.PublicKey, int64) error { ret
 // is none. It holds the agent's account until Release or Close.
 func (l *Ledger) Settled(_ context.Context, agent verifier.PublicKey) (verifier.Hash, error) {
 	return l.folder.Settled(agent)
+}
+
+// SettledTick returns the tick of the newest receipt for an agent, 0 if there is none.
+func (l *Ledger) SettledTick(_ context.Context, agent verifier.PublicKey) (uint64, error) {
+	return l.folder.SettledTick(agent)
 }
 
 // Settle adds receipts, durably.

@@ -322,7 +322,10 @@ func (l *life) openBooks(s *store.Store) error {
 		if err != nil || leads {
 			return leads, err
 		}
-		return has(s, head)
+		if there, err := has(s, head); err != nil || there {
+			return there, err
+		}
+		return l.beforeGap(s)
 	}, l.AcceptOldCopy)
 	switch {
 	case err != nil || newer.IsZero():
@@ -333,6 +336,31 @@ func (l *life) openBooks(s *store.Store) error {
 	}
 	return hint.Wrap(&OldCopyError{DID: l.result.DID, Head: newer},
 		"go on with the folder that has that checkpoint. If it is lost for good: igor resume %s --accept-old-copy; then all that the agent lived since is lost, and its life is a fork wherever the other part is known", s.Dir())
+}
+
+// beforeGap reports whether the newest receipt that was handed over is of a tick before the
+// part of the history that a life has which was restored: so the checkpoint may be in the
+// part that it lacks.
+func (l *life) beforeGap(s *store.Store) (bool, error) {
+	d, ok := l.books.adapter.(Dater)
+	if !ok {
+		return false, nil
+	}
+	var oldest verifier.Checkpoint
+	for b, err := range s.Newest() {
+		if err != nil {
+			return false, err
+		}
+		if oldest, err = verifier.Parse(b); err != nil {
+			return false, err
+		}
+	}
+	if oldest.PrevHash.IsZero() {
+		return false, nil
+	}
+	var tick uint64
+	err := asking(func(ctx context.Context) (err error) { tick, err = d.SettledTick(ctx, l.public); return err })
+	return tick < oldest.TickNumber, err
 }
 
 // has reports whether a checkpoint is in a history.

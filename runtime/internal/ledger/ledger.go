@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -67,6 +68,28 @@ func (l *Ledger) Settled(agent verifier.PublicKey) (verifier.Hash, error) {
 		return verifier.Hash{}, err
 	}
 	return a.file.Newest(), nil
+}
+
+// SettledTick returns the tick of the newest receipt for an agent, 0 if there is none.
+func (l *Ledger) SettledTick(agent verifier.PublicKey) (tick uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a, err := l.account(agent)
+	if err != nil {
+		return 0, err
+	}
+	for r := a.file.Durable(0); ; {
+		got, err := r.Next()
+		if err == io.EOF {
+			return tick, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if e, ok := got.(*receipts.Execution); ok {
+			tick = e.Tick
+		}
+	}
 }
 
 // Settle adds receipts, durably. After an error it begins anew with what is whole.
