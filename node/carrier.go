@@ -104,6 +104,9 @@ func (n *Node) askMember(ctx context.Context, m fleet.Member, request []byte) ([
 		return nil, err
 	}
 	s, err := n.host.NewStream(ctx, id, ProtocolAuthority)
+	if r := n.otherVersion(m.Key, id, ProtocolAuthority); err != nil && r != nil {
+		return nil, r
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func (n *Node) Control(stop func()) error {
 func body(r *http.Request, to any) error {
 	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, api.MaxRequest))
 	if d.DisallowUnknownFields(); d.Decode(to) != nil {
-		return errors.New("the request is not what docs/node.md says")
+		return errors.New("this igor-node does not understand the request: igor may be newer than it")
 	}
 	return nil
 }

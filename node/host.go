@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"path"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +29,7 @@ import (
 	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"igor.dev/node/wire"
 	"igor.dev/verifier"
 )
 
@@ -237,7 +241,7 @@ func (n *Node) connect(ctx context.Context, id peer.ID, at []ma.Multiaddr) error
 	return n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: at})
 }
 
-// open opens a stream to a peer.
+// open opens a stream to a peer. Its error is a [wire.Refusal].
 func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, limit time.Duration) (*conn, error) {
 	id, err := idOf(to)
 	if err != nil {
@@ -251,11 +255,38 @@ func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, 
 	if err == nil {
 		s, err = n.host.NewStream(ctx, id, of)
 	}
+	if r := n.otherVersion(to, id, of); err != nil && r != nil {
+		n.peers.met(to, time.Since(began), nil)
+		return nil, r
+	}
 	n.peers.met(to, time.Since(began), err)
 	if err != nil {
-		return nil, fmt.Errorf("%s cannot be reached: %w", to.DID(), err)
+		return nil, wire.Refuse(wire.Transport, "%s cannot be reached: %v", to.DID(), err)
 	}
 	return &conn{Stream: s, until: time.Now().Add(limit), silence: n.config.Silence}, nil
+}
+
+// otherVersion says that a peer that was reached does not speak a protocol as this node does:
+// one of the two is too old for the other. nil = it does, or was not reached.
+func (n *Node) otherVersion(to verifier.PublicKey, id peer.ID, of protocol.ID) *wire.Refusal {
+	if n.host.Network().Connectedness(id) != network.Connected {
+		return nil
+	}
+	all, err := n.host.Peerstore().GetProtocols(id) // as it says when it is met
+	if err != nil || len(all) == 0 || slices.Contains(all, of) {
+		return nil
+	}
+	var has []string
+	for _, p := range all {
+		if path.Dir(string(p)) == path.Dir(string(of)) && len(p) <= 40 {
+			has = append(has, fmt.Sprintf("%q", p))
+		}
+	}
+	slices.Sort(has)
+	if len(has) == 0 {
+		return wire.Refuse(wire.Version, "%s does not speak %s", to.DID(), of)
+	}
+	return wire.Refuse(wire.Version, "%s speaks %s, and this node %s: the older one of the two needs a newer igor-node", to.DID(), strings.Join(has[:min(len(has), 8)], ", "), of)
 }
 
 // serve has streams of a protocol answered, a number of them at a time; the others are

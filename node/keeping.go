@@ -32,6 +32,7 @@ type upkeep struct {
 	mu       sync.Mutex
 	plan     keeper.Plan
 	number   uint64 // of the plan; 0 = there is none
+	unread   uint64 // that of one which could not be read
 	drained  bool   // by the plan
 	heard    map[verifier.PublicKey]time.Time
 	policies map[verifier.PublicKey]*policyKnown
@@ -247,7 +248,13 @@ func (k *upkeep) readPlan(ctx context.Context) {
 	}
 	plan, err := keeper.ParsePlan(p.Text)
 	if err != nil {
-		k.n.config.Log.Error("the fleet's desired state cannot be read: it stays as it was", "number", p.Number, "error", err)
+		k.mu.Lock()
+		said := k.unread == p.Number
+		k.unread = p.Number
+		k.mu.Unlock()
+		if !said {
+			k.n.config.Log.Error("the fleet's desired state cannot be read: it stays as it was. Is this node's igor older than the operator's?", "number", p.Number, "error", err)
+		}
 		return
 	}
 	k.mu.Lock()

@@ -250,7 +250,7 @@ func (n *Node) OfferOf(ctx context.Context, to verifier.PublicKey) (*price.Offer
 func (n *Node) offerOf(ctx context.Context, to verifier.PublicKey) (*price.Offer, error) {
 	c, err := n.open(ctx, to, ProtocolPrice, 10*time.Second)
 	if err != nil {
-		return nil, wire.Refuse(wire.Transport, "%v", err)
+		return nil, err
 	}
 	defer c.Close()
 	b, err := io.ReadAll(io.LimitReader(c, price.MaxSize+1))
@@ -340,7 +340,7 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	defer cancel()
 	c, err := n.open(ctx, to, ProtocolHandOver, n.config.PrepareLimit+n.config.MoveLimit)
 	if err != nil {
-		return nil, wire.Refuse(wire.Transport, "%v", err)
+		return nil, err
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Reset() })()
@@ -435,8 +435,10 @@ func (n *Node) await(c *conn, state string) (a wire.Answer, err error) {
 		case wire.Working:
 		case wire.Refused:
 			return a, wire.Refuse(a.Reason, "%.1000s", a.Detail)
+		case wire.Ready, wire.Signed, wire.Arrived:
+			return a, wire.Refuse(wire.Transport, "the other node says %s, where %s was due", a.State, state)
 		default:
-			return a, wire.Refuse(wire.Transport, "the other node says %.40q, where %s was due", a.State, state)
+			return a, wire.Refuse(wire.Version, "the other node says %.40q, which is not in %s as this node has it", a.State, ProtocolHandOver)
 		}
 	}
 }

@@ -81,15 +81,25 @@ func (n *Node) answerHandOver(ctx context.Context, from verifier.PublicKey, c *c
 	if err := wire.Read(c, &raw); err != nil {
 		return err
 	}
-	var q wire.Ask
-	if strict(raw, &q) == nil {
-		return n.answerAsk(from, c, &q)
-	}
 	var p wire.Propose
-	if err := strict(raw, &p); err != nil || p.Do != "propose" {
+	err := error(nil)
+	switch do := wire.Do(raw); do {
+	case "files", "get", "commit":
+		var q wire.Ask
+		if err := json.Unmarshal(raw, &q); err != nil {
+			return err
+		}
+		return n.answerAsk(from, c, &q)
+	case "propose":
+		if err := json.Unmarshal(raw, &p); err != nil {
+			return err
+		}
+		err = n.answerPropose(ctx, from, c, &p)
+	case "":
 		return errors.New("neither a proposal nor a question")
+	default:
+		err = wire.Refuse(wire.Version, "%.40q is not in %s as this node has it", do, ProtocolHandOver)
 	}
-	err := n.answerPropose(ctx, from, c, &p)
 	if r, ok := errors.AsType[*wire.Refusal](err); ok {
 		n.config.Log.Warn("an agent is not taken", "did", p.Agent, "from", from.DID(), "reason", string(r.Reason), "detail", r.Detail)
 		return wire.Write(c, wire.Answer{State: wire.Refused, Reason: r.Reason, Detail: limited(r.Detail)})
@@ -192,6 +202,9 @@ func (n *Node) answerPropose(_ context.Context, from verifier.PublicKey, c *conn
 	var done wire.Committed
 	if err := wire.Read(c, &done); err != nil {
 		return err
+	}
+	if done.Do != "committed" {
+		return fmt.Errorf("%.40q, where it was due that the hand-over is committed", done.Do)
 	}
 	close(committed)
 	select {
@@ -486,7 +499,7 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 	for next := head; !next.IsZero(); {
 		c, err := n.open(ctx, t.from, ProtocolHistory, n.config.PrepareLimit)
 		if err != nil {
-			return wire.Refuse(wire.Transport, "%v", err)
+			return err
 		}
 		stop := context.AfterFunc(ctx, func() { c.Reset() })
 		a := wire.BlocksAsk{Agent: t.agent, Head: next, Until: until, Max: blocksAtOnce}
@@ -662,7 +675,7 @@ func takeFile(root *os.Root, c *conn, have wire.Have) (there bool, err error) {
 func (n *Node) ask(ctx context.Context, t *take, q wire.Ask, read func(c *conn) error) error {
 	c, err := n.open(ctx, t.from, ProtocolHandOver, n.config.PrepareLimit)
 	if err != nil {
-		return wire.Refuse(wire.Transport, "%v", err)
+		return err
 	}
 	defer c.Reset()
 	defer context.AfterFunc(ctx, func() { c.Reset() })()

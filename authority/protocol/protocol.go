@@ -109,10 +109,8 @@ func MaxRequest(first []byte) int {
 		return maxPut
 	case k == Plan:
 		return maxPlan
-	case k >= Read && k < lastKind:
-		return maxRequest
 	}
-	return 0
+	return maxRequest // of a kind that is not known, too: it is answered that it is not
 }
 
 // MaxAnswer returns how many bytes an answer may have.

