@@ -189,6 +189,137 @@ func TestLostRecords(t *testing.T) {
 	}
 }
 
+// goneOn is the source of a life that went on: its journal is that of its end alone.
+type goneOn struct{ *archivetest.Life }
+
+func (l goneOn) Parts(tick uint64, want []archive.Part, read archive.Read) (map[archive.Part][]byte, archive.Read, error) {
+	if slices.Contains(want, archive.Journal) && tick != l.Tick(l.Len()-1) {
+		return nil, read, archive.ErrGoneOn
+	}
+	return l.Life.Parts(tick, want, read)
+}
+
+// TestTargetGone: the target that had the life is gone for good. Another one gets all of it, as
+// far as anybody asks for that who makes the agent anew.
+func TestTargetGone(t *testing.T) {
+	l, dir := archivetest.NewLife("target gone", 40), t.TempDir()
+	one, two := archivetest.New("one", 1), archivetest.New("two", 2)
+	rule := archive.Config{Rule: segment.Rule{Checkpoints: 20}}
+	for _, to := range []int{9, 19, 29} { // each end has a statement
+		task := newArchiver(t, rule, one).Begin(l.Archive(dir))
+		task.Saved(l.Tick(to))
+		if err := task.End(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := count(one.Objects(), ".parts"); got != 3 {
+		t.Fatalf("%d statements", got)
+	}
+	archived := l.Archive(dir)
+	archived.Source = goneOn{l}
+	task := newArchiver(t, rule, two).Begin(archived)
+	task.Saved(l.Tick(39))
+	ctx, done := context.WithTimeout(t.Context(), 20*time.Second)
+	defer done()
+	if err := task.End(ctx); err != nil {
+		t.Fatal(err, task.Status())
+	}
+	check(t, two.Objects(), l)
+	f := archive.Fetch{Targets: []archive.Target{two}, Agent: l.Key(), Segment: func(archive.Cut, []byte) error { return nil }}
+	found, err := f.Life(t.Context())
+	receipts := ""
+	for _, to := range []int{9, 19, 29, 39} {
+		receipts += fmt.Sprintf("receipts to %d\n", l.Tick(to))
+	}
+	if err != nil || !found.Whole() || string(found.Parts[archive.Journal]) != fmt.Sprintf("journal at %d", l.Tick(39)) || string(found.Parts[archive.Receipts]) != receipts {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	// The folder of who recovers it fills another one in the same way.
+	anew, three := t.TempDir(), archivetest.New("three", 3)
+	if err := found.Restore(anew, found.Last().Read); err != nil {
+		t.Fatal(err)
+	}
+	archived.Dir = anew
+	task = newArchiver(t, rule, three).Begin(archived)
+	task.Saved(l.Tick(39))
+	if err := task.End(ctx); err != nil {
+		t.Fatal(err, task.Status())
+	}
+	check(t, three.Objects(), l)
+	// And the records say so: nothing is asked for again.
+	for _, s := range must(archive.StatusOf(dir))(t) {
+		if s.Target == "two" && (s.Segments != 4 || s.Behind != 0) {
+			t.Errorf("%+v", s)
+		}
+	}
+
+	// What was encrypted can be had from a target alone, and the error says what to do.
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule.Recipients = []age.Recipient{identity.Recipient()}
+	dir = t.TempDir()
+	archiveAll(t, newArchiver(t, rule, archivetest.New("four", 4)), l, dir)
+	task = newArchiver(t, rule, archivetest.New("five", 5)).Begin(l.Archive(dir))
+	task.Saved(l.Tick(39))
+	ctx, done = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer done()
+	if err := task.End(ctx); err == nil || !strings.Contains(task.Status()[0].Error, "move "+filepath.Join(dir, "archive")+" elsewhere") {
+		t.Fatal(err, task.Status())
+	}
+}
+
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// TestKeptRots: what was kept until all targets have it rots meanwhile. It is not sent as it is,
+// for it would stay under a name that does not change: another target has it.
+func TestKeptRots(t *testing.T) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]archive.Config{"parts": {}, "sealed": {Recipients: []age.Recipient{identity.Recipient()}}} {
+		t.Run(name, func(t *testing.T) {
+			l, dir := archivetest.NewLife("kept", 10), t.TempDir()
+			good, late := archivetest.New("good", 1), archivetest.New("late", 2)
+			late.Set(archivetest.Faults{Full: true})
+			task := newArchiver(t, c, good, late).Begin(l.Archive(dir))
+			task.Saved(l.Tick(9))
+			ctx, done := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer done()
+			task.End(ctx)
+			kept, err := filepath.Glob(filepath.Join(dir, "archive", name, "*"))
+			if err != nil || len(kept) == 0 {
+				t.Fatal(kept, err)
+			}
+			for _, path := range kept {
+				b := must(os.ReadFile(path))(t)
+				b[len(b)/2] ^= 1
+				if err := os.WriteFile(path, b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			late.Set(archivetest.Faults{})
+			archiveAll(t, newArchiver(t, c, good, late), l, dir)
+			want, got := good.Objects(), late.Objects()
+			for k, b := range want {
+				if !bytes.Equal(got[k], b) {
+					t.Errorf("%s is another one", k)
+				}
+			}
+		})
+	}
+}
+
 // TestOtherLife: a target that has another history of the agent is left as it is.
 func TestOtherLife(t *testing.T) {
 	l, dir := archivetest.NewLife("forked", 10), t.TempDir()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"math/rand/v2"
@@ -701,7 +702,8 @@ func (t *Task) makeCut(of []waiting, last bool) error {
 	if err != nil {
 		return fmt.Errorf("segment %d: %w", c.N, err)
 	}
-	made.Read, c = c.Read, made
+	made.Read = c.Read
+	c = made
 	if last {
 		switch err := t.addParts(&c, before); {
 		case errors.Is(err, ErrGoneOn): // the next segment has them
@@ -812,7 +814,9 @@ func (t *Task) content(ctx context.Context, o *object) (b []byte, err error) {
 	case o.what == aStatement:
 		return o.cut.Statement, nil
 	case o.what == aPart:
-		b, err = os.ReadFile(t.partFile(o.part))
+		if b, err = os.ReadFile(t.partFile(o.part)); errors.Is(err, fs.ErrNotExist) {
+			b, err = t.partAgain(o)
+		}
 	case o.cut.SealedSize > 0:
 		b, err = os.ReadFile(t.sealedFile(o.cut.N))
 	default:
@@ -831,6 +835,8 @@ func (t *Task) content(ctx context.Context, o *object) (b []byte, err error) {
 		err = errors.New("it comes out as other bytes than it was cut as")
 	}
 	// The folder may have been pruned, or made of an archive: then a target has it.
+	errs := []error{err}
+	gone := true
 	for _, s := range t.targets {
 		var found []byte
 		getErr := each(ctx, s.target, t.key(o), o.limit(), func(b []byte) error {
@@ -843,9 +849,77 @@ func (t *Task) content(ctx context.Context, o *object) (b []byte, err error) {
 		if getErr == nil {
 			return found, nil
 		}
-		err = errors.Join(err, getErr)
+		if !errors.Is(getErr, ErrNotFound) {
+			gone = false
+			errs = append(errs, fmt.Errorf("%s: %w", s.target.Name(), getErr))
+		}
 	}
-	return nil, fmt.Errorf("%s cannot be made again: %w", o.key, err)
+	if gone {
+		return nil, fmt.Errorf("%w: name the target too that has it; or, if none does, move %s elsewhere, and what the folder has is archived anew", errGone, filepath.Join(t.life.Dir, recordsDir))
+	}
+	return nil, fmt.Errorf("it cannot be made again: %w", errors.Join(errs...))
+}
+
+// errGone says that something was archived and is nowhere any more.
+var errGone = errors.New("no target that is named has it, and the agent's folder cannot make it again")
+
+// partAgain makes a part again of what is in the folder, as far as that still has it. It was
+// kept until all targets had it, and may be wanted for another one. The caller looks at the
+// hash.
+func (t *Task) partAgain(o *object) ([]byte, error) {
+	s, err := readStatement(o.cut.Statement)
+	if err != nil {
+		return nil, err
+	}
+	var read Read
+	t.mu.Lock()
+	if o.cut.N > 0 {
+		read = t.cuts[o.cut.N-1].Read
+	}
+	t.mu.Unlock()
+	err = fs.ErrNotExist
+	for p, h := range s.Parts {
+		if h != o.part {
+			continue
+		}
+		var contents map[Part][]byte
+		if contents, _, err = t.life.Source.Parts(s.Tick, []Part{Part(p)}, read); err != nil {
+			continue
+		}
+		b := contents[Part(p)]
+		if Part(p) == Receipts || Part(p) == Onchain { // more may have come that is of the same tick
+			i := int(Part(p) - Receipts)
+			b = b[:min(int64(len(b)), max(o.cut.Read[i]-read[i], 0))]
+		}
+		return b, nil
+	}
+	return nil, err
+}
+
+// superseded reports whether an object is a part that nobody who makes the agent anew asks
+// for any more: a later segment says what there is instead.
+func (t *Task) superseded(o *object) bool {
+	if o.what != aPart {
+		return false
+	}
+	s, err := readStatement(o.cut.Statement)
+	if err != nil {
+		return false
+	}
+	for _, p := range increments {
+		if s.Parts[p] == o.part {
+			return false
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := len(t.cuts) - 1; i >= 0 && t.cuts[i].N > o.cut.N; i-- {
+		if t.cuts[i].Statement != nil {
+			newest, err := readStatement(t.cuts[i].Statement)
+			return err == nil && !slices.Contains(newest.Parts[:], o.part)
+		}
+	}
+	return false
 }
 
 func (t *Task) key(o *object) string { return published.Folder(t.life.Agent) + "/" + o.key }

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -189,7 +190,7 @@ func (f *Fetch) after(ctx context.Context, n uint64) (more uint64, err error) {
 // parts fetches what the statements name.
 func (f *Fetch) parts(ctx context.Context, found *Found) error {
 	total := int64(0)
-	var receipts [parts][][]byte
+	all := map[Part][]byte{}
 	get := func(p Part, h verifier.Hash) error {
 		if h.IsZero() {
 			return nil
@@ -205,11 +206,17 @@ func (f *Fetch) parts(ctx context.Context, found *Found) error {
 		if total += int64(len(b)); total > maxParts {
 			return fmt.Errorf("the parts of the life have more than %d bytes", maxParts)
 		}
-		receipts[p] = append(receipts[p], b)
+		if p == Events {
+			found.Events = append(found.Events, b)
+		} else {
+			all[p] = joined(all[p], b)
+		}
 		return nil
 	}
+	read := Read{}
 	for i := range found.Cuts {
 		c := &found.Cuts[i]
+		c.Read = read
 		s, raw, err := f.statement(ctx, c)
 		if errors.Is(err, ErrNotFound) {
 			continue
@@ -222,11 +229,16 @@ func (f *Fetch) parts(ctx context.Context, found *Found) error {
 			continue
 		}
 		found.Statement, c.Statement = &s, raw
-		for _, p := range []Part{Receipts, Onchain, Events} {
+		for _, p := range increments {
 			if err := get(p, s.Parts[p]); err != nil {
 				return err
 			}
 		}
+		read[0], read[1] = int64(len(all[Receipts])), int64(len(all[Onchain]))
+		if !s.Parts[Events].IsZero() {
+			read[2] = int64(s.Tick) + 1
+		}
+		c.Read = read
 	}
 	if found.Statement == nil {
 		return nil
@@ -236,21 +248,17 @@ func (f *Fetch) parts(ctx context.Context, found *Found) error {
 			return err
 		}
 	}
-	found.Events = receipts[Events]
-	for p, pieces := range receipts {
-		if len(pieces) > 0 && Part(p) != Events {
-			found.Parts[Part(p)] = joined(pieces)
-		}
-	}
+	found.Parts = all
 	return nil
 }
 
-func joined(pieces [][]byte) []byte {
-	all := []byte{}
-	for _, b := range pieces {
-		all = append(all, b...)
+// joined puts another piece of a file to those before. One that begins with all of them has
+// them again.
+func joined(all, piece []byte) []byte {
+	if bytes.HasPrefix(piece, all) {
+		all = []byte{}
 	}
-	return all
+	return append(all, piece...)
 }
 
 // statement fetches the statement of a segment.

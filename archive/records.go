@@ -394,7 +394,7 @@ func FinalTick(dir string) (tick uint64, targets int, err error) {
 func finalSegments(cuts []Cut, records map[string]Record) int {
 	for i := range cuts {
 		for _, o := range cuts[i].objects() {
-			if records[o.key].Stage != Final {
+			if !records[o.key].Stage.done() {
 				return i
 			}
 		}

@@ -233,7 +233,7 @@ func (s *sending) advanceBytes(ctx context.Context, o *object, content func() ([
 	t.mu.Lock()
 	r, known := s.records[o.key]
 	t.mu.Unlock()
-	if r.Stage == Final {
+	if r.Stage.done() {
 		return Final, nil
 	}
 	select {
@@ -256,7 +256,12 @@ func (s *sending) advanceBytes(ctx context.Context, o *object, content func() ([
 		}
 	}
 	if r.Stage == Built || r.Stage == Lost {
-		if err := s.send(ctx, o, &r, content); err != nil {
+		err := s.send(ctx, o, &r, content)
+		if errors.Is(err, errGone) && t.superseded(o) {
+			r.Stage = Superseded
+			return Final, s.write(r)
+		}
+		if err != nil {
 			return r.Stage, err
 		}
 	}

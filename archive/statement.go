@@ -27,6 +27,10 @@ const (
 	parts = iota
 )
 
+// increments are the parts of which each statement names what came since the one before. Of
+// the others, the newest statement names all that counts.
+var increments = []Part{Receipts, Onchain, Events}
+
 var partNames = [parts]string{"program", "manifest", "journal", "receipts", "onchain", "events", "home", "retirement"}
 
 // String returns the part in a word.

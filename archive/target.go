@@ -82,10 +82,11 @@ const (
 	Sent               // the target took it
 	Seen               // the target shows it, and may still lose it
 	Final
-	Lost // the target took it and has it no more: it is sent again
+	Lost       // the target took it and has it no more: it is sent again
+	Superseded // nobody has it any more, and nobody needs it: a newer one took its place
 )
 
-var stageNames = [...]string{"built", "sent", "seen", "final", "lost"}
+var stageNames = [...]string{"built", "sent", "seen", "final", "lost", "superseded"}
 
 // String returns the stage in a word.
 func (s Stage) String() string {
@@ -95,9 +96,12 @@ func (s Stage) String() string {
 	return fmt.Sprintf("stage %d", uint8(s))
 }
 
+// done reports whether nothing is left to do.
+func (s Stage) done() bool { return s == Final || s == Superseded }
+
 // MarshalText writes the stage as a word.
 func (s Stage) MarshalText() ([]byte, error) {
-	if s > Lost {
+	if int(s) >= len(stageNames) {
 		return nil, errors.New("an unknown stage")
 	}
 	return []byte(s.String()), nil

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"igor.dev/archive"
 	"igor.dev/archive/archivetest"
 	"igor.dev/authority/authoritytest"
+	"igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/segment"
 	"igor.dev/verifier"
@@ -83,6 +85,10 @@ func TestRecover(t *testing.T) {
 		if f, err := archive.FinalOf(dir); err != nil || f.Head != r.Head || f.Tick != r.Tick {
 			t.Fatalf("%+v, %v is final, and it is at %+v", f, err, r)
 		}
+		receipts, err := os.ReadFile(filepath.Join(dir, receipt.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
 		dir = filepath.Join(t.TempDir(), "again")
 		config := RecoverConfig{Agent: agent, Targets: []archive.Target{target}, Key: key}
 		if _, err := Recover(t.Context(), dir, config); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), r.Head.CID()) {
@@ -96,6 +102,9 @@ func TestRecover(t *testing.T) {
 		report, err := store.Verify(t.Context(), dir)
 		if err != nil || report.Verdict() != verifier.Verified {
 			t.Fatal(report, err)
+		}
+		if again, err := os.ReadFile(filepath.Join(dir, receipt.Name)); err != nil || !bytes.Equal(again, receipts) {
+			t.Fatalf("%d bytes of receipts are recovered, and there were %d: %v", len(again), len(receipts), err)
 		}
 	}
 	if want := uint64(1 + 3 + 4 + 5 + 6 + 7 + 8); r.Tick != want {
