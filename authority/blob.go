@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 
 	"igor.dev/verifier"
 )
@@ -178,4 +179,55 @@ func (p *Position) Walk(get func(Name) (Blob, error), each func(*Blob) error) er
 		todo = append(todo, b.Needs...)
 	}
 	return nil
+}
+
+// Gather returns what [Position.Walk] walks, where there may be several blobs of one name
+// that continue different ones: a process that goes on with an agent puts whole what the one
+// before it put in pieces, and none of the replicas need have all of both. Of each name it
+// takes the first version of which all else is there, too.
+func (p *Position) Gather(versions func(Name) iter.Seq2[Blob, error]) (map[Name]Blob, error) {
+	g := gathering{versions, map[Name]Blob{}, map[Name]error{}}
+	for _, name := range p.Names() {
+		if err := g.whole(name); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	// Of what is whole some may be needed by nothing that was taken.
+	all := map[Name]Blob{}
+	err := p.Walk(func(n Name) (Blob, error) { return g.taken[n], nil }, func(b *Blob) error { all[b.Name] = *b; return nil })
+	return all, err
+}
+
+type gathering struct {
+	versions func(Name) iter.Seq2[Blob, error]
+	taken    map[Name]Blob
+	known    map[Name]error // why it is not whole; nil = it is
+}
+
+var errCircle = errors.New("a blob that continues, or needs, itself")
+
+// whole takes a version of a blob of which all is there, or says why there is none.
+func (g *gathering) whole(name Name) error {
+	if err, ok := g.known[name]; ok {
+		return err
+	}
+	g.known[name] = errCircle // until it is known
+	why := ErrMissing
+	for b, err := range g.versions(name) {
+		if err == nil && b.Name != name {
+			err = fmt.Errorf("it is %s", b.Name)
+		}
+		if err == nil && !b.Before.IsZero() {
+			err = g.whole(Name{b.Kind, b.Before})
+		}
+		for i := 0; i < len(b.Needs) && err == nil; i++ {
+			err = g.whole(b.Needs[i])
+		}
+		if why = err; err == nil {
+			g.taken[name] = b
+			break
+		}
+	}
+	g.known[name] = why
+	return why
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
+	"time"
 
 	"igor.dev/verifier"
 )
@@ -39,17 +41,72 @@ func (r *Replicas) Accept(ctx context.Context, agent verifier.PublicKey, p Posit
 	return errors.Join(errs...)
 }
 
-// Get returns a blob from the first place that has it.
+// Get returns a blob from a place that has it.
 func (r *Replicas) Get(ctx context.Context, agent verifier.PublicKey, of Position, name Name) (Blob, error) {
-	errs := []error{ErrMissing}
-	for _, place := range r.Places {
-		b, err := place.Get(ctx, agent, of, name)
+	var errs []error
+	for b, err := range r.Versions(ctx, agent, of, 0)(name) {
 		if err == nil {
 			return b, nil
 		}
 		errs = append(errs, err)
 	}
+	if len(errs) == 0 {
+		errs = append(errs, ErrMissing)
+	}
 	return Blob{}, errors.Join(errs...)
+}
+
+// patience is how long one place may take before the next one is asked too: one that stands
+// still does not say so.
+const patience = 500 * time.Millisecond
+
+// Versions returns what places have of blobs that a position names. Of the first blob the
+// place of that number is asked first, and then the one that answered last.
+func (r *Replicas) Versions(ctx context.Context, agent verifier.PublicKey, of Position, first int) func(Name) iter.Seq2[Blob, error] {
+	type answer struct {
+		from int
+		blob Blob
+		err  error
+	}
+	return func(name Name) iter.Seq2[Blob, error] {
+		return func(yield func(Blob, error) bool) {
+			ctx, stop := context.WithCancel(ctx)
+			defer stop()
+			answers := make(chan answer, len(r.Places))
+			from, asked, waiting := first, 0, 0
+			ask := func() {
+				i := (from + asked) % len(r.Places)
+				asked++
+				waiting++
+				go func() {
+					b, err := r.Places[i].Get(ctx, agent, of, name)
+					answers <- answer{i, b, err}
+				}()
+			}
+			late := time.NewTicker(patience)
+			defer late.Stop()
+			for asked < len(r.Places) || waiting > 0 {
+				if waiting == 0 {
+					ask()
+					late.Reset(patience)
+				}
+				select {
+				case a := <-answers:
+					waiting--
+					if a.err == nil {
+						first = a.from
+					}
+					if !yield(a.blob, a.err) {
+						return
+					}
+				case <-late.C:
+					if asked < len(r.Places) {
+						ask()
+					}
+				}
+			}
+		}
+	}
 }
 
 func (r *Replicas) everywhere(do func(Replica) error) error {

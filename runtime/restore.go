@@ -49,33 +49,28 @@ type Restored struct {
 func Restore(ctx context.Context, dir string, c RestoreConfig) (r Restored, err error) {
 	agent := verifier.PublicKey(c.Key.Public().(ed25519.PublicKey))
 	r.DID = agent.DID()
-	p, err := c.Home.Authority.Read(ctx, agent)
-	switch {
-	case errors.Is(err, authority.ErrNone):
-		return r, hint.Wrap(fmt.Errorf("%s: %w there", r.DID, err), "name the store in which it was last, with --store")
-	case err != nil:
-		return r, err
-	case p.State == authority.Retired:
-		if guarded, ok := c.Home.Authority.(authority.Signing); ok {
-			if signed, err := guarded.SignedBy(c.Key, nil); err == nil {
-				return r, goneTo(ctx, c.Home, signed, agent)
-			}
-		}
-		return r, ErrRetired
-	case p.State == authority.Recovery:
-		return r, inConflict(&authority.Conflict{Have: p})
-	}
 	node := verifier.PublicKey(c.Node.Public().(ed25519.PublicKey))
-	if p.Owner != node && !c.Home.TakeOver {
-		return r, hint.Wrap(inConflict(&authority.Conflict{Have: p}), "if that node is gone for good: --take-over")
-	}
-	rest, err := fetch(ctx, c.Home, agent, p)
+	p, err := c.position(ctx, agent, node)
 	if err != nil {
 		return r, err
 	}
-	left, err := rest.assemble(p, c.Key)
-	if err != nil {
-		return r, fmt.Errorf("what the agent's home has does not come to its position: %w", err)
+	var left remains
+	for tried := 1; ; tried++ {
+		if left, err = gather(ctx, c.Home, agent, p, c.Key); err == nil {
+			break
+		}
+		// What a position names is kept until the next one: where there is one by now, this
+		// one's is no concern of anybody's.
+		now, readErr := c.position(ctx, agent, node)
+		switch {
+		case readErr != nil:
+			return r, errors.Join(err, readErr)
+		case now == p:
+			return r, err
+		case tried == restoreTries:
+			return r, &conflictError{hint.Wrap(fmt.Errorf("the agent went on while its folder was made: it is at append %d, by %s", now.Sequence, now.Owner.DID()), "try again when nobody lives it")}
+		}
+		p = now
 	}
 	if left.key, err = store.EncodeKey(c.Key); err != nil {
 		return r, err
@@ -100,15 +95,57 @@ func Restore(ctx context.Context, dir string, c RestoreConfig) (r Restored, err 
 	return r, nil
 }
 
+// restoreTries is how often a folder is begun anew because the agent went on meanwhile.
+const restoreTries = 3
+
+// position returns the agent's position, if a folder may be made of that.
+func (c *RestoreConfig) position(ctx context.Context, agent, node verifier.PublicKey) (authority.Position, error) {
+	p, err := c.Home.Authority.Read(ctx, agent)
+	switch {
+	case errors.Is(err, authority.ErrNone):
+		return p, hint.Wrap(fmt.Errorf("%s: %w there", agent.DID(), err), "name the store in which it was last, with --store")
+	case err != nil:
+		return p, err
+	case p.State == authority.Retired:
+		if guarded, ok := c.Home.Authority.(authority.Signing); ok {
+			if signed, err := guarded.SignedBy(c.Key, nil); err == nil {
+				return p, goneTo(ctx, c.Home, signed, agent)
+			}
+		}
+		return p, ErrRetired
+	case p.State == authority.Recovery:
+		return p, inConflict(&authority.Conflict{Have: p})
+	case p.Owner != node && !c.Home.TakeOver:
+		return p, hint.Wrap(inConflict(&authority.Conflict{Have: p}), "if that node is gone for good: --take-over")
+	}
+	return p, nil
+}
+
+// gather has the replicas give what a position names, and holds it against the position.
+// Each of them is begun with, until that comes to it: one may have damaged what others have
+// whole.
+func gather(ctx context.Context, h *Home, agent verifier.PublicKey, p authority.Position, key ed25519.PrivateKey) (left remains, err error) {
+	var errs []error
+	for first := range max(1, len(h.Replicas.Places)) {
+		rest, err := p.Gather(h.Replicas.Versions(ctx, agent, p, first))
+		if err == nil {
+			if left, err = fetched(rest).assemble(p, key); err == nil {
+				return left, nil
+			}
+			err = fmt.Errorf("what the agent's home has does not come to its position: %w", err)
+		}
+		if !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return left, errors.Join(errs...)
+}
+
 // fetched are the blobs that a position names.
 type fetched map[authority.Name]authority.Blob
-
-func fetch(ctx context.Context, h *Home, agent verifier.PublicKey, p authority.Position) (fetched, error) {
-	all := fetched{}
-	err := p.Walk(func(n authority.Name) (authority.Blob, error) { return h.Replicas.Get(ctx, agent, p, n) },
-		func(b *authority.Blob) error { all[b.Name] = *b; return nil })
-	return all, err
-}
 
 // chain returns the data of a blob and of those that it continues, the first one first.
 func (f fetched) chain(kind authority.Kind, last verifier.Hash) (all [][]byte) {

@@ -11,12 +11,14 @@
 package dir
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,10 +50,10 @@ type Store struct {
 	named map[verifier.PublicKey]named // what was found last
 }
 
-// named is what a position names, with all that it needs.
+// named is what a position names, with all that it needs, and the files in which that is.
 type named struct {
 	position authority.Position
-	names    map[authority.Name]bool
+	files    map[authority.Name]string
 }
 
 // Open opens the store in dir, which is made if it is absent.
@@ -221,21 +223,37 @@ func (s *Store) find(agent verifier.PublicKey) (map[string][]string, error) {
 	return files, nil
 }
 
-func (s *Store) blob(agent verifier.PublicKey, files map[string][]string, name authority.Name) (b authority.Blob, err error) {
-	err = authority.ErrMissing
-	for _, file := range files[name.String()] {
-		var raw []byte
-		if raw, err = readFile(s.path(agent, dirBlobs, file), maxBlob); err != nil {
-			continue
-		}
-		if b, err = authority.ParseBlob(raw); err == nil && b.Name == name {
-			return b, nil
-		}
+// blob returns what a file is to have.
+func (s *Store) blob(agent verifier.PublicKey, file string, name authority.Name) (b authority.Blob, err error) {
+	raw, err := readFile(s.path(agent, dirBlobs, file), maxBlob)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, authority.ErrMissing
 	}
-	return authority.Blob{}, err
+	if err != nil {
+		return b, err
+	}
+	if b, err = authority.ParseBlob(raw); err == nil && b.Name != name {
+		err = fmt.Errorf("%s has %s", file, b.Name)
+	}
+	return b, err
 }
 
 const maxBlob = authority.MaxData + 40*authority.MaxNeeds + 1024
+
+// versions returns the files of a blob, what was put last, for a position or before, first;
+// what was put for a later one comes at the end.
+func versions(files map[string][]string, name authority.Name, p authority.Position) []string {
+	all := files[name.String()]
+	slices.SortFunc(all, func(a, b string) int {
+		x, _, _ := parseFileName(a)
+		y, _, _ := parseFileName(b)
+		if later := x > p.Sequence; later != (y > p.Sequence) {
+			return map[bool]int{true: 1, false: -1}[later]
+		}
+		return cmp.Compare(y, x)
+	})
+	return all
+}
 
 // reach returns what the agent's position names, with all that it needs.
 func (s *Store) reach(agent verifier.PublicKey, p authority.Position) (named, error) {
@@ -255,11 +273,25 @@ func (s *Store) reach(agent verifier.PublicKey, p authority.Position) (named, er
 	if err != nil {
 		return named{}, err
 	}
-	n := named{p, map[authority.Name]bool{}}
-	err = p.Walk(func(name authority.Name) (authority.Blob, error) { return s.blob(agent, files, name) },
-		func(b *authority.Blob) error { n.names[b.Name] = true; return nil })
+	chosen := map[authority.Name]string{}
+	all, err := p.Gather(func(name authority.Name) iter.Seq2[authority.Blob, error] {
+		return func(yield func(authority.Blob, error) bool) {
+			for _, file := range versions(files, name, p) {
+				b, err := s.blob(agent, file, name)
+				b.Data = nil // which is not what counts here
+				chosen[name] = file
+				if !yield(b, err) {
+					return
+				}
+			}
+		}
+	})
 	if err != nil {
 		return named{}, err
+	}
+	n := named{p, map[authority.Name]string{}}
+	for name := range all {
+		n.files[name] = chosen[name]
 	}
 	s.mu.Lock()
 	s.named[agent] = n
@@ -270,34 +302,36 @@ func (s *Store) reach(agent verifier.PublicKey, p authority.Position) (named, er
 // Get implements [authority.Replica].
 func (s *Store) Get(_ context.Context, agent verifier.PublicKey, of authority.Position, name authority.Name) (authority.Blob, error) {
 	n, err := s.reach(agent, of)
-	if s.told && errors.Is(err, authority.ErrMissing) {
+	if s.told && err != nil {
 		return s.part(agent, of, name)
 	}
 	if err != nil {
 		return authority.Blob{}, err
 	}
-	if n.position != of || !n.names[name] {
+	file, ok := n.files[name]
+	if n.position != of || !ok {
 		return authority.Blob{}, authority.ErrNotNamed
 	}
-	files, err := s.find(agent)
-	if err != nil {
-		return authority.Blob{}, err
-	}
-	return s.blob(agent, files, name)
+	return s.blob(agent, file, name)
 }
 
 // part returns a blob where not all that a position names is here: the rest is elsewhere. It
 // is what was put for that position or before, which need not be what the position names.
-func (s *Store) part(agent verifier.PublicKey, of authority.Position, name authority.Name) (authority.Blob, error) {
+func (s *Store) part(agent verifier.PublicKey, of authority.Position, name authority.Name) (b authority.Blob, err error) {
 	files, err := s.find(agent)
 	if err != nil {
-		return authority.Blob{}, err
+		return b, err
 	}
-	files[name.String()] = slices.DeleteFunc(files[name.String()], func(file string) bool {
-		sequence, _, _ := parseFileName(file)
-		return sequence > of.Sequence
-	})
-	return s.blob(agent, files, name)
+	err = authority.ErrMissing
+	for _, file := range versions(files, name, of) {
+		if sequence, _, _ := parseFileName(file); sequence > of.Sequence {
+			break
+		}
+		if b, err = s.blob(agent, file, name); err == nil {
+			return b, nil
+		}
+	}
+	return authority.Blob{}, err
 }
 
 // Accept implements [authority.Replica]. It believes its own position.
@@ -314,13 +348,13 @@ func (s *Store) Accept(_ context.Context, agent verifier.PublicKey, p authority.
 		return err
 	}
 	kept := map[string]bool{}
-	for name := range n.names {
-		kept[name.String()] = true
+	for _, file := range n.files {
+		kept[file] = true
 	}
-	for name, of := range files {
-		for i, file := range of {
+	for _, all := range files {
+		for _, file := range all {
 			sequence, _, _ := parseFileName(file)
-			if sequence <= n.position.Sequence && (!kept[name] || i > 0) {
+			if sequence <= n.position.Sequence && !kept[file] {
 				if err := os.Remove(s.path(agent, dirBlobs, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					return err
 				}

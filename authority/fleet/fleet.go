@@ -366,7 +366,9 @@ func (p *place) Put(ctx context.Context, agent verifier.PublicKey, sequence uint
 func (p *place) Get(ctx context.Context, agent verifier.PublicKey, of authority.Position, name authority.Name) (authority.Blob, error) {
 	a, err := p.client.one(ctx, p.member, &protocol.Request{Kind: protocol.Get, Agent: agent, Of: of.Hash(agent), Name: name})
 	if err == nil {
-		err = a.Err()
+		if err = a.Err(); err != nil {
+			err = fmt.Errorf("member %s: %w", p.member.Address, err)
+		}
 	}
 	return a.Blob, err
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -30,7 +31,7 @@ type Config struct {
 	// Members are the fleet's members, which bring each other what they missed; Peers are
 	// the others, as this one asks them; nil = it stays as it is.
 	Members []verifier.PublicKey
-	Peers   authority.Replica
+	Peers   *authority.Replicas
 
 	// Admit says which nodes are served; nil = all that have a key.
 	Admit func(node verifier.PublicKey) bool
@@ -481,17 +482,23 @@ func (m *Member) mend(agent verifier.PublicKey, p authority.Position) {
 		ctx, done := context.WithTimeout(context.Background(), mendLimit)
 		defer done()
 		n := 0
-		err := p.Walk(func(name authority.Name) (authority.Blob, error) {
-			b, err := m.Replica.Get(ctx, agent, p, name)
-			if err == nil {
-				return b, nil
+		theirs := m.Peers.Versions(ctx, agent, p, 0)
+		_, err := p.Gather(func(name authority.Name) iter.Seq2[authority.Blob, error] {
+			return func(yield func(authority.Blob, error) bool) {
+				if b, err := m.Replica.Get(ctx, agent, p, name); err == nil && !yield(b, nil) {
+					return
+				}
+				for b, err := range theirs(name) {
+					if err == nil {
+						n++
+						err = m.Replica.Put(ctx, agent, p.Sequence, b)
+					}
+					if !yield(b, err) {
+						return
+					}
+				}
 			}
-			if b, err = m.Peers.Get(ctx, agent, p, name); err != nil {
-				return b, err
-			}
-			n++
-			return b, m.Replica.Put(ctx, agent, p.Sequence, b)
-		}, func(*authority.Blob) error { return nil })
+		})
 		if err == nil {
 			err = m.Replica.Accept(ctx, agent, p)
 		}
