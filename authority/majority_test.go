@@ -175,7 +175,7 @@ func TestSilentPlace(t *testing.T) {
 		t.Errorf("%d blobs, %v, and the silent one was asked %d times", len(all), err, asked)
 	}
 	// All that is known where nobody has it is what each says.
-	ctx, stop := context.WithTimeout(t.Context(), 800*time.Millisecond)
+	ctx, stop := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer stop()
 	r.Places = []authority.Replica{blobs, silentPlace{}}
 	_, err = r.Get(ctx, agent, life.at, authority.Name{Kind: authority.Log, Hash: hash("nothing")})

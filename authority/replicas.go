@@ -58,7 +58,7 @@ func (r *Replicas) Get(ctx context.Context, agent verifier.PublicKey, of Positio
 
 // patience is how long one place may take before the next one is asked too: one that stands
 // still does not say so.
-const patience = 500 * time.Millisecond
+const patience = time.Second
 
 // Versions returns what places have of blobs that a position names. Of the first blob the
 // place of that number is asked first, and then the one that answered last.
