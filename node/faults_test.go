@@ -34,6 +34,7 @@ import (
 	"igor.dev/internal/nodebuild"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
+	"igor.dev/verifier/receipt"
 )
 
 var (
@@ -201,7 +202,8 @@ type trial struct {
 	late    []span  // when the machine was busy with something else
 	moves   []movedTo
 	tried   int
-	paused  int // nodes that stood still or were cut off, in all
+	under   [][2]*process // from which to which nodes agents are being handed over
+	paused  int           // nodes that stood still or were cut off, in all
 }
 
 type movedTo struct {
@@ -248,6 +250,11 @@ func newTrial(t *testing.T, agents int, careless bool) *trial {
 		x.bear(p, (agents+i)/len(nodes), true)
 	}
 	x.apply()
+	t.Cleanup(func() {
+		if t.Failed() {
+			x.keep()
+		}
+	})
 	t.Logf("the agents are born")
 	x.until("all agents live", func() bool { return len(x.where()) == len(x.plan.Agents) })
 	x.sealed()
@@ -299,8 +306,13 @@ func (x *trial) moveAlways(ctx context.Context, rng *rand.Rand) {
 		}
 		if len(dids) > 0 {
 			did := dids[rng.IntN(len(dids))]
+			way := [2]*process{from, to}
+			x.mu.Lock()
+			x.under = append(x.under, way)
+			x.mu.Unlock()
 			m, err := from.migrate(to, did)
 			x.mu.Lock()
+			x.under = slices.Delete(x.under, slices.Index(x.under, way), slices.Index(x.under, way)+1)
 			x.tried++
 			if err == nil && m.Number > 0 {
 				x.moves = append(x.moves, movedTo{did, m.Number, from.did, m.To})
@@ -392,13 +404,31 @@ func (x *trial) wrong() string {
 	for _, p := range x.nodes {
 		x.again(p) // what ended by itself
 	}
-	switch kind := x.rng.IntN(12); kind {
+	switch kind := x.rng.IntN(16); kind {
 	case 0, 1:
 		kill(p)
 		return "kill -9"
 	case 2, 3:
 		stop(p)
 		return "SIGSTOP"
+	case 12, 13, 14, 15: // at some instant of a hand-over
+		end := kind % 2
+		way, ok := x.handingOver()
+		time.Sleep(time.Duration(x.rng.Int64N(int64(300 * time.Millisecond))))
+		if ok {
+			p = way[end]
+		}
+		what := "kill -9"
+		if kind < 14 {
+			kill(p)
+		} else {
+			stop(p)
+			what = "SIGSTOP"
+		}
+		if ok {
+			what += " of the " + []string{"source", "target"}[end]
+		}
+		return what
 	case 4:
 		kill(p, other)
 		x.answers(began)
@@ -456,6 +486,22 @@ func (x *trial) wrong() string {
 		time.Sleep(wait)
 		return "clock wrong"
 	}
+}
+
+// handingOver waits until an agent is being handed over, and returns from where to where.
+func (x *trial) handingOver() (way [2]*process, ok bool) {
+	for range 200 {
+		x.mu.Lock()
+		if n := len(x.under); n > 0 {
+			way, ok = x.under[n-1], true
+		}
+		x.mu.Unlock()
+		if ok {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return way, ok
 }
 
 func fill(path string) error {
@@ -770,7 +816,7 @@ func (x *trial) judge(careless bool) (v faultVerdict) {
 	if careless {
 		return v
 	}
-	gone := 0
+	gone, unpaid := 0, 0
 	for _, a := range x.plan.Agents {
 		did := a.Agent.DID()
 		life := map[string]bool{}
@@ -804,8 +850,15 @@ func (x *trial) judge(careless bool) (v faultVerdict) {
 			}
 		}
 		gone += x.lived(folders[did], a.Agent)
+		// A receipt that nobody copied is with the node that was left. No other thing is amiss.
+		for _, p := range account(t, folders[did]).Problems {
+			if p.Code != receipt.MissingReceipt {
+				v.wrong("%s: receipts: %+v", did, p)
+			}
+			unpaid++
+		}
 	}
-	t.Logf("intervals whose event log was lost with their node: %d", gone)
+	t.Logf("intervals whose event log was lost with their node: %d; receipts: %d", gone, unpaid)
 	return v
 }
 
@@ -839,9 +892,6 @@ func TestNodeFaults(t *testing.T) {
 	}
 	if v.appended < 20**nodeFaults || v.moves < 1 {
 		t.Errorf("only %d appends, %d moves", v.appended, v.moves)
-	}
-	if t.Failed() {
-		x.keep()
 	}
 }
 

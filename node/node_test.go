@@ -225,6 +225,14 @@ func replayed(t testing.TB, dir string, agent verifier.PublicKey) {
 // accounted checks the receipts of all nodes together.
 func accounted(t testing.TB, dir string) {
 	t.Helper()
+	if r := account(t, dir); r.Verdict != verifier.Verified {
+		t.Errorf("receipts: %+v", r)
+	}
+}
+
+// account holds the receipts of all nodes against the life in dir.
+func account(t testing.TB, dir string) *receipt.Report {
+	t.Helper()
 	var c receipt.Checker
 	b, err := os.ReadFile(filepath.Join(dir, "receipts"))
 	if err != nil {
@@ -247,9 +255,11 @@ func accounted(t testing.TB, dir string) {
 		f := verifier.Examine(b)
 		c.AddCheckpoint(&f)
 	}
-	if r, err := c.Check(); err != nil || r.Verdict != verifier.Verified {
-		t.Errorf("receipts: %+v, %v", r, err)
+	r, err := c.Check()
+	if err != nil {
+		t.Fatal(err)
 	}
+	return r
 }
 
 // TestRound has an agent go round three nodes and home again, twice.
