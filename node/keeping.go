@@ -47,13 +47,6 @@ type upkeep struct {
 	viewed   time.Time // when that was
 }
 
-// A gap is what an agent that was taken over may lack of its life before.
-type gap struct {
-	there bool
-	again time.Time // when others are asked for it
-	tried int
-}
-
 type policyKnown struct {
 	manifest verifier.Hash
 	policy   runtime.MovePolicy
@@ -602,28 +595,35 @@ func (k *upkeep) Key(ctx context.Context, agent verifier.PublicKey) (ed25519.Pri
 	return key, err
 }
 
-// mayCopy returns the folder of an agent that another node may have a copy of: one that the
-// agent's manifest allows to go on with it, and the desired state too.
-func (k *upkeep) mayCopy(agent, from verifier.PublicKey) (dir string, ok bool) {
+// mayCopy returns the folders of an agent that another node may have a copy of: one that the
+// agent's manifest allows to go on with it, and the desired state too. The first is the one
+// in which the agent lives, or lived last.
+func (k *upkeep) mayCopy(agent, from verifier.PublicKey) (dirs []string) {
 	if k == nil {
-		return "", false
+		return nil
 	}
 	plan, _ := k.planned()
 	a := plan.Find(agent)
 	if a == nil || !slices.Contains(plan.Nodes, from) {
-		return "", false
+		return nil
 	}
-	dir = ""
 	if name, here := k.n.find(agent); here {
-		dir = k.n.agentDir(name)
-	} else if left := k.leftOf(agent); len(left) > 0 {
-		dir = left[len(left)-1]
+		dirs = append(dirs, k.n.agentDir(name))
 	}
-	if dir == "" {
-		return "", false
+	left := k.leftOf(agent)
+	slices.Reverse(left)
+	dirs = append(dirs, left...)
+	if dir := filepath.Join(k.copyDir(agent), dirAgent); exists(dir) {
+		dirs = append(dirs, dir)
 	}
-	policy, err := k.n.policyOf(dir)
-	return dir, err == nil && policy.Resurrect && slices.Contains(policy.AllowedNodes, from)
+	if len(dirs) == 0 {
+		return nil
+	}
+	policy, err := k.n.policyOf(dirs[0])
+	if err != nil || !policy.Resurrect || !slices.Contains(policy.AllowedNodes, from) {
+		return nil
+	}
+	return dirs
 }
 
 // leftOf returns the folders of an agent that was taken over from here, the newest last.
@@ -655,6 +655,8 @@ func (k *upkeep) copiesOf(agent verifier.PublicKey) (dirs []string) {
 	if dir := filepath.Join(k.copyDir(agent), dirAgent); exists(dir) {
 		dirs = append(dirs, dir)
 	}
+	parts, _ := filepath.Glob(filepath.Join(k.copyDir(agent), dirParts, "*", dirAgent))
+	dirs = append(dirs, parts...)
 	all, _ := k.n.folders()
 	if name, ok := all[agent]; ok && exists(filepath.Join(k.n.agentDir(name), "moved")) {
 		dirs = append(dirs, k.n.agentDir(name))

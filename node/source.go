@@ -454,13 +454,27 @@ func (n *Node) mayTake(agent, from verifier.PublicKey) (dir string, ok bool) {
 	return m.dir, true
 }
 
-// mayHave is mayTake, or returns the folder of an agent that a node of the fleet keeps a
-// copy of.
-func (n *Node) mayHave(agent, from verifier.PublicKey) (dir string, ok bool) {
-	if dir, ok := n.mayTake(agent, from); ok {
+// mayHave is mayTake, or returns a folder of an agent that a node of the fleet keeps a copy
+// of: the one of that name, or the one in which it lives or lived last.
+func (n *Node) mayHave(agent, from verifier.PublicKey, folder string) (dir string, ok bool) {
+	if dir, ok := n.mayTake(agent, from); ok && folder == "" {
 		return dir, true
 	}
-	return n.keeping.mayCopy(agent, from)
+	dirs := n.keeping.mayCopy(agent, from)
+	if folder == "" && len(dirs) > 0 {
+		return dirs[0], true
+	}
+	i := slices.IndexFunc(dirs, func(dir string) bool { return n.folderID(dir) == folder })
+	if i < 0 {
+		return "", false
+	}
+	return dirs[i], true
+}
+
+// folderID is by what name another node asks for a folder of an agent.
+func (n *Node) folderID(dir string) string {
+	name, _ := filepath.Rel(n.config.Dir, dir)
+	return digest([]byte(name))[:16]
 }
 
 // answerHistory sends checkpoints, the newest first, to who is being given the agent.
@@ -469,50 +483,63 @@ func (n *Node) answerHistory(ctx context.Context, from verifier.PublicKey, c *co
 	if err != nil {
 		return err
 	}
-	dir, ok := n.mayHave(a.Agent, from)
-	if !ok {
-		_, err := c.Write([]byte{wire.BlocksRefused})
-		return err
+	dirs := n.keeping.mayCopy(a.Agent, from)
+	if dir, ok := n.mayTake(a.Agent, from); ok {
+		dirs = []string{dir}
 	}
-	next, sent, first := a.Head, uint64(0), true
-	for b, err := range runtime.Blocks(dir) {
-		if err != nil {
+	for _, dir := range dirs {
+		there, err := sendBlocks(ctx, dir, c, &a)
+		if there {
 			return err
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err != nil {
+			n.config.Log.Debug("a folder of an agent cannot be read", "folder", dir, "error", err)
+		}
+	}
+	_, err = c.Write([]byte{wire.BlocksRefused})
+	return err
+}
+
+// sendBlocks sends the checkpoints in a folder that are asked for, if the first one is there.
+func sendBlocks(ctx context.Context, dir string, c *conn, a *wire.BlocksAsk) (there bool, err error) {
+	next, sent := a.Head, uint64(0)
+	for b, err := range runtime.Blocks(dir) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return there, err
 		}
 		if sha256.Sum256(b) != next {
-			if !first {
-				return errors.New("the history in the folder is not one path")
+			if there {
+				break // what came before is in another folder
 			}
 			continue // newer than what was asked for
 		}
-		if first {
+		if !there {
 			if _, err := c.Write([]byte{wire.BlocksFollow}); err != nil {
-				return err
+				return true, err
 			}
 		} else if sent+uint64(len(b)) > a.Max {
 			break
 		}
-		first = false
+		there = true
 		if err := wire.WriteBlock(c, b); err != nil {
-			return err
+			return true, err
 		}
 		sent += uint64(len(b))
 		ckpt, err := verifier.Parse(b)
 		if err != nil {
-			return err
+			return true, err
 		}
 		if next = ckpt.PrevHash; next.IsZero() || next == a.Until {
 			break
 		}
 	}
-	if first {
-		_, err := c.Write([]byte{wire.BlocksRefused})
-		return err
+	if there {
+		err = wire.WriteBlock(c, nil)
 	}
-	return wire.WriteBlock(c, nil)
+	return there, err
 }
 
 // answerAsk answers what a target asks.
@@ -525,7 +552,7 @@ func (n *Node) answerAsk(from verifier.PublicKey, c *conn, q *wire.Ask) error {
 	case "commit":
 		return wire.Write(c, n.commitOf(agent, from, q.Number, q.Record))
 	case "files":
-		dir, ok := n.mayHave(agent, from)
+		dir, ok := n.mayHave(agent, from, q.Folder)
 		if !ok {
 			return errors.New("it is not being given that agent")
 		}
@@ -546,8 +573,16 @@ func (n *Node) answerAsk(from verifier.PublicKey, c *conn, q *wire.Ask) error {
 			}
 			files = files[wire.MaxPage:]
 		}
+	case "folders":
+		there := wire.Folders{Folders: []string{}}
+		if dirs := n.keeping.mayCopy(agent, from); len(dirs) > 1 {
+			for _, dir := range dirs[1:min(len(dirs), 1+wire.MaxFolders)] {
+				there.Folders = append(there.Folders, n.folderID(dir))
+			}
+		}
+		return wire.Write(c, there)
 	case "get":
-		dir, ok := n.mayHave(agent, from)
+		dir, ok := n.mayHave(agent, from, q.Folder)
 		if !ok {
 			return errors.New("it is not being given that agent")
 		}

@@ -226,23 +226,12 @@ func (k *upkeep) copy(agent verifier.PublicKey) {
 	k.mu.Unlock()
 }
 
-// pull fetches what is not here yet of an agent, up to a checkpoint (zero = what is beside
-// the checkpoints), from a node that lives
-// it, or lived it.
+// pull makes a copy be up to a checkpoint, by the node that lives the agent.
 func (k *upkeep) pull(ctx context.Context, agent, from verifier.PublicKey, head verifier.Hash) error {
 	ctx, done := context.WithTimeout(ctx, k.n.config.PrepareLimit)
 	defer done()
 	t := &take{dir: k.copyDir(agent), from: from, agent: agent, ctx: ctx}
 	if err := k.n.seed(t); err != nil {
-		return err
-	}
-	if head.IsZero() { // the event log alone
-		root, err := os.OpenRoot(filepath.Join(t.dir, dirAgent))
-		if err != nil {
-			return err
-		}
-		defer root.Close()
-		_, err = k.n.fetchFiles(ctx, t, root)
 		return err
 	}
 	err := k.n.fetch(ctx, t, head)
@@ -251,70 +240,4 @@ func (k *upkeep) pull(ctx context.Context, agent, from verifier.PublicKey, head 
 		return errors.Join(err, os.RemoveAll(t.dir))
 	}
 	return err
-}
-
-// fill completes the history of an agent that was taken over: with what is here, and with
-// what nodes have that lived it before.
-func (k *upkeep) fill(name string, agent verifier.PublicKey, plan *keeper.Plan) {
-	dir := k.n.agentDir(name)
-	k.mu.Lock()
-	g := k.gaps[agent]
-	k.mu.Unlock()
-	if g == nil {
-		g = &gap{there: runtime.TakenOverWithGaps(dir)}
-		k.mu.Lock()
-		k.gaps[agent] = g
-		k.mu.Unlock()
-	}
-	if !g.there {
-		// A copy is for when another node lives it.
-		if c := k.copyDir(agent); exists(c) {
-			os.RemoveAll(c)
-		}
-		return
-	}
-	if time.Now().Before(g.again) {
-		return
-	}
-	// Whoever has it may be back in a moment, or in a week.
-	g.tried++
-	g.again = time.Now().Add(min(time.Duration(g.tried)*k.fleet.Client.Lease/looks, 20*k.fleet.Client.Lease))
-	k.n.mu.Lock()
-	s := k.n.agents[name]
-	k.n.mu.Unlock()
-	if s.Agent == nil || s.State != runtime.SupervisedAlive {
-		return
-	}
-	putBack := func() bool {
-		ctx, done := context.WithTimeout(k.n.ctx, k.n.config.MoveLimit)
-		defer done()
-		whole, err := s.Agent.PutBack(ctx, k.copiesOf(agent)...)
-		if err != nil {
-			k.n.config.Log.Debug("not all copies of an agent's history could be read", "agent", name, "error", err)
-		}
-		if whole {
-			g.there = false
-			k.n.config.Log.Info("the history of an agent that was taken over is whole", "agent", name)
-		}
-		return whole
-	}
-	if putBack() {
-		return
-	}
-	for _, from := range plan.Nodes {
-		before, err := runtime.Before(dir)
-		if err != nil || k.n.ctx.Err() != nil {
-			return
-		}
-		if from == k.n.public || !k.n.peers.knows(from) {
-			continue
-		}
-		if err := k.pull(k.n.ctx, agent, from, before); err != nil {
-			k.n.config.Log.Debug("a node does not have the history before", "agent", name, "node", from.DID(), "error", err)
-			continue
-		}
-		if putBack() {
-			return
-		}
-	}
 }

@@ -47,6 +47,9 @@ type take struct {
 	gone     chan struct{} // closed when it is settled
 
 	verified verifier.Hash // up to here it is verified, and its life was run again
+
+	part   bool   // what comes is kept, however far it goes
+	folder string // at the source; "" = where the agent lives or lived last
 }
 
 // A promise is what a node remembers of what it signs.
@@ -84,7 +87,7 @@ func (n *Node) answerHandOver(ctx context.Context, from verifier.PublicKey, c *c
 	var p wire.Propose
 	err := error(nil)
 	switch do := wire.Do(raw); do {
-	case "files", "get", "commit":
+	case "files", "get", "folders", "commit":
 		var q wire.Ask
 		if err := json.Unmarshal(raw, &q); err != nil {
 			return err
@@ -381,12 +384,10 @@ func (n *Node) prepare(ctx context.Context, t *take, head verifier.Hash, p *wire
 // seed begins the agent's folder with what is here of it: from an attempt before, or since
 // the agent was here before.
 func (n *Node) seed(t *take) error {
-	agent := filepath.Join(t.dir, dirAgent)
-	for _, dir := range []string{"history", "events/payloads", "events/programs"} {
-		if err := os.MkdirAll(filepath.Join(agent, dir), 0o755); err != nil {
-			return err
-		}
+	if err := t.makeFolders(); err != nil {
+		return err
 	}
+	agent := filepath.Join(t.dir, dirAgent)
 	name, ok := n.find(t.agent)
 	if !ok {
 		return nil
@@ -425,6 +426,15 @@ func (n *Node) seed(t *take) error {
 		}
 	}
 	t.verified = gone.Record.Head // it was lived here up to there
+	return nil
+}
+
+func (t *take) makeFolders() error {
+	for _, dir := range []string{"history", "events/payloads", "events/programs"} {
+		if err := os.MkdirAll(filepath.Join(t.dir, dirAgent, dir), 0o755); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -494,6 +504,9 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 			until = hash
 		}
 	}
+	if t.part {
+		until = verifier.Hash{} // what is here is as likely newer than what is asked for
+	}
 	var written []string
 	cuts := 0
 	for next := head; !next.IsZero(); {
@@ -512,6 +525,9 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 				if f.PrevHash.IsZero() && !until.IsZero() {
 					return wire.Refuse(wire.Divergence, "what is here of the agent is no part of the history that is sent")
 				}
+				if t.part {
+					root.Remove(name)
+				}
 				return writeBlock(root, name, block)
 			})
 			if err == nil && next == before {
@@ -525,6 +541,9 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 		}
 		_, lied := errors.AsType[*wire.LieError](err)
 		_, refused := errors.AsType[*wire.Refusal](err)
+		if refused && t.part && len(written) > 0 {
+			return nil
+		}
 		if cuts++; !lied && !refused && cuts <= maxCuts && ctx.Err() == nil {
 			time.Sleep(time.Duration(cuts) * 200 * time.Millisecond)
 			continue // from where it was cut off
@@ -559,7 +578,7 @@ func writeBlock(root *os.Root, name string, block []byte) error {
 // fetchFiles takes the files that are not here as they are there.
 func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) (whole bool, err error) {
 	var files []wire.File
-	err = n.ask(ctx, t, wire.Ask{Do: "files", Agent: t.agent.DID()}, func(c *conn) error {
+	err = n.ask(ctx, t, wire.Ask{Do: "files", Agent: t.agent.DID(), Folder: t.folder}, func(c *conn) error {
 		for {
 			var page wire.Files
 			if err := wire.Read(c, &page); err != nil {
@@ -599,7 +618,7 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) (whole bo
 	for len(want) > 0 {
 		page := want[:min(len(want), 200)]
 		want = want[len(page):]
-		err := n.ask(ctx, t, wire.Ask{Do: "get", Agent: t.agent.DID(), Files: page}, func(c *conn) error {
+		err := n.ask(ctx, t, wire.Ask{Do: "get", Agent: t.agent.DID(), Folder: t.folder, Files: page}, func(c *conn) error {
 			for _, have := range page {
 				there, err := takeFile(root, c, have)
 				if err != nil {

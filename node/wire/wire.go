@@ -159,12 +159,22 @@ const (
 
 // An Ask is what a target asks of the source.
 type Ask struct {
-	Do     string `json:"do"` // files, get, commit
+	Do     string `json:"do"` // files, get, folders, commit
 	Agent  string `json:"agent"`
 	Number uint64 `json:"number,omitempty"` // of the hand-over: commit
 	Record string `json:"record,omitempty"` // SHA-256 of what was signed, in hex: commit
+	Folder string `json:"folder,omitempty"` // one of [Folders]: files, get
 	Files  []Have `json:"files,omitempty"`  // get
 }
+
+// Folders are the folders that a node has with something of an agent, beside the one in
+// which it lives or lived last.
+type Folders struct {
+	Folders []string `json:"folders"`
+}
+
+// MaxFolders is how many of them are named.
+const MaxFolders = 100
 
 // A Have is how much of a file there is already.
 type Have struct {
