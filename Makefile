@@ -121,7 +121,7 @@ x402/x402test/node_modules: x402/x402test/package.json x402/x402test/package-loc
 	cd x402/x402test && npm ci --no-audit --no-fund
 	@touch $@
 
-# Software for Arweave by others: 42 MB.
+# Software for Arweave by others: 120 MB.
 internal/interop/arweave/node_modules: internal/interop/arweave/package.json internal/interop/arweave/package-lock.json
 	cd internal/interop/arweave && npm ci --no-audit --no-fund --ignore-scripts
 	@touch $@

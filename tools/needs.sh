@@ -57,7 +57,7 @@ check() {
 			;;
 		arweave)
 			if [ -n "$skip" ] && ! [ -d internal/interop/arweave/node_modules ]; then
-				skipped+=("arweave (make internal/interop/arweave/node_modules): data items against arbundles")
+				skipped+=("arweave (make internal/interop/arweave/node_modules): data items against arbundles, archives in arlocal")
 			fi
 			;;
 		web)
