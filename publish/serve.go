@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"mime"
 	"net/http"
 	"os"
 	"path"
@@ -221,74 +220,6 @@ func (s *Server) find(agent verifier.PublicKey) (tree *Tree, head *published.Hea
 		}
 	}
 	return tree, head
-}
-
-// probe is the CID of nothing, by which a client finds out that this is a gateway.
-const probe = "bafkqaaa"
-
-// block answers for one checkpoint, as a trustless gateway does.
-func (s *Server) block(w http.ResponseWriter, r *http.Request, name string) {
-	query := r.URL.Query()
-	if !wantsRaw(query.Get("format"), r.Header.Values("Accept")) {
-		refuse(w, http.StatusBadRequest, "only raw blocks are served: ask with Accept: application/vnd.ipld.raw, or with ?format=raw")
-		return
-	}
-	var b []byte
-	if name != probe {
-		h, err := verifier.ParseCID(name)
-		if err != nil {
-			refuse(w, http.StatusBadRequest, err.Error())
-			return
-		}
-		if b = s.checkpoint(h); b == nil {
-			code := http.StatusNotFound
-			if strings.Contains(r.Header.Get("Cache-Control"), "only-if-cached") {
-				code = http.StatusPreconditionFailed
-			}
-			refuse(w, code, "no published life here has this checkpoint")
-			return
-		}
-	}
-	header := w.Header()
-	file := query.Get("filename")
-	if file == "" {
-		file = name + ".bin"
-	}
-	header.Set("Content-Type", published.TypeRaw)
-	header.Set("Content-Disposition", `attachment; filename="`+plainName(file)+`"`)
-	header.Set("Etag", `"`+name+`.raw"`)
-	header.Set("Cache-Control", immutable)
-	header.Set("Vary", "Accept")
-	header.Set("X-Ipfs-Path", "/ipfs/"+name)
-	header.Set("X-Ipfs-Roots", name)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
-}
-
-// plainName is a file's name without what a header or a file system takes for something else.
-func plainName(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e || strings.ContainsRune(`"\/:*?<>|%`, r) {
-			return '_'
-		}
-		return r
-	}, s)
-	return s[:min(len(s), 200)]
-}
-
-// wantsRaw reports whether a raw block is asked for. The parameter goes before the header.
-func wantsRaw(format string, accept []string) bool {
-	if format != "" {
-		return format == "raw"
-	}
-	for _, header := range accept {
-		for one := range strings.SplitSeq(header, ",") {
-			kind, parameters, err := mime.ParseMediaType(strings.TrimSpace(one))
-			if err == nil && kind == published.TypeRaw && parameters["q"] != "0" {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // checkpoint returns a checkpoint, or nil.

@@ -5,17 +5,20 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"igor.dev/internal/testkit"
+	"igor.dev/verifier"
 	"igor.dev/verifier/published"
 )
 
@@ -57,7 +60,7 @@ func TestGateway(t *testing.T) {
 			header := r.Header
 			for name, want := range map[string]string{
 				"Content-Type": `^application/vnd\.ipld\.raw$`, "Content-Length": fmt.Sprintf("^%d$", len(b)), "Content-Disposition": `^attachment;\s*filename=".*\.bin"$`, "X-Content-Type-Options": "^nosniff$",
-				"Etag": `^"` + cid + `\.raw"$`, "X-Ipfs-Path": "^" + path + "$", "X-Ipfs-Roots": cid, "Access-Control-Allow-Origin": `^\*$`,
+				"Vary": "Accept", "Etag": `^"` + cid + `\.raw"$`, "X-Ipfs-Path": "^" + path + "$", "X-Ipfs-Roots": cid, "Access-Control-Allow-Origin": `^\*$`,
 			} {
 				if !regexp.MustCompile(want).MatchString(header.Get(name)) {
 					t.Errorf("%s: %q, want %s", name, header.Get(name), want)
@@ -94,13 +97,27 @@ func TestGateway(t *testing.T) {
 		{"HEAD", unknown + "?format=raw", nil, 404, ""},
 		{"GET", unknown + "?format=raw", []string{"Cache-Control", "only-if-cached"}, 412, "no published life here has this checkpoint\n"},
 		{"GET", path, nil, 400, ""},
-		{"GET", path + "?format=car", nil, 400, ""},
+		{"GET", path + "?format=tar", nil, 400, "there is no format=tar here: want raw or car\n"},
+		{"GET", path + "?format=tar", []string{"Accept", "application/vnd.ipld.raw"}, 400, ""},
+		{"GET", path + "?format=raw", []string{"Service-Worker", "script"}, 400, ""},
+		{"GET", unknown + "?format=car", nil, 404, ""},
+		{"HEAD", unknown + "?format=car", nil, 404, ""},
+		{"GET", unknown + "?format=car", []string{"Cache-Control", "only-if-cached"}, 412, ""},
 		{"GET", path, []string{"Accept", "text/html"}, 400, ""},
-		{"GET", path, []string{"Accept", "application/vnd.ipld.car"}, 400, ""},
+		{"GET", path, []string{"Accept", "*/*"}, 400, ""},
+		{"GET", path, []string{"Accept", "application/vnd.ipld.dag-json"}, 400, ""},
 		{"GET", path, []string{"Accept", "application/vnd.ipld.raw;q=0"}, 400, ""},
 		{"GET", path + "/x?format=raw", nil, 404, ""},
 		{"GET", "/ipfs/?format=raw", nil, 400, ""},
-		{"GET", "/ipfs/QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG?format=raw", nil, 400, ""},
+		{"GET", "/ipfs/bafkrei?format=raw", nil, 400, ""},
+		{"GET", "/ipfs/" + cid[:20] + "%0a" + cid[20:] + "?format=raw", nil, 400, ""},
+		{"GET", "/ipfs/x" + cid + "?format=raw", nil, 400, ""},
+		{"GET", "/ipfs/" + cid + "a?format=raw", nil, 400, ""},
+		// CIDs of what cannot be here: a version 0, dag-pb, BLAKE3, an identity.
+		{"GET", "/ipfs/QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG?format=raw", nil, 404, ""},
+		{"GET", "/ipfs/bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi?format=car", nil, 404, ""},
+		{"GET", "/ipfs/bafkr4ihn4xalyfrv6zpbxvbdyd3y3zn6fy4ltktnf4uyvgtvbzpjnfa6bm?format=raw", nil, 404, ""},
+		{"GET", "/ipfs/bafkqabtimvwgy3yk?format=raw", nil, 404, ""},
 		{"GET", "/ipfs/bafkqaaa?format=raw", nil, 200, ""},
 		{"HEAD", "/ipfs/bafkqaaa?format=raw", nil, 200, ""},
 		{"POST", path + "?format=raw", nil, 405, ""},
@@ -114,7 +131,31 @@ func TestGateway(t *testing.T) {
 			t.Errorf("%s %s: %v", c.method, c.target, r.Header)
 		}
 	}
-	r := ask(t, h, "GET", path+"?format=raw&filename=foobar.bin")
+	// The same CID in other bases: base36, base58btc.
+	for _, other := range []string{rebase(t, cid, 'k'), rebase(t, cid, 'z')} {
+		if r := ask(t, h, "GET", "/ipfs/"+other+"?format=raw"); r.StatusCode != 200 || body(t, r) != string(life[3]) || r.Header.Get("Etag") != `"`+other+`.raw"` {
+			t.Errorf("%s: status %d, %v", other, r.StatusCode, r.Header)
+		}
+	}
+	// Who asks by the header is told the address of the same answer, for caches.
+	for _, c := range []struct{ target, accept, want string }{
+		{path, "application/vnd.ipld.raw", path + "?format=raw"},
+		{path + "?filename=a.bin", "application/vnd.ipld.raw", path + "?filename=a.bin&format=raw"},
+		{path + "?format=raw", "application/vnd.ipld.raw", ""},
+		{path + "?format=raw", "", ""},
+		{path + "?format=raw", "application/vnd.ipld.car", path + "?format=raw"},
+		{path, "application/vnd.ipld.car", path + "?format=car"},
+		{path + "?format=car&car-dups=n", "application/vnd.ipld.car;dups=y", path + "?car-dups=n&format=car"},
+	} {
+		if got := ask(t, h, "GET", c.target, "Accept", c.accept).Header.Get("Content-Location"); got != c.want {
+			t.Errorf("%s, Accept %q: Content-Location %q, want %q", c.target, c.accept, got, c.want)
+		}
+	}
+	r := ask(t, h, "GET", path+"?format=raw&filename=test%D1%82%D0%B5%D1%81%D1%82%20%3D.pdf")
+	if got := r.Header.Get("Content-Disposition"); got != `attachment; filename="test____ =.pdf"; filename*=UTF-8''test%D1%82%D0%B5%D1%81%D1%82%20%3D.pdf` {
+		t.Error(got)
+	}
+	r = ask(t, h, "GET", path+"?format=raw&filename=foobar.bin")
 	if got := r.Header.Get("Content-Disposition"); got != `attachment; filename="foobar.bin"` {
 		t.Error(got)
 	}
@@ -125,6 +166,156 @@ func TestGateway(t *testing.T) {
 	r = ask(t, h, "OPTIONS", path)
 	if got := r.Header.Get("Access-Control-Allow-Headers"); !strings.Contains(got, "Range") || !strings.Contains(r.Header.Get("Access-Control-Allow-Methods"), "GET") {
 		t.Error(got)
+	}
+}
+
+// rebase writes a CID in another base.
+func rebase(t *testing.T, cid string, base byte) string {
+	t.Helper()
+	n, alphabet := new(big.Int).SetBytes([]byte(decodeCID(cid))), map[byte]string{'k': base36, 'z': base58}[base]
+	var digits []byte
+	for n.Sign() > 0 {
+		digit := new(big.Int)
+		n.DivMod(n, big.NewInt(int64(len(alphabet))), digit)
+		digits = append(digits, alphabet[digit.Int64()])
+	}
+	slices.Reverse(digits)
+	return string(base) + string(digits)
+}
+
+// FuzzGateway asks for anything. What is given out has the hash that was asked for.
+func FuzzGateway(f *testing.F) {
+	life := testkit.NewAgent("alice").History(3, 30)
+	dir := f.TempDir()
+	mustPublish(f, dir, life, Options{})
+	h := serveTree(f, dir)
+	cid := cidOf(life[1]).CID()
+	f.Add(cid, "format=raw", "", "")
+	f.Add(cid, "format=car&entity-bytes=0:-3&dag-scope=all&car-dups=y", "text/html, application/vnd.ipld.car;version=1;q=0.3", "bytes=0-9")
+	f.Add("QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG", "filename=%E2%98%83", "application/vnd.ipld.raw;q=NaN", "bytes=-1")
+	f.Add("bafkqaaa", "format=car", "application/vnd.ipld.raw", "")
+	f.Add("k2jmtxu8", "format=raw", "application/vnd.ipld.car;q=1e-9", "bytes=5-")
+	f.Fuzz(func(t *testing.T, name, query, accept, ranges string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.URL.Path, r.URL.RawQuery = "/ipfs/"+name, query
+		r.Header.Set("Accept", accept)
+		r.Header.Set("Range", ranges)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		switch answer := w.Result(); answer.StatusCode {
+		case 200:
+			got, header := w.Body.Bytes(), answer.Header
+			block := life[1]
+			if strings.HasPrefix(header.Get("Content-Type"), "application/vnd.ipld.car") {
+				block = verifier.AppendCARBlock(verifier.AppendCARHeader(nil, cidOf(block)), cidOf(block), block)
+			}
+			if name != probe && !bytes.Equal(got, block) && !slices.ContainsFunc(life, func(b []byte) bool { return bytes.HasSuffix(got, b) && name == cidOf(b).CID() }) {
+				t.Errorf("%q: %q", name, got)
+			}
+			for name, values := range header {
+				if strings.ContainsAny(strings.Join(values, ""), "\r\n\x00") {
+					t.Errorf("%s: %q", name, values)
+				}
+			}
+		case 206, 400, 404, 412, 416:
+		default:
+			t.Errorf("status %d", answer.StatusCode)
+		}
+	})
+}
+
+// TestGatewayCAR asks for CARs as the specification has it. A checkpoint has no links, so
+// every CAR has one block.
+func TestGatewayCAR(t *testing.T) {
+	smallSegments(t, 4)
+	life := testkit.NewAgent("alice").History(10, 30)
+	dir := t.TempDir()
+	mustPublish(t, dir, life, Options{})
+	h := serveTree(t, dir)
+	b := life[3]
+	cid := cidOf(b).CID()
+	path := "/ipfs/" + cid
+	whole := string(verifier.AppendCARBlock(verifier.AppendCARHeader(nil, cidOf(b)), cidOf(b), b))
+	const kind = "application/vnd.ipld.car; version=1; order=dfs; dups="
+	tags := map[string]string{}
+	for _, c := range []struct {
+		query, accept string
+		status        int
+		dups          string
+	}{
+		{"format=car", "", 200, "n"},
+		{"", "application/vnd.ipld.car", 200, "n"},
+		{"format=car", "application/vnd.ipld.raw", 200, "n"},
+		{"", "application/vnd.ipld.car;version=1;order=dfs;dups=y", 200, "y"},
+		{"", "application/vnd.ipld.car; order=unk; dups=n", 200, "n"},
+		{"", "application/vnd.ipld.car;order=foo, application/vnd.ipld.car;order=dfs;dups=y;q=0.5", 200, "y"},
+		{"", "application/vnd.ipld.raw;q=0.2, application/vnd.ipld.car;q=0.7", 200, "n"},
+		{"", "application/vnd.ipld.car;order=foo", 400, ""},
+		{"", "application/vnd.ipld.car;version=2", 400, ""},
+		{"format=car", "application/vnd.ipld.car;version=2", 400, ""},
+		{"format=car", "application/vnd.ipld.car;dups=maybe", 400, ""},
+		{"format=car&car-version=2", "", 400, ""},
+		{"format=car&car-order=bfs", "", 400, ""},
+		{"format=car&car-version=1&car-order=dfs&car-dups=y", "application/vnd.ipld.car;dups=n", 200, "y"},
+		{"format=car&dag-scope=block", "", 200, "n"},
+		{"format=car&dag-scope=entity", "", 200, "n"},
+		{"format=car&dag-scope=all", "", 200, "n"},
+		{"format=car&dag-scope=some", "", 400, ""},
+		{"format=car&entity-bytes=0:*", "", 200, "n"},
+		{"format=car&entity-bytes=0:9", "", 200, "n"},
+		{"format=car&entity-bytes=-5:*", "", 200, "n"},
+		{"format=car&entity-bytes=3:-3", "", 200, "n"},
+		{"format=car&entity-bytes=0:99999999", "", 200, "n"},
+		{"format=car&entity-bytes=99999:*", "", 400, ""},
+		{"format=car&entity-bytes=0:-99999", "", 400, ""},
+		{"format=car&entity-bytes=9:3", "", 400, ""},
+		{"format=car&entity-bytes=9", "", 400, ""},
+		{"format=car&entity-bytes=a:b", "", 400, ""},
+		{"format=car&entity-bytes=*:9", "", 400, ""},
+		{"format=car&entity-bytes=0:99999999999999999999999999", "", 400, ""},
+	} {
+		r := ask(t, h, "GET", path+"?"+c.query, "Accept", c.accept)
+		got := body(t, r)
+		if r.StatusCode != c.status || c.status == 200 && (got != whole || r.Header.Get("Content-Type") != kind+c.dups) {
+			t.Errorf("%s, Accept %q: status %d, %v, %q", c.query, c.accept, r.StatusCode, r.Header, got)
+			continue
+		}
+		if c.status != 200 {
+			continue
+		}
+		if r.Header.Get("Content-Disposition") != `attachment; filename="`+cid+`.car"` || r.Header.Get("X-Content-Type-Options") != "nosniff" || r.Header.Get("Cache-Control") != immutable || r.Header.Get("Content-Length") != fmt.Sprint(len(whole)) {
+			t.Errorf("%s: %v", c.query, r.Header)
+		}
+		tag := r.Header.Get("Etag")
+		if !regexp.MustCompile(`^"` + cid + `\.car[-.0-9a-z]+"$`).MatchString(tag) {
+			t.Errorf("%s: Etag %s", c.query, tag)
+		}
+		// Another part of the graph has another tag.
+		question := c.dups
+		for _, p := range []string{"dag-scope=", "entity-bytes="} {
+			_, value, _ := strings.Cut(c.query, p)
+			question += " " + value
+		}
+		if of, ok := tags[tag]; ok && of != question {
+			t.Errorf("%q and %q have one Etag, %s", of, question, tag)
+		}
+		tags[tag] = question
+		if r := ask(t, h, "GET", path+"?"+c.query, "Accept", c.accept, "If-None-Match", tag); r.StatusCode != 304 || body(t, r) != "" {
+			t.Errorf("%s: status %d for what did not change", c.query, r.StatusCode)
+		}
+		if r := ask(t, h, "HEAD", path+"?"+c.query, "Accept", c.accept); r.StatusCode != 200 || body(t, r) != "" || r.Header.Get("Etag") != tag {
+			t.Errorf("%s: HEAD: status %d, %v", c.query, r.StatusCode, r.Header)
+		}
+	}
+	if len(tags) < 9 {
+		t.Error(tags)
+	}
+	// The probe: a CAR whose root is the CID of nothing, and in which nothing is.
+	for _, c := range []struct{ method, query, accept string }{{"GET", "?format=car", ""}, {"HEAD", "?format=car", ""}, {"GET", "", "application/vnd.ipld.car"}} {
+		r := ask(t, h, c.method, "/ipfs/bafkqaaa"+c.query, "Accept", c.accept)
+		if got := body(t, r); r.StatusCode != 200 || c.method == "GET" && got != probeCAR {
+			t.Errorf("%v: status %d, %q", c, r.StatusCode, got)
+		}
 	}
 }
 

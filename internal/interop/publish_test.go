@@ -114,5 +114,38 @@ func TestPublished(t *testing.T) {
 		if got, err := c.Prefix().Sum(b); err != nil || !got.Equals(c) || resp.Header.Get("Etag") != `"`+c.String()+`.raw"` {
 			t.Errorf("block %d is %v: %v %v", i, got, resp.Header, err)
 		}
+		// The same as a CAR.
+		if resp, err = http.Get(fmt.Sprintf("%s/ipfs/%s?format=car", server.URL, c)); err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		r2, err := car.NewBlockReader(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r2.Next(); err != nil || !got.Cid().Equals(c) || !bytes.Equal(got.RawData(), life[i]) || len(r2.Roots) != 1 || !r2.Roots[0].Equals(c) {
+			t.Errorf("block %d in a CAR: %v, %v", i, got, err)
+		}
+		if _, err := r2.Next(); err != io.EOF {
+			t.Errorf("block %d in a CAR: more follows, %v", i, err)
+		}
+	}
+}
+
+// TestProbe reads what says that a gateway is one.
+func TestProbe(t *testing.T) {
+	server := httptest.NewServer(&publish.Server{})
+	defer server.Close()
+	resp, err := http.Get(server.URL + "/ipfs/bafkqaaa?format=car")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	r, err := car.NewBlockReader(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(); err != io.EOF || len(r.Roots) != 1 || r.Roots[0].String() != "bafkqaaa" {
+		t.Error(r.Roots, err)
 	}
 }
