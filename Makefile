@@ -62,14 +62,17 @@ demo: build
 demo-pay: x402/x402test/node_modules
 	$(GO) test -count=1 -v -run '^TestDemo(Pay|Rent)$$' ./cmd/igor
 
-# Three nodes in three network namespaces, and two agents that move between them: by command,
-# by price, home again, while a node is killed and a link is cut. Needs root and iproute2.
-demo-node: build servers
-	cd agents && GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -ldflags="-s -X main.server=http://127.0.0.1:00000" -o ../bin/agents/nomad-lab.wasm ./nomad
+# A courier that buys reports, by x402 on a chain of its own, and posts them, lives on three nodes in
+# three network namespaces: it moves by command, by price and home again, while a node that has it
+# is killed and a link is cut. Needs root and iproute2, and what demo-pay needs.
+demo-node: build servers x402/x402test/node_modules
+	$(GO) build -o bin/ ./cmd/igord-lab
+	cd agents && GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -ldflags="-s -X main.server=http://127.0.0.1:00000" -o ../bin/agents/courier-lab.wasm ./courier
 	rm -rf dist/demo-node && mkdir -p dist
-	$(GO) run ./cmd/igord-lab run docs/lab/demo.yaml --out dist/demo-node --node bin/igor-node
-	for a in actor nomad; do bin/igor history export dist/demo-node/nodes/A/agents/$$a -o dist/demo-node/$$a.car && bin/igor-verify dist/demo-node/$$a.car || exit 1; done
-	@echo 'igor site serves the page that shows them: drop dist/demo-node/actor.car and actor.handovers there'
+	bin/igord-lab run docs/lab/demo.yaml --out dist/demo-node --node bin/igor-node
+	bin/igor history export dist/demo-node/nodes/A/agents/courier -o dist/demo-node/courier.car
+	bin/igor-verify dist/demo-node/courier.car
+	@echo 'To see it: make site, bin/igor serve dist/demo-node --site ...'
 
 # An agent is archived and witnessed, loses its folder, is found by its DID, recovered, and lives a second
 # life somewhere else, which is found too. With `make site` before, a browser verifies it.

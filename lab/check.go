@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -24,6 +25,8 @@ import (
 	"igor.dev/verifier"
 	"igor.dev/verifier/history"
 	"igor.dev/verifier/receipt"
+	"igor.dev/x402/evm"
+	"igor.dev/x402/wallet"
 )
 
 // A Result is what came of a run.
@@ -31,7 +34,16 @@ type Result struct {
 	Dir    string
 	Length time.Duration
 	Agents []AgentResult
-	Text   string // the timeline, in 80 columns
+	Market *MarketResult // nil: there was no chain
+	Text   string        // the timeline, in 80 columns
+}
+
+// A MarketResult is what the chain and the seller say at the end.
+type MarketResult struct {
+	Seller   int64            // what the seller has
+	Left     map[string]int64 // in the wallet of each node
+	Settled  int              // by the facilitator
+	Problems []string
 }
 
 // Problems returns all that is wrong.
@@ -40,6 +52,9 @@ func (r *Result) Problems() (all []string) {
 		for _, p := range a.Problems {
 			all = append(all, a.Name+": "+p)
 		}
+	}
+	if r.Market != nil {
+		all = append(all, r.Market.Problems...)
 	}
 	return all
 }
@@ -50,20 +65,32 @@ type AgentResult struct {
 	At        string // the node at which it lives
 	Tick      uint64
 	Moves     int
-	Nodes     int // that have a history of it
-	Looks     int // at nodes that had it alive
-	Sent      int // what its shop got
-	Payments  int // that the bank settled
+	Nodes     int      // that have a history of it
+	Path      []string // nodes, in the order in which it lived there
+	Looks     int      // at nodes that had it alive
+	Calls     int      // requests that its event log has
+	Sent      int      // what its shop got that sends something
+	Asked     int      // and what only asks
+	Payments  int      // that the bank settled
 	Paid      int64
-	Costs     []NodeCost // by the receipts of each node
+	Bought    int   // by receipts of payments on the chain
+	Spent     int64 // on them
+	Costs     []NodeCost
+	Born      int64 // its budget at its birth, and what is left of it
+	Took      int64 // for its time, and what it paid at the pay endpoint, by receipts
+	Left      int64
+	Held      int64 // for payments of which it is not known whether they were made
 	Problems  []string
 }
 
-// A NodeCost is what an agent paid to a node for its time, by that node's receipts.
+// A NodeCost is what an agent paid at a node: for its time, by that node's receipts, and for
+// what it bought, by its own receipts of payments from that node's wallet.
 type NodeCost struct {
 	Node     string
 	Receipts int
 	Took     int64
+	Bought   int
+	Spent    int64
 }
 
 // A judge looks at an agent.
@@ -72,6 +99,7 @@ type judge struct {
 	nodes  []string
 	dids   map[string]string // of nodes, to their names
 	events []Event
+	wallet map[evm.Address]string // of nodes, to their names
 	AgentResult
 	agent verifier.PublicKey
 }
@@ -123,7 +151,7 @@ func (j *judge) look(ctx context.Context) error {
 	if err := j.histories(ctx); err != nil {
 		return err
 	}
-	if err := j.receipts(); err != nil {
+	if err := j.receipts(ctx); err != nil {
 		return err
 	}
 	records, err := j.handOvers()
@@ -194,45 +222,79 @@ func (j *judge) histories(ctx context.Context) error {
 }
 
 // receipts holds the receipts of all nodes against the life, to the unit.
-func (j *judge) receipts() error {
+func (j *judge) receipts(ctx context.Context) error {
 	var c receipt.Checker
-	b, err := os.ReadFile(filepath.Join(j.folder(j.At), "receipts"))
-	if err != nil {
-		return err
+	of := func(node string) *NodeCost {
+		i := slices.IndexFunc(j.Costs, func(c NodeCost) bool { return c.Node == node })
+		if i < 0 {
+			i = len(j.Costs)
+			j.Costs = append(j.Costs, NodeCost{Node: node})
+		}
+		return &j.Costs[i]
 	}
-	for r := receipt.NewReader(bytes.NewReader(b)); ; {
-		got, err := r.Next()
-		if err == io.EOF {
-			break
+	for _, file := range []string{"receipts", "receipts.x402"} {
+		b, err := os.ReadFile(filepath.Join(j.folder(j.At), file))
+		if errors.Is(err, fs.ErrNotExist) && file != "receipts" {
+			continue
 		}
 		if err != nil {
 			return err
 		}
-		c.Add(got)
-		if e, is := got.(*receipt.Execution); is {
-			node := j.dids[e.Node.DID()]
-			i := slices.IndexFunc(j.Costs, func(c NodeCost) bool { return c.Node == node })
-			if i < 0 {
-				i = len(j.Costs)
-				j.Costs = append(j.Costs, NodeCost{Node: node})
+		for r := receipt.NewReader(bytes.NewReader(b)); ; {
+			got, err := r.Next()
+			if err == io.EOF {
+				break
 			}
-			j.Costs[i].Receipts++
-			j.Costs[i].Took += e.Cost
+			if err != nil {
+				return err
+			}
+			c.Add(got)
+			switch g := got.(type) {
+			case *receipt.Execution:
+				n := of(j.dids[g.Node.DID()])
+				n.Receipts++
+				n.Took += g.Cost
+				j.Took += g.Cost
+			case *receipt.Payment:
+				j.Took += g.Amount
+			case *receipt.Onchain:
+				j.Bought++
+				j.Spent += g.Amount
+				if node, is := j.wallet[g.From]; is {
+					n := of(node)
+					n.Bought++
+					n.Spent += g.Amount
+				} else {
+					j.wrong("a payment is from the wallet %s, which is no node's", evm.Address(g.From))
+				}
+			}
 		}
 	}
+	newest := true
 	for b, err := range runtime.Blocks(j.folder(j.At)) {
 		if err != nil {
 			return err
 		}
 		f := verifier.Examine(b)
-		c.AddCheckpoint(&f)
+		if c.AddCheckpoint(&f); newest {
+			j.Left, newest = f.Budget, false
+		}
 	}
 	r, err := c.Check()
 	if err != nil {
 		return err
 	}
-	if r.Verdict != verifier.Verified {
-		j.wrong("the receipts do not account for what it paid")
+	all, err := runtime.Effects(ctx, j.folder(j.At))
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if !e.Over() {
+			j.Held += e.Held
+		}
+	}
+	if r.Verdict != verifier.Verified || j.Born-j.Took-j.Spent-j.Held != j.Left {
+		j.wrong("the receipts do not account for what it paid: of %d microcents %d are left, and the receipts say %d and %d", j.Born, j.Left, j.Took, j.Spent)
 	}
 	return nil
 }
@@ -249,6 +311,10 @@ func (j *judge) handOvers() ([]*verifier.HandOver, error) {
 	}
 	j.Moves = len(records)
 	for i, h := range records {
+		if i == 0 {
+			j.Path = []string{j.dids[h.From.DID()]}
+		}
+		j.Path = append(j.Path, j.dids[h.To.DID()])
 		if code := h.Check(j.agent); code != verifier.HandOverCounts {
 			j.wrong("hand-over %d: %s", i+1, code.What())
 		}
@@ -334,10 +400,17 @@ func (j *judge) positions(records []*verifier.HandOver) {
 	}
 }
 
+// outside is what agents reached, nil if nothing of it is there any more.
+type outside struct {
+	shops  []*shop
+	bank   *bank
+	market *market
+}
+
 // effects holds what the shop and the bank got against what the life did.
 func (j *judge) effects(ctx context.Context, s *shop, b *bank) error {
-	sent, asked, twice := s.sent()
-	j.Sent = sent + asked
+	var twice []string
+	j.Sent, j.Asked, twice = s.sent()
 	if len(twice) > 0 {
 		j.wrong("%d requests were sent more than once", len(twice))
 	}
@@ -370,8 +443,14 @@ func (j *judge) effects(ctx context.Context, s *shop, b *bank) error {
 		calls := int(c.Calls)
 		switch c.Capability {
 		case "http":
-			if asked == 0 && (j.Sent < calls-open["http"] || j.Sent > calls) { // one that only asks may be sent again
-				j.wrong("it began %d requests, of %d nobody knows whether they were sent, and its shop got %d", calls, open["http"], j.Sent)
+			j.Calls = calls
+			got := j.Sent + j.Asked
+			again := 0
+			if j.Asked > 0 { // one that only asks is sent again, where the node died in the tick
+				again = j.deaths()
+			}
+			if got < calls-open["http"] || got > calls+again {
+				j.wrong("it made %d requests, of %d nobody knows whether they were sent, and its shop got %d", calls, open["http"], got)
 			}
 		case "x402":
 			if j.Payments < calls-open["payment"] || j.Payments > calls {
@@ -385,8 +464,52 @@ func (j *judge) effects(ctx context.Context, s *shop, b *bank) error {
 	return nil
 }
 
+// deaths is how often nodes were killed.
+func (j *judge) deaths() (n int) {
+	for _, e := range j.events {
+		if e.What == Did && strings.HasPrefix(e.Step, "kill ") {
+			n++
+		}
+	}
+	return n
+}
+
+// judge holds what was paid on the chain against the receipts of all agents.
+func (m *market) judge(ctx context.Context, agents []AgentResult) (r *MarketResult, err error) {
+	r = &MarketResult{Left: map[string]int64{}}
+	wrong := func(format string, args ...any) { r.Problems = append(r.Problems, fmt.Sprintf(format, args...)) }
+	if r.Seller, err = m.balance(ctx, seller); err != nil {
+		return nil, err
+	}
+	spent, from := int64(0), map[string]int64{}
+	for _, a := range agents {
+		spent += a.Spent
+		for _, c := range a.Costs {
+			from[c.Node] += c.Spent
+		}
+	}
+	if spent != r.Seller {
+		wrong("the seller got %d on the chain, and the receipts of agents say %d", r.Seller, spent)
+	}
+	for node, address := range m.wallets {
+		if r.Left[node], err = m.balance(ctx, address); err != nil {
+			return nil, err
+		}
+		if paid := walletFunds - r.Left[node]; paid != from[node] {
+			wrong("the wallet of %s paid %d on the chain, and the receipts of agents say %d", node, paid, from[node])
+		}
+	}
+	if err := m.parts.try(func() { r.Settled = m.facilitator.Seen("settle done") }); err != nil {
+		return nil, err
+	}
+	if int64(r.Settled)*reportPrice != spent {
+		wrong("the facilitator settled %d payments of %d, and the receipts of agents say %d", r.Settled, reportPrice, spent)
+	}
+	return r, nil
+}
+
 // judgeAll looks at all agents of a recording.
-func judgeAll(ctx context.Context, dir string, s *Script, dids map[string]string, events []Event, shops []*shop, b *bank) (*Result, error) {
+func judgeAll(ctx context.Context, dir string, s *Script, dids map[string]string, events []Event, reached *outside) (*Result, error) {
 	r := &Result{Dir: dir}
 	for _, e := range events {
 		r.Length = max(r.Length, e.Ended)
@@ -395,42 +518,110 @@ func judgeAll(ctx context.Context, dir string, s *Script, dids map[string]string
 	for _, n := range s.Nodes {
 		nodes = append(nodes, n.Name)
 	}
+	wallets, err := walletsOf(dir, nodes)
+	if err != nil {
+		return nil, err
+	}
 	for i, a := range s.Agents {
-		j := &judge{dir: dir, nodes: nodes, dids: dids, events: events, AgentResult: AgentResult{Name: a.Name}}
+		j := &judge{dir: dir, nodes: nodes, dids: dids, events: events, wallet: wallets, AgentResult: AgentResult{Name: a.Name, Born: a.Budget}}
 		if err := j.look(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", a.Name, err)
 		}
-		if shops != nil {
-			if err := j.effects(ctx, shops[i], b); err != nil {
+		if reached.shops != nil {
+			if err := j.effects(ctx, reached.shops[i], reached.bank); err != nil {
 				return nil, fmt.Errorf("%s: %w", a.Name, err)
 			}
 		}
 		r.Agents = append(r.Agents, j.AgentResult)
 	}
+	if reached.market != nil {
+		var err error
+		if r.Market, err = reached.market.judge(ctx, r.Agents); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
+}
+
+// walletsOf returns those of a recording's nodes, none if there was no chain.
+func walletsOf(dir string, nodes []string) (map[evm.Address]string, error) {
+	all := map[evm.Address]string{}
+	for _, node := range nodes {
+		w, err := wallet.Open(filepath.Join(dir, dirNodes, node, fileWallet), wallet.Unlock{})
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[w.Address()] = node
+	}
+	return all, nil
 }
 
 // Summary writes what came of a run, for a terminal.
 func (r *Result) Summary() string {
 	var b strings.Builder
 	b.WriteString(r.Text + "\n")
-	for _, a := range r.Agents {
-		fmt.Fprintf(&b, "%s  %s\n", a.Name, a.DID)
-		fmt.Fprintf(&b, "  at %s, tick %d, %s, histories at %s, %s\n", a.At, a.Tick, verifycli.Plural(a.Moves, "hand-over"), verifycli.Plural(a.Nodes, "node"), verifycli.Plural(a.Looks, "look"))
-		if a.Sent > 0 {
-			fmt.Fprintf(&b, "  sent %s, and made %s of %s\n", verifycli.Plural(a.Sent, "request"), verifycli.Plural(a.Payments, "payment"), verifier.FormatMicrocents(a.Paid))
+	for i := range r.Agents {
+		r.Agents[i].summary(&b)
+	}
+	if m := r.Market; m != nil {
+		bought := 0
+		for _, a := range r.Agents {
+			bought += a.Bought
 		}
-		for _, c := range a.Costs {
-			fmt.Fprintf(&b, "  %s of %s for %s\n", verifycli.Plural(c.Receipts, "receipt"), c.Node, verifier.FormatMicrocents(c.Took))
+		fmt.Fprintf(&b, "the chain\n  the seller has %s, by %s\n", verifier.FormatMicrocents(m.Seller), verifycli.Plural(m.Settled, "payment"))
+		for _, node := range slices.Sorted(maps.Keys(m.Left)) {
+			fmt.Fprintf(&b, "  the wallet of %s had %s, and has %s\n", node, verifier.FormatMicrocents(walletFunds), verifier.FormatMicrocents(m.Left[node]))
 		}
-		for _, p := range a.Problems {
+		for _, p := range m.Problems {
 			fmt.Fprintf(&b, "  WRONG: %s\n", p)
 		}
-		if len(a.Problems) == 0 {
-			b.WriteString("  one life: verified, run again, receipts to the unit, everything once, linearizable\n")
+		if len(m.Problems) == 0 {
+			fmt.Fprintf(&b, "  right: to the unit what the agents' receipts say\n")
 		}
 	}
 	return b.String()
+}
+
+func (a *AgentResult) summary(b *strings.Builder) {
+	fmt.Fprintf(b, "%s  %s\n", a.Name, a.DID)
+	fmt.Fprintf(b, "  lives at %s, tick %d, after %s", a.At, a.Tick, verifycli.Plural(a.Moves, "hand-over"))
+	if len(a.Path) > 0 && len(a.Path) <= 10 {
+		fmt.Fprintf(b, ": %s", strings.Join(a.Path, " > "))
+	}
+	b.WriteString("\n")
+	if len(a.Problems) == 0 {
+		fmt.Fprintf(b, "  one history from one genesis, verified; what %s have is its beginning\n", verifycli.Plural(a.Nodes, "node"))
+		fmt.Fprintf(b, "  run again from its event log it comes to the same states\n  at one node at a time, in %s (linearizable)\n", verifycli.Plural(a.Looks, "look"))
+	}
+	if a.Calls > 0 {
+		fmt.Fprintf(b, "  %s in its event log; %d came to its shop, of them %d that send\n", verifycli.Plural(a.Calls, "request"), a.Sent+a.Asked, a.Sent)
+	}
+	if a.Payments > 0 {
+		fmt.Fprintf(b, "  %s of %s at the pay endpoint\n", verifycli.Plural(a.Payments, "payment"), verifier.FormatMicrocents(a.Paid))
+	}
+	for _, c := range a.Costs {
+		fmt.Fprintf(b, "  %-6s %s for %s of time", c.Node, verifycli.Plural(c.Receipts, "receipt"), verifier.FormatMicrocents(c.Took))
+		if a.Bought > 0 {
+			fmt.Fprintf(b, "; its wallet bought %d for %s", c.Bought, verifier.FormatMicrocents(c.Spent))
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(b, "  budget %s - %s", verifier.FormatMicrocents(a.Born), verifier.FormatMicrocents(a.Took))
+	if a.Bought > 0 {
+		fmt.Fprintf(b, " - %s", verifier.FormatMicrocents(a.Spent))
+	}
+	if a.Held > 0 {
+		fmt.Fprintf(b, " - %s (held)", verifier.FormatMicrocents(a.Held))
+	}
+	fmt.Fprintf(b, " = %s, to the unit\n", verifier.FormatMicrocents(a.Left))
+	for _, p := range a.Problems {
+		for i, line := range verifycli.Wrap(p, width-9) {
+			fmt.Fprintf(b, "  %6s %s\n", map[bool]string{true: "WRONG:"}[i == 0], line)
+		}
+	}
 }
 
 // draw writes the timelines into a recording.
@@ -465,7 +656,7 @@ func Check(ctx context.Context, dir string) (*Result, error) {
 		}
 		dids[verifier.PublicKey(key.Public().(ed25519.PublicKey)).DID()] = n.Name
 	}
-	r, err := judgeAll(ctx, dir, s, dids, events, nil, nil)
+	r, err := judgeAll(ctx, dir, s, dids, events, &outside{})
 	if err != nil {
 		return nil, err
 	}

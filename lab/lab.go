@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"igor.dev/internal/verifycli"
 	"igor.dev/node/api"
 	"igor.dev/runtime"
 	"igor.dev/verifier"
@@ -28,6 +30,7 @@ type lab struct {
 	nodes      []node
 	shops      []*shop
 	bank       *bank
+	market     *market // nil: there is no chain
 	r          *recorder
 	rng        *rand.Rand
 	behind     sync.WaitGroup // steps that go on meanwhile
@@ -98,6 +101,9 @@ func run(ctx context.Context, c Config, in func(*lab) (world, error)) (_ *Result
 		if l.bank != nil {
 			l.bank.close()
 		}
+		if l.market != nil {
+			l.market.close()
+		}
 		err = errors.Join(err, l.world.close())
 	}()
 	if err := l.prepare(ctx); err != nil {
@@ -157,6 +163,17 @@ func (l *lab) prepare(ctx context.Context) error {
 		s.public = verifier.PublicKey(key.Public().(ed25519.PublicKey))
 		l.nodes = append(l.nodes, l.world.node(s))
 	}
+	if l.Script.Chain {
+		began := time.Now()
+		listener, err := l.world.listen(chainPort)
+		if err != nil {
+			return err
+		}
+		if l.market, err = openMarket(ctx, l.dir, listener, l.nodes); err != nil {
+			return err
+		}
+		l.Say("A chain, a facilitator and a shop run, %.1f s after the start.", time.Since(began).Seconds())
+	}
 	for i, p := range l.nodes {
 		if err := p.configure(l.Script.Nodes[i].Settings); err != nil {
 			return fmt.Errorf("the settings of %s: %w", p.at().name, err)
@@ -177,7 +194,7 @@ func (l *lab) prepare(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			l.shops = append(l.shops, openShop(listener))
+			l.shops = append(l.shops, openShop(listener, l.market))
 			shop = listener.Addr().String()
 		}
 		if err := l.named(a.At).at().birth(ctx, a, shop); err != nil {
@@ -189,7 +206,10 @@ func (l *lab) prepare(ctx context.Context) error {
 
 // live runs the steps, and then has all nodes and agents be well again.
 func (l *lab) live(ctx context.Context) (err error) {
-	for _, p := range l.nodes {
+	for i, p := range l.nodes {
+		if l.Script.Nodes[i].Later {
+			continue
+		}
 		if err := p.start(); err != nil {
 			return err
 		}
@@ -216,7 +236,7 @@ func (l *lab) live(ctx context.Context) (err error) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		l.Say("%8.2fs  %s", l.r.now().Seconds(), s)
+		l.tell(s)
 		if s.background {
 			l.behind.Go(func() {
 				if err := l.do(ctx, s); err != nil {
@@ -340,6 +360,41 @@ func (l *lab) patience() time.Duration {
 	return time.Minute
 }
 
+// leaving waits until the node at which an agent lives hands one over.
+func (l *lab) leaving(ctx context.Context, agent string) error {
+	for began := time.Now(); time.Since(began) < l.patience(); time.Sleep(l.every() / 4) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for _, p := range l.nodes {
+			if !p.runs() {
+				continue
+			}
+			if moving, err := p.moving(ctx); err != nil || moving == 0 {
+				continue
+			}
+			if lives, err := p.look(ctx); err == nil {
+				if _, here := lives[agent]; here {
+					return nil
+				}
+			}
+		}
+	}
+	return fmt.Errorf("%s was not seen leaving, within %v", agent, l.patience())
+}
+
+// tell says a step before it is done.
+func (l *lab) tell(s Step) {
+	if s.verb != "say" {
+		l.Say("%7.2f s  %s", l.r.now().Seconds(), s)
+		return
+	}
+	l.Say("")
+	for _, line := range verifycli.Wrap(strings.TrimPrefix(s.line, "say "), width) {
+		l.Say("%s", line)
+	}
+}
+
 func (l *lab) named(name string) node { return l.nodes[l.Script.node(name)] }
 
 // do does a step.
@@ -351,6 +406,7 @@ func (l *lab) do(ctx context.Context, s Step) (err error) {
 		e.Node = p.at().name
 	}
 	switch s.verb {
+	case "say":
 	case "wait":
 		select {
 		case <-ctx.Done():
@@ -364,6 +420,12 @@ func (l *lab) do(ctx context.Context, s Step) (err error) {
 			at = l.named(s.words[1])
 		}
 		_, err = l.where(ctx, s.words[0], at)
+	case "expect leaving":
+		err = l.leaving(ctx, s.words[0])
+	case "kill paying":
+		if err = l.market.paid(ctx, p.at().host); err == nil {
+			err = p.kill()
+		}
 	case "kill":
 		err = p.kill()
 	case "stop":
@@ -374,6 +436,8 @@ func (l *lab) do(ctx context.Context, s Step) (err error) {
 		err = p.pause(s.verb == "pause")
 	case "drain", "fill":
 		err = p.drain(ctx, s.verb == "fill")
+	case "ask":
+		err = p.ask(ctx)
 	case "skew":
 		k, is := p.(interface{ wrong(by time.Duration) })
 		if !is {
@@ -442,7 +506,7 @@ func (l *lab) move(ctx context.Context, s Step) (e Event, err error) {
 			e.To = p.at().name
 		}
 	}
-	l.Say("%8.2fs    %s: %s -> %s, and stood still for %.0f ms", l.r.now().Seconds(), e.Agent, e.Node, e.To, m.StoodMS)
+	l.Say("%7.2f s    %s: %s -> %s, and stood still for %.0f ms", l.r.now().Seconds(), e.Agent, e.Node, e.To, m.StoodMS)
 	return e, nil
 }
 
@@ -509,7 +573,7 @@ func (l *lab) faults(ctx context.Context, length time.Duration) error {
 				go func() { defer close(moved); l.do(ctx, s) }()
 				continue
 			}
-			l.Say("%8.2fs    %s", l.r.now().Seconds(), line)
+			l.Say("%7.2f s    %s", l.r.now().Seconds(), line)
 			if err := l.do(ctx, s); err != nil {
 				<-moved
 				return err
@@ -526,7 +590,7 @@ func (l *lab) judge(ctx context.Context) (*Result, error) {
 	for _, p := range l.nodes {
 		dids[p.at().did()] = p.at().name
 	}
-	r, err := judgeAll(ctx, l.dir, l.Script, dids, l.r.all, l.shops, l.bank)
+	r, err := judgeAll(ctx, l.dir, l.Script, dids, l.r.all, &outside{l.shops, l.bank, l.market})
 	if err != nil {
 		return nil, err
 	}

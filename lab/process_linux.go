@@ -44,7 +44,10 @@ func (w *processes) close() error { return w.network.Close() }
 
 func (w *processes) listen(port uint16) (net.Listener, error) { return w.network.Listen(w.host, port) }
 
-func (w *processes) node(s *seat) node { return &process{seat: s, world: w} }
+func (w *processes) node(s *seat) node {
+	s.host = w.network.Address(s.i).String()
+	return &process{seat: s, world: w}
+}
 
 func (w *processes) cut(from, to int, yes bool) error {
 	if yes {
@@ -77,6 +80,9 @@ func (p *process) configure(extra map[string]any) error {
 		"key": filepath.Join(p.dir, "node.key"), "listen": []string{fmt.Sprintf("/ip4/%s/tcp/%d", p.world.network.Address(p.i), nodePort)},
 		"peers": peers, "take_from": []string{"peers"}, "tick_interval": "20ms", "checkpoint_every": "100ms", "move_limit": "5s", "price": "0.001",
 		"pay_at": fmt.Sprintf("http://%s:%d/pay", p.world.network.Address(p.world.host), bankPort),
+	}
+	if p.lab.market != nil {
+		settings["payments"] = filepath.Join(p.dir, filePayments)
 	}
 	maps.Copy(settings, extra)
 	b, err := json.MarshalIndent(settings, "", "  ")
@@ -183,6 +189,18 @@ func (p *process) look(ctx context.Context) (lives map[string]Lives, err error) 
 	return livesOf(all), nil
 }
 
+func (p *process) moving(ctx context.Context) (int, error) {
+	c, err := api.Dial(p.dir)
+	if err != nil {
+		return 0, err
+	}
+	ctx, done := context.WithTimeout(ctx, 2*time.Second)
+	defer done()
+	var s api.Status
+	err = c.Get(ctx, "/v1/status", &s)
+	return s.Moving, err
+}
+
 func (p *process) move(ctx context.Context, agent string, to []string) (*api.Moved, error) {
 	c, err := api.Dial(p.dir)
 	if err != nil {
@@ -199,6 +217,14 @@ func (p *process) drain(ctx context.Context, end bool) error {
 		return err
 	}
 	return c.Post(ctx, "/v1/drain", api.Drain{Within: "1m", End: end}, nil)
+}
+
+func (p *process) ask(ctx context.Context) error {
+	c, err := api.Dial(p.dir)
+	if err != nil {
+		return err
+	}
+	return c.Post(ctx, "/v1/offers", struct{}{}, nil)
 }
 
 func lastLine(path string) string {

@@ -20,6 +20,7 @@ import (
 type Script struct {
 	Seed      uint64  `yaml:"seed"`
 	Simulated bool    `yaml:"simulated"` // the network and time; else nodes are processes
+	Chain     bool    `yaml:"chain"`     // agents buy by x402, on a chain of its own
 	Nodes     []Node  `yaml:"nodes"`
 	Agents    []Agent `yaml:"agents"`
 	Steps     []Step  `yaml:"steps"`
@@ -28,6 +29,7 @@ type Script struct {
 // A Node is one of the laboratory's.
 type Node struct {
 	Name     string         `yaml:"name"`
+	Later    bool           `yaml:"later"`    // it does not run at the start
 	Settings map[string]any `yaml:"settings"` // of its node.json, beside those of the laboratory
 }
 
@@ -80,10 +82,10 @@ func (s *Step) UnmarshalYAML(n *yaml.Node) error {
 
 // forms are the steps that there are: upper case stands for a name, TIME for a time.
 var forms = []string{
-	"wait TIME",
+	"say TEXT", "wait TIME",
 	"move AGENT to NODE", "move AGENT",
-	"expect AGENT at NODE", "expect AGENT",
-	"kill NODE", "stop NODE", "start NODE", "pause NODE", "continue NODE", "drain NODE", "fill NODE",
+	"expect AGENT at NODE", "expect AGENT", "expect AGENT leaving",
+	"kill NODE", "kill NODE paying", "stop NODE", "start NODE", "pause NODE", "continue NODE", "drain NODE", "fill NODE", "ask NODE",
 	"cut NODE NODE", "cut NODE > NODE", "heal NODE NODE", "isolate NODE", "join NODE", "heal",
 	"skew NODE TIME",
 	"faults TIME",
@@ -92,6 +94,10 @@ var forms = []string{
 func parseStep(line string) (Step, error) {
 	s := Step{line: line}
 	words := strings.Fields(line)
+	if len(words) > 1 && words[0] == "say" {
+		s.verb = "say"
+		return s, nil
+	}
 	if len(words) > 0 && words[len(words)-1] == "&" {
 		s.background, words = true, words[:len(words)-1]
 	}
@@ -119,8 +125,11 @@ forms:
 			}
 		}
 		s.verb = want[0]
-		if len(want) > 2 && want[2] == ">" {
+		switch {
+		case len(want) > 2 && want[2] == ">":
 			s.verb = "cut one way"
+		case want[len(want)-1] == "leaving" || want[len(want)-1] == "paying":
+			s.verb += " " + want[len(want)-1]
 		}
 		if s.background && s.verb != "move" && s.verb != "drain" {
 			return s, fmt.Errorf("%q: only a move and a drain can go on meanwhile", line)
@@ -166,6 +175,9 @@ func ParseScript(b []byte) (*Script, error) {
 			a.Budget = 1e9
 		}
 	}
+	if s.Chain && s.Simulated {
+		return nil, errors.New("chain: true needs nodes that are processes: a simulated one reaches nothing")
+	}
 	slices.Sort(names)
 	for i, n := range names {
 		if !name.MatchString(n) || i > 0 && names[i-1] == n {
@@ -174,7 +186,10 @@ func ParseScript(b []byte) (*Script, error) {
 	}
 	for _, step := range s.Steps {
 		words := step.words
-		if step.verb == "move" || step.verb == "expect" {
+		if step.verb == "kill paying" && !s.Chain {
+			return nil, fmt.Errorf("%q: nothing is paid on a chain without chain: true", step.line)
+		}
+		if step.verb == "move" || strings.HasPrefix(step.verb, "expect") {
 			if s.agent(words[0]) < 0 {
 				return nil, fmt.Errorf("%q: there is no agent %s", step.line, words[0])
 			}

@@ -11,13 +11,17 @@ import (
 
 	"igor.dev/verifier"
 	"igor.dev/verifier/receipt"
+	"igor.dev/x402"
 )
 
-// A shop is a server that all nodes reach, one for each agent. It counts what it is sent.
+// A shop is a server that all nodes reach, one for each agent. It counts what it is sent, and
+// answers a GET with what was posted there.
 type shop struct {
 	server http.Server
+	market *market // who sells there, nil = nobody
 	mu     sync.Mutex
 	posts  map[string]int // by what was sent
+	there  map[string][]byte
 	gets   int
 }
 
@@ -28,8 +32,8 @@ const (
 	placeholder = "127.0.0.1:00000"
 )
 
-func openShop(l net.Listener) *shop {
-	s := &shop{posts: map[string]int{}}
+func openShop(l net.Listener, m *market) *shop {
+	s := &shop{market: m, posts: map[string]int{}, there: map[string][]byte{}}
 	s.server.Handler = s
 	go s.server.Serve(l)
 	return s
@@ -39,6 +43,15 @@ func (s *shop) close() { s.server.Close() }
 
 // ServeHTTP implements [http.Handler].
 func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.market != nil && s.market.sells(r.URL.Path) {
+		if r.Header.Get(x402.HeaderSignature) == "" { // else it is the same request again
+			s.mu.Lock()
+			s.gets++
+			s.mu.Unlock()
+		}
+		s.market.proxy.ServeHTTP(w, r)
+		return
+	}
 	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err != nil {
 		return
@@ -47,8 +60,14 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	if r.Method == http.MethodGet {
 		s.gets++
+		b, is := s.there[r.URL.Path]
+		if !is {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		w.Write(b)
 		return
 	}
+	s.there[r.URL.Path] = b
 	s.posts[fmt.Sprintf("%s %x", r.URL.Path, b)]++
 }
 

@@ -212,6 +212,14 @@ func (n *simulatedNode) look(context.Context) (map[string]Lives, error) {
 	return livesOf(all), err
 }
 
+func (n *simulatedNode) moving(context.Context) (int, error) {
+	node, err := n.running()
+	if err != nil {
+		return 0, err
+	}
+	return node.Figures().Moving, nil
+}
+
 func (n *simulatedNode) move(ctx context.Context, agent string, to []string) (*api.Moved, error) {
 	node, err := n.running()
 	if err != nil {
@@ -241,6 +249,19 @@ func (n *simulatedNode) drain(_ context.Context, end bool) error {
 		node.EndDrain()
 	} else {
 		node.Drain(time.Hour)
+	}
+	return nil
+}
+
+func (n *simulatedNode) ask(ctx context.Context) error {
+	node, err := n.running()
+	if err != nil {
+		return err
+	}
+	for _, o := range n.lab.nodes {
+		if o := o.at(); o != n.seat {
+			node.OfferOf(ctx, o.public) // what came of it the list of peers has
+		}
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func newTrack(s *Script, events []Event) *track {
 				continue
 			}
 			switch s.verb {
-			case "kill", "stop":
+			case "kill", "kill paying", "stop":
 				begin(e.Node, 'x', e.Ended)
 			case "start":
 				end(e.Node, 'x', e.Ended)

@@ -36,8 +36,10 @@ type node interface {
 	pause(yes bool) error
 	runs() bool
 	look(ctx context.Context) (map[string]Lives, error)
+	moving(ctx context.Context) (int, error) // agents that are handed over from here
 	move(ctx context.Context, agent string, to []string) (*api.Moved, error)
 	drain(ctx context.Context, end bool) error
+	ask(ctx context.Context) error // all peers for their offers
 }
 
 // A seat is what every node has.
@@ -46,13 +48,14 @@ type seat struct {
 	i      int
 	name   string
 	dir    string
+	host   string // its address
 	public verifier.PublicKey
 }
 
 func (s *seat) at() *seat   { return s }
 func (s *seat) did() string { return s.public.DID() }
 
-// birth has an agent live its first tick at a node that does not run.
+// birth has an agent be born at a node that does not run.
 func (s *seat) birth(ctx context.Context, a *Agent, shop string) (err error) {
 	wasm, err := os.ReadFile(a.Program)
 	if err != nil {
@@ -70,6 +73,9 @@ func (s *seat) birth(ctx context.Context, a *Agent, shop string) (err error) {
 		return err
 	}
 	man = replaced(man, shop)
+	if s.lab.market != nil {
+		man = s.lab.market.fill(man)
+	}
 	key, err := runtime.NodeKey(filepath.Join(s.dir, "node.key"))
 	if err != nil {
 		return err
@@ -80,7 +86,9 @@ func (s *seat) birth(ctx context.Context, a *Agent, shop string) (err error) {
 	}
 	defer e.Close()
 	dir := filepath.Join(s.dir, "agents", a.Name)
-	_, err = e.Start(ctx, dir, runtime.Birth{WASM: wasm, Manifest: man, Budget: a.Budget, Price: a.Price}, runtime.Config{MaxTicks: 1}).Wait(ctx)
+	born, stop := context.WithCancel(ctx)
+	stop() // before its first tick, which is lived where it can reach what it needs
+	_, err = e.Start(born, dir, runtime.Birth{WASM: wasm, Manifest: man, Budget: a.Budget, Price: a.Price}, runtime.Config{}).Wait(ctx)
 	return err
 }
 

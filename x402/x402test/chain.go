@@ -20,7 +20,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
@@ -41,12 +40,25 @@ const (
 	TokenVersion = "2"
 )
 
+// A T is whoever the parts are started for, such as a test ([testing.TB]). Its Fatal, Fatalf
+// and Skipf do not return.
+type T interface {
+	Helper()
+	Cleanup(func())
+	Context() context.Context
+	TempDir() string
+	Error(args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
 // A Chain is anvil with the token on it.
 type Chain struct {
 	URL   string
 	Token evm.Address
 
-	t        testing.TB
+	t        T
 	process  *exec.Cmd
 	port     int
 	state    string // where anvil leaves its state
@@ -58,7 +70,7 @@ func folder() string {
 	return filepath.Dir(file)
 }
 
-func needed(t testing.TB, path string) string {
+func needed(t T, path string) string {
 	t.Helper()
 	path = filepath.Join(folder(), "node_modules", path)
 	if _, err := os.Stat(path); err != nil {
@@ -69,7 +81,7 @@ func needed(t testing.TB, path string) string {
 
 // NewChain starts a chain, deploys the token, and ends it with the test. A block
 // comes with each transaction.
-func NewChain(t testing.TB) *Chain {
+func NewChain(t T) *Chain {
 	t.Helper()
 	c := &Chain{t: t, state: filepath.Join(t.TempDir(), "anvil.json")}
 	c.Start()
@@ -88,7 +100,7 @@ func (c *Chain) Start() {
 	c.process = exec.Command(needed(c.t, "@foundry-rs/anvil-linux-amd64/bin/anvil"), "--silent", "--host", "127.0.0.1", "--port", strconv.Itoa(c.port),
 		"--chain-id", strconv.Itoa(ChainID), "--state", c.state, "--slots-in-an-epoch", "2", "--accounts", "10")
 	c.process.Stderr = os.Stderr
-	c.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	endsWithUs(c.process)
 	if err := c.process.Start(); err != nil {
 		c.t.Fatal(err)
 	}
@@ -126,7 +138,7 @@ func (c *Chain) Stop() {
 	c.process.Wait()
 }
 
-func freePort(t testing.TB) int {
+func freePort(t T) int {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -386,7 +398,7 @@ func (c *Chain) Cancel(owner evm.Address, nonce evm.Hash, s evm.Signature) error
 // A Part is the reference facilitator or server, with the failures that a test wants.
 type Part struct {
 	URL     string
-	t       testing.TB
+	t       T
 	process *exec.Cmd
 	config  map[string]any
 }
@@ -404,7 +416,7 @@ func (c *Chain) Server(facilitator *Part, payTo evm.Address, amount int64) *Part
 		"asset": c.Token.String(), "name": TokenName, "version": TokenVersion, "payTo": payTo.String(), "amount": amount})
 }
 
-func start(t testing.TB, config map[string]any) *Part {
+func start(t T, config map[string]any) *Part {
 	t.Helper()
 	needed(t, "@x402/core/package.json")
 	config["port"] = freePort(t)
@@ -449,7 +461,7 @@ func node(config map[string]any) *exec.Cmd {
 	b, _ := json.Marshal(config)
 	cmd := exec.Command("node", "reference.mjs", string(b))
 	cmd.Dir, cmd.Stderr = folder(), os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	endsWithUs(cmd)
 	return cmd
 }
 
@@ -515,13 +527,13 @@ type Answer struct {
 }
 
 // Client lets the reference client ask for a URL, some times, paying from anvil's account i.
-func Client(t testing.TB, ctx context.Context, i int, url string, times int) (all []Answer) {
+func Client(t T, ctx context.Context, i int, url string, times int) (all []Answer) {
 	t.Helper()
 	return ClientDo(t, ctx, i, http.MethodGet, url, times)
 }
 
 // ClientDo is Client with another method.
-func ClientDo(t testing.TB, ctx context.Context, i int, method, url string, times int) (all []Answer) {
+func ClientDo(t T, ctx context.Context, i int, method, url string, times int) (all []Answer) {
 	t.Helper()
 	cmd := node(map[string]any{"part": "client", "key": hexKey(i), "url": url, "times": times, "init": map[string]any{"method": method}})
 	out, err := cmd.Output()
