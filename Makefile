@@ -72,7 +72,10 @@ demo-node: build servers x402/x402test/node_modules
 	bin/igord-lab run docs/lab/demo.yaml --out dist/demo-node --node bin/igor-node
 	bin/igor history export dist/demo-node/nodes/A/agents/courier -o dist/demo-node/courier.car
 	bin/igor-verify dist/demo-node/courier.car
-	@echo 'To see it: make site, bin/igor serve dist/demo-node --site ...'
+	bin/igor replay dist/demo-node/nodes/A/agents/courier
+	@echo
+	@echo 'To see it in a browser: make site build, bin/igor site, and choose courier.car and'
+	@echo 'courier.handovers of dist/demo-node on its page. Beside them, timeline.svg draws the run.'
 
 # An agent is archived and witnessed, loses its folder, is found by its DID, recovered, and lives a second
 # life somewhere else, which is found too. With `make site` before, a browser verifies it.

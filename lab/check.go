@@ -593,7 +593,7 @@ func (a *AgentResult) summary(b *strings.Builder) {
 	}
 	b.WriteString("\n")
 	if len(a.Problems) == 0 {
-		fmt.Fprintf(b, "  one history from one genesis, verified; what %s have is its beginning\n", verifycli.Plural(a.Nodes, "node"))
+		fmt.Fprintf(b, "  one history from one genesis, verified; %s have it, or its beginning\n", verifycli.Plural(a.Nodes, "node"))
 		fmt.Fprintf(b, "  run again from its event log it comes to the same states\n  at one node at a time, in %s (linearizable)\n", verifycli.Plural(a.Looks, "look"))
 	}
 	if a.Calls > 0 {

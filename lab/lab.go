@@ -172,7 +172,7 @@ func (l *lab) prepare(ctx context.Context) error {
 		if l.market, err = openMarket(ctx, l.dir, listener, l.nodes); err != nil {
 			return err
 		}
-		l.Say("A chain, a facilitator and a shop run, %.1f s after the start.", time.Since(began).Seconds())
+		l.Say("a chain, a facilitator and a shop are there after %.1f s", time.Since(began).Seconds())
 	}
 	for i, p := range l.nodes {
 		if err := p.configure(l.Script.Nodes[i].Settings); err != nil {

@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"cmp"
 	"fmt"
 	"html"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,11 +23,18 @@ type track struct {
 	agents []string
 	lives  map[[2]string][]span // agent, node
 	faults map[string][]span
-	moves  []Event // that were confirmed
+	seen   map[string][]arrival
+}
+
+// An arrival is when an agent was first seen at a node, after so many hand-overs.
+type arrival struct {
+	node  string
+	moves uint64
+	at    time.Duration
 }
 
 func newTrack(s *Script, events []Event) *track {
-	t := &track{lives: map[[2]string][]span{}, faults: map[string][]span{}}
+	t := &track{lives: map[[2]string][]span{}, faults: map[string][]span{}, seen: map[string][]arrival{}}
 	for _, n := range s.Nodes {
 		t.nodes = append(t.nodes, n.Name)
 	}
@@ -58,13 +67,12 @@ func newTrack(s *Script, events []Event) *track {
 					t.lives[k][len(t.lives[k])-1].to = e.Ended
 				} else {
 					t.lives[k] = append(t.lives[k], span{from: e.Began, to: e.Ended})
+					if !slices.ContainsFunc(t.seen[agent], func(a arrival) bool { return a.moves == l.Moves }) {
+						t.seen[agent] = append(t.seen[agent], arrival{e.Node, l.Moves, e.Began})
+					}
 				}
 			}
 			last[e.Node] = e
-		case Moved:
-			if e.Error == "" {
-				t.moves = append(t.moves, e)
-			}
 		case Did:
 			s, err := parseStep(e.Step)
 			if err != nil || e.Error != "" {
@@ -206,9 +214,11 @@ func (t *track) svg() string {
 			}
 			y += rowHeight
 		}
-		for _, m := range t.moves {
-			if m.Agent == a {
-				fmt.Fprintf(&b, `<path class="moved" d="M%.1f %dV%d"/>`+"\n", x(m.Ended), at[m.Node]+9, at[m.To]+9)
+		seen := t.seen[a]
+		slices.SortFunc(seen, func(a, b arrival) int { return cmp.Compare(a.moves, b.moves) })
+		for i := 1; i < len(seen); i++ {
+			if from, to := seen[i-1], seen[i]; to.moves == from.moves+1 {
+				fmt.Fprintf(&b, `<path class="moved" d="M%.1f %dV%d"/>`+"\n", x(to.at), at[from.node]+9, at[to.node]+9)
 			}
 		}
 		y += 14
