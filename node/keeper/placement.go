@@ -53,28 +53,27 @@ func (c Crowd) Add(group, domain string) {
 // Refuses says why a node may not live the agent, or should not be asked to; nil = it may.
 // It is the one rule for that: of hand-overs, of takeovers, and of what agents are shown.
 func (w *Wants) Refuses(o *price.Offer, now time.Time) *wire.Refusal {
-	did := o.Node.DID()
 	switch {
 	case !slices.Contains(w.Allowed, o.Node):
-		return wire.Refuse(wire.Policy, "the agent's manifest does not allow %s", did)
+		return wire.Refuse(wire.Policy, "the agent's manifest does not allow %s", o.Node.DID())
 	case o.At(now) != nil:
 		return wire.Refuse(wire.Price, "%v", o.At(now))
 	case o.Draining:
-		return wire.Refuse(wire.NoCapacity, "%s drains", did)
+		return wire.Refuse(wire.NoCapacity, "%s drains", o.Node.DID())
 	case o.FreeAgents == 0:
-		return wire.Refuse(wire.NoCapacity, "%s has no room", did)
+		return wire.Refuse(wire.NoCapacity, "%s has no room", o.Node.DID())
 	case o.FreeMemory < w.Memory:
-		return wire.Refuse(wire.NoCapacity, "%s has %d bytes of memory, and the agent may use %d", did, o.FreeMemory, w.Memory)
+		return wire.Refuse(wire.NoCapacity, "%s has %d bytes of memory, and the agent may use %d", o.Node.DID(), o.FreeMemory, w.Memory)
 	case w.MaxPrice > 0 && o.Price > w.MaxPrice:
-		return wire.Refuse(wire.Price, "%s costs %s a second, and the agent's manifest allows %s", did, verifier.FormatMicrocents(o.Price), verifier.FormatMicrocents(w.MaxPrice))
+		return wire.Refuse(wire.Price, "%s costs %s a second, and the agent's manifest allows %s", o.Node.DID(), verifier.FormatMicrocents(o.Price), verifier.FormatMicrocents(w.MaxPrice))
 	case len(w.Required) > 0 && first(w.Required, o.Regions) == len(w.Required):
-		return wire.Refuse(wire.Policy, "%s is in %v, and the agent's manifest wants one of %v", did, o.Regions, w.Required)
+		return wire.Refuse(wire.Policy, "%s is in %v, and the agent's manifest wants one of %v", o.Node.DID(), o.Regions, w.Required)
 	case !slices.Contains(o.Schedules, w.Schedule):
-		return wire.Refuse(wire.Version, "%s does not have schedule %d of metering, by which the agent lives", did, w.Schedule)
+		return wire.Refuse(wire.Version, "%s does not have schedule %d of metering, by which the agent lives", o.Node.DID(), w.Schedule)
 	}
 	for _, c := range w.Needs {
 		if !o.Has(c.Name, int(c.Version)) {
-			return wire.Refuse(wire.Version, "%s does not give %s in version %d", did, c.Name, c.Version)
+			return wire.Refuse(wire.Version, "%s does not give %s in version %d", o.Node.DID(), c.Name, c.Version)
 		}
 	}
 	return nil
@@ -101,7 +100,8 @@ func (w *Wants) Candidates(nodes []Node, crowd Crowd, now time.Time) []Node {
 	}
 	var all []ranked
 	for _, n := range nodes {
-		if w.Refuses(n.Offer, now) != nil {
+		// A fleet has many nodes and agents, and what refuses most is the cheapest to see.
+		if !slices.Contains(w.Allowed, n.Offer.Node) || w.Refuses(n.Offer, now) != nil {
 			continue
 		}
 		r := ranked{Node: n, region: first(w.Preferred, n.Offer.Regions)}
