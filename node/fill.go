@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"igor.dev/node/keeper"
@@ -105,52 +106,82 @@ func (k *upkeep) fillFrom(dir string, agent verifier.PublicKey, nodes []verifier
 func (k *upkeep) fillFromOne(dir string, agent, from verifier.PublicKey, putBack func() bool) (whole bool) {
 	ctx, done := context.WithTimeout(k.n.ctx, k.n.config.PrepareLimit)
 	defer done()
-	asked := verifier.Hash{}
-	for _, folder := range append([]string{""}, k.n.foldersAt(ctx, agent, from)...) {
-		// First what belongs together as files, then the checkpoints that are missing, from
-		// whichever folder there has them.
-		err := k.part(ctx, agent, from, folder, verifier.Hash{})
+	say := func(err error) {
+		k.n.config.Log.Debug("a node does not have the history before", "agent", agent.DID(), "node", from.DID(), "error", err)
+	}
+	lacks, err := runtime.FindLacks(dir)
+	if err != nil {
+		say(err)
+		return false
+	}
+	// The checkpoints come from whichever folder there has them.
+	for asked := (verifier.Hash{}); lacks.Before != asked && ctx.Err() == nil; {
+		asked = lacks.Before
+		if _, err := k.part(ctx, agent, from, "", &lacks, asked); err != nil {
+			say(err)
+			break
+		}
 		if putBack() {
 			return true
 		}
-		for err == nil {
-			before, errBefore := runtime.Before(dir)
-			if errBefore != nil || before.IsZero() || before == asked {
-				break
-			}
-			asked = before
-			if err = k.part(ctx, agent, from, "", before); err == nil && putBack() {
-				return true
-			}
+		if lacks, err = runtime.FindLacks(dir); err != nil {
+			say(err)
+			return false
 		}
-		if err != nil {
-			k.n.config.Log.Debug("a node does not have the history before", "agent", agent.DID(), "node", from.DID(), "folder", folder, "error", err)
-		}
-		if ctx.Err() != nil {
+	}
+	// A record or a segment of the event log may be in one of them alone.
+	for _, folder := range append([]string{""}, k.n.foldersAt(ctx, agent, from)...) {
+		if ctx.Err() != nil || len(lacks.Segments) == 0 && !lacks.Records {
 			break
+		}
+		came, err := k.part(ctx, agent, from, folder, &lacks, verifier.Hash{})
+		if err != nil {
+			say(err)
+			continue
+		}
+		if came == 0 {
+			continue
+		}
+		if putBack() {
+			return true
+		}
+		if lacks, err = runtime.FindLacks(dir); err != nil {
+			say(err)
+			return false
 		}
 	}
 	return false
 }
 
-// part fetches a part of an agent's life from a node: the files in one of its folders, or,
-// if there is a head, the checkpoints from there on.
-func (k *upkeep) part(ctx context.Context, agent, from verifier.PublicKey, folder string, head verifier.Hash) error {
+// part fetches a part of an agent's life from a node: what helps of the files in one of its
+// folders, or, if there is a head, the checkpoints from there on. It returns how many files
+// came.
+func (k *upkeep) part(ctx context.Context, agent, from verifier.PublicKey, folder string, lacks *runtime.Lacks, head verifier.Hash) (came int, err error) {
 	name := sha256.Sum256([]byte(from.DID() + " " + folder))
-	t := &take{dir: filepath.Join(k.copyDir(agent), dirParts, hex.EncodeToString(name[:12])), from: from, agent: agent, ctx: ctx, folder: folder, part: true}
+	t := &take{dir: filepath.Join(k.copyDir(agent), dirParts, hex.EncodeToString(name[:12])), from: from, agent: agent, ctx: ctx, part: &part{folder: folder}}
+	t.part.wants = func(files []wire.File) (wanted []wire.File) {
+		segments := slices.ContainsFunc(files, func(f wire.File) bool { return filepath.Dir(f.Name) == "events" && lacks.Helps(f.Name) })
+		for _, f := range files {
+			if lacks.Helps(f.Name) && (segments || filepath.Dir(f.Name) == ".") {
+				wanted = append(wanted, f)
+			}
+		}
+		came = len(wanted)
+		return wanted
+	}
 	if err := t.makeFolders(); err != nil {
-		return err
+		return 0, err
 	}
 	root, err := os.OpenRoot(filepath.Join(t.dir, dirAgent))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer root.Close()
 	if !head.IsZero() {
-		return k.n.fetchBlocks(ctx, t, root, head)
+		return 0, k.n.fetchBlocks(ctx, t, root, head)
 	}
 	_, err = k.n.fetchFiles(ctx, t, root)
-	return err
+	return came, err
 }
 
 // foldersAt returns which other folders a node has with something of an agent. A node of

@@ -48,8 +48,13 @@ type take struct {
 
 	verified verifier.Hash // up to here it is verified, and its life was run again
 
-	part   bool   // what comes is kept, however far it goes
+	part *part // nil = all of the agent's life is wanted
+}
+
+// A part is what is wanted of an agent's life. What comes of it is kept, however far it goes.
+type part struct {
 	folder string // at the source; "" = where the agent lives or lived last
+	wants  func([]wire.File) []wire.File
 }
 
 // A promise is what a node remembers of what it signs.
@@ -504,7 +509,7 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 			until = hash
 		}
 	}
-	if t.part {
+	if t.part != nil {
 		until = verifier.Hash{} // what is here is as likely newer than what is asked for
 	}
 	var written []string
@@ -525,7 +530,7 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 				if f.PrevHash.IsZero() && !until.IsZero() {
 					return wire.Refuse(wire.Divergence, "what is here of the agent is no part of the history that is sent")
 				}
-				if t.part {
+				if t.part != nil {
 					root.Remove(name)
 				}
 				return writeBlock(root, name, block)
@@ -541,7 +546,7 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 		}
 		_, lied := errors.AsType[*wire.LieError](err)
 		_, refused := errors.AsType[*wire.Refusal](err)
-		if refused && t.part && len(written) > 0 {
+		if refused && t.part != nil && len(written) > 0 {
 			return nil
 		}
 		if cuts++; !lied && !refused && cuts <= maxCuts && ctx.Err() == nil {
@@ -578,7 +583,11 @@ func writeBlock(root *os.Root, name string, block []byte) error {
 // fetchFiles takes the files that are not here as they are there.
 func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) (whole bool, err error) {
 	var files []wire.File
-	err = n.ask(ctx, t, wire.Ask{Do: "files", Agent: t.agent.DID(), Folder: t.folder}, func(c *conn) error {
+	folder := ""
+	if t.part != nil {
+		folder = t.part.folder
+	}
+	err = n.ask(ctx, t, wire.Ask{Do: "files", Agent: t.agent.DID(), Folder: folder}, func(c *conn) error {
 		for {
 			var page wire.Files
 			if err := wire.Read(c, &page); err != nil {
@@ -595,6 +604,9 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) (whole bo
 	})
 	if err != nil {
 		return false, err
+	}
+	if t.part != nil {
+		files = t.part.wants(files)
 	}
 	there := map[string]bool{}
 	var want []wire.Have
@@ -618,7 +630,7 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) (whole bo
 	for len(want) > 0 {
 		page := want[:min(len(want), 200)]
 		want = want[len(page):]
-		err := n.ask(ctx, t, wire.Ask{Do: "get", Agent: t.agent.DID(), Folder: t.folder, Files: page}, func(c *conn) error {
+		err := n.ask(ctx, t, wire.Ask{Do: "get", Agent: t.agent.DID(), Folder: folder, Files: page}, func(c *conn) error {
 			for _, have := range page {
 				there, err := takeFile(root, c, have)
 				if err != nil {

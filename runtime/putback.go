@@ -6,12 +6,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"igor.dev/runtime/internal/eventlog"
 	"igor.dev/runtime/internal/store"
@@ -46,17 +49,34 @@ func (a *Agent) PutBack(ctx context.Context, copies ...string) (whole bool, err 
 // Before returns the hash of the checkpoint before the oldest one in an agent's folder;
 // zero = that is the genesis.
 func Before(dir string) (before verifier.Hash, err error) {
-	for b, err := range Blocks(dir) {
-		if err != nil {
-			return before, err
-		}
-		c, err := verifier.Parse(b)
-		if err != nil {
-			return before, err
-		}
-		before = c.PrevHash
+	_, before, err = beginning(dir)
+	return before, err
+}
+
+// beginning returns the tick of the oldest checkpoint in a folder, and the hash of the one
+// before it.
+func beginning(dir string) (tick uint64, before verifier.Hash, err error) {
+	h, err := store.OpenHistory(dir)
+	if err != nil {
+		return 0, before, err
 	}
-	return before, nil
+	defer h.Close()
+	var oldest store.CheckpointFile
+	for f, err := range h.Backward() {
+		if err != nil {
+			return 0, before, err
+		}
+		oldest = f
+	}
+	if oldest.Path == "" {
+		return 0, before, fmt.Errorf("%s has no checkpoint", dir)
+	}
+	b, err := oldest.Read()
+	if err != nil {
+		return 0, before, err
+	}
+	c, err := verifier.Parse(b)
+	return c.TickNumber, c.PrevHash, err
 }
 
 // Whole reports whether the history in an agent's folder begins with its genesis.
@@ -66,7 +86,7 @@ func Whole(dir string) bool {
 }
 
 func putBack(s *store.Store, copies []string) (whole bool, err error) {
-	before, err := Before(s.Path())
+	tick, before, err := beginning(s.Path())
 	if err != nil {
 		return false, err
 	}
@@ -75,24 +95,84 @@ func putBack(s *store.Store, copies []string) (whole bool, err error) {
 		found = false
 		for _, dir := range copies {
 			at := before
-			err := s.PutBack(chainIn(dir, &before), false)
+			err := s.PutBack(chainIn(dir, &tick, &before), false)
 			errs = append(errs, err)
 			found = found || err == nil && before != at
 		}
 	}
+	missing, err := missingEvents(s.Path())
+	if err != nil {
+		return false, err
+	}
 	for _, dir := range copies {
-		errs = append(errs, putBackEvents(s, dir), putBackRecords(s, dir))
+		if len(missing) > 0 {
+			missing, err = putBackEvents(s, dir, missing)
+			errs = append(errs, err)
+		}
+	}
+	records, err := missingRecords(s.Path())
+	for i := 0; i < len(copies) && records > 0 && err == nil; i++ {
+		errs = append(errs, putBackRecords(s, copies[i]))
+		records, err = missingRecords(s.Path())
 	}
 	if !before.IsZero() {
-		return false, errors.Join(errs...)
+		return false, errors.Join(append(errs, err)...)
 	}
 	// What could not be read of one copy another one had.
 	if err := s.PutBack(func(func([]byte, error) bool) {}, true); err != nil {
 		return false, err
 	}
-	events, err := missingEvents(s.Path())
-	records, errRecords := missingRecords(s.Path())
-	return events == 0 && records == 0, errors.Join(err, errRecords)
+	return len(missing) == 0 && records == 0, err
+}
+
+// Lacks is what a folder lacks of an agent's life before it was taken over.
+type Lacks struct {
+	Before   verifier.Hash   // the checkpoint before the oldest one; zero = the history is whole
+	Segments map[uint64]bool // of the event log, by their first ticks
+	Records  bool            // of hand-overs
+}
+
+// FindLacks looks what a folder lacks. It reads the history.
+func FindLacks(dir string) (l Lacks, err error) {
+	if _, l.Before, err = beginning(dir); err != nil {
+		return l, err
+	}
+	missing, err := missingEvents(dir)
+	if err != nil {
+		return l, err
+	}
+	l.Segments = map[uint64]bool{}
+	for _, m := range missing {
+		l.Segments[m.first()] = true
+	}
+	n, err := missingRecords(dir)
+	l.Records = n > 0
+	return l, err
+}
+
+// Helps reports whether a file of that name may have something of what is lacking.
+func (l *Lacks) Helps(name string) bool {
+	dir, base := filepath.Split(name)
+	digits, _, _ := strings.Cut(base, ".")
+	from, to, packed := strings.Cut(digits, "-")
+	first, err := strconv.ParseUint(from, 10, 64)
+	last, errLast := strconv.ParseUint(to, 10, 64)
+	switch {
+	case dir == "":
+		return name == "handovers" && l.Records
+	case dir == dirHistory+"/":
+		return false // they come one by one
+	case dir != store.DirEvents+"/":
+		return len(l.Segments) > 0 // what segments name
+	case packed && err == nil && errLast == nil:
+		for at := range l.Segments {
+			if first <= at && at <= last {
+				return true
+			}
+		}
+		return false
+	}
+	return err == nil && l.Segments[first]
 }
 
 // TakenOverWithGaps reports whether an agent was taken over from another node and its folder
@@ -105,63 +185,97 @@ func TakenOverWithGaps(dir string) bool {
 	}
 	events, err := missingEvents(dir)
 	records, errRecords := missingRecords(dir)
-	return err == nil && events > 0 || errRecords == nil && records > 0 || !Whole(dir)
+	return err == nil && len(events) > 0 || errRecords == nil && records > 0 || !Whole(dir)
 }
 
-// missingEvents counts the segments of the event log that are missing between the
+// A hole is where a segment of the event log is missing, between two checkpoints.
+type hole struct{ prev, next *verifier.Finding } // prev is nil before the genesis
+
+func (h *hole) first() uint64 {
+	if h.prev == nil {
+		return 0
+	}
+	return h.prev.TickNumber + 1
+}
+
+// missingEvents finds the segments of the event log that are missing between the
 // checkpoints in a folder.
-func missingEvents(dir string) (n int, err error) {
+func missingEvents(dir string) (all []hole, err error) {
 	log, done, err := openReadOnly(filepath.Join(dir, store.DirEvents))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer done()
-	look := func(first uint64) {
+	there := func(first uint64) bool {
 		f, err := log.Raw(first)
-		if err != nil {
-			n++
-			return
+		if err == nil {
+			f.Close()
 		}
-		f.Close()
+		return err == nil
 	}
-	var next *verifier.Checkpoint
+	finding := func(b []byte) *verifier.Finding {
+		f := verifier.Examine(b)
+		return &f
+	}
+	var next []byte
+	var after verifier.Checkpoint
 	for b, err := range Blocks(dir) {
 		if err != nil {
-			return n, err
+			return all, err
 		}
 		at, err := verifier.Parse(b)
 		if err != nil {
-			return n, err
+			return all, err
 		}
-		if next != nil {
-			look(at.TickNumber + 1)
+		if next != nil && after.PrevHash == sha256.Sum256(b) && !there(at.TickNumber+1) {
+			all = append(all, hole{finding(b), finding(next)})
 		}
-		next = &at
+		next, after = bytes.Clone(b), at
 	}
-	if next != nil && next.PrevHash.IsZero() {
-		look(0)
+	if next != nil && after.PrevHash.IsZero() && !there(0) {
+		all = append(all, hole{nil, finding(next)})
 	}
-	return n, nil
+	return all, nil
 }
 
+// besides is how many checkpoints of a copy may lie between one and the one that follows it:
+// some that were signed, and that nobody appended.
+const besides = 64
+
 // chainIn yields the checkpoints of a copy from one on, by its hash, the newest first, and
-// leaves in it the hash of the one that comes before the last.
-func chainIn(dir string, next *verifier.Hash) iter.Seq2[[]byte, error] {
+// leaves in it the hash of the one that comes before the last. It is older than a tick, in
+// which is left that of the last.
+func chainIn(dir string, tick *uint64, next *verifier.Hash) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		for b, err := range Blocks(dir) {
+		h, err := store.OpenHistory(dir)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer h.Close()
+		others := 0
+		for f, err := range h.Backward() {
+			if err == nil && f.Tick >= *tick {
+				continue
+			}
+			if next.IsZero() || others == besides {
+				return
+			}
+			var b []byte
+			if err == nil {
+				b, err = f.Read()
+			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if next.IsZero() {
-				return
-			}
 			if sha256.Sum256(b) != *next {
+				others++
 				continue
 			}
 			c, err := verifier.Parse(b)
 			if err == nil {
-				*next = c.PrevHash
+				*tick, *next, others = c.TickNumber, c.PrevHash, 0
 			}
 			if !yield(b, err) || err != nil {
 				return
@@ -258,16 +372,16 @@ func missingRecords(dir string) (n uint64, err error) {
 const maxPutBack = 1 << 30
 
 // putBackEvents puts back the segments of the event log that are missing, where a copy has
-// the one that its checkpoints name.
-func putBackEvents(s *store.Store, dir string) error {
+// the one that its checkpoints name. It returns those that it has not.
+func putBackEvents(s *store.Store, dir string, missing []hole) (still []hole, err error) {
 	log, done, err := openReadOnly(filepath.Join(dir, store.DirEvents))
 	if err != nil {
-		return err
+		return missing, err
 	}
 	defer done()
 	segments, payloads, _, err := s.Events()
 	if err != nil {
-		return err
+		return missing, err
 	}
 	put := func(folder wal.Folder, name string, b []byte) error {
 		err := wal.WriteFile(folder, ".next", name, bytes.NewReader(b), false)
@@ -276,34 +390,22 @@ func putBackEvents(s *store.Store, dir string) error {
 		}
 		return err
 	}
-	own, doneOwn, err := openReadOnly(filepath.Join(s.Path(), store.DirEvents))
-	if err != nil {
-		return err
-	}
-	defer doneOwn()
-	between := func(prev, next *verifier.Finding) error {
-		first := uint64(0)
-		if prev != nil {
-			first = prev.TickNumber + 1
-		}
-		if f, err := own.Raw(first); err == nil {
-			return f.Close()
-		}
-		f, err := log.Raw(first)
+	putOne := func(m *hole) (done bool, err error) {
+		f, err := log.Raw(m.first())
 		if err != nil {
-			return nil // nor has the copy
+			return false, nil // nor has the copy
 		}
 		defer f.Close()
 		b, err := io.ReadAll(io.NewSectionReader(f, 0, maxPutBack))
 		if err != nil {
-			return err
+			return false, err
 		}
-		if _, err := eventlog.Verify(bytes.NewReader(b), prev, next); err != nil {
-			return nil // not whole when it was copied, or damaged
+		if _, err := eventlog.Verify(bytes.NewReader(b), m.prev, m.next); err != nil {
+			return false, nil // not whole when it was copied, or damaged
 		}
 		names, _, err := eventlog.Scan(bytes.NewReader(b))
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, hash := range names {
 			content, err := log.Payload(hash)
@@ -311,26 +413,18 @@ func putBackEvents(s *store.Store, dir string) error {
 				err = put(payloads, hash.String(), content)
 			}
 			if err != nil {
-				return err
+				return false, err
 			}
 		}
-		return put(segments, eventlog.FileName(first), b)
+		return true, put(segments, eventlog.FileName(m.first()), b)
 	}
-	var next *verifier.Finding
-	for b, err := range Blocks(s.Path()) {
-		if err != nil {
-			return err
+	var errs []error
+	for i := range missing {
+		done, err := putOne(&missing[i])
+		if !done || err != nil {
+			still = append(still, missing[i])
 		}
-		at := verifier.Examine(b)
-		if next != nil && next.PrevHash == at.ContentHash {
-			if err := between(&at, next); err != nil {
-				return err
-			}
-		}
-		next = &at
+		errs = append(errs, err)
 	}
-	if next != nil && next.PrevHash.IsZero() {
-		return between(nil, next)
-	}
-	return nil
+	return still, errors.Join(errs...)
 }
