@@ -200,7 +200,9 @@ func (e *Engine) Standing(ctx context.Context) (s protocol.Standing, err error) 
 	leader := e.server.Server.Leader()
 	for _, m := range e.server.Server.Cluster().Members() {
 		key, is := e.keyOf(m.Name, m.PeerURLs)
-		s.Members = append(s.Members, protocol.StandingMember{Key: key, Came: is && m.Name != ""})
+		// Those that a fleet begins with have a name before they come, and nobody has a client's
+		// address: see Start.
+		s.Members = append(s.Members, protocol.StandingMember{Key: key, Came: is && len(m.ClientURLs) > 0})
 		if m.ID == leader {
 			s.Leader = key
 		}

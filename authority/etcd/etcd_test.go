@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -348,6 +349,59 @@ func TestLostData(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "already been bootstrapped") {
 		t.Error(err)
+	}
+}
+
+// TestThirdComesLater has two of three members be a fleet, and the third start when that lives:
+// it never came, so that it lost nothing, and it is let in.
+func TestThirdComesLater(t *testing.T) {
+	addresses := freePorts(t, "127.0.0.1", 3)
+	var all []Peer
+	for i, a := range addresses {
+		all = append(all, Peer{public(key(byte(i + 1))), a})
+	}
+	ctx, done := context.WithTimeout(t.Context(), 60*time.Second)
+	defer done()
+	var first *Engine
+	for i := range 2 {
+		e, err := Start(Config{Key: key(byte(i + 1)), Dir: t.TempDir(), Members: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		first = cmp.Or(first, e)
+	}
+	if err := first.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	came := func() (n int) {
+		s, err := first.Standing(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range s.Members {
+			if m.Came {
+				n++
+			}
+		}
+		return n
+	}
+	for n := came(); n != 2; n = came() {
+		if n == 3 {
+			t.Fatal("one that never started is said to have come")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	third, err := Start(Config{Key: key(3), Dir: t.TempDir(), Members: all, Join: []verifier.PublicKey{all[0].Key, all[1].Key, all[2].Key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	if err := third.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for came() < 3 {
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
