@@ -160,6 +160,8 @@ soak: build agents site x402/x402test/node_modules
 	$(GO) test -timeout 0 -v -run '^TestNode(Faults|LeasesAlone)$$' ./node -node-faults 500
 	$(GO) test -timeout 0 -v -run '^TestFleet$$' ./node/keeper -sim-nodes 100 -sim-agents 10000 -sim-time 20m
 	$(GO) test -timeout 0 -v -run '^TestPaymentsCrash$$' ./runtime -pay-kills 300
+	$(MAKE) --no-print-directory demo-node
+	for s in fleet clocks; do rm -rf dist/lab-$$s && $(GO) run ./cmd/igord-lab run docs/lab/$$s.yaml --out dist/lab-$$s || exit 1; done
 	cd agents && $(GO) test -timeout 0 -v -run TestCrash ./sentinel ./x402buyer ./deployer -crashes 300 -failpoints
 	cd tools && $(GO) test -timeout 0 -v ./release -whole
 	$(GO) test -timeout 0 -v -run '^TestSize$$' ./internal/verifycli -whole

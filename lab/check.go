@@ -68,10 +68,13 @@ type AgentResult struct {
 	Nodes     int      // that have a history of it
 	Path      []string // nodes, in the order in which it lived there
 	Looks     int      // at nodes that had it alive
-	Calls     int      // requests that its event log has
-	Sent      int      // what its shop got that sends something
-	Asked     int      // and what only asks
-	Payments  int      // that the bank settled
+	Positions int      // that its fleet said
+	Takeovers uint64
+	Lost      int // intervals whose event log was lost with the node that was taken over
+	Calls     int // requests that its event log has
+	Sent      int // what its shop got that sends something
+	Asked     int // and what only asks
+	Payments  int // that the bank settled
 	Paid      int64
 	Bought    int   // by receipts of payments on the chain
 	Spent     int64 // on them
@@ -79,6 +82,7 @@ type AgentResult struct {
 	Born      int64 // its budget at its birth, and what is left of it
 	Took      int64 // for its time, and what it paid at the pay endpoint, by receipts
 	Left      int64
+	Whole     bool  // there is a receipt for each checkpoint
 	Held      int64 // for payments of which it is not known whether they were made
 	Problems  []string
 }
@@ -100,6 +104,8 @@ type judge struct {
 	dids   map[string]string // of nodes, to their names
 	events []Event
 	wallet map[evm.Address]string // of nodes, to their names
+	fleet  bool                   // they are one
+	whole  map[verifier.Hash]bool // checkpoints of its life
 	AgentResult
 	agent verifier.PublicKey
 }
@@ -109,7 +115,36 @@ func (j *judge) wrong(format string, args ...any) {
 }
 
 func (j *judge) folder(node string) string {
-	return filepath.Join(j.dir, dirNodes, node, "agents", j.Name)
+	return folderOf(filepath.Join(j.dir, dirNodes, node, "agents"), j.agent)
+}
+
+// folderOf returns the folder of an agent among others, "" if it is not there: first of all
+// one that was not given away.
+func folderOf(dir string, agent verifier.PublicKey) (found string) {
+	all, _ := filepath.Glob(filepath.Join(dir, "*"))
+	for _, one := range all {
+		life, err := runtime.ReadLife(one)
+		if err != nil || life.Agent != agent {
+			continue
+		}
+		if _, moved, err := runtime.ReadMoved(one); err == nil && !moved {
+			return one
+		}
+		found = one
+	}
+	return found
+}
+
+// known finds out which agent it is, by a folder of its name.
+func (j *judge) known() error {
+	all, _ := filepath.Glob(filepath.Join(j.dir, dirNodes, "*", "*", j.Name))
+	for _, dir := range all {
+		if life, err := runtime.ReadLife(dir); err == nil {
+			j.agent, j.DID = life.Agent, life.Agent.DID()
+			return nil
+		}
+	}
+	return errors.New("no node has it, or had it")
 }
 
 func present(path string) bool {
@@ -119,9 +154,12 @@ func present(path string) bool {
 
 // look looks at everything that there is of an agent.
 func (j *judge) look(ctx context.Context) error {
+	if err := j.known(); err != nil {
+		return err
+	}
 	for _, node := range j.nodes {
 		dir := j.folder(node)
-		if !present(filepath.Join(dir, "history")) {
+		if dir == "" {
 			continue
 		}
 		j.Nodes++
@@ -147,7 +185,12 @@ func (j *judge) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.agent, j.DID, j.Tick = life.Agent, life.Agent.DID(), life.Tick
+	j.Tick = life.Tick
+	for _, e := range j.events {
+		if e.What == Position && e.Agent == j.Name {
+			j.Takeovers = max(j.Takeovers, e.Takeovers)
+		}
+	}
 	if err := j.histories(ctx); err != nil {
 		return err
 	}
@@ -158,25 +201,40 @@ func (j *judge) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.positions(records)
+	if !j.fleet { // a node of a fleet says what it believes, and finds out: the fleet knows
+		j.positions(records)
+	}
 	return nil
+}
+
+// folders are all that nodes have of the agent, or had.
+func (j *judge) folders() (all [][2]string) {
+	for _, node := range j.nodes {
+		if dir := j.folder(node); dir != "" {
+			all = append(all, [2]string{node, dir})
+		}
+		left, _ := filepath.Glob(filepath.Join(j.dir, dirNodes, node, "left", "*"))
+		for _, dir := range left {
+			if life, err := runtime.ReadLife(dir); err == nil && life.Agent == j.agent {
+				all = append(all, [2]string{node, dir})
+			}
+		}
+	}
+	return all
 }
 
 // histories verifies every node's history, wants those of earlier nodes to be the beginning
 // of the newest, and runs that life again.
 func (j *judge) histories(ctx context.Context) error {
-	whole := map[verifier.Hash]bool{}
+	j.whole = map[verifier.Hash]bool{}
 	for b, err := range runtime.Blocks(j.folder(j.At)) {
 		if err != nil {
 			return err
 		}
-		whole[sha256.Sum256(b)] = true
+		j.whole[sha256.Sum256(b)] = true
 	}
-	for _, node := range j.nodes {
-		dir := j.folder(node)
-		if !present(filepath.Join(dir, "history")) {
-			continue
-		}
+	for _, f := range j.folders() {
+		node, dir := f[0], f[1]
 		source, err := history.Path(filepath.Join(dir, "history"))
 		if err != nil {
 			return err
@@ -186,7 +244,8 @@ func (j *judge) histories(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if report.Verdict() != verifier.Verified {
+		// Of one that was taken over, the owner has fetched what only that had.
+		if v := report.Verdict(); v != verifier.Verified && (v != verifier.Incomplete || dir == j.folder(j.At) || !j.fleet) {
 			j.wrong("the history at %s does not verify", node)
 		}
 		other := 0
@@ -194,13 +253,16 @@ func (j *judge) histories(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if !whole[sha256.Sum256(b)] {
+			if !j.whole[sha256.Sum256(b)] {
 				other++
 			}
 		}
-		if other > 0 {
+		if other > 1 || other > 0 && (j.Takeovers == 0 || dir == j.folder(node)) { // the one of which its fleet never heard
 			j.wrong("%s has %d checkpoints that are not in its life: a fork", node, other)
 		}
+	}
+	if j.fleet {
+		j.fleetPositions()
 	}
 	dir := j.folder(j.At)
 	wasm, err := os.ReadFile(filepath.Join(dir, "agent.wasm"))
@@ -215,7 +277,8 @@ func (j *judge) histories(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.Verdict != runtime.Replayed {
+	// A node that is killed while it writes down an interval's end may lose its event log.
+	if j.Lost = r.Intervals - r.Replayed; r.Verdict != runtime.Replayed && (r.Verdict == runtime.Diverged || uint64(j.Lost) > j.Takeovers) {
 		j.wrong("run again, it comes to something else: %s", r.Verdict)
 	}
 	return nil
@@ -232,9 +295,21 @@ func (j *judge) receipts(ctx context.Context) error {
 		}
 		return &j.Costs[i]
 	}
-	for _, file := range []string{"receipts", "receipts.x402"} {
-		b, err := os.ReadFile(filepath.Join(j.folder(j.At), file))
-		if errors.Is(err, fs.ErrNotExist) && file != "receipts" {
+	seen := map[[32]byte]bool{}
+	dirs := []string{j.folder(j.At)}
+	if j.Takeovers > 0 { // what a node gave before its agent was taken over from it is there alone
+		for _, f := range j.folders() {
+			dirs = append(dirs, f[1])
+		}
+	}
+	var files []string
+	for _, dir := range dirs {
+		files = append(files, filepath.Join(dir, "receipts"), filepath.Join(dir, "receipts.x402"))
+	}
+	given := map[verifier.Hash]bool{}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
@@ -247,6 +322,19 @@ func (j *judge) receipts(ctx context.Context) error {
 			}
 			if err != nil {
 				return err
+			}
+			if h := sha256.Sum256(got.Append(nil)); seen[h] {
+				continue
+			} else {
+				seen[h] = true
+			}
+			if e, is := got.(*receipt.Execution); is && j.Takeovers > 0 {
+				// Of a checkpoint that its fleet never got; or of one that it got at the last moment,
+				// to which the successor came, too.
+				if !j.whole[e.Checkpoint] || given[e.Checkpoint] {
+					continue
+				}
+				given[e.Checkpoint] = true
 			}
 			c.Add(got)
 			switch g := got.(type) {
@@ -293,7 +381,13 @@ func (j *judge) receipts(ctx context.Context) error {
 			j.Held += e.Held
 		}
 	}
-	if r.Verdict != verifier.Verified || j.Born-j.Took-j.Spent-j.Held != j.Left {
+	if j.Whole = r.Verdict == verifier.Verified; j.Takeovers > 0 && r.Verdict == verifier.Incomplete {
+		return nil // a receipt of its last moment died with a node
+	}
+	if !j.Whole || j.Born-j.Took-j.Spent-j.Held != j.Left {
+		for _, p := range r.Problems[:min(3, len(r.Problems))] {
+			j.wrong("its receipts: %s at tick %d: %s", p.Code, p.Tick, p.Message)
+		}
 		j.wrong("the receipts do not account for what it paid: of %d microcents %d are left, and the receipts say %d and %d", j.Born, j.Left, j.Took, j.Spent)
 	}
 	return nil
@@ -318,11 +412,11 @@ func (j *judge) handOvers() ([]*verifier.HandOver, error) {
 		if code := h.Check(j.agent); code != verifier.HandOverCounts {
 			j.wrong("hand-over %d: %s", i+1, code.What())
 		}
-		if h.Number != uint64(i+1) || i > 0 && h.From != records[i-1].To {
+		if h.Number != uint64(i+1) || i > 0 && h.From != records[i-1].To && j.Takeovers == 0 {
 			j.wrong("hand-over %d does not follow the one before it", i+1)
 		}
 	}
-	if n := len(records); n > 0 && j.dids[records[n-1].To.DID()] != j.At {
+	if n := len(records); n > 0 && j.Takeovers == 0 && j.dids[records[n-1].To.DID()] != j.At {
 		j.wrong("it lives at %s, and the last hand-over is to %s", j.At, j.dids[records[n-1].To.DID()])
 	}
 	for _, e := range j.events {
@@ -523,7 +617,7 @@ func judgeAll(ctx context.Context, dir string, s *Script, dids map[string]string
 		return nil, err
 	}
 	for i, a := range s.Agents {
-		j := &judge{dir: dir, nodes: nodes, dids: dids, events: events, wallet: wallets, AgentResult: AgentResult{Name: a.Name, Born: a.Budget}}
+		j := &judge{dir: dir, nodes: nodes, fleet: s.Fleet != nil, dids: dids, events: events, wallet: wallets, AgentResult: AgentResult{Name: a.Name, Born: a.Budget}}
 		if err := j.look(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", a.Name, err)
 		}
@@ -588,13 +682,25 @@ func (r *Result) Summary() string {
 func (a *AgentResult) summary(b *strings.Builder) {
 	fmt.Fprintf(b, "%s  %s\n", a.Name, a.DID)
 	fmt.Fprintf(b, "  lives at %s, tick %d, after %s", a.At, a.Tick, verifycli.Plural(a.Moves, "hand-over"))
-	if len(a.Path) > 0 && len(a.Path) <= 10 {
+	if a.Takeovers > 0 {
+		fmt.Fprintf(b, " and %s", verifycli.Plural(int(a.Takeovers), "takeover"))
+	}
+	if a.Takeovers == 0 && len(a.Path) > 0 && len(a.Path) <= 10 {
 		fmt.Fprintf(b, ": %s", strings.Join(a.Path, " > "))
 	}
 	b.WriteString("\n")
 	if len(a.Problems) == 0 {
 		fmt.Fprintf(b, "  one history from one genesis, verified; %s have it, or its beginning\n", verifycli.Plural(a.Nodes, "node"))
-		fmt.Fprintf(b, "  run again from its event log it comes to the same states\n  at one node at a time, in %s (linearizable)\n", verifycli.Plural(a.Looks, "look"))
+		if a.Lost == 0 {
+			b.WriteString("  run again from its event log it comes to the same states\n")
+		} else {
+			fmt.Fprintf(b, "  run again it comes to the same states; the events of %s died with a node\n", verifycli.Plural(a.Lost, "interval"))
+		}
+		if a.Positions > 0 {
+			fmt.Fprintf(b, "  %s of its fleet, none taken back, and each head is in its life\n", verifycli.Plural(a.Positions, "position"))
+		} else {
+			fmt.Fprintf(b, "  at one node at a time, in %s (linearizable)\n", verifycli.Plural(a.Looks, "look"))
+		}
 	}
 	if a.Calls > 0 {
 		fmt.Fprintf(b, "  %s in its event log; %d came to its shop, of them %d that send\n", verifycli.Plural(a.Calls, "request"), a.Sent+a.Asked, a.Sent)
@@ -616,7 +722,11 @@ func (a *AgentResult) summary(b *strings.Builder) {
 	if a.Held > 0 {
 		fmt.Fprintf(b, " - %s (held)", verifier.FormatMicrocents(a.Held))
 	}
-	fmt.Fprintf(b, " = %s, to the unit\n", verifier.FormatMicrocents(a.Left))
+	if a.Whole {
+		fmt.Fprintf(b, " = %s, to the unit\n", verifier.FormatMicrocents(a.Left))
+	} else {
+		fmt.Fprintf(b, " - ? = %s: some receipts died with a node\n", verifier.FormatMicrocents(a.Left))
+	}
 	for _, p := range a.Problems {
 		for i, line := range verifycli.Wrap(p, width-9) {
 			fmt.Fprintf(b, "  %6s %s\n", map[bool]string{true: "WRONG:"}[i == 0], line)

@@ -30,13 +30,15 @@ type lab struct {
 	nodes      []node
 	shops      []*shop
 	bank       *bank
-	market     *market // nil: there is no chain
+	market     *market  // nil: there is no chain
+	members    *members // nil: the nodes are no fleet
 	r          *recorder
 	rng        *rand.Rand
 	behind     sync.WaitGroup // steps that go on meanwhile
 	mu         sync.Mutex
 	late       []error         // of those
 	cuts       map[[2]int]bool // from, to
+	slowed     map[string]bool // nodes whose link was slow
 }
 
 var errNoNode = errors.New("it lives nowhere")
@@ -68,7 +70,7 @@ func run(ctx context.Context, c Config, in func(*lab) (world, error)) (_ *Result
 	if c.Say == nil {
 		c.Say = func(string, ...any) {}
 	}
-	l := &lab{Config: c, dir: c.Dir, cache: c.Cache, cuts: map[[2]int]bool{}, rng: rand.New(rand.NewPCG(c.Script.Seed, 0))}
+	l := &lab{Config: c, dir: c.Dir, cache: c.Cache, cuts: map[[2]int]bool{}, slowed: map[string]bool{}, rng: rand.New(rand.NewPCG(c.Script.Seed, 0))}
 	if l.dir, err = filepath.Abs(c.Dir); err != nil {
 		return nil, err
 	}
@@ -103,6 +105,9 @@ func run(ctx context.Context, c Config, in func(*lab) (world, error)) (_ *Result
 		}
 		if l.market != nil {
 			l.market.close()
+		}
+		if l.members != nil {
+			l.members.via.Close()
 		}
 		err = errors.Join(err, l.world.close())
 	}()
@@ -174,6 +179,11 @@ func (l *lab) prepare(ctx context.Context) error {
 		}
 		l.Say("a chain, a facilitator and a shop are there after %.1f s", time.Since(began).Seconds())
 	}
+	if l.Script.Fleet != nil {
+		if err := l.describe(l.world.dial); err != nil {
+			return fmt.Errorf("the fleet: %w", err)
+		}
+	}
 	for i, p := range l.nodes {
 		if err := p.configure(l.Script.Nodes[i].Settings); err != nil {
 			return fmt.Errorf("the settings of %s: %w", p.at().name, err)
@@ -214,6 +224,11 @@ func (l *lab) live(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if l.members != nil {
+		if err := l.enter(ctx); err != nil {
+			return err
+		}
+	}
 	if l.r, err = newRecorder(l.dir); err != nil {
 		return err
 	}
@@ -221,6 +236,11 @@ func (l *lab) live(ctx context.Context) (err error) {
 	var lookers sync.WaitGroup
 	for _, p := range l.nodes {
 		lookers.Go(func() { l.watch(looking, p) })
+	}
+	if l.members != nil {
+		for i := range l.Script.Agents {
+			lookers.Go(func() { l.read(looking, &l.Script.Agents[i]) })
+		}
 	}
 	defer func() {
 		enough()
@@ -263,6 +283,11 @@ func (l *lab) live(ctx context.Context) (err error) {
 			return fmt.Errorf("at the end, %s: %w", a.Name, err)
 		}
 	}
+	if l.members != nil {
+		if err := l.rest(ctx); err != nil {
+			return err
+		}
+	}
 	time.Sleep(300 * time.Millisecond) // they live
 	enough()
 	lookers.Wait()
@@ -280,6 +305,11 @@ func (l *lab) well(ctx context.Context) error {
 		return err
 	}
 	for _, p := range l.nodes {
+		if l.slowed[p.at().name] {
+			if err := l.world.slow(p.at().i, 0); err != nil {
+				return err
+			}
+		}
 		p.pause(false)
 		if !p.runs() {
 			if err := p.start(); err != nil {
@@ -445,6 +475,9 @@ func (l *lab) do(ctx context.Context, s Step) (err error) {
 			break
 		}
 		k.wrong(s.for_)
+	case "slow":
+		l.slowed[p.at().name] = true
+		err = l.world.slow(p.at().i, s.for_)
 	case "cut", "cut one way":
 		to := l.named(s.words[1])
 		e.To = to.at().name
@@ -493,7 +526,7 @@ func (l *lab) move(ctx context.Context, s Step) (e Event, err error) {
 		to = []string{l.named(e.To).at().did()}
 	}
 	e.Began = l.r.now()
-	m, err := from.move(ctx, e.Agent, to)
+	m, err := from.move(ctx, l.did(e.Agent), to)
 	if err != nil {
 		if r, ok := errors.AsType[*api.Error](err); ok && r.Reason != "" {
 			err = fmt.Errorf("%s: %w", r.Reason, err)

@@ -36,6 +36,9 @@ func TestScript(t *testing.T) {
 		"price: 1000":     "price: -1",
 		"wait 200ms":      "kill B paying", // without a chain
 		"wait 500ms":      "say",
+		"nodes:":          "fleet: {members: [D]}\nnodes:",
+		"steps:":          "fleet: {members: [A], lease: long}\nsteps:",
+		"agents:":         "fleet: {members: []}\nagents:",
 		"seed":            "simulated: true\nchain: true\nseed",
 	} {
 		changed := strings.Replace(string(b), from, to, 1)

@@ -18,8 +18,6 @@ import (
 	"igor.dev/node/api"
 )
 
-const nodePort = 7447
-
 // processes are nodes that are processes, each in a network namespace of its own. One more
 // host is of what all reach.
 type processes struct {
@@ -44,6 +42,10 @@ func (w *processes) close() error { return w.network.Close() }
 
 func (w *processes) listen(port uint16) (net.Listener, error) { return w.network.Listen(w.host, port) }
 
+func (w *processes) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	return w.network.Dial(ctx, w.host, address)
+}
+
 func (w *processes) node(s *seat) node {
 	s.host = w.network.Address(s.i).String()
 	return &process{seat: s, world: w}
@@ -55,6 +57,8 @@ func (w *processes) cut(from, to int, yes bool) error {
 	}
 	return w.network.Heal(from, to)
 }
+
+func (w *processes) slow(node int, by time.Duration) error { return w.network.Delay(node, by) }
 
 // A process is a node: an igor-node on a host of its own.
 type process struct {
@@ -83,6 +87,9 @@ func (p *process) configure(extra map[string]any) error {
 	}
 	if p.lab.market != nil {
 		settings["payments"] = filepath.Join(p.dir, filePayments)
+	}
+	if f := p.lab.Script.Fleet; f != nil {
+		settings["lease_duration"], settings["peers"] = f.Lease, []string{}
 	}
 	maps.Copy(settings, extra)
 	b, err := json.MarshalIndent(settings, "", "  ")
@@ -186,7 +193,7 @@ func (p *process) look(ctx context.Context) (lives map[string]Lives, err error) 
 	if err := c.Get(ctx, "/v1/agents", &all); err != nil {
 		return nil, err
 	}
-	return livesOf(all), nil
+	return p.lab.livesOf(all), nil
 }
 
 func (p *process) moving(ctx context.Context) (int, error) {
@@ -217,6 +224,14 @@ func (p *process) drain(ctx context.Context, end bool) error {
 		return err
 	}
 	return c.Post(ctx, "/v1/drain", api.Drain{Within: "1m", End: end}, nil)
+}
+
+func (p *process) add(ctx context.Context, folder string) error {
+	c, err := api.Dial(p.dir)
+	if err != nil {
+		return err
+	}
+	return c.Post(ctx, "/v1/add", api.Add{Folder: folder, Fleet: true}, nil)
 }
 
 func (p *process) ask(ctx context.Context) error {

@@ -33,8 +33,12 @@ type Event struct {
 	// Of a look at a node: its agents that live. Of what was done: how it went.
 	Lives map[string]Lives `json:"lives,omitempty"`
 	Moves uint64           `json:"moves,omitempty"` // the number of a hand-over
-	Error string           `json:"error,omitempty"`
-	Step  string           `json:"step,omitempty"`
+	// Of a position that the fleet said, at whose owner the node is.
+	Takeovers uint64 `json:"takeovers,omitempty"`
+	Sequence  uint64 `json:"sequence,omitempty"`
+	Head      string `json:"head,omitempty"`
+	Error     string `json:"error,omitempty"`
+	Step      string `json:"step,omitempty"`
 }
 
 // What says what an event is.
@@ -45,6 +49,8 @@ const (
 	Moved What = "moved" // an agent by a step; if it failed, it is not known whether it was
 	Saw   What = "saw"   // a node was asked for its agents
 	Dumb  What = "dumb"  // a node was asked, and did not answer
+
+	Position What = "position" // the fleet was asked where an agent is
 )
 
 // Lives is how an agent lives at a node.

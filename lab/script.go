@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"igor.dev/verifier"
 )
 
 // A Script says which nodes and agents there are, and what happens to them. docs/lab.md
@@ -21,6 +23,7 @@ type Script struct {
 	Seed      uint64  `yaml:"seed"`
 	Simulated bool    `yaml:"simulated"` // the network and time; else nodes are processes
 	Chain     bool    `yaml:"chain"`     // agents buy by x402, on a chain of its own
+	Fleet     *Fleet  `yaml:"fleet"`     // of the nodes; nil = they are none
 	Nodes     []Node  `yaml:"nodes"`
 	Agents    []Agent `yaml:"agents"`
 	Steps     []Step  `yaml:"steps"`
@@ -42,6 +45,8 @@ type Agent struct {
 	Price        int64          `yaml:"price"`   // microcents a second, until its first move
 	Capabilities map[string]any `yaml:"capabilities"`
 	Policy       map[string]any `yaml:"migration_policy"` // beside enabled and allowed_nodes
+
+	public verifier.PublicKey // once it is born
 }
 
 // Limits of a script.
@@ -87,7 +92,7 @@ var forms = []string{
 	"expect AGENT at NODE", "expect AGENT", "expect AGENT leaving",
 	"kill NODE", "kill NODE paying", "stop NODE", "start NODE", "pause NODE", "continue NODE", "drain NODE", "fill NODE", "ask NODE",
 	"cut NODE NODE", "cut NODE > NODE", "heal NODE NODE", "isolate NODE", "join NODE", "heal",
-	"skew NODE TIME",
+	"skew NODE TIME", "slow NODE TIME",
 	"faults TIME",
 }
 
@@ -177,6 +182,9 @@ func ParseScript(b []byte) (*Script, error) {
 	}
 	if s.Chain && s.Simulated {
 		return nil, errors.New("chain: true needs nodes that are processes: a simulated one reaches nothing")
+	}
+	if err := s.fleetOf(); err != nil {
+		return nil, err
 	}
 	slices.Sort(names)
 	for i, n := range names {

@@ -42,6 +42,10 @@ func newSimulation(l *lab) (world, error) {
 
 func (w *simulation) listen(uint16) (net.Listener, error) { return nil, nil }
 
+func (w *simulation) dial(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("a simulated network is reached by its nodes alone")
+}
+
 func (w *simulation) node(s *seat) node { return &simulatedNode{seat: s, world: w} }
 
 func (w *simulation) close() error {
@@ -56,6 +60,8 @@ func (w *simulation) cut(from, to int, yes bool) error {
 	w.network.Cut(from, to, yes || w.gone[from] || w.gone[to])
 	return nil
 }
+
+func (w *simulation) slow(int, time.Duration) error { return notHere("slow") }
 
 // lose has nothing come from a node any more, nor to it; or as the script says.
 func (w *simulation) lose(i, of int, yes bool) {
@@ -209,7 +215,7 @@ func (n *simulatedNode) look(context.Context) (map[string]Lives, error) {
 		return nil, err
 	}
 	all, err := node.Agents()
-	return livesOf(all), err
+	return n.lab.livesOf(all), err
 }
 
 func (n *simulatedNode) moving(context.Context) (int, error) {
@@ -252,6 +258,8 @@ func (n *simulatedNode) drain(_ context.Context, end bool) error {
 	}
 	return nil
 }
+
+func (n *simulatedNode) add(context.Context, string) error { return notHere("a fleet") }
 
 func (n *simulatedNode) ask(ctx context.Context) error {
 	node, err := n.running()

@@ -12,7 +12,7 @@ import (
 // A span is a while of a row.
 type span struct {
 	from, to time.Duration
-	what     byte // of a fault: x = the node did not run, = paused, ~ a link of it was cut
+	what     byte // of a fault: x = the node did not run, = paused, ~ a link of it was cut, - slow, @ its clock was wrong
 }
 
 // A track is what a timeline draws: where each agent lived, and what was wrong with each
@@ -44,8 +44,15 @@ func newTrack(s *Script, events []Event) *track {
 	for _, e := range events {
 		t.length = max(t.length, e.Ended)
 	}
-	last := map[string]Event{} // look at a node
+	last := map[string]Event{}  // look at a node
+	owner := map[string]Event{} // of an agent, by its fleet
+	arrived := func(agent, node string, moves uint64, at time.Duration) {
+		if !slices.ContainsFunc(t.seen[agent], func(a arrival) bool { return a.moves == moves }) {
+			t.seen[agent] = append(t.seen[agent], arrival{node, moves, at})
+		}
+	}
 	open := map[[2]string]time.Duration{}
+	wrong := map[string]bool{} // clocks
 	begin := func(node string, what byte, at time.Duration) {
 		if _, is := open[[2]string{node, string(what)}]; !is {
 			open[[2]string{node, string(what)}] = at
@@ -60,6 +67,9 @@ func newTrack(s *Script, events []Event) *track {
 	for _, e := range events {
 		switch e.What {
 		case Saw, Dumb:
+			if s.Fleet != nil {
+				continue // it says what it believes
+			}
 			was := last[e.Node]
 			for agent, l := range e.Lives {
 				k := [2]string{agent, e.Node}
@@ -67,12 +77,19 @@ func newTrack(s *Script, events []Event) *track {
 					t.lives[k][len(t.lives[k])-1].to = e.Ended
 				} else {
 					t.lives[k] = append(t.lives[k], span{from: e.Began, to: e.Ended})
-					if !slices.ContainsFunc(t.seen[agent], func(a arrival) bool { return a.moves == l.Moves }) {
-						t.seen[agent] = append(t.seen[agent], arrival{e.Node, l.Moves, e.Began})
-					}
+					arrived(agent, e.Node, l.Moves, e.Began)
 				}
 			}
 			last[e.Node] = e
+		case Position:
+			k := [2]string{e.Agent, e.Node}
+			if o, is := owner[e.Agent]; is && o.Node == e.Node && len(t.lives[k]) > 0 {
+				t.lives[k][len(t.lives[k])-1].to = e.Ended
+			} else {
+				t.lives[k] = append(t.lives[k], span{from: e.Began, to: e.Ended})
+			}
+			owner[e.Agent] = e
+			arrived(e.Agent, e.Node, e.Moves+e.Takeovers, e.Began)
 		case Did:
 			s, err := parseStep(e.Step)
 			if err != nil || e.Error != "" {
@@ -83,6 +100,15 @@ func newTrack(s *Script, events []Event) *track {
 				begin(e.Node, 'x', e.Ended)
 			case "start":
 				end(e.Node, 'x', e.Ended)
+				if end(e.Node, '@', e.Ended); wrong[e.Node] {
+					begin(e.Node, '@', e.Ended)
+				}
+			case "skew":
+				wrong[e.Node] = s.for_ != 0 // from its next start on
+			case "slow":
+				if end(e.Node, '-', e.Ended); s.for_ > 0 {
+					begin(e.Node, '-', e.Ended)
+				}
 			case "pause":
 				begin(e.Node, '=', e.Ended)
 			case "continue":
@@ -104,7 +130,22 @@ func newTrack(s *Script, events []Event) *track {
 	for k, from := range open {
 		t.faults[k[0]] = append(t.faults[k[0]], span{from, t.length, k[1][0]})
 	}
+	// The lesser ones first: what is drawn later covers them.
+	lesser := func(s span) int { return strings.IndexByte("@-~=x", s.what) }
+	for _, all := range t.faults {
+		slices.SortStableFunc(all, func(a, b span) int { return cmp.Or(cmp.Compare(lesser(a), lesser(b)), cmp.Compare(a.from, b.from)) })
+	}
 	return t
+}
+
+// has reports whether a fault of a kind was there.
+func (t *track) has(what byte) bool {
+	for _, all := range t.faults {
+		if slices.ContainsFunc(all, func(s span) bool { return s.what == what }) {
+			return true
+		}
+	}
+	return false
 }
 
 // width is that of a terminal.
@@ -153,6 +194,9 @@ func (t *track) text() string {
 	}
 	if title == "" {
 		fmt.Fprintf(&b, "%*s x does not run, = stopped for a while, ~ a link is cut\n", first+names+1, "")
+		if t.has('-') || t.has('@') {
+			fmt.Fprintf(&b, "%*s - its links are slow, @ its clock is wrong\n", first+names+1, "")
+		}
 	}
 	return b.String()
 }
@@ -166,8 +210,8 @@ const (
 )
 
 const svgStyle = `text{font:13px system-ui,sans-serif;fill:#1b1f24}.faint{fill:#57606a}.line{stroke:#d0d7de}.lives{fill:#0969da}.moved{stroke:#1b1f24;stroke-width:1.5;fill:none}
-.x{fill:#cf222e}.p{fill:#bf8700}.c{fill:#8250df}.ground{fill:#fff}
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.line{stroke:#30363d}.lives{fill:#4493f8}.moved{stroke:#e6edf3}.x{fill:#f85149}.p{fill:#d29922}.c{fill:#a371f7}.ground{fill:#0d1117}}`
+.x{fill:#cf222e}.p{fill:#bf8700}.c{fill:#8250df}.s{fill:#1a7f37}.t{fill:#bf3989}.ground{fill:#fff}
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.faint{fill:#9198a1}.line{stroke:#30363d}.lives{fill:#4493f8}.moved{stroke:#e6edf3}.x{fill:#f85149}.p{fill:#d29922}.c{fill:#a371f7}.s{fill:#3fb950}.t{fill:#db61a2}.ground{fill:#0d1117}}`
 
 // svg draws a timeline as a picture.
 func (t *track) svg() string {
@@ -208,6 +252,10 @@ func (t *track) svg() string {
 					bar("x", s, 18, 4, n+" does not run")
 				case '=':
 					bar("p", s, 18, 4, n+" is stopped for a while")
+				case '-':
+					bar("s", s, 22, 3, "the links of "+n+" are slow")
+				case '@':
+					bar("t", s, 22, 3, "the clock of "+n+" is wrong")
 				default:
 					bar("c", s, 18, 4, "a link of "+n+" is cut")
 				}
@@ -224,9 +272,9 @@ func (t *track) svg() string {
 		y += 14
 	}
 	legend := leftEdge
-	for _, l := range [][2]string{{"lives", "the agent lives here"}, {"x", "the node does not run"}, {"p", "it is stopped for a while"}, {"c", "a link of it is cut"}} {
+	for _, l := range [][2]string{{"lives", "the agent lives here"}, {"x", "the node does not run"}, {"p", "it is stopped for a while"}, {"c", "a link of it is cut"}, {"s", "its links are slow"}, {"t", "its clock is wrong"}} {
 		fmt.Fprintf(&b, `<rect class="%s" x="%d" y="%d" width="14" height="10" rx="2"/><text class="faint" x="%d" y="%d">%s</text>`+"\n", l[0], legend, height-24, legend+20, height-15, l[1])
-		legend += 200
+		legend += 34 + 7*len(l[1])
 	}
 	b.WriteString("</svg>\n")
 	return b.String()

@@ -114,7 +114,7 @@ happens by chance is what the seed says.`,
 			}
 			r, err := lab.Run(cmd.Context(), c)
 			if err != nil {
-				return fmt.Errorf("%w\nwhat there is of the run is in %s", err, c.Dir)
+				return fmt.Errorf("%w; what there is of the run is in %s", err, c.Dir)
 			}
 			return show(cmd, r)
 		},

@@ -33,7 +33,10 @@ func (n *Network) Dial(ctx context.Context, i int, address string) (c net.Conn, 
 
 // on does something on a host. Threads have network namespaces, and sockets keep the one of
 // the thread that makes them. Where the thread cannot go back it ends with its goroutine.
-func (n *Network) on(i int, do func() error) error {
+func (n *Network) on(i int, do func() error) error { return inside(n.host(i), do) }
+
+// inside is on, of any namespace.
+func inside(namespace string, do func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -43,7 +46,7 @@ func (n *Network) on(i int, do func() error) error {
 			return
 		}
 		defer unix.Close(home)
-		there, err := unix.Open(filepath.Join("/var/run/netns", n.host(i)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		there, err := unix.Open(filepath.Join("/var/run/netns", namespace), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			done <- err
 			return

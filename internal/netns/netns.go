@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -18,6 +19,9 @@ import (
 type Network struct {
 	name  string
 	hosts int
+
+	mu     sync.Mutex
+	delays map[int]*delay
 }
 
 // made counts the networks of this process.
@@ -99,6 +103,12 @@ func Make(hosts int) (_ *Network, err error) {
 // Close takes the network away. Processes that are still in it lose their network.
 func (n *Network) Close() error {
 	var errs []error
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, d := range n.delays {
+		errs = append(errs, d.close())
+	}
+	n.delays = nil
 	for i := range n.hosts {
 		errs = append(errs, ip("netns", "del", n.host(i)))
 	}

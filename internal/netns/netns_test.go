@@ -4,6 +4,8 @@ package netns
 
 import (
 	"bufio"
+	"bytes"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -112,4 +114,55 @@ func TestNetwork(t *testing.T) {
 	if answered, _ := asks(2); !answered {
 		t.Error("a cut between two hosts keeps a third from the server")
 	}
+}
+
+// TestDelay has what goes to a host and what comes from it take longer, small pieces and large
+// ones, and no longer again.
+func TestDelay(t *testing.T) {
+	n := New(t, 3)
+	l, err := n.Listen(1, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(c, c); c.Close() }()
+		}
+	}()
+	// round sends some bytes and gets them back, after a connection was made.
+	round := func(size int) time.Duration {
+		t.Helper()
+		c, err := n.Dial(t.Context(), 0, l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		sent := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
+		began := time.Now()
+		go c.Write(sent)
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent) {
+			t.Fatalf("%d bytes do not come back as they went: %v", size, err)
+		}
+		return time.Since(began)
+	}
+	round(16)
+	const by = 100 * time.Millisecond
+	if err := n.Delay(1, by); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{16, 2 << 20} {
+		if took := round(size); took < 2*by {
+			t.Errorf("%d bytes went and came within %v", size, took)
+		}
+	}
+	if err := n.Delay(1, 0); err != nil {
+		t.Fatal(err)
+	}
+	round(2 << 20)
 }

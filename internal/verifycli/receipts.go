@@ -158,7 +158,11 @@ func writeReceipts(w io.Writer, r *receipt.Report, p Palette) {
 	}
 	row("found", Plural(r.Executions, "execution")+", "+Plural(r.Payments, "payment"))
 	if r.Verdict != verifier.Invalid {
-		row("money", fmt.Sprintf("added %s, cost %s, paid %s, left %s", r.Added, r.Cost, r.Paid, r.Added.Less(r.Cost).Less(r.Paid)))
+		money := fmt.Sprintf("added %s, cost %s, paid %s", r.Added, r.Cost, r.Paid)
+		if r.Verdict == verifier.Verified { // else what was added may be in a receipt that is missing
+			money += fmt.Sprintf(", left %s", r.Added.Less(r.Cost).Less(r.Paid))
+		}
+		row("money", money)
 	}
 	for _, l := range listReceipts(r) {
 		for i, text := range l.rows {
