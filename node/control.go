@@ -77,6 +77,7 @@ func (n *Node) Control(stop func()) error {
 		}
 		return struct{}{}, err
 	})
+	handle("GET /v1/keys", func(r *http.Request) (any, error) { return n.keys(r.Context(), r.URL.Query().Get("agent")) })
 	handle("POST /v1/add", func(r *http.Request) (any, error) {
 		var q api.Add
 		if err := body(r, &q); err != nil {

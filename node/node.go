@@ -110,6 +110,9 @@ type Node struct {
 	cancel  context.CancelFunc
 	serving sync.WaitGroup
 	meter   meter
+	came    chan struct{} // an agent did
+
+	deleting sync.Mutex // what is kept of who deleted keys is changed by one at a time
 
 	mu       sync.Mutex
 	closed   bool
@@ -149,7 +152,7 @@ func Start(c Config) (_ *Node, err error) {
 	}
 	slices.Sort(c.Regions)
 	c.Regions = slices.Compact(c.Regions)
-	n := &Node{config: c, public: verifier.PublicKey(c.Key.Public().(ed25519.PublicKey)), look: make(chan struct{}, 1),
+	n := &Node{config: c, public: verifier.PublicKey(c.Key.Public().(ed25519.PublicKey)), look: make(chan struct{}, 1), came: make(chan struct{}, 1),
 		agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}, moves: map[verifier.PublicKey]*move{}, takes: map[verifier.PublicKey]*take{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
@@ -197,6 +200,7 @@ func Start(c Config) (_ *Node, err error) {
 		}
 	}()
 	n.runFleet()
+	n.background(n.askDeleted)
 	return n, nil
 }
 

@@ -543,7 +543,7 @@ func sendBlocks(ctx context.Context, dir string, c *conn, a *wire.BlocksAsk) (th
 }
 
 // answerAsk answers what a target asks.
-func (n *Node) answerAsk(from verifier.PublicKey, c *conn, q *wire.Ask) error {
+func (n *Node) answerAsk(ctx context.Context, from verifier.PublicKey, c *conn, q *wire.Ask) error {
 	agent, err := verifier.ParseDID(q.Agent)
 	if err != nil {
 		return err
@@ -551,6 +551,8 @@ func (n *Node) answerAsk(from verifier.PublicKey, c *conn, q *wire.Ask) error {
 	switch q.Do {
 	case "commit":
 		return wire.Write(c, n.commitOf(agent, from, q.Number, q.Record))
+	case "deleted":
+		return n.answerDeleted(ctx, from, agent, c)
 	case "files":
 		dir, ok := n.mayHave(agent, from, q.Folder)
 		if !ok {

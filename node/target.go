@@ -92,12 +92,12 @@ func (n *Node) answerHandOver(ctx context.Context, from verifier.PublicKey, c *c
 	var p wire.Propose
 	err := error(nil)
 	switch do := wire.Do(raw); do {
-	case "files", "get", "folders", "commit":
+	case "files", "get", "folders", "commit", "deleted":
 		var q wire.Ask
 		if err := json.Unmarshal(raw, &q); err != nil {
 			return err
 		}
-		return n.answerAsk(from, c, &q)
+		return n.answerAsk(ctx, from, c, &q)
 	case "propose":
 		if err := json.Unmarshal(raw, &p); err != nil {
 			return err
@@ -1064,6 +1064,10 @@ func (n *Node) arrive(dir string) error {
 		}
 	}
 	n.meter.came()
+	select {
+	case n.came <- struct{}{}:
+	default:
+	}
 	failpoints.Reach(failpoints.MoveArrived)
 	n.forgetLife(name)
 	n.config.Log.Info("an agent came", "agent", name, "did", m.Agent.DID(), "from", m.Record.From.DID(), "number", m.Record.Number, "head", m.Record.Head.CID())

@@ -507,6 +507,16 @@ func cameAt(s *store.Store, head verifier.Hash) (bool, error) {
 
 func readHandOvers(root *os.Root) ([]*verifier.HandOver, error) { return store.HandOvers(root) }
 
+// HandOvers returns the records of the hand-overs of the agent in dir.
+func HandOvers(dir string) ([]*verifier.HandOver, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return store.HandOvers(root)
+}
+
 // Moves returns how often the agent in dir was handed over.
 func Moves(dir string) (uint64, error) {
 	root, err := os.OpenRoot(dir)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -129,7 +130,7 @@ and signs its receipts.`,
 		}
 		return api.DefaultDir()
 	}
-	root.AddCommand(initCommand(where), startCommand(where), statusCommand(where), peersCommand(where), offerCommand(where), agentsCommand(where),
+	root.AddCommand(initCommand(where), startCommand(where), statusCommand(where), peersCommand(where), offerCommand(where), agentsCommand(where), keysCommand(where),
 		drainCommand(where), stopCommand(where), addCommand(where), manual.Command("igor-node"))
 	return root
 }
@@ -515,6 +516,39 @@ func agentsCommand(where whereFunc) *cobra.Command {
 		}
 		return t.flush()
 	})
+}
+
+func keysCommand(where whereFunc) *cobra.Command {
+	agent := ""
+	return show(where, &cobra.Command{Use: "keys AGENT", Short: "Show which nodes had an agent's key, and who says that it deleted it",
+		Long: `Keys shows the nodes that had the key of an agent that lives here, or that was given
+away, as far as its hand-overs and its fleet say, and which of them said, signed,
+that they deleted it. That is their word: nothing proves that a key is gone.`,
+		Args:   cobra.ExactArgs(1),
+		PreRun: func(_ *cobra.Command, args []string) { agent = args[0] },
+	}, func(ctx context.Context, c *api.Client) (all []api.KeyHolder, err error) {
+		return all, c.Get(ctx, "/v1/keys?agent="+url.QueryEscape(agent), &all)
+	}, keyRows)
+}
+
+func keyRows(cmd *cobra.Command, all []api.KeyHolder) error {
+	t := table(cmd, "NODE", "LEFT BY", "KEY")
+	for _, k := range all {
+		left, key := "", "had it, and does not say that it deleted it"
+		if k.HandOver > 0 {
+			left = fmt.Sprintf("hand-over %d", k.HandOver)
+		}
+		switch {
+		case k.Owner:
+			key = "has it, and the agent"
+		case k.Sealed:
+			key = "has it sealed, as the manifest allows"
+		case k.Deleted != "":
+			key = "says that it deleted it, " + k.Deleted
+		}
+		t.row(k.Node, left, key)
+	}
+	return t.flush()
 }
 
 func drainCommand(where whereFunc) *cobra.Command {

@@ -87,6 +87,16 @@ type Agent struct {
 	Error  string `json:"error,omitempty"`
 }
 
+// A KeyHolder is a node that had an agent's key, as far as it is known: GET /v1/keys?agent=NAME.
+type KeyHolder struct {
+	Node     string `json:"node"`
+	HandOver uint64 `json:"handOver,omitempty"` // by which the agent left it last
+	Owner    bool   `json:"owner,omitempty"`    // it has the agent
+	Sealed   bool   `json:"sealed,omitempty"`   // the key is sealed to it, as the manifest allows
+	Deleted  string `json:"deleted,omitempty"`  // when it said that it has the key no more
+	Signed   []byte `json:"signed,omitempty"`   // that: docs/spec/key-deletion.md
+}
+
 // A Migrate asks for a move.
 type Migrate struct {
 	Agent      string   `json:"agent"` // the folder's name, a path, or a DID

@@ -19,6 +19,8 @@ const (
 	MaxFiles    = 4 << 20  // of one agent
 	MaxFileSize = 64 << 30 // bytes
 	MaxFileName = 256
+
+	MaxDeletions = 200 // in one message
 )
 
 var le = binary.LittleEndian
@@ -159,7 +161,7 @@ const (
 
 // An Ask is what a target asks of the source.
 type Ask struct {
-	Do     string `json:"do"` // files, get, folders, commit
+	Do     string `json:"do"` // files, get, folders, commit, deleted
 	Agent  string `json:"agent"`
 	Number uint64 `json:"number,omitempty"` // of the hand-over: commit
 	Record string `json:"record,omitempty"` // SHA-256 of what was signed, in hex: commit
@@ -206,6 +208,11 @@ type Sending struct {
 type Commit struct {
 	State string `json:"state"` // moved, here, asking, unknown
 	Moved []byte `json:"moved,omitempty"`
+}
+
+// Deleted is what is known of who deleted an agent's key: docs/spec/key-deletion.md.
+type Deleted struct {
+	Deletions [][]byte `json:"deletions"`
 }
 
 // What has become of a hand-over.
