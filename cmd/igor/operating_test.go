@@ -286,4 +286,8 @@ func checkUnit(t *testing.T, name, unit string) {
 	if about := bytes.Contains(out, []byte(name)); err != nil || about {
 		t.Errorf("%v\n%s", err, out)
 	}
+	// 0 is a service that can do nothing, 10 one that can do all.
+	if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=20", file).CombinedOutput(); err != nil {
+		t.Errorf("%s is exposed more than 2.0: %v\n%s", name, err, out)
+	}
 }
