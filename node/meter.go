@@ -21,6 +21,7 @@ type Figures struct {
 	Moving   int               // away
 	Taking   int               // here
 	Draining bool
+	RentDue  int // agents that stand still until their rent is paid
 	Peers    []Peer
 }
 
@@ -78,6 +79,9 @@ func (n *Node) Figures() Figures {
 	n.mu.Lock()
 	for _, s := range n.agents {
 		f.Agents[s.State]++
+		if s.State == runtime.SupervisedEnded && s.Reason == runtime.RentDue {
+			f.RentDue++
+		}
 	}
 	f.Moving, f.Taking, f.Draining = len(n.moves), len(n.takes), !n.draining.IsZero()
 	n.mu.Unlock()

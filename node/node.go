@@ -347,6 +347,12 @@ func (n *Node) find(agent verifier.PublicKey) (name string, ok bool) {
 	return name, ok
 }
 
+// Hosts reports whether an agent is here, alive or not, and was not given away.
+func (n *Node) Hosts(agent verifier.PublicKey) bool {
+	name, ok := n.find(agent)
+	return ok && !exists(filepath.Join(n.agentDir(name), "moved"))
+}
+
 // named finds an agent by its folder's name, its path, or its DID.
 func (n *Node) named(s string) (string, error) {
 	if k, err := verifier.ParseDID(s); err == nil {

@@ -55,6 +55,7 @@ type settings struct {
 	LeaseDuration string `json:"lease_duration,omitempty"`
 	LeaseGrace    string `json:"lease_grace,omitempty"`
 
+	Rent      string `json:"rent,omitempty"`       // a file that says how rent is served
 	RentGrace string `json:"rent_grace,omitempty"` // of agents without a lease
 
 	ReplayMode          string `json:"replay_mode,omitempty"` // of agents that live here
@@ -217,6 +218,9 @@ func (s *settings) config(dir string) (c node.Config, life runtime.Config, err e
 	}
 	if s.RentGrace != "" && s.Ledger == "" {
 		return c, life, bad("rent_grace", s.RentGrace, errors.New("leases are in the node's ledger: set ledger too"))
+	}
+	if s.Rent != "" && s.Ledger == "" {
+		return c, life, bad("rent", s.Rent, errors.New("what is paid is in the node's ledger: set ledger too"))
 	}
 	for what, to := range map[string]*time.Duration{"verify_interval": &life.Replay.Interval, "migration_retry_delay": &c.RetryDelay, "rent_grace": &c.LeaseGrace} {
 		value := map[string]string{"verify_interval": s.VerifyInterval, "migration_retry_delay": s.MigrationRetryDelay, "rent_grace": s.RentGrace}[what]

@@ -26,6 +26,7 @@ import (
 	"igor.dev/internal/homes"
 	"igor.dev/internal/manual"
 	"igor.dev/internal/monitor"
+	"igor.dev/internal/rentserver"
 	"igor.dev/internal/verifycli"
 	"igor.dev/node"
 	"igor.dev/node/api"
@@ -250,6 +251,13 @@ last checkpoint.`,
 			} else if format != "text" {
 				return fmt.Errorf("--log-format %q: want text or json", format)
 			}
+			var books *books
+			var rents *rentserver.Config // nil = no rent is served
+			if s.Rent != "" {
+				if rents, err = s.readRent(dir); err != nil {
+					return &configError{err}
+				}
+			}
 			var looks *monitor.Monitor // nil = nobody looks
 			if cmd.Flags().Changed("metrics") {
 				m, at, done, err := monitor.Serve(metrics)
@@ -275,8 +283,9 @@ last checkpoint.`,
 				}
 				defer ledger.Close()
 				e.Budgets = ledger
+				books = newBooks(ledger)
 				if s.RentGrace != "" {
-					c.Leases = ledger
+					c.Leases = books
 				}
 			}
 			if s.Payments != "" {
@@ -326,7 +335,7 @@ last checkpoint.`,
 			defer n.Close()
 			if looks != nil {
 				looks.Of(c.Engine)
-				looks.Register(newFigures(n))
+				looks.Register(newFigures(n, books))
 				looks.Alone()
 			}
 			ctx, stop := context.WithCancel(cmd.Context())
@@ -337,7 +346,22 @@ last checkpoint.`,
 			for _, a := range n.Addresses() {
 				c.Log.Info("listening", "node", n.Key().DID(), "address", a)
 			}
-			<-ctx.Done()
+			var over <-chan error // nothing ends it
+			if rents != nil {
+				rents.Rent.Key, rents.Rent.Books, rents.Rent.Hosts = c.Key, books, n.Hosts
+				server, err := rentserver.Serve(ctx, rents, c.Log)
+				if err != nil {
+					return failed(fmt.Errorf("rent: %w", err))
+				}
+				defer server.Close()
+				over = server.Over
+				c.Log.Info("rent", "url", server.URL+"/rent/DID")
+			}
+			select {
+			case err := <-over:
+				return failed(errors.Join(fmt.Errorf("rent is served no more: %w", err), n.Close()))
+			case <-ctx.Done():
+			}
 			c.Log.Info("stopping")
 			return failed(n.Close())
 		},

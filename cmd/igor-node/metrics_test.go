@@ -21,7 +21,7 @@ const rules = "../../packaging/prometheus/igor-node.rules.yml"
 
 // TestMetricsPage holds docs/node.md and the alert rules against what there is.
 func TestMetricsPage(t *testing.T) {
-	names := monitortest.Same(t, "../../docs/node.md", "igor_", newFigures(&node.Node{}))
+	names := monitortest.Same(t, "../../docs/node.md", "igor_", newFigures(&node.Node{}, nil))
 	monitortest.Known(t, rules, "igor_node_", names)
 	monitortest.Rules(t, rules)
 }
@@ -80,7 +80,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s says %q", path, got)
 		}
 	}
-	for _, want := range []string{`igor_node_info{did="did:key:z6Mk`, `igor_node_moves_total{way="here"} 0`, "igor_build_info", "igor_ceiling_used{", "igor_node_draining 0"} {
+	for _, want := range []string{`igor_node_info{did="did:key:z6Mk`, `igor_node_moves_total{way="here"} 0`, "igor_build_info", "igor_ceiling_used{", "igor_node_draining 0", "igor_node_rent_due_agents 0", "igor_node_rent_payments_total 0"} {
 		if got := get("/metrics"); !strings.Contains(got, want) {
 			t.Errorf("%s is not in\n%s", want, got)
 		}

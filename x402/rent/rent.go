@@ -123,6 +123,9 @@ type Config struct {
 
 	// Lease is what is due; nil = the sum of execution receipts.
 	Lease *Lease
+	// Hosts reports whether an agent is here. For one that is not, no lease is offered; what
+	// was paid on an offer of before is taken. nil = all that the books know are here.
+	Hosts func(agent verifier.PublicKey) bool
 	// Least is the smallest sum of receipts that is asked for, for a settlement has its
 	// price too; 0 = 1.
 	Least int64
@@ -251,6 +254,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.paid(w, r, agent, account, values[0])
 	case s.pending(agent):
 		s.later(w, answer{DID: did, Error: "a payment for the agent is being settled"})
+	case s.config.Lease != nil && s.config.Hosts != nil && !s.config.Hosts(agent):
+		say(w, http.StatusNotFound, answer{DID: did, Error: "the agent is not at this node any more: nobody pays a lease for it here"})
 	default:
 		s.ask(w, agent, account, "")
 	}
