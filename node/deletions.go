@@ -44,6 +44,7 @@ type holder struct {
 	handOver verifier.Hash // SHA-256 of its record
 	owner    bool          // it has the agent
 	sealed   bool          // the key is sealed to it, as the agent's manifest allows
+	had      bool          // it was, and is not any more
 }
 
 // holders returns who had the key of an agent in a folder, and who has it.
@@ -92,7 +93,7 @@ func (n *Node) holders(ctx context.Context, dir string, agent verifier.PublicKey
 			of(k.Node).sealed = true
 		}
 		for _, node := range s.Had {
-			of(node)
+			of(node).had = true
 		}
 	}
 	slices.SortStableFunc(all, func(a, b holder) int { return strings.Compare(a.node.DID(), b.node.DID()) })
@@ -115,7 +116,9 @@ func (n *Node) fleetOf(home string) *fleet.Client {
 // deletedBy reports whether a node says that it has the key no more, since the agent left it
 // last.
 func (h *holder) deletedBy(all []authority.Deletion) (d authority.Deletion, ok bool) {
-	i := slices.IndexFunc(all, func(d authority.Deletion) bool { return d.Node == h.node && d.HandOver == h.handOver })
+	i := slices.IndexFunc(all, func(d authority.Deletion) bool {
+		return d.Node == h.node && (d.HandOver == h.handOver || h.had && d.HandOver.IsZero())
+	})
 	if i < 0 || h.owner || h.sealed {
 		return d, false
 	}
