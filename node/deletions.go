@@ -274,6 +274,14 @@ func (n *Node) tellsOfKey(ctx context.Context, from, agent verifier.PublicKey) b
 	return err == nil && p.Owner == from
 }
 
+// askAgain has those be asked now who did not say that they deleted a key.
+func (n *Node) askAgain() {
+	select {
+	case n.came <- struct{}{}:
+	default:
+	}
+}
+
 // askDeleted asks those who had the keys of agents that live here, and did not say that they
 // deleted them, until they do.
 func (n *Node) askDeleted() {

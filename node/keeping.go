@@ -544,6 +544,7 @@ func (k *upkeep) seal(ctx context.Context, name string, a *keeper.PlannedAgent, 
 		return
 	}
 	k.n.config.Log.Info("an agent's key is sealed to nodes of its fleet", "agent", name, "number", next.Number, "nodes", len(next.Keys), "had", len(next.Had))
+	k.n.askAgain()
 	for _, n := range next.Had {
 		if _, had := have.For(n); had {
 			k.n.config.Log.Warn("a node may not have an agent any more, and had its key", "agent", name, "node", n.DID())

@@ -110,7 +110,7 @@ type Node struct {
 	cancel  context.CancelFunc
 	serving sync.WaitGroup
 	meter   meter
-	came    chan struct{} // an agent did
+	came    chan struct{} // an agent did, or who may have its key changed
 
 	deleting sync.Mutex // what is kept of who deleted keys is changed by one at a time
 

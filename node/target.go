@@ -1064,10 +1064,7 @@ func (n *Node) arrive(dir string) error {
 		}
 	}
 	n.meter.came()
-	select {
-	case n.came <- struct{}{}:
-	default:
-	}
+	n.askAgain()
 	failpoints.Reach(failpoints.MoveArrived)
 	n.forgetLife(name)
 	n.config.Log.Info("an agent came", "agent", name, "did", m.Agent.DID(), "from", m.Record.From.DID(), "number", m.Record.Number, "head", m.Record.Head.CID())
