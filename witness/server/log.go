@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -49,6 +50,7 @@ type Log struct {
 	reader   tessera.LogReader
 	stop     func()
 	mux      http.ServeMux
+	awaiter  awaiter
 
 	bySource limiter[string]
 	byKey    limiter[verifier.PublicKey]
@@ -101,6 +103,7 @@ func OpenLog(ctx context.Context, c LogConfig) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{config: c, appender: appender, reader: reader, known: map[[32]byte]uint64{}, latest: map[verifier.PublicKey]knownHead{}}
+	l.awaiter.more = make(chan struct{})
 	l.bySource.rate, l.byKey.rate = c.PerSource, c.PerKey
 	l.stop = func() {
 		done, end := context.WithTimeout(context.Background(), 10*time.Second)
@@ -114,6 +117,7 @@ func OpenLog(ctx context.Context, c LogConfig) (*Log, error) {
 		l.stop()
 		return nil, fmt.Errorf("the log in %s cannot be read: %w", c.Dir, err)
 	}
+	go l.awaiter.run(ctx, l.reader, max(20*time.Millisecond, c.Interval/8))
 	l.mux.HandleFunc("POST /igor/v1/add", l.add)
 	l.mux.HandleFunc("GET /igor/v1/proof/{index}", l.proof)
 	l.mux.HandleFunc("GET /igor/v1/key/{did}/proof", l.keyProof)
@@ -265,45 +269,104 @@ func tooMany(w http.ResponseWriter) {
 // published returns a proof once the log has a checkpoint with the entry.
 func (l *Log) published(ctx context.Context, index uint64, entry []byte) ([]byte, error) {
 	for {
-		if proof, err := l.prove(ctx, index, entry); err == nil || ctx.Err() != nil {
-			return proof, err
+		newest, more := l.awaiter.newest()
+		if newest.covers(index) {
+			return l.prove(ctx, newest, index, entry)
 		}
 		select {
-		case <-time.After(max(20*time.Millisecond, l.config.Interval/8)):
+		case <-more:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// errNotYet says that the log has not published so far.
-var errNotYet = errors.New("the log has not come so far")
+// An awaiter reads the checkpoint that is published, once for all who wait for it.
+type awaiter struct {
+	mu   sync.Mutex
+	last *snapshot     // nil = none so far
+	more chan struct{} // closed when there is another one
+}
 
-// prove makes a proof by the checkpoint that is published.
-func (l *Log) prove(ctx context.Context, index uint64, entry []byte) ([]byte, error) {
-	checkpoint, err := l.reader.ReadCheckpoint(ctx)
+// newest returns the newest checkpoint, and what is closed when there is a newer one.
+func (a *awaiter) newest() (*snapshot, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last, a.more
+}
+
+// read looks whether there is a newer checkpoint.
+func (a *awaiter) read(ctx context.Context, reader tessera.LogReader) (*snapshot, error) {
+	text, err := reader.ReadCheckpoint(ctx)
 	if err != nil {
 		return nil, errNotYet
 	}
-	lines := strings.SplitN(string(checkpoint), "\n", 3)
-	size, err := strconv.ParseUint(lines[min(1, len(lines)-1)], 10, 63)
-	if err != nil || size <= index {
-		return nil, errNotYet
+	size, err := checkpointSize(text)
+	if err != nil {
+		return nil, err
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	// Another reader may have been faster.
+	if a.last == nil || size > a.last.size || size == a.last.size && !bytes.Equal(text, a.last.text) {
+		p := &snapshot{text: text, size: size}
+		if p.builder, err = client.NewProofBuilder(ctx, size, reader.ReadTile); err != nil {
+			return nil, err
+		}
+		a.last = p
+		close(a.more)
+		a.more = make(chan struct{})
+	}
+	return a.last, nil
+}
+
+// run reads every now and then, until the context ends.
+func (a *awaiter) run(ctx context.Context, reader tessera.LogReader, every time.Duration) {
+	for ticker := time.NewTicker(every); ; {
+		a.read(ctx, reader) // if it fails, the next time
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			ticker.Stop()
+			return
+		}
+	}
+}
+
+// A snapshot is a checkpoint, and makes proofs by it: what it has read of the tree, it knows.
+type snapshot struct {
+	text []byte
+	size uint64
+
+	mu      sync.Mutex
+	builder *client.ProofBuilder
+}
+
+func (p *snapshot) covers(index uint64) bool { return p != nil && p.size > index }
+
+// checkpointSize returns how many entries a checkpoint has.
+func checkpointSize(text []byte) (uint64, error) {
+	lines := strings.SplitN(string(text), "\n", 3)
+	return strconv.ParseUint(lines[min(1, len(lines)-1)], 10, 63)
+}
+
+// errNotYet says that the log has not published so far.
+var errNotYet = errors.New("the log has not come so far")
+
+// prove makes a proof by a checkpoint that covers the entry.
+func (l *Log) prove(ctx context.Context, p *snapshot, index uint64, entry []byte) (proof []byte, err error) {
 	if entry == nil {
 		if entry, err = l.entry(ctx, index); err != nil {
 			return nil, err
 		}
 	}
-	builder, err := client.NewProofBuilder(ctx, size, l.reader.ReadTile)
+	p.mu.Lock()
+	hashes, err := p.builder.InclusionProof(ctx, index)
+	p.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	hashes, err := builder.InclusionProof(ctx, index)
-	if err != nil {
-		return nil, err
-	}
-	return formatProof(entry, index, hashes, checkpoint), nil
+	return formatProof(entry, index, hashes, p.text), nil
 }
 
 // formatProof writes a c2sp.org/tlog-proof.
@@ -363,7 +426,15 @@ func (l *Log) answer(w http.ResponseWriter, r *http.Request, index uint64) {
 		tooMany(w)
 		return
 	}
-	proof, err := l.prove(r.Context(), index, nil)
+	newest, err := l.awaiter.read(r.Context(), l.reader)
+	var proof []byte
+	switch {
+	case err != nil:
+	case !newest.covers(index):
+		err = errNotYet
+	default:
+		proof, err = l.prove(r.Context(), newest, index, nil)
+	}
 	switch {
 	case errors.Is(err, errNotYet):
 		http.Error(w, err.Error(), http.StatusNotFound)
@@ -384,7 +455,6 @@ func (l *Log) Size() uint64 {
 	if err != nil {
 		return 0
 	}
-	lines := strings.SplitN(string(b), "\n", 3)
-	size, _ := strconv.ParseUint(lines[min(1, len(lines)-1)], 10, 63)
+	size, _ := checkpointSize(b)
 	return size
 }

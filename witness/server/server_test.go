@@ -14,10 +14,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"filippo.io/torchwood"
+	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/client"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -721,5 +723,71 @@ func TestKeys(t *testing.T) {
 		if _, err := OpenKey(filepath.Join(t.TempDir(), "key"), name, Signs); err == nil {
 			t.Errorf("the name %q", name)
 		}
+	}
+}
+
+// A sizedReader has a checkpoint of a tree of so many entries, 0 = none, and counts how often
+// it is read.
+type sizedReader struct {
+	tessera.LogReader
+	reads, size atomic.Int64
+}
+
+func (r *sizedReader) ReadCheckpoint(context.Context) ([]byte, error) {
+	r.reads.Add(1)
+	if n := r.size.Load(); n > 0 {
+		return fmt.Appendf(nil, "log.example\n%d\nroot\n", n), nil
+	}
+	return nil, os.ErrNotExist
+}
+
+// TestAwaiter has a thousand wait for one checkpoint, which one reads for them all.
+func TestAwaiter(t *testing.T) {
+	reader := &sizedReader{}
+	l := &Log{reader: reader}
+	l.awaiter.more = make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const waiters = 1000
+	var all sync.WaitGroup
+	var got atomic.Int64
+	for range waiters {
+		all.Go(func() {
+			if proof, err := l.published(ctx, 0, []byte("entry")); err == nil && strings.Contains(string(proof), "index 0\n\nlog.example\n1\n") {
+				got.Add(1)
+			}
+		})
+	}
+	late, give := context.WithCancel(ctx)
+	var one sync.WaitGroup
+	one.Go(func() {
+		if _, err := l.published(late, 1, []byte("entry")); !errors.Is(err, context.Canceled) {
+			t.Error("who gave up got", err)
+		}
+	})
+	go l.awaiter.run(ctx, reader, time.Millisecond)
+	for reader.reads.Load() < 20 {
+		time.Sleep(time.Millisecond)
+	}
+	if got.Load() != 0 {
+		t.Error("a proof by no checkpoint")
+	}
+	reader.size.Store(1)
+	all.Wait()
+	if n := got.Load(); n != waiters {
+		t.Errorf("%d of %d got it", n, waiters)
+	}
+	give()
+	one.Wait()
+	newest, more := l.awaiter.newest()
+	reader.size.Store(2)
+	<-more
+	if after, _ := l.awaiter.newest(); newest.size != 1 || after.size != 2 {
+		t.Errorf("sizes %d and %d", newest.size, after.size)
+	}
+	// An older one, as a slow reader has it, replaces nothing.
+	reader.size.Store(1)
+	if p, err := l.awaiter.read(ctx, reader); err != nil || p.size != 2 {
+		t.Error(p.size, err)
 	}
 }
