@@ -52,10 +52,11 @@ type HeadLog interface {
 
 // A WitnessStatus says how far an agent's heads are logged.
 type WitnessStatus struct {
-	Tick   uint64    `json:"tick,string"`        // of the newest that is
-	Time   time.Time `json:"loggedAt,omitzero"`  // when this run had it logged, zero = it has not
-	Behind uint64    `json:"behindTicks,string"` // from there to the newest checkpoint that is durable
-	Error  string    `json:"error,omitempty"`    // of the newest attempt
+	Tick   uint64    `json:"tick,string"`           // of the newest that is
+	Time   time.Time `json:"loggedAt,omitzero"`     // when this run had it logged, zero = it has not
+	Behind uint64    `json:"behindTicks,string"`    // from there to the newest checkpoint that is durable
+	Error  string    `json:"error,omitempty"`       // of the newest attempt
+	Since  time.Time `json:"waitingSince,omitzero"` // when the oldest head was signed that waits for the log, zero = none does
 }
 
 // headProof is the file in an agent's folder that shows its newest logged head.
@@ -268,6 +269,7 @@ func (h *heads) now() *WitnessStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.status
+	s.Since = h.since
 	s.Behind = h.saved - min(s.Tick, h.saved)
 	return &s
 }

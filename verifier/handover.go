@@ -201,13 +201,8 @@ func (r *Report) judgeHandOvers() {
 	}
 	genesis, whole := r.Genesis()
 	records := r.pile.handOvers
-	order := make([]uint32, len(records)) // sorted as the linker sorts: another type would bring a copy of the code into web pages
-	for i := range order {
-		order[i] = uint32(i)
-	}
-	slices.SortFunc(order, func(i, j uint32) int { return records[i].compare(records[j]) })
 	all := make([]JudgedHandOver, 0, len(records))
-	for _, i := range order {
+	for _, i := range sorted(len(records), func(i, j uint32) int { return records[i].compare(records[j]) }) {
 		h := records[i]
 		if n := len(all); n > 0 && *h == *all[n-1].HandOver {
 			continue

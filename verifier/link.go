@@ -74,9 +74,14 @@ func LinkAs(spec int, p *Pile, pins Pins) *Report {
 	claimedGenesis, orphans := l.edges()
 	l.missing(claimedGenesis, orphans)
 	l.ends()
-	slices.SortStableFunc(l.problems, func(a, b problem) int {
+	found := l.problems
+	l.problems = make([]problem, 0, len(found))
+	for _, i := range sorted(len(found), func(i, j uint32) int {
+		a, b := found[i], found[j]
 		return cmp.Or(cmp.Compare(phase(a.code), phase(b.code)), cmp.Compare(l.rankOf(a.at), l.rankOf(b.at)))
-	})
+	}) {
+		l.problems = append(l.problems, found[i])
+	}
 	l.judge()
 	l.judgeHandOvers()
 	return l.Report
@@ -85,6 +90,22 @@ func LinkAs(spec int, p *Pile, pins Pins) *Report {
 // phase groups the codes in the order in which problems are reported: causes
 // before their effects.
 func phase(c Code) Code { return max(c, NegativePrice) }
+
+// sorted returns the numbers below n in an order, and what compares equal as it was. Numbers
+// alone are sorted in this package: another type would bring a copy of the code into web pages.
+func sorted(n int, compare func(i, j uint32) int) []uint32 {
+	order := make([]uint32, n)
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	slices.SortFunc(order, func(i, j uint32) int {
+		if c := compare(i, j); c != 0 {
+			return c
+		}
+		return cmp.Compare(i, j)
+	})
+	return order
+}
 
 // rankOf returns the rank of a record, where none comes first.
 func (l *linker) rankOf(i uint32) int {
@@ -218,7 +239,11 @@ func (l *linker) countKeys() {
 		k.last = i
 		k.checkpoints++
 	}
-	slices.SortStableFunc(l.keys, func(a, b keyCount) int { return cmp.Compare(b.checkpoints, a.checkpoints) })
+	keys := l.keys
+	l.keys = make([]keyCount, 0, len(keys))
+	for _, i := range sorted(len(keys), func(i, j uint32) int { return cmp.Compare(keys[j].checkpoints, keys[i].checkpoints) }) {
+		l.keys = append(l.keys, keys[i])
+	}
 }
 
 func (l *linker) found(c Code, at, other uint32) {

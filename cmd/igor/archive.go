@@ -215,9 +215,43 @@ func archiveText(s *archive.Status) string {
 		text += "; behind " + behindText(s)
 	}
 	if s.Error != "" {
-		text += ": " + s.Error
+		text += "; failing" + sinceText(s.Since) + ": " + s.Error
 	}
 	return text
+}
+
+// witnessText says how far the heads of a run are logged, in one line.
+func witnessText(w *runtime.WitnessStatus) string {
+	var text string
+	switch {
+	case !w.Time.IsZero():
+		text = fmt.Sprintf("logged to tick %d, %s ago", w.Tick, age(w.Time, time.Now()))
+	case w.Tick > 0:
+		text = fmt.Sprintf("logged to tick %d, by a run before this one", w.Tick)
+	default:
+		text = "nothing logged yet"
+	}
+	if w.Behind > 0 {
+		text += fmt.Sprintf("; behind %d ticks", w.Behind)
+	}
+	if waits := !w.Since.IsZero(); waits && (w.Error != "" || time.Since(w.Since) > headLate) {
+		text += ", waiting" + sinceText(w.Since)
+	}
+	if w.Error != "" {
+		text += ": " + w.Error
+	}
+	return text
+}
+
+// headLate is how long a head may wait for a log that says nothing of an error, because too few
+// witnesses cosign.
+const headLate = 5 * time.Minute
+
+func sinceText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " for " + age(t, time.Now())
 }
 
 // sourceFlags say from which archives something is read.

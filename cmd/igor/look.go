@@ -167,6 +167,9 @@ func writeOverviews(w io.Writer, all []runtime.Overview, now time.Time) error {
 				below("archive: " + archiveText(&s))
 			}
 		}
+		if l := all[i].Live; l != nil && l.Witness != nil && (l.Witness.Error != "" || !l.Witness.Since.IsZero() && now.Sub(l.Witness.Since) > headLate) {
+			below("witness: " + witnessText(l.Witness))
+		}
 		if all[i].State == runtime.StateFailed {
 			why, _ := all[i].Why()
 			below(why)
@@ -445,6 +448,9 @@ func writeDetails(w io.Writer, d *runtime.Details, now time.Time) error {
 	row("disk", "%s", disk)
 	for _, s := range d.Archive {
 		row("archive", "%s", archiveText(&s))
+	}
+	if d.Live != nil && d.Live.Witness != nil {
+		row("witness", "%s", witnessText(d.Live.Witness))
 	}
 	for _, p := range d.Problems {
 		row("problem", "%s", problemText(&p))
