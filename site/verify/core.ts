@@ -7,10 +7,10 @@ import type { Lies } from "./beside.ts";
 export const findingSize = 184;
 
 /** The size of what a CAR says of a block: its index and the digest of its CID. */
-const blockClaimSize = 36;
+export const blockClaimSize = 36;
 
 /** Blocks over this size are handed over: see `OpenBlock`. */
-const largeBlock = 128 << 10;
+export const largeBlock = 128 << 10;
 
 /** Above this size an instance is not used again: WASM memory never shrinks. */
 const keepMemory = 32 << 20;

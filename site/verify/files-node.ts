@@ -8,9 +8,10 @@ import { fileURLToPath } from "node:url";
 import { inFolder } from "./beside.ts";
 import { VerifyError } from "./error.ts";
 import {
-  chunkSize, isCheckpointName, isSegmentName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Pieces, type Source,
+  isCheckpointName, isSegmentName, maxCheckpointSize, noCheckpoint, noCheckpointIn, startSize, tooLarge, unread, type CARSource, type CheckpointSource, type KindOf, type Source,
 } from "./input.ts";
 import { isBesideName } from "./names.ts";
+import { chunkSize, type Pieces } from "./pieces.ts";
 
 /** So many files are opened, and the small ones among them read, at the same time. */
 const ahead = 32;

@@ -1,6 +1,7 @@
 import { VerifyError } from "./error.ts";
 import { isBesideName } from "./names.ts";
-import { fromPath } from "./platform.ts";
+import { changed, chunkSize, contents, reading, Spare, type Pieces } from "./pieces.ts";
+import { blobsForWorkers, fromPath } from "./platform.ts";
 
 /** Bytes under a name, for whatever is not a `File` with the right name already. */
 export interface Named {
@@ -52,14 +53,13 @@ export interface CARSource {
   readonly kind: "car";
   readonly path: string;
   readonly size: number | undefined;
-  /** Its bytes, in pieces that are the receiver's to keep. */
-  chunks(): Pieces;
+  /** Where its bytes are, if workers can read them too. */
+  readonly blob?: Blob;
+  /** Its bytes, in pieces that are the receiver's to keep; of a blob, from some place on. */
+  chunks(from?: number): Pieces;
   /** Takes the memory of a piece back. */
   reuse?(buffer: ArrayBuffer): void;
 }
-
-/** Pieces of bytes. `next(n)` asks for n bytes and never more, which a source that cannot choose ignores. */
-export type Pieces = AsyncGenerator<Uint8Array<ArrayBuffer>, void, number | undefined>;
 
 /** A file that is no part of the history, which the report says. */
 export interface LeftOutSource {
@@ -101,20 +101,8 @@ export type KindOf = (name: string, start: Uint8Array) => Promise<Kind>;
 /** The largest checkpoint: verifier.MaxCheckpointSize. */
 export const maxCheckpointSize = 64 << 20;
 
-/** How much of a CAR is read at a time. */
-export const chunkSize = 1 << 20;
-
-/** What stands before a block's bytes in a CAR is no longer than this. */
-export const blockStartSize = 64;
-
-/** So much is read at most, and so large is the memory that is used again. */
-const bufferSize = chunkSize + (4 << 10);
-
 /** How many pieces of memory wait to be used again: no more are under way at the same time. */
 const maxSpare = 24;
-
-/** Streams that are being read: browsers may collect one that nothing but its own pending read refers to, and that read then never ends. */
-const reading = new Set<object>();
 
 /** So much of a file decides what it is. */
 export const startSize = 512;
@@ -311,66 +299,15 @@ export function tooLarge(path: string): VerifyError {
 }
 
 function blobCAR(path: string, blob: Blob): CARSource {
-  const spare: ArrayBuffer[] = [];
+  const spare = new Spare(maxSpare);
   return {
     kind: "car",
     path,
     size: blob.size,
-    chunks: () => contents(blob, path, () => spare.pop() ?? new ArrayBuffer(bufferSize)),
-    reuse: (buffer) => {
-      if (buffer.byteLength === bufferSize && spare.length < maxSpare) spare.push(buffer);
-    },
+    ...(blobsForWorkers && { blob }),
+    chunks: (from = 0) => contents(from > 0 ? blob.slice(from) : blob, path, spare),
+    reuse: (buffer) => spare.put(buffer),
   };
-}
-
-/** The bytes of a blob, read as one stream: reading slice by slice takes Chromium twice the work. */
-async function* contents(blob: Blob, path: string, buffer: () => ArrayBuffer): Pieces {
-  let size = 0;
-  let want: number | undefined;
-  const body = blob.stream();
-  reading.add(body);
-  const reader = filling(body, buffer);
-  try {
-    for (;;) {
-      const piece = await reader.read(Math.min(want ?? chunkSize, bufferSize));
-      if (!piece) break;
-      size += piece.length;
-      want = yield piece;
-    }
-  } catch (cause) {
-    throw changed(path, cause);
-  } finally {
-    reading.delete(body);
-    await reader.cancel().catch(() => {});
-  }
-  if (size !== blob.size) throw changed(path);
-}
-
-/** Reads so many bytes, or, where the browser chooses, some; undefined at the end. */
-interface Reader {
-  read(want: number): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  cancel(): Promise<void>;
-}
-
-/** A reader that fills the given buffers, where the browser has one. */
-function filling(stream: ReadableStream<Uint8Array<ArrayBuffer>>, buffer: () => ArrayBuffer): Reader {
-  let reader: ReadableStreamBYOBReader;
-  try {
-    reader = stream.getReader({ mode: "byob" });
-  } catch {
-    const reader = stream.getReader();
-    return { read: async () => (await reader.read()).value, cancel: () => reader.cancel() };
-  }
-  const read = async (want: number) => {
-    let memory = buffer();
-    for (let filled = 0; ; ) {
-      const { value, done } = await reader.read(new Uint8Array(memory, filled, want - filled));
-      if (value) memory = value.buffer as ArrayBuffer;
-      filled += value?.length ?? 0;
-      if (done || filled === want) return filled > 0 ? new Uint8Array(memory, 0, filled) : undefined;
-    }
-  };
-  return { read, cancel: () => reader.cancel() };
 }
 
 async function fetched(url: URL, kindOf: KindOf, fetch: Fetch = globalThis.fetch, signal?: AbortSignal): Promise<Source> {
@@ -480,12 +417,4 @@ async function read(blob: Blob, path: string): Promise<ArrayBuffer> {
   } catch (cause) {
     throw changed(path, cause);
   }
-}
-
-function changed(path: string, cause?: unknown): VerifyError {
-  return new VerifyError("unreadable", "cannot be read: it was changed, moved or removed, or may not be read", {
-    path,
-    hint: "choose it again",
-    cause,
-  });
 }

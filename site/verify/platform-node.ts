@@ -33,6 +33,9 @@ export async function readWASM(url: URL): Promise<Response> {
   return response;
 }
 
+/** A blob of a file cannot be given to a worker. */
+export const blobsForWorkers = false;
+
 export async function pause(): Promise<void> {
   await setImmediate();
 }

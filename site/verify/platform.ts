@@ -83,6 +83,9 @@ export async function readWASM(url: URL): Promise<Response> {
 /** Reads files by their path, which only Node can. */
 export const fromPath = undefined as ((path: string | URL, kindOf: KindOf, signal?: AbortSignal) => AsyncIterable<Source>) | undefined;
 
+/** Whether a worker can be given any blob to read. */
+export const blobsForWorkers: boolean = true;
+
 /** Lets the page handle its events. */
 export function pause(): Promise<void> {
   return new Promise((resolve) => {

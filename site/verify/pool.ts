@@ -27,6 +27,8 @@ export interface Channel {
 export interface Slot {
   /** Takes the parts, and gives their memory back. */
   examine(sizes: Uint32Array, parts: Uint8Array<ArrayBuffer>[]): ReturnType<Operations["examine"]>;
+  /** Lets a worker read what it examines. */
+  examineRange: Operations["examineRange"];
   release(): void;
 }
 
@@ -73,6 +75,7 @@ export class Pool {
         const channel = await started.examiner();
         return channel.call("examine", [sizes, parts], parts.map(({ buffer }) => buffer));
       },
+      examineRange: async (...args) => (await started.examiner()).call("examineRange", args),
       release: () => {
         if (released) return;
         released = true;

@@ -1,7 +1,9 @@
-import { Core, type CARPiece } from "./core.ts";
+import { blockClaimSize, Core, type CARPiece } from "./core.ts";
 import { VerifyError } from "./error.ts";
 import type { Lies } from "./beside.ts";
 import type { Kind } from "./input.ts";
+import { blockStartSize } from "./pieces.ts";
+import { examineRange, type Range } from "./range.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -43,6 +45,11 @@ export class Server {
   /** Returns the parts too, for their memory to be used again. */
   async examine(sizes: Uint32Array, parts: Bytes[]): Promise<{ findings: Bytes; parts: Bytes[] }> {
     return { findings: await this.#once((core) => core.examine(sizes, parts)), parts };
+  }
+
+  /** Examines large blocks of a CAR, which it reads: see range.ts. */
+  examineRange(blob: Blob, from: number, to: number, known: boolean): Promise<Range> {
+    return examineRange((sizes, parts) => this.#once((core) => core.examine(sizes, parts)), blob, from, to, known);
   }
 
   inspect(bytes: Uint8Array): Promise<string> {
@@ -107,6 +114,24 @@ export class Server {
 
   async carCheck(run: number, claims: Uint8Array, findings: Uint8Array): Promise<void> {
     (await this.#run(run)).carCheck(claims, findings);
+  }
+
+  /**
+   * Takes the blocks of a range, after so many bytes of an open block, and checks them. The last one is open after
+   * that: returns how many bytes of it are to come.
+   */
+  async carRange(run: number, passed: number, { starts, sizes, findings }: Range): Promise<number> {
+    const core = await this.#run(run);
+    const claims = new Uint8Array(sizes.length * blockClaimSize);
+    sizes.forEach((size, i) => {
+      core.carPass(passed);
+      const { open } = core.carFeed(starts.subarray(i * blockStartSize, (i + 1) * blockStartSize), 1);
+      if (!open || open.came + open.missing !== size) throw new VerifyError("crashed", "a block has another size than the CAR says");
+      claims.set(open.claim, i * blockClaimSize);
+      passed = open.missing;
+    });
+    core.carCheck(claims, findings);
+    return passed;
   }
 
   /** Ends a CAR, after so many bytes of an open block. */

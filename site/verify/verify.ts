@@ -1,12 +1,12 @@
 import type { Lies } from "./beside.ts";
 import type { CARBlocks } from "./core.ts";
 import { VerifyError } from "./error.ts";
-import {
-  blockStartSize, chunkSize, readAll, sources, type CARSource, type CheckpointSource, type Input, type KindOf, type LeftOutSource, type Pieces, type Source,
-} from "./input.ts";
+import { readAll, sources, type CARSource, type CheckpointSource, type Input, type KindOf, type LeftOutSource, type Source } from "./input.ts";
 import { takeOptions, type Options } from "./options.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
+import { blockStartSize, chunkSize, maxPieceSize, type Pieces } from "./pieces.ts";
 import { pause } from "./platform.ts";
+import { maxRangeBlock, type Range } from "./range.ts";
 import { parseReport, type Report } from "./report.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -23,6 +23,9 @@ const batchLength = 256;
 
 /** On the page's own thread a batch has so many, so that the page stays responsive. */
 const localBatchLength = 32;
+
+/** A worker reads so much of a CAR at a time, where it reads. */
+const rangeSize = 16 << 20;
 
 /** Files are taken for so long at a time, in milliseconds: a browser looks each of them up on the disk, while the page waits. */
 const longest = 10;
@@ -66,6 +69,13 @@ export async function run<Result>(
   }
 }
 
+/** A place in a CAR. */
+interface Place {
+  at: number;
+  /** How many bytes before it the CAR's reader was not told of. */
+  passed: number;
+}
+
 /** One run. */
 class History {
   #jobs: Jobs;
@@ -80,7 +90,7 @@ class History {
     readonly linker: Channel,
     readonly run: number,
     readonly options: Options,
-    parallel: boolean,
+    readonly parallel: boolean,
     readonly onBatch: ((batch: Batch) => void) | undefined,
   ) {
     this.#jobs = new Jobs(options.signal);
@@ -167,47 +177,101 @@ class History {
 
   async #readCAR(car: CARSource): Promise<void> {
     const { linker, run } = this;
+    const place: Place = { at: 0, passed: 0 };
+    const ranges = this.parallel ? car.blob : undefined;
     await linker.call("carOpen", [run]);
-    const passed = await this.#readPieces(car, car.chunks());
+    if (await this.#readPieces(car, place, ranges && ranges.size - 2 * rangeSize)) {
+      await this.#readRanges(car, ranges!, place);
+      await this.#readPieces(car, place);
+    }
     await this.#jobs.finish();
-    await linker.call("carClose", [run, passed]).catch(ofCAR(car));
+    await linker.call("carClose", [run, place.passed]).catch(ofCAR(car));
   }
 
-  /** Reads a CAR to its end, or to where it is malformed. Returns how many bytes its reader was not told of. */
-  async #readPieces(car: CARSource, pieces: Pieces): Promise<number> {
-    let passed = 0;
+  /**
+   * Reads on in a CAR to its end, or to where it is malformed; or, before some place, to the end of the first block
+   * that is one of a range: then returns true.
+   */
+  async #readPieces(car: CARSource, place: Place, before = 0): Promise<boolean> {
+    const pieces = car.chunks(place.at);
     let open: CARBlocks | undefined; // a large block, of which some bytes are still to come
     let missing = 0;
     try {
       for (;;) {
         // With a large block comes the beginning of the next and no more, since that would have to be copied.
-        const { value: piece, done } = await pieces.next(open ? Math.min(missing, chunkSize) + blockStartSize : chunkSize);
-        if (done) return passed;
+        const { value: piece, done } = await pieces.next(open ? Math.min(missing + blockStartSize, maxPieceSize) : chunkSize);
+        if (done) return false;
+        place.at += piece.length;
         let input: Bytes | undefined = piece;
         if (open) {
           const size = Math.min(missing, piece.length);
           missing -= size;
-          passed += size;
+          place.passed += size;
           input = size < piece.length ? piece.slice(size) : undefined;
           open.parts.push(piece.subarray(0, size));
           if (missing > 0) continue;
           await this.#examineBlocks(car, open);
+          const end = place.at - (input?.length ?? 0);
+          if (end < before && open.sizes[0]! <= maxRangeBlock) {
+            place.at = end;
+            return true;
+          }
           open = undefined;
         }
         if (!input) continue;
-        const fed = await this.linker.call("carFeed", [this.run, passed, input, this.#batchLength], [input.buffer]);
-        passed = 0;
+        const fed = await this.linker.call("carFeed", [this.run, place.passed, input, this.#batchLength], [input.buffer]);
+        place.passed = 0;
         for (const blocks of fed.batches) await this.#examineBlocks(car, blocks);
         if (fed.open) {
           missing = fed.open.missing;
           const { claim, came } = fed.open;
           open = { claims: claim, sizes: Uint32Array.of(came + missing), parts: [fed.input.subarray(fed.input.length - came)] };
         } else car.reuse?.(fed.input.buffer);
-        if (fed.malformed) return passed;
+        if (fed.malformed) return false;
       }
     } finally {
       await pieces.return();
     }
+  }
+
+  /** Lets workers read a CAR, to its end or to where anything but blocks of ranges begins. */
+  async #readRanges(car: CARSource, blob: Blob, place: Place): Promise<void> {
+    let going = true;
+    let last = Promise.resolve(); // that the range before was taken
+    for (let from = place.at; from < blob.size && going; from += rangeSize) {
+      const [known, to, turn] = [from === place.at, Math.min(from + rangeSize, blob.size), last];
+      let taken = () => {};
+      last = new Promise((resolve) => (taken = resolve));
+      await this.#jobs.start(this.pool.slot(maxRangeBlock), async (slot) => {
+        // What cannot be read is read once more below, which says why.
+        const examine = (from: number, known: boolean) =>
+          slot.examineRange(blob, from, to, known).catch((error: unknown) => {
+            if (!(error instanceof VerifyError) || error.code !== "unreadable") throw error;
+            return undefined;
+          });
+        try {
+          let range = await examine(from, known);
+          await turn;
+          if (!going || place.at >= to) return;
+          if (range?.begin !== place.at) range = await examine(place.at, true);
+          if (range && range.sizes.length > 0) await this.#take(car, place, range);
+          going = place.at >= to;
+        } catch (error) {
+          going = false;
+          throw error;
+        } finally {
+          taken();
+        }
+      });
+    }
+    await last;
+  }
+
+  async #take(car: CARSource, place: Place, range: Range): Promise<void> {
+    const { findings, sizes } = range;
+    this.#examined(sizes.length, sizes.reduce((sum, size) => sum + size, 0), { findings, from: car });
+    place.passed = await this.linker.call("carRange", [this.run, place.passed, range], [findings.buffer]).catch(ofCAR(car));
+    place.at = range.end;
   }
 
   #examineBlocks(car: CARSource, { claims, sizes, parts }: CARBlocks): Promise<void> {
