@@ -14,6 +14,9 @@ export const blockStartSize = 64;
 /** So much is read at most, and so large is the memory that is used again: a block with 1 MiB of state is one piece. */
 export const maxPieceSize = chunkSize + (4 << 10);
 
+/** Where workers read a CAR, its blocks are no larger than this (range.ts). */
+export const maxRangeBlock = 4 << 20;
+
 /** Memory of pieces, to be used again. */
 export class Spare {
   #buffers: ArrayBuffer[] = [];

@@ -19,16 +19,18 @@ export interface Channel {
     args: Parameters<Operations[Name]>,
     transfer?: ArrayBuffer[],
   ): Promise<Awaited<ReturnType<Operations[Name]>>>;
-  /** How many calls are not answered yet. */
+  /** How many calls are not answered yet, and slots hold it. */
   readonly load: number;
+  /** How many slots hold it. */
+  held: number;
 }
 
 /** Permission to have a batch under way. */
 export interface Slot {
   /** Takes the parts, and gives their memory back. */
   examine(sizes: Uint32Array, parts: Uint8Array<ArrayBuffer>[]): ReturnType<Operations["examine"]>;
-  /** Lets a worker read what it examines. */
-  examineRange: Operations["examineRange"];
+  /** Returns a worker's channel, which is this slot's until its release. */
+  hold(): Promise<Channel>;
   release(): void;
 }
 
@@ -49,9 +51,9 @@ export class Pool {
     return (await this.#start()).linker;
   }
 
-  /** Whether there are workers. */
-  async parallel(): Promise<boolean> {
-    return (await this.#start()).limit > 0;
+  /** How many workers may examine; 0 where there are none. */
+  async workers(): Promise<number> {
+    return (await this.#start()).limit;
   }
 
   #start(): Promise<Started> {
@@ -70,15 +72,21 @@ export class Pool {
       this.#admit(started);
     });
     let released = false;
+    let held: Channel | undefined;
     return {
       examine: async (sizes, parts) => {
         const channel = await started.examiner();
         return channel.call("examine", [sizes, parts], parts.map(({ buffer }) => buffer));
       },
-      examineRange: async (...args) => (await started.examiner()).call("examineRange", args),
+      hold: async () => {
+        held = await started.examiner(true);
+        if (released) held.held--;
+        return held;
+      },
       release: () => {
         if (released) return;
         released = true;
+        if (held) held.held--;
         this.#slots--;
         this.#bytes -= bytes;
         this.#admit(started);
@@ -102,8 +110,8 @@ interface Started {
   linker: Channel;
   /** How many workers may examine; 0 where there are none. */
   limit: number;
-  /** Returns the channel that has the least to do. */
-  examiner(): Promise<Channel>;
+  /** Returns the channel that has the least to do. To hold one, it waits for workers that start. */
+  examiner(hold?: boolean): Promise<Channel>;
 }
 
 async function start({ wasm = wasmURL, worker = workerURL, workers }: Configuration): Promise<Started> {
@@ -129,30 +137,29 @@ async function start({ wasm = wasmURL, worker = workerURL, workers }: Configurat
 }
 
 /** Chooses among examiners, and starts one more while there are fewer than the limit and all have work. */
-function examiners(first: Remote, limit: number, more: () => Promise<Remote>): () => Promise<Channel> {
+function examiners(first: Remote, limit: number, more: () => Promise<Remote>): Started["examiner"] {
   let channels = [first];
-  let starting = 0;
+  const starting = new Set<Promise<void>>();
   const grow = async () => {
-    starting++;
     try {
       const channel = await more();
       channels.push(channel); // not before: channels may be another array by now
     } catch {
       limit = channels.length; // as many as there can be
-    } finally {
-      starting--;
     }
   };
-  return async () => {
+  return async (hold = false) => {
     channels = channels.filter((channel) => !channel.broken);
-    if (channels.length === 0 && starting === 0) limit = Math.max(limit, 1);
+    if (channels.length === 0 && starting.size === 0) limit = Math.max(limit, 1);
     const idle = channels.some((channel) => channel.load === 0);
-    if (!idle && channels.length + starting < limit) {
-      const growing = grow();
-      if (channels.length === 0) await growing;
+    if (!idle && channels.length + starting.size < limit) {
+      const growing = grow().finally(() => starting.delete(growing));
+      starting.add(growing);
     }
+    if (channels.length === 0 || (hold && !idle)) await Promise.all(starting);
     const least = channels.reduce<Remote | undefined>((a, b) => (a && a.load <= b.load ? a : b), undefined);
     if (!least) throw new VerifyError("crashed", "no worker could be started");
+    if (hold) least.held++;
     return least;
   };
 }
@@ -174,6 +181,7 @@ function connect(module: Promise<WebAssembly.Module>, url: URL): Promise<Remote>
 /** A channel to a worker. */
 class Remote implements Channel {
   broken = false;
+  held = 0;
   #port: Port;
   #calls = new Map<number, { resolve: (result: never) => void; reject: (error: unknown) => void }>();
   #lastID = 0;
@@ -202,7 +210,7 @@ class Remote implements Channel {
   }
 
   get load(): number {
-    return this.#calls.size;
+    return this.#calls.size + this.held;
   }
 
   post(message: unknown, transfer: ArrayBuffer[]): void {
@@ -232,6 +240,7 @@ class Remote implements Channel {
 /** A channel to a server on this thread. Between the calls, the page handles its events. */
 class Local implements Channel {
   load = 0;
+  held = 0;
   #server: Operations;
 
   constructor(server: Operations) {

@@ -1,23 +1,23 @@
-// Examines blocks of a CAR in the worker that reads them, so that their bytes pass no other thread.
+// Reads a range of a CAR in the worker that examines its blocks, so that their bytes pass no other thread.
 //
-// A worker is given a range of the file. Where the first block in it begins is known only once all before it
-// was read, so the worker looks for what a block begins with. That is a guess, since a state may hold the same
-// bytes, and nothing more: the reader of the CAR, which is told of the blocks in their order, takes no range that
-// does not begin where the one before it ended, and has it examined again from there.
+// Where the first block of a range begins is known only once all before it was read. So the worker looks for what
+// a block begins with, which is a guess: a state may hold the same bytes. It cannot change a verdict. The reader of
+// the CAR is told of all blocks in their order, and blocks that do not begin where those before them end are not
+// taken, but examined again from there (ranges.ts).
 
 import { largeBlock } from "./core.ts";
-import { blockStartSize, chunkSize, contents, maxPieceSize, Spare, type Pieces } from "./pieces.ts";
+import { blockStartSize, chunkSize, contents, maxPieceSize, maxRangeBlock, Spare, type Pieces } from "./pieces.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Blocks of a range are no larger than this, and over `largeBlock`. */
-export const maxRangeBlock = 4 << 20;
+/** So many bytes are examined at a time. */
+const partSize = 8 << 20;
 
 /** Blocks that follow each other in a CAR, and what was found of them. */
-export interface Range {
+export interface Blocks {
   /** Where the first one begins, with its length. */
   readonly begin: number;
-  /** Where the one after the last begins. Before the end of what was to be examined, something other than such a block is there. */
+  /** Where the last one ends. */
   readonly end: number;
   /** The first `blockStartSize` bytes of each, with its length. */
   readonly starts: Bytes;
@@ -34,34 +34,47 @@ const maxVarint = 4;
 const spare = new Spare(2);
 
 /** Examines the blocks that begin from one place in a blob to another; the first one there, or, if it is not known where that is, one that is found. */
-export async function examineRange(
-  examine: (sizes: Uint32Array, parts: Bytes[]) => Promise<Bytes>,
-  blob: Blob,
-  from: number,
-  to: number,
-  known: boolean,
-): Promise<Range> {
-  const reader = new Reader(blob, from, to);
-  const starts: Bytes[] = [];
-  const sizes: number[] = [];
-  const findings: Bytes[] = [];
-  try {
-    const begin = known || (await reader.find(to)) ? reader.at : to;
+export class RangeReader {
+  #examine: (sizes: Uint32Array, parts: Bytes[]) => Promise<Bytes>;
+  #reader: Reader;
+  #to: number;
+  #known: boolean;
+
+  constructor(examine: (sizes: Uint32Array, parts: Bytes[]) => Promise<Bytes>, blob: Blob, from: number, to: number, known: boolean) {
+    this.#examine = examine;
+    this.#reader = new Reader(blob, from, to);
+    this.#to = to;
+    this.#known = known;
+  }
+
+  /** Examines some blocks. There are none at the range's end, and where anything but such a block is. */
+  async next(): Promise<Blocks> {
+    const starts: Bytes[] = [];
+    const sizes: number[] = [];
+    const findings: Bytes[] = [];
+    const reader = this.#reader;
+    this.#known ||= await reader.find(this.#to);
+    const begin = reader.at;
     let end = begin;
-    while (end < to) {
+    while (this.#known && end < this.#to && end - begin < partSize) {
       const start = await reader.peek();
       const block = blockAt(start, 0);
       const parts = block && (await reader.take(block.before, block.size));
-      if (!parts) break;
+      if (!parts) {
+        this.#to = end;
+        break;
+      }
       starts.push(start);
       sizes.push(block.size);
-      findings.push(await examine(Uint32Array.of(block.size), parts));
+      findings.push(await this.#examine(Uint32Array.of(block.size), parts));
       reader.reuse(parts);
       end = reader.at;
     }
     return { begin, end, starts: concatenate(starts), sizes: Uint32Array.from(sizes), findings: concatenate(findings) };
-  } finally {
-    await reader.close();
+  }
+
+  close(): Promise<void> {
+    return this.#reader.close();
   }
 }
 
@@ -173,6 +186,7 @@ class Reader {
   }
 
   async close(): Promise<void> {
+    this.#blob = new Blob(); // what is under way ends
     await this.#pieces.return();
   }
 }

@@ -3,7 +3,7 @@ import { VerifyError } from "./error.ts";
 import type { Lies } from "./beside.ts";
 import type { Kind } from "./input.ts";
 import { blockStartSize } from "./pieces.ts";
-import { examineRange, type Range } from "./range.ts";
+import { RangeReader, type Blocks } from "./range.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -12,6 +12,7 @@ export class Server {
   #module: WebAssembly.Module;
   #idle: Promise<Core> | undefined; // the one to use next, which takes its time to start
   #runs = new Map<number, Promise<Core>>();
+  #ranges = new Map<number, RangeReader>();
 
   constructor(module: WebAssembly.Module) {
     this.#module = module;
@@ -47,9 +48,23 @@ export class Server {
     return { findings: await this.#once((core) => core.examine(sizes, parts)), parts };
   }
 
-  /** Examines large blocks of a CAR, which it reads: see range.ts. */
-  examineRange(blob: Blob, from: number, to: number, known: boolean): Promise<Range> {
-    return examineRange((sizes, parts) => this.#once((core) => core.examine(sizes, parts)), blob, from, to, known);
+  /** Begins with a range of a CAR, which it reads: see range.ts. */
+  async rangeOpen(range: number, blob: Blob, from: number, to: number, known: boolean): Promise<void> {
+    const examine = (sizes: Uint32Array, parts: Bytes[]) => this.#once((core) => core.examine(sizes, parts));
+    this.#ranges.set(range, new RangeReader(examine, blob, from, to, known));
+  }
+
+  /** Examines some blocks of a range; none when there are no more. */
+  async rangeNext(range: number): Promise<Blocks> {
+    const reader = this.#ranges.get(range);
+    if (!reader) throw new VerifyError("crashed", "the verifier crashed");
+    return reader.next();
+  }
+
+  async rangeClose(range: number): Promise<void> {
+    const reader = this.#ranges.get(range);
+    this.#ranges.delete(range);
+    await reader?.close();
   }
 
   inspect(bytes: Uint8Array): Promise<string> {
@@ -117,10 +132,10 @@ export class Server {
   }
 
   /**
-   * Takes the blocks of a range, after so many bytes of an open block, and checks them. The last one is open after
+   * Takes blocks of a range, after so many bytes of an open block, and checks them. The last one is open after
    * that: returns how many bytes of it are to come.
    */
-  async carRange(run: number, passed: number, { starts, sizes, findings }: Range): Promise<number> {
+  async carTake(run: number, passed: number, { starts, sizes, findings }: Blocks): Promise<number> {
     const core = await this.#run(run);
     const claims = new Uint8Array(sizes.length * blockClaimSize);
     sizes.forEach((size, i) => {

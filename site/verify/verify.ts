@@ -4,9 +4,8 @@ import { VerifyError } from "./error.ts";
 import { readAll, sources, type CARSource, type CheckpointSource, type Input, type KindOf, type LeftOutSource, type Source } from "./input.ts";
 import { takeOptions, type Options } from "./options.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
-import { blockStartSize, chunkSize, maxPieceSize, type Pieces } from "./pieces.ts";
+import { blockStartSize, chunkSize, maxPieceSize, maxRangeBlock } from "./pieces.ts";
 import { pause } from "./platform.ts";
-import { maxRangeBlock, type Range } from "./range.ts";
 import { parseReport, type Report } from "./report.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -24,8 +23,8 @@ const batchLength = 256;
 /** On the page's own thread a batch has so many, so that the page stays responsive. */
 const localBatchLength = 32;
 
-/** A worker reads so much of a CAR at a time, where it reads. */
-const rangeSize = 16 << 20;
+/** Of a CAR with large blocks, workers read what is left, if it is more than this. */
+const rangesFrom = 32 << 20;
 
 /** Files are taken for so long at a time, in milliseconds: a browser looks each of them up on the disk, while the page waits. */
 const longest = 10;
@@ -61,7 +60,7 @@ export async function run<Result>(
   });
   const id = ++lastRun;
   const linker = await Promise.race([pool.linker(), aborted]);
-  const history = new History(pool, linker, id, options, await pool.parallel(), onBatch);
+  const history = new History(pool, linker, id, options, await pool.workers(), onBatch);
   try {
     return await Promise.race([history.read(input).then(then), aborted]);
   } finally {
@@ -90,11 +89,11 @@ class History {
     readonly linker: Channel,
     readonly run: number,
     readonly options: Options,
-    readonly parallel: boolean,
+    readonly workers: number,
     readonly onBatch: ((batch: Batch) => void) | undefined,
   ) {
     this.#jobs = new Jobs(options.signal);
-    this.#batchLength = parallel ? batchLength : localBatchLength;
+    this.#batchLength = workers > 0 ? batchLength : localBatchLength;
   }
 
   async read(input: Input): Promise<Linked> {
@@ -178,9 +177,9 @@ class History {
   async #readCAR(car: CARSource): Promise<void> {
     const { linker, run } = this;
     const place: Place = { at: 0, passed: 0 };
-    const ranges = this.parallel ? car.blob : undefined;
+    const ranges = this.workers > 0 ? car.blob : undefined;
     await linker.call("carOpen", [run]);
-    if (await this.#readPieces(car, place, ranges && ranges.size - 2 * rangeSize)) {
+    if (await this.#readPieces(car, place, ranges && ranges.size - rangesFrom)) {
       await this.#readRanges(car, ranges!, place);
       await this.#readPieces(car, place);
     }
@@ -236,47 +235,23 @@ class History {
 
   /** Lets workers read a CAR, to its end or to where anything but blocks of ranges begins. */
   async #readRanges(car: CARSource, blob: Blob, place: Place): Promise<void> {
-    let going = true;
-    let last = Promise.resolve(); // that the range before was taken
-    for (let from = place.at; from < blob.size && going; from += rangeSize) {
-      const [known, to, turn] = [from === place.at, Math.min(from + rangeSize, blob.size), last];
-      let taken = () => {};
-      last = new Promise((resolve) => (taken = resolve));
-      await this.#jobs.start(this.pool.slot(maxRangeBlock), async (slot) => {
-        // What cannot be read is read once more below, which says why.
-        const examine = (from: number, known: boolean) =>
-          slot.examineRange(blob, from, to, known).catch((error: unknown) => {
-            if (!(error instanceof VerifyError) || error.code !== "unreadable") throw error;
-            return undefined;
-          });
-        try {
-          let range = await examine(from, known);
-          await turn;
-          if (!going || place.at >= to) return;
-          if (range?.begin !== place.at) range = await examine(place.at, true);
-          if (range && range.sizes.length > 0) await this.#take(car, place, range);
-          going = place.at >= to;
-        } catch (error) {
-          going = false;
-          throw error;
-        } finally {
-          taken();
-        }
-      });
-    }
-    await last;
-  }
-
-  async #take(car: CARSource, place: Place, range: Range): Promise<void> {
-    const { findings, sizes } = range;
-    this.#examined(sizes.length, sizes.reduce((sum, size) => sum + size, 0), { findings, from: car });
-    place.passed = await this.linker.call("carRange", [this.run, place.passed, range], [findings.buffer]).catch(ofCAR(car));
-    place.at = range.end;
+    const { readRanges } = await import("./ranges.ts");
+    place.at = await readRanges(place.at, {
+      blob,
+      workers: this.workers,
+      start: (bytes, job) => this.#jobs.start(this.pool.slot(bytes), job),
+      count: ({ sizes }, taken) => this.#count(taken ? sizes.length : -sizes.length, taken ? sum(sizes) : -sum(sizes)),
+      take: async (blocks) => {
+        const { findings } = blocks;
+        this.onBatch?.({ findings, from: car });
+        place.passed = await this.linker.call("carTake", [this.run, place.passed, blocks], [findings.buffer]).catch(ofCAR(car));
+      },
+    });
   }
 
   #examineBlocks(car: CARSource, { claims, sizes, parts }: CARBlocks): Promise<void> {
     const count = sizes.length;
-    const size = sizes.reduce((sum, size) => sum + size, 0);
+    const size = sum(sizes);
     return this.#jobs.start(this.pool.slot(size), async (slot) => {
       const { findings, parts: used } = await slot.examine(sizes, parts);
       for (const { buffer } of used) car.reuse?.(buffer);
@@ -288,13 +263,21 @@ class History {
   }
 
   #examined(checkpoints: number, bytes: number, batch: Batch): void {
-    this.options.signal?.throwIfAborted();
+    this.#count(checkpoints, bytes);
+    this.onBatch?.(batch);
+  }
+
+  /** Counts what was examined, or, with numbers below zero, what was not to be. */
+  #count(checkpoints: number, bytes: number): void {
     this.#checkpoints += checkpoints;
     this.#bytes += bytes;
-    this.onBatch?.(batch);
+    if (checkpoints < 0) return;
+    this.options.signal?.throwIfAborted();
     this.options.onProgress?.({ checkpoints: this.#checkpoints, bytes: this.#bytes });
   }
 }
+
+const sum = (sizes: Uint32Array) => sizes.reduce((sum, size) => sum + size, 0);
 
 /** Says which CAR an error is of. */
 function ofCAR({ path }: CARSource): (error: unknown) => never {
