@@ -259,3 +259,69 @@ test("what a host answers is decided by how it begins, and read no further", asy
     seen: ["/secret", "same-origin"],
   });
 });
+
+test("a CAR that workers read, each a range of it", async (t) => {
+  const dir = await folder(t);
+  const path = join(dir, "life.car");
+  const [n, size] = [70, 512 << 10];
+  /** As much as looks like the beginning of a block, in a state. */
+  const lies = Buffer.alloc(size, Buffer.concat([Buffer.from("839b0c01551220", "hex"), Buffer.alloc(32, 7)]));
+  const lifeOf = (state) => checkpoints(n, (i) => ({ state: state(i) }));
+  const blocks = lifeOf((i) => Buffer.alloc(size, i + 1));
+  const whole = car(blocks);
+  const block = Math.floor(whole.length / n);
+  const inputs = {
+    whole,
+    "states that look like blocks": car(lifeOf((i) => (i % 20 === 0 ? Buffer.alloc(size, i) : lies))),
+    "small and very large states among them": car(lifeOf((i) => (i === 30 ? Buffer.alloc(10) : i === 60 ? Buffer.alloc(5 << 20) : Buffer.alloc(size, i)))),
+    "another checkpoint between two": car([...blocks.slice(0, 50), checkpoints(1, () => ({ state: Buffer.alloc(size) }))[0], ...blocks.slice(50)]),
+    "changed in two states": Buffer.from(whole).fill(255, 20 * block + 5000, 20 * block + 5001).fill(0, 60 * block, 60 * block + 1),
+    "a CID of another kind": Buffer.from(whole).fill(0x71, 59 + 45 * block + 4, 59 + 45 * block + 5),
+    "cut in a block": whole.subarray(0, 59 + 69 * block + 5000),
+  };
+  const server = await serve(t, { "/page": `<!doctype html><html lang="en"><title>test</title><input type="file">`, "/npm/": `${dist}/npm` });
+  const page = await open(t, `${server.url}/page`);
+  await page.evaluate(async () => {
+    Object.assign(globalThis, await import("/npm/index.js"), { calls: [] });
+    const { postMessage } = Worker.prototype;
+    Worker.prototype.postMessage = function (message, transfer) {
+      if (message.name) calls.push(message.name);
+      postMessage.call(this, message, transfer);
+    };
+  });
+  const verdicts = new Set();
+  for (const [what, bytes] of Object.entries(inputs)) {
+    await writeFile(path, bytes);
+    await page.locator("input").setInputFiles(path);
+    const got = await page.evaluate(async () => {
+      calls.length = 0;
+      configure({ workers: 3 });
+      const progress = [];
+      const onProgress = ({ checkpoints, bytes }) => progress.push([checkpoints, bytes]);
+      const outcome = await verifyHistory(document.querySelector("input").files, { onProgress }).then(reportJSON, ({ code, problem }) => `${code}: ${problem}`);
+      return { outcome, progress, ranges: calls.filter((name) => name === "rangeOpen").length };
+    });
+    assert.equal(got.outcome, await verifyHistory(path).then(reportJSON, ({ code, problem }) => `${code}: ${problem}`), what);
+    assert.ok(got.ranges >= 3, `${what}: ${got.ranges} ranges`);
+    verdicts.add(/^malformed-car|"verdict": ?"[a-z]+"/.exec(got.outcome)?.[0]);
+    if (what !== "whole") continue;
+    assert.deepEqual(got.progress.at(-1), [n, n * (size + 209)]);
+    assert.deepEqual(got.progress, got.progress.toSorted((a, b) => a[1] - b[1]));
+    assert.ok(got.progress.length > 5);
+  }
+  assert.equal(verdicts.size, 3, [...verdicts].join());
+
+  await writeFile(path, whole);
+  await page.locator("input").setInputFiles(path);
+  const aborted = await page.evaluate(async () => {
+    const abort = new AbortController();
+    const onProgress = () => calls.includes("rangeNext") && abort.abort();
+    calls.length = 0;
+    const { name } = await verifyHistory(document.querySelector("input").files, { onProgress, signal: abort.signal }).catch((error) => error);
+    const count = (name) => calls.filter((call) => call === name).length;
+    while (count("rangeClose") < count("rangeOpen")) await new Promise((resolve) => setTimeout(resolve, 20));
+    return { name, opened: count("rangeOpen") };
+  });
+  assert.equal(aborted.name, "AbortError");
+  assert.ok(aborted.opened > 0);
+});
