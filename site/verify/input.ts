@@ -1,6 +1,7 @@
+import type { Spare } from "./blob.ts";
 import { VerifyError } from "./error.ts";
 import { isBesideName } from "./names.ts";
-import { changed, chunkSize, contents, reading, Spare, type Pieces } from "./pieces.ts";
+import { changed, chunkSize, reading, type Pieces } from "./pieces.ts";
 import { blobsForWorkers, fromPath } from "./platform.ts";
 
 /** Bytes under a name, for whatever is not a `File` with the right name already. */
@@ -299,14 +300,17 @@ export function tooLarge(path: string): VerifyError {
 }
 
 function blobCAR(path: string, blob: Blob): CARSource {
-  const spare = new Spare(maxSpare);
+  let spare: Spare | undefined;
   return {
     kind: "car",
     path,
     size: blob.size,
     ...(blobsForWorkers && { blob }),
-    chunks: (from = 0) => contents(from > 0 ? blob.slice(from) : blob, path, spare),
-    reuse: (buffer) => spare.put(buffer),
+    async *chunks(from = 0) {
+      const { contents, Spare } = await import("./blob.ts");
+      yield* contents(from > 0 ? blob.slice(from) : blob, path, (spare ??= new Spare(maxSpare)));
+    },
+    reuse: (buffer) => spare?.put(buffer),
   };
 }
 
@@ -402,13 +406,8 @@ export async function readAll(batch: readonly CheckpointSource[]): Promise<Uint8
   const size = batch.reduce((sum, { size }) => sum + size, 0);
   const parts = batch.map(({ part }) => part);
   if (!parts.some(isBlob)) return concatenate(parts as Uint8Array[], size);
-  // One read of all of them is many times faster than a read of each.
-  const bytes = await new Blob(parts).arrayBuffer().catch(() => undefined);
-  if (bytes?.byteLength === size) return new Uint8Array(bytes);
-  for (const { part, path, size } of batch) {
-    if (isBlob(part) && (await read(part, path)).byteLength !== size) throw changed(path);
-  }
-  throw changed(batch[0]!.path);
+  const { readBlobs } = await import("./blob.ts");
+  return readBlobs(batch, size);
 }
 
 async function read(blob: Blob, path: string): Promise<ArrayBuffer> {

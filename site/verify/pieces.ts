@@ -1,4 +1,4 @@
-// Reads the bytes of a blob piece by piece, on the page's thread or in a worker.
+// What is read piece by piece.
 
 import { VerifyError } from "./error.ts";
 
@@ -17,50 +17,8 @@ export const maxPieceSize = chunkSize + (4 << 10);
 /** Where workers read a CAR, its blocks are no larger than this (range.ts). */
 export const maxRangeBlock = 4 << 20;
 
-/** Memory of pieces, to be used again. */
-export class Spare {
-  #buffers: ArrayBuffer[] = [];
-  #most: number;
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  take(): ArrayBuffer {
-    return this.#buffers.pop() ?? new ArrayBuffer(maxPieceSize);
-  }
-
-  /** Takes the memory of a piece back. */
-  put(buffer: ArrayBuffer): void {
-    if (buffer.byteLength === maxPieceSize && this.#buffers.length < this.#most) this.#buffers.push(buffer);
-  }
-}
-
 /** Streams that are being read: browsers may collect one that nothing but its own pending read refers to, and that read then never ends. */
 export const reading = new Set<object>();
-
-/** The bytes of a blob, read as one stream: reading slice by slice takes Chromium twice the work. */
-export async function* contents(blob: Blob, path: string, spare: Spare): Pieces {
-  let size = 0;
-  let want: number | undefined;
-  const body = blob.stream();
-  reading.add(body);
-  const reader = filling(body, spare);
-  try {
-    for (;;) {
-      const piece = await reader.read(Math.min(want ?? chunkSize, maxPieceSize));
-      if (!piece) break;
-      size += piece.length;
-      want = yield piece;
-    }
-  } catch (cause) {
-    throw changed(path, cause);
-  } finally {
-    reading.delete(body);
-    await reader.cancel().catch(() => {});
-  }
-  if (size !== blob.size) throw changed(path);
-}
 
 /** Says that a file is not what it was when it was chosen. */
 export function changed(path: string, cause?: unknown): VerifyError {
@@ -69,31 +27,4 @@ export function changed(path: string, cause?: unknown): VerifyError {
     hint: "choose it again",
     cause,
   });
-}
-
-/** Reads so many bytes, or, where the browser chooses, some; undefined at the end. */
-interface Reader {
-  read(want: number): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  cancel(): Promise<void>;
-}
-
-/** A reader that fills the given buffers, where the browser has one. */
-function filling(stream: ReadableStream<Uint8Array<ArrayBuffer>>, spare: Spare): Reader {
-  let reader: ReadableStreamBYOBReader;
-  try {
-    reader = stream.getReader({ mode: "byob" });
-  } catch {
-    const reader = stream.getReader();
-    return { read: async () => (await reader.read()).value, cancel: () => reader.cancel() };
-  }
-  const read = async (want: number) => {
-    let memory = spare.take();
-    for (let filled = 0; ; ) {
-      const { value, done } = await reader.read(new Uint8Array(memory, filled, want - filled));
-      if (value) memory = value.buffer as ArrayBuffer;
-      filled += value?.length ?? 0;
-      if (done || filled === want) return filled > 0 ? new Uint8Array(memory, 0, filled) : undefined;
-    }
-  };
-  return { read, cancel: () => reader.cancel() };
 }

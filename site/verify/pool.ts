@@ -19,18 +19,16 @@ export interface Channel {
     args: Parameters<Operations[Name]>,
     transfer?: ArrayBuffer[],
   ): Promise<Awaited<ReturnType<Operations[Name]>>>;
-  /** How many calls are not answered yet, and slots hold it. */
+  /** How many calls are not answered yet. */
   readonly load: number;
-  /** How many slots hold it. */
-  held: number;
 }
 
 /** Permission to have a batch under way. */
 export interface Slot {
   /** Takes the parts, and gives their memory back. */
   examine(sizes: Uint32Array, parts: Uint8Array<ArrayBuffer>[]): ReturnType<Operations["examine"]>;
-  /** Returns a worker's channel, which is this slot's until its release. */
-  hold(): Promise<Channel>;
+  /** Returns the channel of the worker that has the least to do, and waits for one that starts. */
+  examiner(): Promise<Channel>;
   release(): void;
 }
 
@@ -72,21 +70,15 @@ export class Pool {
       this.#admit(started);
     });
     let released = false;
-    let held: Channel | undefined;
     return {
       examine: async (sizes, parts) => {
         const channel = await started.examiner();
         return channel.call("examine", [sizes, parts], parts.map(({ buffer }) => buffer));
       },
-      hold: async () => {
-        held = await started.examiner(true);
-        if (released) held.held--;
-        return held;
-      },
+      examiner: () => started.examiner(true),
       release: () => {
         if (released) return;
         released = true;
-        if (held) held.held--;
         this.#slots--;
         this.#bytes -= bytes;
         this.#admit(started);
@@ -110,8 +102,8 @@ interface Started {
   linker: Channel;
   /** How many workers may examine; 0 where there are none. */
   limit: number;
-  /** Returns the channel that has the least to do. To hold one, it waits for workers that start. */
-  examiner(hold?: boolean): Promise<Channel>;
+  /** Returns the channel that has the least to do; after waiting for one more, if it is to have much. */
+  examiner(much?: boolean): Promise<Channel>;
 }
 
 async function start({ wasm = wasmURL, worker = workerURL, workers }: Configuration): Promise<Started> {
@@ -139,27 +131,28 @@ async function start({ wasm = wasmURL, worker = workerURL, workers }: Configurat
 /** Chooses among examiners, and starts one more while there are fewer than the limit and all have work. */
 function examiners(first: Remote, limit: number, more: () => Promise<Remote>): Started["examiner"] {
   let channels = [first];
-  const starting = new Set<Promise<void>>();
+  let starting = 0;
   const grow = async () => {
+    starting++;
     try {
       const channel = await more();
       channels.push(channel); // not before: channels may be another array by now
     } catch {
       limit = channels.length; // as many as there can be
+    } finally {
+      starting--;
     }
   };
-  return async (hold = false) => {
+  return async (much) => {
     channels = channels.filter((channel) => !channel.broken);
-    if (channels.length === 0 && starting.size === 0) limit = Math.max(limit, 1);
+    if (channels.length === 0 && starting === 0) limit = Math.max(limit, 1);
     const idle = channels.some((channel) => channel.load === 0);
-    if (!idle && channels.length + starting.size < limit) {
-      const growing = grow().finally(() => starting.delete(growing));
-      starting.add(growing);
+    if (!idle && channels.length + starting < limit) {
+      const growing = grow();
+      if (much || channels.length === 0) await growing;
     }
-    if (channels.length === 0 || (hold && !idle)) await Promise.all(starting);
     const least = channels.reduce<Remote | undefined>((a, b) => (a && a.load <= b.load ? a : b), undefined);
     if (!least) throw new VerifyError("crashed", "no worker could be started");
-    if (hold) least.held++;
     return least;
   };
 }
@@ -181,7 +174,6 @@ function connect(module: Promise<WebAssembly.Module>, url: URL): Promise<Remote>
 /** A channel to a worker. */
 class Remote implements Channel {
   broken = false;
-  held = 0;
   #port: Port;
   #calls = new Map<number, { resolve: (result: never) => void; reject: (error: unknown) => void }>();
   #lastID = 0;
@@ -210,7 +202,7 @@ class Remote implements Channel {
   }
 
   get load(): number {
-    return this.#calls.size + this.held;
+    return this.#calls.size;
   }
 
   post(message: unknown, transfer: ArrayBuffer[]): void {
@@ -240,7 +232,6 @@ class Remote implements Channel {
 /** A channel to a server on this thread. Between the calls, the page handles its events. */
 class Local implements Channel {
   load = 0;
-  held = 0;
   #server: Operations;
 
   constructor(server: Operations) {

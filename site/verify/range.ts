@@ -5,8 +5,9 @@
 // the CAR is told of all blocks in their order, and blocks that do not begin where those before them end are not
 // taken, but examined again from there (ranges.ts).
 
+import { contents, Spare } from "./blob.ts";
 import { largeBlock } from "./core.ts";
-import { blockStartSize, chunkSize, contents, maxPieceSize, maxRangeBlock, Spare, type Pieces } from "./pieces.ts";
+import { blockStartSize, chunkSize, maxPieceSize, maxRangeBlock, type Pieces } from "./pieces.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -6,6 +6,7 @@ import { takeOptions, type Options } from "./options.ts";
 import type { Channel, Pool, Slot } from "./pool.ts";
 import { blockStartSize, chunkSize, maxPieceSize, maxRangeBlock } from "./pieces.ts";
 import { pause } from "./platform.ts";
+import type { Place } from "./ranges.ts";
 import { parseReport, type Report } from "./report.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -68,15 +69,8 @@ export async function run<Result>(
   }
 }
 
-/** A place in a CAR. */
-interface Place {
-  at: number;
-  /** How many bytes before it the CAR's reader was not told of. */
-  passed: number;
-}
-
 /** One run. */
-class History {
+export class History {
   #jobs: Jobs;
   #batchLength: number;
   #checkpoints = 0;
@@ -145,7 +139,7 @@ class History {
         continue;
       }
       if (source.kind === "car") {
-        await this.#readCAR(source);
+        await this.#readCAR(source).catch(ofCAR(source));
         continue;
       }
       if (batch.length > 0 && (bytes + source.size > batchSize || batch.length === this.#batchLength)) {
@@ -177,21 +171,21 @@ class History {
   async #readCAR(car: CARSource): Promise<void> {
     const { linker, run } = this;
     const place: Place = { at: 0, passed: 0 };
-    const ranges = this.workers > 0 ? car.blob : undefined;
     await linker.call("carOpen", [run]);
-    if (await this.#readPieces(car, place, ranges && ranges.size - rangesFrom)) {
-      await this.#readRanges(car, ranges!, place);
-      await this.#readPieces(car, place);
+    if (await this.#readPieces(car, place, this.workers && car.blob ? car.blob.size - rangesFrom : 0)) {
+      const { readRanges } = await import("./ranges.ts");
+      await readRanges(car, place, this, this.#jobs);
+      await this.#readPieces(car, place, 0);
     }
     await this.#jobs.finish();
-    await linker.call("carClose", [run, place.passed]).catch(ofCAR(car));
+    await linker.call("carClose", [run, place.passed]);
   }
 
   /**
    * Reads on in a CAR to its end, or to where it is malformed; or, before some place, to the end of the first block
    * that is one of a range: then returns true.
    */
-  async #readPieces(car: CARSource, place: Place, before = 0): Promise<boolean> {
+  async #readPieces(car: CARSource, place: Place, before: number): Promise<boolean> {
     const pieces = car.chunks(place.at);
     let open: CARBlocks | undefined; // a large block, of which some bytes are still to come
     let missing = 0;
@@ -210,9 +204,8 @@ class History {
           open.parts.push(piece.subarray(0, size));
           if (missing > 0) continue;
           await this.#examineBlocks(car, open);
-          const end = place.at - (input?.length ?? 0);
-          if (end < before && open.sizes[0]! <= maxRangeBlock) {
-            place.at = end;
+          if (place.at < before && open.sizes[0]! <= maxRangeBlock) {
+            place.at -= input?.length ?? 0;
             return true;
           }
           open = undefined;
@@ -233,42 +226,24 @@ class History {
     }
   }
 
-  /** Lets workers read a CAR, to its end or to where anything but blocks of ranges begins. */
-  async #readRanges(car: CARSource, blob: Blob, place: Place): Promise<void> {
-    const { readRanges } = await import("./ranges.ts");
-    place.at = await readRanges(place.at, {
-      blob,
-      workers: this.workers,
-      start: (bytes, job) => this.#jobs.start(this.pool.slot(bytes), job),
-      count: ({ sizes }, taken) => this.#count(taken ? sizes.length : -sizes.length, taken ? sum(sizes) : -sum(sizes)),
-      take: async (blocks) => {
-        const { findings } = blocks;
-        this.onBatch?.({ findings, from: car });
-        place.passed = await this.linker.call("carTake", [this.run, place.passed, blocks], [findings.buffer]).catch(ofCAR(car));
-      },
-    });
-  }
-
   #examineBlocks(car: CARSource, { claims, sizes, parts }: CARBlocks): Promise<void> {
     const count = sizes.length;
-    const size = sum(sizes);
+    const size = sizes.reduce((sum, size) => sum + size, 0);
     return this.#jobs.start(this.pool.slot(size), async (slot) => {
       const { findings, parts: used } = await slot.examine(sizes, parts);
       for (const { buffer } of used) car.reuse?.(buffer);
       this.#examined(count, size, { findings, from: car });
-      await this.linker
-        .call("carCheck", [this.run, claims, findings], [claims.buffer, findings.buffer])
-        .catch(ofCAR(car));
+      await this.linker.call("carCheck", [this.run, claims, findings], [claims.buffer, findings.buffer]);
     });
   }
 
   #examined(checkpoints: number, bytes: number, batch: Batch): void {
-    this.#count(checkpoints, bytes);
+    this.count(checkpoints, bytes);
     this.onBatch?.(batch);
   }
 
   /** Counts what was examined, or, with numbers below zero, what was not to be. */
-  #count(checkpoints: number, bytes: number): void {
+  count(checkpoints: number, bytes: number): void {
     this.#checkpoints += checkpoints;
     this.#bytes += bytes;
     if (checkpoints < 0) return;
@@ -277,19 +252,17 @@ class History {
   }
 }
 
-const sum = (sizes: Uint32Array) => sizes.reduce((sum, size) => sum + size, 0);
-
 /** Says which CAR an error is of. */
 function ofCAR({ path }: CARSource): (error: unknown) => never {
   return (error) => {
-    if (!(error instanceof VerifyError) || error.code !== "malformed-car") throw error;
+    if (!(error instanceof VerifyError) || error.code !== "malformed-car" || error.path) throw error;
     const hint = "ask for the file again, or for the checkpoints themselves";
     throw new VerifyError(error.code, error.problem, { path, hint });
   };
 }
 
 /** What is under way. Of several failures, that of the earliest job counts, whichever worker was faster. */
-class Jobs {
+export class Jobs {
   #signal: AbortSignal | undefined;
   #running = new Set<Promise<void>>();
   #last = 0;
