@@ -298,10 +298,12 @@ test("a CAR that workers read, each a range of it", async (t) => {
       configure({ workers: 3 });
       const progress = [];
       const onProgress = ({ checkpoints, bytes }) => progress.push([checkpoints, bytes]);
-      const outcome = await verifyHistory(document.querySelector("input").files, { onProgress }).then(reportJSON, ({ code, problem }) => `${code}: ${problem}`);
+      const outcome = await verifyHistory(document.querySelector("input").files, { onProgress }).then(reportJSON, ({ code, path, problem, hint }) => `${code}: ${path?.split("/").at(-1)}: ${problem}; ${hint}`);
       return { outcome, progress, ranges: calls.filter((name) => name === "rangeOpen").length };
     });
-    assert.equal(got.outcome, await verifyHistory(path).then(reportJSON, ({ code, problem }) => `${code}: ${problem}`), what);
+    const inNode = await verifyHistory(path).then(reportJSON, ({ code, path, problem, hint }) => `${code}: ${path?.split("/").at(-1)}: ${problem}; ${hint}`);
+    assert.equal(got.outcome, inNode, what);
+    assert.match(got.outcome, /"verdict"|^malformed-car: life\.car: .*; ask for the file again/, what);
     assert.ok(got.ranges >= 3, `${what}: ${got.ranges} ranges`);
     verdicts.add(/^malformed-car|"verdict": ?"[a-z]+"/.exec(got.outcome)?.[0]);
     if (what !== "whole") continue;

@@ -22,7 +22,7 @@ export interface Place {
 let lastRange = 0;
 
 /** Reads on in a CAR, from a place where a block begins, to where anything else does, or to the CAR's end. */
-export async function readRanges(car: CARSource, place: Place, history: History, jobs: Jobs): Promise<void> {
+export async function readRanges(car: CARSource, place: Place, history: History, jobs: Jobs, failed: (error: unknown) => never): Promise<void> {
   const { linker, pool, run, workers } = history;
   const blob = car.blob!;
   const first = place.at;
@@ -34,7 +34,7 @@ export async function readRanges(car: CARSource, place: Place, history: History,
   const take = async (blocks: Blocks) => {
     const { findings } = blocks;
     history.onBatch?.({ findings, from: car });
-    place.passed = await linker.call("carTake", [run, place.passed, blocks], [findings.buffer]);
+    place.passed = await linker.call("carTake", [run, place.passed, blocks], [findings.buffer]).catch(failed);
     place.at = blocks.end;
   };
   for (let from = first; from < blob.size && going; from += size) {

@@ -139,7 +139,7 @@ export class History {
         continue;
       }
       if (source.kind === "car") {
-        await this.#readCAR(source).catch(ofCAR(source));
+        await this.#readCAR(source);
         continue;
       }
       if (batch.length > 0 && (bytes + source.size > batchSize || batch.length === this.#batchLength)) {
@@ -174,11 +174,11 @@ export class History {
     await linker.call("carOpen", [run]);
     if (await this.#readPieces(car, place, this.workers && car.blob ? car.blob.size - rangesFrom : 0)) {
       const { readRanges } = await import("./ranges.ts");
-      await readRanges(car, place, this, this.#jobs);
+      await readRanges(car, place, this, this.#jobs, ofCAR(car));
       await this.#readPieces(car, place, 0);
     }
     await this.#jobs.finish();
-    await linker.call("carClose", [run, place.passed]);
+    await linker.call("carClose", [run, place.passed]).catch(ofCAR(car));
   }
 
   /**
@@ -233,7 +233,9 @@ export class History {
       const { findings, parts: used } = await slot.examine(sizes, parts);
       for (const { buffer } of used) car.reuse?.(buffer);
       this.#examined(count, size, { findings, from: car });
-      await this.linker.call("carCheck", [this.run, claims, findings], [claims.buffer, findings.buffer]);
+      await this.linker
+        .call("carCheck", [this.run, claims, findings], [claims.buffer, findings.buffer])
+        .catch(ofCAR(car));
     });
   }
 
@@ -255,7 +257,7 @@ export class History {
 /** Says which CAR an error is of. */
 function ofCAR({ path }: CARSource): (error: unknown) => never {
   return (error) => {
-    if (!(error instanceof VerifyError) || error.code !== "malformed-car" || error.path) throw error;
+    if (!(error instanceof VerifyError) || error.code !== "malformed-car") throw error;
     const hint = "ask for the file again, or for the checkpoints themselves";
     throw new VerifyError(error.code, error.problem, { path, hint });
   };
