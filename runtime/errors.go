@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"igor.dev/authority"
 	"igor.dev/runtime/internal/hostcall"
 	"igor.dev/runtime/internal/journal"
 	"igor.dev/runtime/internal/manifest"
@@ -149,9 +150,18 @@ func public(err error) error {
 
 // Temporary reports whether what went wrong may be another thing when it is tried
 // again, with nobody doing anything about it: an agent that is run by somebody else at
-// the moment, a disk that is full, a network that is down, a tick that failed. A
+// the moment, a disk that is full, a network that is down, a home that lost data, a tick
+// that failed. A
 // supervisor tries those again, with a pause that grows, and leaves all others alone.
 func Temporary(err error) bool {
+	// A home that lost data, or does not know which position counts, is put right there, and
+	// by somebody who does nothing with the agent's folder.
+	if _, ok := errors.AsType[*authority.LostError](err); ok {
+		return true
+	}
+	if c, ok := errors.AsType[*authority.Conflict](err); ok && c.Have.State == authority.Recovery {
+		return true
+	}
 	switch {
 	case err == nil,
 		errors.Is(err, ErrBudgetExhausted), errors.Is(err, ErrNoKey), errors.Is(err, ErrNotFolder), errors.Is(err, ErrNotRunning), errors.Is(err, ErrInUse),

@@ -219,7 +219,7 @@ func (a *supervised) keep(ctx context.Context) {
 				pause = firstRetry
 			}
 			now.State, now.Again = SupervisedWaiting, time.Now().Add(pause)
-			log.Warn("the agent failed, and is tried again", "error", err, "in", pause)
+			log.Warn("the agent failed, and is tried again", append([]any{"error", err, "in", pause}, hintAttr(err)...)...)
 		default:
 			now.State = SupervisedFailed
 			log.Error("the agent cannot run, and is tried again when something is done about it", append([]any{"error", err}, hintAttr(err)...)...)

@@ -57,6 +57,10 @@ type Config struct {
 	// Where Dir has data neither counts.
 	Join []verifier.PublicKey
 
+	// Store is the number of the store: what is of another one has nothing to do with it; 0
+	// = 1.
+	Store uint64
+
 	// Heartbeat is the time between two words of the leader, and ten of it that without
 	// which another is elected; 0 = 100 ms.
 	Heartbeat time.Duration
@@ -141,6 +145,9 @@ func Start(c Config) (*Engine, error) {
 			initial = append(initial, nameOf(p.Key)+"=https://"+p.Address)
 		}
 		token.Write(p.Key[:])
+	}
+	if c.Store > 1 {
+		token.Write(binary.LittleEndian.AppendUint64(nil, c.Store))
 	}
 	config.InitialCluster, config.InitialClusterToken = strings.Join(initial, ","), fmt.Sprintf("igor-%x", token.Sum(nil)[:8])
 	if config.ClusterState = embed.ClusterStateFlagNew; len(c.Join) > 0 {

@@ -22,6 +22,7 @@ import (
 type Description struct {
 	Name      string
 	Version   uint64 // 1 = how it began; each change of the nodes counts up
+	Store     uint64 // the version with which the members' store began, such as after they lost it; 0 = 1
 	Nodes     []Node
 	Operators []verifier.PublicKey // beside the members
 }
@@ -49,6 +50,7 @@ const (
 type descriptionFile struct {
 	Fleet     string     `json:"fleet"`
 	Version   uint64     `json:"version"`
+	Store     uint64     `json:"store,omitempty"`
 	Nodes     []nodeFile `json:"nodes"`
 	Operators []string   `json:"operators"`
 }
@@ -74,7 +76,7 @@ func ParseDescription(b []byte) (*Description, error) {
 	if _, err := r.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something comes after it")
 	}
-	d := &Description{Name: f.Fleet, Version: f.Version}
+	d := &Description{Name: f.Fleet, Version: f.Version, Store: f.Store}
 	for _, n := range f.Nodes {
 		k, err := verifier.ParseDID(n.DID)
 		if err != nil {
@@ -99,6 +101,8 @@ func (d *Description) Check() error {
 		return fmt.Errorf("the fleet's name %q: want up to %d of a-z, 0-9, dots, - and _", d.Name, maxName)
 	case d.Version == 0:
 		return errors.New("its version is 1 or more")
+	case d.Store > d.Version || d.Store == 1:
+		return errors.New("its store is the version with which that began: from 2 to its own, or absent")
 	case len(d.Nodes) == 0 || len(d.Nodes) > MaxNodes:
 		return fmt.Errorf("a fleet has 1 to %d nodes, and not %d", MaxNodes, len(d.Nodes))
 	case len(d.Operators) > maxOperators:
@@ -143,6 +147,9 @@ func isName(s string) bool {
 	return s != "" && len(s) <= maxName && s[0] != '.' && s[0] != '-' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789.-_") == ""
 }
 
+// Began is the version with which the members' store began.
+func (d *Description) Began() uint64 { return max(1, d.Store) }
+
 // Members are the nodes that are members.
 func (d *Description) Members() (all []Member) {
 	for _, n := range d.Nodes {
@@ -181,7 +188,7 @@ func (d *Description) Same(members []Member) bool {
 
 // MarshalJSON writes it as its file has it.
 func (d *Description) MarshalJSON() ([]byte, error) {
-	f := descriptionFile{Fleet: d.Name, Version: d.Version, Nodes: []nodeFile{}, Operators: []string{}}
+	f := descriptionFile{Fleet: d.Name, Version: d.Version, Store: d.Store, Nodes: []nodeFile{}, Operators: []string{}}
 	for _, n := range d.Nodes {
 		f.Nodes = append(f.Nodes, nodeFile{n.Key.DID(), append([]string{}, n.Addresses...), n.Member, n.Domain})
 	}

@@ -38,6 +38,7 @@ func TestDescription(t *testing.T) {
 	if want := Prefix + d.Nodes[0].Key.DID() + "@192.0.2.1:7450"; d.Home() != want {
 		t.Errorf("its home is %s, and not %s", d.Home(), want)
 	}
+	d.Version, d.Store = 3, 2
 	path := filepath.Join(t.TempDir(), FileDescription)
 	if err := d.Write(path); err != nil {
 		t.Fatal(err)
@@ -61,6 +62,8 @@ func TestDescriptionRefused(t *testing.T) {
 		"a-z, 0-9, dots":             func(d, _ map[string]any) { d["fleet"] = "Acme/.." },
 		"the fleet's name":           func(d, _ map[string]any) { d["fleet"] = "." },
 		"its version is 1 or more":   func(d, _ map[string]any) { d["version"] = 0 },
+		"from 2 to its own":          func(d, _ map[string]any) { d["store"] = 2 },
+		"or absent":                  func(d, _ map[string]any) { d["store"] = 1 },
 		"1 to 256 nodes":             func(d, _ map[string]any) { d["nodes"] = []any{} },
 		"unknown field":              func(d, _ map[string]any) { d["operator"] = "x" },
 		"operator \"me\"":            func(d, _ map[string]any) { d["operators"] = []string{"me"} },

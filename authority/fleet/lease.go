@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -149,6 +150,8 @@ func (c *Client) Close() error {
 	<-done
 	ctx, cancel := context.WithTimeout(context.Background(), c.Attempt)
 	defer cancel()
-	_, err := c.any(ctx, &protocol.Request{Kind: protocol.Release, Session: c.session})
-	return err
+	if _, err := c.any(ctx, &protocol.Request{Kind: protocol.Release, Session: c.session}); err != nil {
+		return fmt.Errorf("leases were not given back, and others wait until they run out: %w", err)
+	}
+	return nil
 }

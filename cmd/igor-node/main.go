@@ -315,7 +315,13 @@ last checkpoint.`,
 				}
 			}
 			defer finder.Close()
-			c.AgentsEnded = finder.Close
+			c.AgentsEnded = func() error {
+				// Where all nodes stop, the last ones reach no majority any more.
+				if err := finder.Close(); err != nil {
+					c.Log.Warn(err.Error())
+				}
+				return nil
+			}
 			if c.Engine, err = runtime.NewEngine(e); err != nil {
 				return failed(err)
 			}

@@ -149,6 +149,15 @@ func (s *seat) at(address string) string {
 	return net.JoinHostPort(s.host, port)
 }
 
+// store is where the store's data are: of a later store they are elsewhere than of the one
+// before, which is not lost, and has nothing to do with it.
+func (s *seat) store() string {
+	if n := s.description.Began(); n > 1 {
+		return filepath.Join(s.dir, fmt.Sprintf("etcd-%d", n))
+	}
+	return filepath.Join(s.dir, "etcd")
+}
+
 // owns sees to it that the data are this member's.
 func (s *seat) owns() error {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
@@ -167,7 +176,7 @@ func (s *seat) owns() error {
 
 // begin starts the store. again says that it may do so later, if it did not.
 func (s *seat) begin(ctx context.Context) (again bool, err error) {
-	c := etcd.Config{Key: s.key, Dir: filepath.Join(s.dir, "etcd")}
+	c := etcd.Config{Key: s.key, Dir: s.store(), Store: s.description.Store}
 	for _, m := range s.description.Members() {
 		at, err := fleet.PeerAddress(m.Address)
 		if err != nil {
@@ -210,7 +219,8 @@ func (s *seat) expected(ctx context.Context) (all []verifier.PublicKey, err erro
 	standings := make([]*protocol.Standing, len(s.others.Members))
 	for i, m := range s.others.Members {
 		asked.Go(func() {
-			if st, err := s.others.Standing(ctx, m); err == nil && st.Version > 0 {
+			// Who has an older version than the store began with is a member of the one before.
+			if st, err := s.others.Standing(ctx, m); err == nil && st.Version >= s.description.Began() {
 				standings[i] = &st
 			}
 		})
@@ -239,7 +249,7 @@ func (s *seat) expected(ctx context.Context) (all []verifier.PublicKey, err erro
 	switch {
 	case lives:
 		return nil, &notYet{hinted(fmt.Errorf("the fleet %s lives, and does not expect this member yet", s.description.Name), "igor fleet join the same file on its other members, and start them again")}
-	case s.description.Version > 1:
+	case s.description.Version > s.description.Began():
 		return nil, &notYet{fmt.Errorf("no member of the fleet %s that expects this one was reached", s.description.Name)}
 	}
 	return nil, nil
@@ -310,7 +320,7 @@ func (s *seat) keep(ctx context.Context, err error) {
 	select {
 	case <-ctx.Done():
 	case <-s.engine.Ended():
-		s.log.Error("this node is no member of the fleet any more: it was removed, or its store failed", "fleet", s.description.Name, "log", filepath.Join(s.dir, "etcd", "etcd.log"))
+		s.log.Error("this node is no member of the fleet any more: it was removed, or its store failed", "fleet", s.description.Name, "log", filepath.Join(s.store(), "etcd.log"))
 	}
 }
 

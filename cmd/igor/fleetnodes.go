@@ -292,23 +292,26 @@ func unreachable(listen []string, n *fleet.Node) string {
 
 func fleetChangeCommand() *cobra.Command {
 	var add, addNode, remove []string
-	var asJSON bool
+	var newStore, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "change FILE",
-		Short: "Add nodes to a fleet's description, or remove some",
+		Short: "Add nodes to a fleet's description, remove some, or begin a new store",
 		Long: `Change writes the next version of a fleet's description into FILE. Then copy it to all
 nodes, igor fleet join it there, and start them again, one after the other: first the
 members that stay, then those that are new.
 
 A member whose disk is lost is removed, and comes back with a key of its own, as a
-new one: what it promised to have, it has not any more.`,
+new one: what it promised to have, it has not any more.
+
+Where a majority of the members lost their data for good, --new-store has them begin a
+new store, which is empty: igor fleet recover puts back what nodes know.`,
 		Example: `  igor fleet change acme.json --remove did:key:z6Mk… \
     --add did:key:z6Mk…@192.0.2.4
   igor fleet change acme.json --add-node did:key:z6Mk…@192.0.2.5`,
 		Args: operands("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(add)+len(addNode)+len(remove) == 0 {
-				return errors.New("want --add, --add-node or --remove")
+			if len(add)+len(addNode)+len(remove) == 0 && !newStore {
+				return errors.New("want --add, --add-node, --remove or --new-store")
 			}
 			d, err := fleet.ReadDescription(args[0])
 			if err != nil {
@@ -328,13 +331,19 @@ new one: what it promised to have, it has not any more.`,
 			if err := addNodes(d, add, addNode); err != nil {
 				return err
 			}
-			if d.Version++; d.Check() != nil {
-				return failed(d.Check())
+			if d.Version++; newStore {
+				d.Store = d.Version
+			}
+			if err := d.Check(); err != nil {
+				return failed(err)
 			}
 			if err := d.Write(args[0]); err != nil {
 				return failed(err)
 			}
 			r := fleetDone{Fleet: d.Name, Version: d.Version, Home: d.Home(), Written: args[0], Elsewhere: "copy it to all nodes, igor fleet join it there, and start them again, one after the other"}
+			if newStore {
+				r.Elsewhere = "copy it to all nodes, igor fleet join it there, and start them again; then igor fleet recover " + args[0]
+			}
 			return r.print(cmd, asJSON)
 		},
 	}
@@ -342,6 +351,7 @@ new one: what it promised to have, it has not any more.`,
 	f.StringArrayVar(&add, "add", nil, "`DID@HOST` of a new member; may be repeated")
 	f.StringArrayVar(&addNode, "add-node", nil, "`DID@HOST` of a new node that is no member; may be repeated")
 	f.StringArrayVar(&remove, "remove", nil, "`DID` of a node that is to go; may be repeated")
+	f.BoolVar(&newStore, "new-store", false, "have the members begin a new store: a majority of them lost their data")
 	f.BoolVar(&asJSON, "json", false, "write what was done as JSON")
 	return cmd
 }
