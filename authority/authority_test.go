@@ -2,6 +2,7 @@ package authority_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -332,5 +333,27 @@ func testReplica(t *testing.T, s store) {
 	}
 	if _, err := s.Read(ctx, verifier.PublicKey{77}); !errors.Is(err, authority.ErrNone) {
 		t.Errorf("an agent that is unknown: %v", err)
+	}
+}
+
+// TestWeakAgent has an entry, and terms, of a key of small order, as which anybody signs
+// anything.
+func TestWeakAgent(t *testing.T) {
+	weak := verifier.PublicKey{1} // the neutral element
+	e := authority.Entry{Agent: weak, Position: begin(1, 1), Signature: [64]byte{1}}
+	if !ed25519.Verify(weak[:], e.Position.Append(nil, weak), e.Signature[:]) {
+		t.Fatal("this is no signature of it")
+	}
+	if err := e.Check(); err == nil {
+		t.Error("its position is believed")
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, 32))
+	b, err := (&authority.Terms{Agent: weak}).Sign(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(b[len(b)-64:], e.Signature[:])
+	if _, err := authority.ParseTerms(b); err == nil {
+		t.Error("its terms are believed")
 	}
 }

@@ -132,7 +132,7 @@ func ParseSealedKeys(b []byte) (k SealedKeys, err error) {
 	if err := k.check(); err != nil {
 		return SealedKeys{}, err
 	}
-	if !ed25519.Verify(k.Agent[:], signed, signature) {
+	if k.Agent.Weak() || !ed25519.Verify(k.Agent[:], signed, signature) {
 		return SealedKeys{}, errors.New("the agent did not sign its sealed keys")
 	}
 	return k, nil

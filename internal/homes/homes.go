@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -109,6 +110,10 @@ func (f *Finder) fleet(name, members string) (*runtime.Home, error) {
 	return &runtime.Home{Authority: c, Replicas: Replicas(c), Name: name, Node: verifier.PublicKey(node.Public().(ed25519.PublicKey))}, nil
 }
 
+// maxFleets is how many fleets' members a process asks: a node is told by others what their
+// agents' homes are called, and keeps a lease at each.
+const maxFleets = 64
+
 // client returns the one client that this process has of a fleet: what it lives there, it
 // lives with one lease.
 func (f *Finder) client(name string, members []fleet.Member, node ed25519.PrivateKey) (*fleet.Client, error) {
@@ -116,6 +121,9 @@ func (f *Finder) client(name string, members []fleet.Member, node ed25519.Privat
 	defer f.mu.Unlock()
 	if c, ok := f.fleets[name]; ok {
 		return c, nil
+	}
+	if len(f.fleets) >= maxFleets {
+		return nil, fmt.Errorf("this process asks the members of %d fleets already, and at most so many", maxFleets)
 	}
 	var via fleet.Transport = https.NewTransport(node)
 	if f.Transport != nil {
