@@ -119,6 +119,7 @@ its witnesses belong to different people.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(serveCommand(), witnessCommand(), monitorCommand(), manual.Command("igor-log"))
+	manual.Narrow(root)
 	return root
 }
 

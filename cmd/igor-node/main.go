@@ -124,6 +124,7 @@ and signs its receipts.`,
 		Args:          cobra.NoArgs,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	manual.Narrow(root)
 	root.PersistentFlags().StringVar(&dir, "dir", "", "`FOLDER` of the node (default: $IGOR_NODE, or igor/node in the user's configuration folder)")
 	where := func() (string, error) {
 		if dir != "" {
@@ -154,7 +155,7 @@ the user has none. Igor signs receipts with the same key.`,
 			if s.Key == "" {
 				s.Key = defaults().Key
 			}
-			for _, file := range []*string{&s.Key, &s.NetworkKey, &s.Ledger} {
+			for _, file := range []*string{&s.Key, &s.NetworkKey, &s.Ledger, &s.Payments} {
 				if *file != "" {
 					if *file, err = filepath.Abs(*file); err != nil {
 						return failed(err)
@@ -194,6 +195,7 @@ the user has none. Igor signs receipts with the same key.`,
 	f.StringVar(&s.TickInterval, "tick-interval", "", "`TIME` between ticks (default: the agent's own pace)")
 	f.StringVar(&s.Ledger, "ledger", "", "`FOLDER` in which the node keeps the receipts that it gives")
 	f.StringVar(&s.PayAt, "pay-at", "", "`URL` of the endpoint that settles agents' payments")
+	f.StringVar(&s.Payments, "payments", "", "`FILE` that says how the node pays by x402: a wallet, and nodes of chains")
 	f.StringVar(&s.RentGrace, "rent-grace", "", "`TIME` for which an agent may live here without a lease, as igor rent sells them (default: for ever)")
 	f.StringVar(&s.ReplayMode, "replay-mode", "", "`MODE`: run the ticks of the agents that live here again and compare: off, periodic, on-resume or full (default: off)")
 	f.StringVar(&s.VerifyInterval, "verify-interval", "", "`TIME` after which --replay-mode periodic does so again (default: 10m)")
@@ -532,7 +534,7 @@ func offerCommand(where whereFunc) *cobra.Command {
 }
 
 func agentsCommand(where whereFunc) *cobra.Command {
-	return show(where, &cobra.Command{Use: "agents", Short: "Show the agents that live here, that come, and that were given away"}, get[[]api.Agent]("/v1/agents"), func(cmd *cobra.Command, all []api.Agent) error {
+	return show(where, &cobra.Command{Use: "agents", Short: "Show the agents that live here, come, or were given away"}, get[[]api.Agent]("/v1/agents"), func(cmd *cobra.Command, all []api.Agent) error {
 		t := table(cmd, "AGENT", "STATE", "TICK", "BUDGET", "MOVES", "WHERE, OR WHO")
 		for _, a := range all {
 			who := a.DID

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"igor.dev/internal/manual"
-	"igor.dev/internal/verifycli"
 )
 
 // groups are the commands by who asks for them. Of some, help only names the commands,
@@ -93,7 +92,7 @@ func explainUsage(root *cobra.Command) {
 	}
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate("{{with or .Long .Short}}{{. | paragraphs}}\n{{end}}{{.UsageString}}")
-	cobra.AddTemplateFunc("paragraphs", paragraphs)
+	cobra.AddTemplateFunc("paragraphs", manual.Paragraphs)
 	cobra.AddTemplateFunc("takesOperands", manual.TakesOperands)
 	cobra.AddTemplateFunc("named", func(g *cobra.Group) string {
 		if of := groups[slices.IndexFunc(root.Groups(), func(o *cobra.Group) bool { return o == g })]; of.named {
@@ -103,19 +102,6 @@ func explainUsage(root *cobra.Command) {
 	})
 	cobra.AddTemplateFunc("flagsOf", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(columns), "\n") })
 	complete(root)
-}
-
-// paragraphs breaks text, but not what is indented, at the edge of a terminal.
-func paragraphs(text string) string {
-	var b strings.Builder
-	for p := range strings.SplitSeq(text, "\n\n") {
-		if strings.HasPrefix(p, " ") {
-			b.WriteString(p + "\n\n")
-			continue
-		}
-		b.WriteString(strings.Join(verifycli.Wrap(p, columns), "\n") + "\n\n")
-	}
-	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // usageTemplate is for 80 columns, and that of igor itself for 24 rows.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"igor.dev/internal/manual"
 	"igor.dev/internal/verifycli"
 	"igor.dev/lab"
 	"igor.dev/verifier"
@@ -68,6 +69,7 @@ done twice, and that where agents were said to live is linearizable.`,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(runCommand(), checkCommand())
+	manual.Narrow(root)
 	return root
 }
 
