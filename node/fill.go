@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -177,11 +178,13 @@ func (k *upkeep) part(ctx context.Context, agent, from verifier.PublicKey, folde
 		return 0, err
 	}
 	defer root.Close()
+	var written syncer
 	if !head.IsZero() {
-		return 0, k.n.fetchBlocks(ctx, t, root, head)
+		err = k.n.fetchBlocks(ctx, t, root, head, &written)
+	} else {
+		_, err = k.n.fetchFiles(ctx, t, root, &written)
 	}
-	_, err = k.n.fetchFiles(ctx, t, root)
-	return came, err
+	return came, errors.Join(err, written.sync())
 }
 
 // foldersAt returns which other folders a node has with something of an agent. A node of

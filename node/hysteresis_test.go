@@ -34,7 +34,8 @@ func testHysteresis(t *testing.T, home *testHome) {
 	a.bearWith("watcher", wasm, manifest(map[string]any{"max_moves_per_day": 1}))
 	a.bearWith("saver", wasm, manifest(map[string]any{"min_saving_percent": 51}))
 	a.bearWith("spender", wasm, manifest(map[string]any{"min_saving_percent": 50, "min_stay_ticks": 10}))
-	for _, name := range []string{"watcher", "saver", "spender"} {
+	a.bearWith("stayer", wasm, manifest(map[string]any{"min_stay_ticks": 1 << 40}))
+	for _, name := range []string{"watcher", "saver", "spender", "stayer"} {
 		a.awaitTicks(name, 2)
 	}
 	move := func(name string, from, to *aNode, own bool) error {
@@ -65,7 +66,11 @@ func testHysteresis(t *testing.T, home *testHome) {
 		t.Errorf("it saves enough: %v", err)
 	}
 	a.awaitTicks("spender", 1)
-	if err := move("spender", a, b, true); reasonOf(err) != "policy" {
+	if err := move("stayer", a, b, true); err != nil {
+		t.Errorf("it was born here: %v", err)
+	}
+	b.awaitTicks("stayer", 1)
+	if err := move("stayer", b, a, true); reasonOf(err) != "policy" {
 		t.Errorf("it came a moment ago: %v", err)
 	}
 	b.Drain(time.Hour) // and nothing need be saved

@@ -123,6 +123,7 @@ type Node struct {
 	lives    map[string]runtime.Life       // of their folders, by name: who they are
 	moves    map[verifier.PublicKey]*move  // that are under way, from here
 	takes    map[verifier.PublicKey]*take  // to here
+	verified map[string]verifier.Hash      // the newest checkpoints of agents that came, by name, until they are run
 }
 
 const (
@@ -153,7 +154,7 @@ func Start(c Config) (_ *Node, err error) {
 	slices.Sort(c.Regions)
 	c.Regions = slices.Compact(c.Regions)
 	n := &Node{config: c, public: verifier.PublicKey(c.Key.Public().(ed25519.PublicKey)), look: make(chan struct{}, 1), came: make(chan struct{}, 1),
-		agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}, moves: map[verifier.PublicKey]*move{}, takes: map[verifier.PublicKey]*take{}}
+		agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}, moves: map[verifier.PublicKey]*move{}, takes: map[verifier.PublicKey]*take{}, verified: map[string]verifier.Hash{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -246,6 +247,10 @@ func (n *Node) configOf(name string) runtime.Config {
 	}
 	c.Node = n.placeOf(name)
 	c.RentDue = n.tenantOf(name)
+	n.mu.Lock()
+	c.Verified = n.verified[name]
+	delete(n.verified, name)
+	n.mu.Unlock()
 	if pays, err := n.priceOf(name); err != nil {
 		c.Log.Warn("the agent pays what it did before", "error", err)
 	} else {

@@ -61,6 +61,8 @@ type move struct {
 	number uint64
 	dir    string
 	record string // SHA-256 of what the target is asked to sign, in hex
+	agent  *runtime.Agent
+	heads  int // how often the target asked how far it is
 }
 
 // move is what [Node.Move] counts.
@@ -288,7 +290,7 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	n.mu.Lock()
 	s := n.agents[name]
 	_, twice := n.moves[l.Agent]
-	m := &move{to: to, dir: dir}
+	m := &move{to: to, dir: dir, agent: s.Agent}
 	if !twice {
 		n.moves[l.Agent] = m
 	}
@@ -299,7 +301,11 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	defer func() {
 		n.mu.Lock()
 		delete(n.moves, l.Agent)
+		ready := m.heads > 0
 		n.mu.Unlock()
+		if err != nil && ready {
+			n.stay(m.agent)
+		}
 	}()
 	if s.Agent == nil || s.State != runtime.SupervisedAlive {
 		return nil, wire.Refuse(wire.Unsupported, "the agent does not live at the moment")
@@ -364,6 +370,7 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	}
 	step("ready")
 	var stopped time.Time
+	told := make(chan error, 1)
 	seal := func(info, seed []byte) ([]byte, error) { return sealTo(offer.HPKE, info, seed) }
 	if home != "" && n.shared(l.Agent, to) {
 		seal = nil
@@ -372,7 +379,7 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 		To:   to,
 		Seal: seal,
 		Countersign: func(ctx context.Context, at runtime.Stand) (signature [64]byte, err error) {
-			stopped = time.Now()
+			stopped = at.Since
 			step("standing still")
 			if err := checkOffer(policy, offer, to); err != nil { // it may have ended meanwhile
 				return signature, err
@@ -399,6 +406,10 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 			}
 			return signature, err
 		},
+		Committed: func() {
+			c.until = time.Now().Add(n.config.MoveLimit)
+			go func() { told <- wire.Write(c, wire.Committed{Do: "committed"}) }()
+		},
 	})
 	if err != nil {
 		c.Reset()
@@ -411,8 +422,7 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	done := &Move{Agent: l.Agent, To: to, Number: gone.Record.Number, Head: gone.Record.Head, Stood: time.Since(stopped)}
 	n.config.Log.Info("the agent was handed over", "agent", name, "did", l.Agent.DID(), "to", to.DID(), "number", done.Number, "head", done.Head.CID())
 	// From here on nothing that the target says or does changes anything.
-	c.until = time.Now().Add(n.config.MoveLimit)
-	if err := wire.Write(c, wire.Committed{Do: "committed"}); err == nil {
+	if err := <-told; err == nil {
 		if _, err := n.await(c, wire.Arrived); err == nil {
 			done.Arrived, done.Stood = true, time.Since(stopped)
 			step("arrived")
@@ -553,6 +563,12 @@ func (n *Node) answerAsk(ctx context.Context, from verifier.PublicKey, c *conn, 
 		return wire.Write(c, n.commitOf(agent, from, q.Number, q.Record))
 	case "deleted":
 		return n.answerDeleted(ctx, from, agent, c)
+	case "head":
+		head, err := n.readyHead(ctx, agent, from)
+		if err != nil {
+			return err
+		}
+		return wire.Write(c, wire.Head{Head: head.String()})
 	case "files":
 		dir, ok := n.mayHave(agent, from, q.Folder)
 		if !ok {
@@ -645,6 +661,44 @@ func sendFile(root *os.Root, c *conn, have wire.Have) error {
 	}
 	_, err = io.Copy(c, io.NewSectionReader(f, s.From, s.Size-s.From))
 	return err
+}
+
+// maxHeads is how many checkpoints an agent makes because a target asks how far it is: it
+// pays for them.
+const maxHeads = 8
+
+// readyHead has an agent that is being given to a node make a checkpoint, which it names.
+func (n *Node) readyHead(ctx context.Context, agent, to verifier.PublicKey) (head verifier.Hash, err error) {
+	n.mu.Lock()
+	m := n.moves[agent]
+	ok := m != nil && m.to == to && m.record == "" && m.agent != nil
+	if ok {
+		m.heads++
+		ok = m.heads <= maxHeads
+	}
+	n.mu.Unlock()
+	if !ok {
+		return head, errors.New("it is not being given that agent, or asks too often")
+	}
+	within, done := context.WithTimeout(ctx, n.config.Silence-n.config.Silence/8)
+	defer done()
+	head, err = m.agent.Ready(within)
+	n.mu.Lock()
+	over := n.moves[agent] != m
+	n.mu.Unlock()
+	if over { // meanwhile
+		n.stay(m.agent)
+	}
+	return head, err
+}
+
+// stay has an agent go on as before that is not given away.
+func (n *Node) stay(a *runtime.Agent) {
+	ctx, done := context.WithTimeout(n.ctx, n.config.Silence)
+	defer done()
+	if err := a.Stay(ctx); err != nil && !errors.Is(err, runtime.ErrStopped) {
+		n.config.Log.Debug("the agent does not answer", "error", err)
+	}
 }
 
 func digest(b []byte) string {

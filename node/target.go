@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,8 @@ type take struct {
 	gone     chan struct{} // closed when it is settled
 
 	verified verifier.Hash // up to here it is verified, and its life was run again
+	rests    bool          // the source packs nothing of it meanwhile
+	release  func()        // lets go of its program
 
 	part *part // nil = all of the agent's life is wanted
 }
@@ -92,7 +95,7 @@ func (n *Node) answerHandOver(ctx context.Context, from verifier.PublicKey, c *c
 	var p wire.Propose
 	err := error(nil)
 	switch do := wire.Do(raw); do {
-	case "files", "get", "folders", "commit", "deleted":
+	case "files", "get", "folders", "head", "commit", "deleted":
 		var q wire.Ask
 		if err := json.Unmarshal(raw, &q); err != nil {
 			return err
@@ -137,6 +140,7 @@ func (n *Node) answerPropose(_ context.Context, from verifier.PublicKey, c *conn
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if !kept {
+			t.release()
 			delete(n.takes, t.agent)
 			close(t.gone)
 		}
@@ -258,7 +262,7 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 		}
 	}
 	t := &take{dir: n.incoming(agent), from: from, agent: agent, number: p.Number, name: folderName(p.Name, agent), home: p.Home, price: offer.Price,
-		ask: make(chan struct{}, 1), gone: make(chan struct{})}
+		ask: make(chan struct{}, 1), gone: make(chan struct{}), release: func() {}}
 	// Nobody who sends a DID changes anything of an agent that lives here.
 	if name, ok := n.find(agent); ok {
 		gone, moved, err := runtime.ReadMoved(n.agentDir(name))
@@ -383,7 +387,73 @@ func (n *Node) prepare(ctx context.Context, t *take, head verifier.Hash, p *wire
 	if l.Genesis != genesis {
 		return wire.Refuse(wire.Unverified, "the life begins with %s, and %s was proposed", l.Genesis.CID(), genesis.CID())
 	}
+	if err := n.keepProgram(ctx, t); err != nil {
+		return err
+	}
+	return n.catchUp(ctx, t)
+}
+
+// keepProgram has the agent's program compiled when it comes.
+func (n *Node) keepProgram(ctx context.Context, t *take) error {
+	dir := filepath.Join(t.dir, dirAgent)
+	wasm, err := os.ReadFile(filepath.Join(dir, "agent.wasm"))
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "%v", err)
+	}
+	man, err := os.ReadFile(filepath.Join(dir, "agent.manifest.json"))
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "%v", err)
+	}
+	release, err := n.config.Engine.Keep(ctx, wasm, man)
+	if errors.Is(err, runtime.ErrCeiling) {
+		return wire.Refuse(wire.NoCapacity, "%v", err)
+	}
+	if err != nil {
+		return wire.Refuse(wire.Unverified, "the agent's program: %v", err)
+	}
+	t.release = release
 	return nil
+}
+
+// keptFor is how long the program of an agent that came is kept for it.
+const keptFor = 10 * time.Second
+
+// nearEnough is when a target has caught up with an agent that lives on.
+const nearEnough = 250 * time.Millisecond
+
+// catchUp takes, verifies and runs again what the agent lived while all before was taken:
+// so that when it stands still, there is next to nothing left to do. A source of before
+// this question was one does not answer it, and nothing is lost but time.
+func (n *Node) catchUp(ctx context.Context, t *take) error {
+	for before := time.Duration(math.MaxInt64); ; {
+		began := time.Now()
+		var a wire.Head
+		if err := n.ask(ctx, t, wire.Ask{Do: "head", Agent: t.agent.DID()}, func(c *conn) error { return wire.Read(c, &a) }); err != nil {
+			n.config.Log.Debug("the source does not say how far the agent is", "did", t.agent.DID(), "error", err)
+			return ctx.Err()
+		}
+		if a.Head == "" {
+			return nil // it refuses the question
+		}
+		head, err := parseHash(a.Head)
+		if err != nil {
+			return err
+		}
+		t.rests = true
+		if err := n.fetch(ctx, t, head); err != nil {
+			return err
+		}
+		if err := n.replay(ctx, t, head); err != nil {
+			return err
+		}
+		// The next round takes about as long as the agent lived during this one.
+		took := time.Since(began)
+		if took < nearEnough || took > before/2 {
+			break
+		}
+		before = took
+	}
+	return syncTree(filepath.Join(t.dir, dirAgent))
 }
 
 // seed begins the agent's folder with what is here of it: from an attempt before, or since
@@ -460,8 +530,15 @@ func copyFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// fetch takes what is not here yet of the agent, up to a checkpoint.
+// fetch takes what is not here yet of the agent, up to a checkpoint, and makes it durable,
+// but for its names.
 func (n *Node) fetch(ctx context.Context, t *take, head verifier.Hash) error {
+	var written syncer
+	err := n.fetchTo(ctx, t, head, &written)
+	return errors.Join(err, written.sync())
+}
+
+func (n *Node) fetchTo(ctx context.Context, t *take, head verifier.Hash, written *syncer) error {
 	root, err := os.OpenRoot(filepath.Join(t.dir, dirAgent))
 	if err != nil {
 		return err
@@ -470,7 +547,7 @@ func (n *Node) fetch(ctx context.Context, t *take, head verifier.Hash) error {
 	// While the agent lives on, what is old is packed there: a file may be gone when it is
 	// asked for, and is in another one then.
 	for range maxCuts {
-		whole, err := n.fetchFiles(ctx, t, root)
+		whole, err := n.fetchFiles(ctx, t, root, written)
 		if err != nil {
 			return err
 		}
@@ -478,7 +555,7 @@ func (n *Node) fetch(ctx context.Context, t *take, head verifier.Hash) error {
 			break
 		}
 	}
-	return n.fetchBlocks(ctx, t, root, head)
+	return n.fetchBlocks(ctx, t, root, head, written)
 }
 
 // How many of the newest checkpoints, and of their bytes, are looked at for the one that is
@@ -494,7 +571,7 @@ const maxCuts = 5
 // blocksAtOnce is for how many bytes of blocks one stream is asked.
 const blocksAtOnce = 256 << 20
 
-func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head verifier.Hash) error {
+func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head verifier.Hash, syncs *syncer) error {
 	until, looked, size := verifier.Hash{}, 0, 0
 	for b, err := range runtime.Blocks(filepath.Join(t.dir, dirAgent)) {
 		if err != nil || looked == lookBack || size > lookBytes {
@@ -507,6 +584,9 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 		}
 		if looked++; looked == 1 {
 			until = hash
+		}
+		if t.rests && hash == t.verified {
+			break // no file can be newer than what is asked for
 		}
 	}
 	if t.part != nil {
@@ -533,7 +613,7 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 				if t.part != nil {
 					root.Remove(name)
 				}
-				return writeBlock(root, name, block)
+				return writeBlock(root, name, block, syncs)
 			})
 			if err == nil && next == before {
 				err = errors.New("nothing came")
@@ -568,20 +648,19 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 	return nil
 }
 
-func writeBlock(root *os.Root, name string, block []byte) error {
+func writeBlock(root *os.Root, name string, block []byte, syncs *syncer) error {
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(block)
-	if err == nil {
-		err = f.Sync()
+	if _, err = f.Write(block); err != nil {
+		return errors.Join(err, f.Close())
 	}
-	return errors.Join(err, f.Close())
+	return syncs.add(f)
 }
 
 // fetchFiles takes the files that are not here as they are there.
-func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) (whole bool, err error) {
+func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root, syncs *syncer) (whole bool, err error) {
 	var files []wire.File
 	folder := ""
 	if t.part != nil {
@@ -632,7 +711,7 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root) (whole bo
 		want = want[len(page):]
 		err := n.ask(ctx, t, wire.Ask{Do: "get", Agent: t.agent.DID(), Folder: folder, Files: page}, func(c *conn) error {
 			for _, have := range page {
-				there, err := takeFile(root, c, have)
+				there, err := takeFile(root, c, have, syncs)
 				if err != nil {
 					return err
 				}
@@ -671,7 +750,7 @@ func hashOf(root *os.Root, name string, size int64) (int64, string, error) {
 	return n, hex.EncodeToString(hash.Sum(nil)), err
 }
 
-func takeFile(root *os.Root, c *conn, have wire.Have) (there bool, err error) {
+func takeFile(root *os.Root, c *conn, have wire.Have, syncs *syncer) (there bool, err error) {
 	var s wire.Sending
 	if err := wire.Read(c, &s); err != nil {
 		return false, err
@@ -696,10 +775,10 @@ func takeFile(root *os.Root, c *conn, have wire.Have) (there bool, err error) {
 	if err = f.Truncate(s.From); err == nil {
 		_, err = io.CopyN(io.NewOffsetWriter(f, s.From), c, s.Size-s.From)
 	}
-	if err == nil {
-		err = f.Sync()
+	if err != nil {
+		return true, errors.Join(err, f.Close())
 	}
-	return true, errors.Join(err, f.Close())
+	return true, syncs.add(f)
 }
 
 // ask asks the source something.
@@ -823,26 +902,34 @@ func (n *Node) promise(ctx context.Context, t *take, p *wire.Propose, f *wire.Fi
 			return nil, wire.Refuse(wire.Divergence, "the agent's home knows another position (append %d, checkpoint %s) than its owner", at.Sequence, at.Head.CID())
 		}
 	}
-	if err := n.fetch(ctx, t, position.Head); err != nil {
+	var written syncer
+	err = n.fetchTo(ctx, t, position.Head, &written)
+	// The agent stands still: the disk works meanwhile. Nothing is signed before it is done.
+	dir := filepath.Join(t.dir, dirAgent)
+	durable := make(chan error, 1)
+	go func() { durable <- errors.Join(written.sync(), syncTree(dir)) }()
+	synced := sync.OnceValue(func() error { return <-durable })
+	defer synced()
+	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(t.dir, dirAgent)
 	if err := n.replay(ctx, t, position.Head); err != nil {
 		return nil, err
 	}
 	if err := runtime.CheckMoved(dir, t.agent, position); err != nil {
 		return nil, wire.Refuse(wire.Unverified, "%v", err)
 	}
-	if err := syncTree(dir); err != nil {
-		return nil, err
-	}
 	failpoints.Reach(failpoints.MoveTakenIn)
 	b, err := json.Marshal(promise{From: t.from.DID(), Agent: t.agent.DID(), Name: t.name, Price: t.price, Record: f.Record, Position: positionBytes(&position), Home: t.home, Sequence: f.Sequence})
 	if err != nil {
 		return nil, err
 	}
-	if err := writeFile(filepath.Join(t.dir, filePromise), b); err != nil {
+	file := filepath.Join(t.dir, filePromise)
+	if err := writeFile(file, b); err != nil {
 		return nil, err
+	}
+	if err := synced(); err != nil {
+		return nil, errors.Join(err, os.Remove(file))
 	}
 	failpoints.Reach(failpoints.MovePromised)
 	return ed25519.Sign(n.config.Key, f.Record), nil
@@ -856,21 +943,12 @@ func positionBytes(p *authority.Position) (b []byte) {
 	return b
 }
 
-// syncTree makes the names in a folder durable, and in those below it.
-func syncTree(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
-			return err
-		}
-		return syncDir(path)
-	})
-}
-
 // settle finds out what became of a hand-over that this node promised to take, however
 // long it takes, and acts on it. committed is closed when the source says that it counts,
 // which is only a reason to ask now.
 func (n *Node) settle(t *take, committed <-chan struct{}) error {
 	forget := func() {
+		time.AfterFunc(keptFor, t.release) // by then it lives, or that takes long anyway
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		delete(n.takes, t.agent)
@@ -911,7 +989,7 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 					n.config.Log.Error("the commit of a hand-over is no good: nothing is lived", "did", t.agent.DID(), "from", t.from.DID(), "error", err)
 					continue
 				}
-				err := n.arrive(t.dir)
+				err := n.arrive(t.dir, t.verified)
 				forget()
 				return err
 			case says == void, here:
@@ -936,7 +1014,7 @@ func (n *Node) settle(t *take, committed <-chan struct{}) error {
 				n.config.Log.Error("the commit of a hand-over is no good: nothing is lived", "did", t.agent.DID(), "from", t.from.DID(), "error", err)
 				continue
 			}
-			err := n.arrive(t.dir)
+			err := n.arrive(t.dir, t.verified)
 			forget()
 			return err
 		case a.State == wire.Here:
@@ -999,8 +1077,9 @@ func (n *Node) arrivedAt(name string) (a arrival, ok bool) {
 }
 
 // arrive gives the agent in a folder of incoming/ its key and its place. The commit of its
-// hand-over is there. It may be called again after a crash.
-func (n *Node) arrive(dir string) error {
+// hand-over is there. It may be called again after a crash. What this process has verified of
+// it, up to the checkpoint with which it comes, is not read again.
+func (n *Node) arrive(dir string, verified verifier.Hash) error {
 	b, err := os.ReadFile(filepath.Join(dir, fileCommit))
 	if err != nil {
 		return err
@@ -1056,10 +1135,13 @@ func (n *Node) arrive(dir string) error {
 		if err := writeFile(filepath.Join(arrivals, name+".json"), a); err != nil {
 			return err
 		}
+		n.mu.Lock()
+		n.verified[name] = verified
+		n.mu.Unlock()
 		if err := os.Rename(agent, n.agentDir(name)); err != nil {
 			return err
 		}
-		if err := errors.Join(syncDir(filepath.Join(n.config.Dir, dirAgents)), syncDir(dir)); err != nil {
+		if err := syncDirs(filepath.Join(n.config.Dir, dirAgents), dir); err != nil {
 			return err
 		}
 	}
@@ -1103,7 +1185,7 @@ func (n *Node) resumeTakes() error {
 	for _, e := range entries {
 		dir := filepath.Join(n.config.Dir, dirIncoming, e.Name())
 		if exists(filepath.Join(dir, fileCommit)) {
-			if err := n.arrive(dir); err != nil {
+			if err := n.arrive(dir, verifier.Hash{}); err != nil {
 				n.config.Log.Error("an agent that was taken cannot live", "folder", dir, "error", err)
 			}
 			continue
@@ -1121,7 +1203,7 @@ func (n *Node) resumeTakes() error {
 		if err == nil {
 			err = strict(raw, &p)
 		}
-		t := &take{dir: dir, name: p.Name, home: p.Home, price: p.Price, promised: true, ask: make(chan struct{}, 1), gone: make(chan struct{}), cancel: func() {}}
+		t := &take{dir: dir, name: p.Name, home: p.Home, price: p.Price, promised: true, ask: make(chan struct{}, 1), gone: make(chan struct{}), cancel: func() {}, release: func() {}}
 		if err == nil {
 			t.from, err = verifier.ParseDID(p.From)
 		}

@@ -72,6 +72,10 @@ type Config struct {
 	// fork wherever the other part is known.
 	AcceptOldCopy bool
 
+	// Verified is a checkpoint that this process has verified, with all that leads to it, and
+	// all of which is durable: where it is the newest, nothing of that is read again.
+	Verified verifier.Hash
+
 	// Home is where it is decided who lives the agent, nil = its folder.
 	Home *Home
 

@@ -239,6 +239,7 @@ func (e *Engine) resume(ctx context.Context, a *Agent, dir string, c Config) (re
 		return Result{}, err
 	}
 	defer s.Close()
+	s.Verified = c.Verified
 	a.listen(e, dir)
 	defer func() { a.control.Unlink() }()
 	before := ranOf(s)
@@ -298,8 +299,31 @@ func (e *Engine) embody(ctx context.Context, wasm, man []byte, c Config) (*body,
 	return b, e.compile(ctx, b, c)
 }
 
+// Keep compiles a program with a manifest, and keeps it until it is released: an agent that
+// begins to run meanwhile has it at once.
+func (e *Engine) Keep(ctx context.Context, wasm, man []byte) (release func(), err error) {
+	b, err := embody(wasm, man)
+	if err != nil {
+		return nil, err
+	}
+	b.schedule = fuel.Version1
+	_, release, err = e.program(ctx, b)
+	return release, err
+}
+
 // compile makes a body ready to run. It has to be closed.
 func (e *Engine) compile(ctx context.Context, b *body, c Config) error {
+	program, release, err := e.program(ctx, b)
+	if err != nil {
+		return err
+	}
+	b.program, b.release = program, release
+	b.nursery = newNursery(context.WithoutCancel(ctx), program, c.Log, e.turns)
+	return nil
+}
+
+// program returns the program of a body, compiled if it is not yet. It has to be released.
+func (e *Engine) program(ctx context.Context, b *body) (*sandbox.Program, func(), error) {
 	program, release, err := e.programs.get(metered{b.wasmHash, b.manHash, b.schedule}, int64(len(b.wasm)), e.roomForCode, func() (*sandbox.Program, error) {
 		return sandbox.Compile(context.WithoutCancel(ctx), b.wasm, sandbox.Config{
 			Manifest:  b.manifest,
@@ -311,14 +335,12 @@ func (e *Engine) compile(ctx context.Context, b *body, c Config) error {
 		})
 	})
 	if errors.Is(err, ErrCeiling) {
-		return err
+		return nil, nil, err
 	}
 	if err != nil {
-		return &refusal{err}
+		return nil, nil, &refusal{err}
 	}
-	b.program, b.release = program, release
-	b.nursery = newNursery(context.WithoutCancel(ctx), program, c.Log, e.turns)
-	return nil
+	return program, release, nil
 }
 
 // programs are those that run, each of them compiled once.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"igor.dev/authority"
 	"igor.dev/runtime/internal/failpoint"
@@ -32,6 +33,8 @@ type Stand struct {
 
 	// Record is what is to be signed.
 	Record verifier.HandOver
+
+	Since time.Time // when it stopped
 }
 
 // A HandOver says how to give an agent away, to another node.
@@ -46,6 +49,10 @@ type HandOver struct {
 	// ToSignature. The agent stands still meanwhile. With an error the agent lives on
 	// here, and nothing has happened.
 	Countersign func(ctx context.Context, s Stand) (signature [64]byte, err error)
+
+	// Committed is told that it counts, while what is left to do here is yet to be done; nil
+	// = nobody is. It must not wait.
+	Committed func()
 }
 
 // A Departure is the hand-over by which an agent left a folder.
@@ -181,6 +188,33 @@ func (a *Agent) HandOver(ctx context.Context, h HandOver) (m Departure, err erro
 	return m, err
 }
 
+// Ready has the agent make a checkpoint, as it may be handed over in a moment: what it does
+// until then is all that is new. Nothing in its folder is packed from now on, so that what
+// was copied stays what it is, until HandOver ends without an error, or [Agent.Stay].
+func (a *Agent) Ready(ctx context.Context) (head verifier.Hash, err error) {
+	err = a.order(ctx, func(ctx context.Context, l *life) error {
+		l.packing.rest = true
+		l.packing.hold()
+		err := l.checkpoint(ctx)
+		if err == nil {
+			err = l.commits.waitDurable()
+		}
+		head = l.head
+		return fatal(err)
+	})
+	return head, err
+}
+
+// Stay says that an agent which made itself ready is not handed over.
+func (a *Agent) Stay(ctx context.Context) error {
+	return a.order(ctx, func(_ context.Context, l *life) error {
+		if l.packing.rest = false; l.packing.held && !l.paused {
+			l.beginPacking()
+		}
+		return nil
+	})
+}
+
 // Counts returns how often the agent was handed over, and taken over, as its home has it.
 func (a *Agent) Counts(ctx context.Context) (handOvers, takeOvers uint64, err error) {
 	err = a.order(ctx, func(_ context.Context, l *life) error {
@@ -205,7 +239,7 @@ func (l *life) handOver(ctx context.Context, h HandOver) (m Departure, err error
 	if h.Seal == nil && !remote {
 		return m, errors.New("the agent's key has to be sealed to the target")
 	}
-	s := l.store
+	s, since := l.store, time.Now()
 	if err := l.checkpoint(ctx); err != nil {
 		return m, fatal(err)
 	}
@@ -250,7 +284,7 @@ func (l *life) handOver(ctx context.Context, h HandOver) (m Departure, err error
 		}
 		m.Record.Sealed = sha256.Sum256(m.Sealed)
 	}
-	if m.Record.ToSignature, err = h.Countersign(ctx, Stand{Agent: m.Agent, Genesis: m.Record.Genesis, Tick: l.saved, Position: m.Position, Record: m.Record}); err != nil {
+	if m.Record.ToSignature, err = h.Countersign(ctx, Stand{Agent: m.Agent, Genesis: m.Record.Genesis, Tick: l.saved, Position: m.Position, Record: m.Record, Since: since}); err != nil {
 		return m, err
 	}
 	sign := func(message []byte) (signature [64]byte, err error) {
@@ -291,6 +325,9 @@ func (l *life) handOver(ctx context.Context, h HandOver) (m Departure, err error
 		return m, fatal(errors.Join(ErrMoved, err))
 	}
 	failpoint.Reach(failpoint.MoveCommitted)
+	if h.Committed != nil {
+		h.Committed()
+	}
 	l.watch.agent.cancel() // nothing is lived any more
 	if err := finishMove(s.Path(), &m); err != nil {
 		return m, fatal(errors.Join(ErrMoved, err))

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"igor.dev/authority"
 	"igor.dev/runtime/internal/eventlog"
@@ -197,22 +198,24 @@ func MoveIn(dir string, key ed25519.PrivateKey, m *Departure, home string) error
 		return err
 	}
 	defer root.Close()
-	if err := store.AddHandOver(root, &m.Record); err != nil {
-		return err
-	}
-	switch {
-	case m.AtHome() != (home != ""):
+	if m.AtHome() != (home != "") {
 		return errors.New("a hand-over in a store, and no name of it; or one of a folder, with one")
-	case m.AtHome():
-		if err := store.PutHome(root, store.Home{Name: home, Known: true}); err != nil {
-			return err
-		}
-	default:
-		if err := dropEmptySegment(root, m.Position); err != nil {
-			return err
-		}
 	}
-	if err := store.PutKey(root, encoded); err != nil {
+	// The agent stands still, and each waits for the disk: so all at once. In which order does
+	// not matter, for nobody lives in this folder yet.
+	var all sync.WaitGroup
+	var errs [3]error
+	all.Go(func() { errs[0] = store.AddHandOver(root, &m.Record) })
+	all.Go(func() {
+		if m.AtHome() {
+			errs[1] = store.PutHome(root, store.Home{Name: home, Known: true})
+		} else {
+			errs[1] = dropEmptySegment(root, m.Position)
+		}
+	})
+	all.Go(func() { errs[2] = store.PutKey(root, encoded) })
+	all.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
 	failpoint.Reach(failpoint.MoveKeyKept)

@@ -15,6 +15,7 @@ type packing struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 	held bool
+	rest bool // it is not begun again: the folder is copied
 }
 
 // packAgain is how long packing waits after it failed. The life goes on without it.
@@ -25,6 +26,9 @@ const packsAtOnce = 1
 
 // beginPacking begins to pack what is durable.
 func (l *life) beginPacking() {
+	if l.packing.rest {
+		return
+	}
 	l.packing.held = false
 	if _, real := l.machine.(thisMachine); !real || l.visit || l.keepLoose {
 		return

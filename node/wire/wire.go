@@ -161,7 +161,7 @@ const (
 
 // An Ask is what a target asks of the source.
 type Ask struct {
-	Do     string `json:"do"` // files, get, folders, commit, deleted
+	Do     string `json:"do"` // files, get, folders, head, commit, deleted
 	Agent  string `json:"agent"`
 	Number uint64 `json:"number,omitempty"` // of the hand-over: commit
 	Record string `json:"record,omitempty"` // SHA-256 of what was signed, in hex: commit
@@ -177,6 +177,11 @@ type Folders struct {
 
 // MaxFolders is how many of them are named.
 const MaxFolders = 100
+
+// A Head is how far an agent has come that is about to be handed over.
+type Head struct {
+	Head string `json:"head"` // hex; durable
+}
 
 // A Have is how much of a file there is already.
 type Have struct {

@@ -189,6 +189,7 @@ func TestLies(t *testing.T) {
 
 func FuzzMessage(f *testing.F) {
 	f.Add([]byte("\x0e\x00\x00\x00{\"do\":\"files\"}"))
+	f.Add([]byte("\x0d\x00\x00\x00{\"do\":\"head\"}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var q Ask
 		if Read(bytes.NewReader(b), &q) == nil {
@@ -204,6 +205,8 @@ func FuzzMessage(f *testing.F) {
 		Read(bytes.NewReader(b), &a)
 		var files Files
 		Read(bytes.NewReader(b), &files)
+		var h Head
+		Read(bytes.NewReader(b), &h)
 		var c Commit
 		Read(bytes.NewReader(b), &c)
 	})

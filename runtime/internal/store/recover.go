@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"igor.dev/runtime/internal/hint"
@@ -38,7 +39,8 @@ type Recovery struct {
 
 // Recover verifies the whole history and returns the newest checkpoint, after
 // which [Store.Append] goes on. The history has to be that of the key. Where the agent's
-// mark says how far it is packed, what came after that is verified alone.
+// mark says how far it is packed, what came after that is verified alone; where the newest
+// checkpoint is the one that was Verified, nothing is.
 //
 // A newest file whose content is no authentic checkpoint is set aside, if the
 // history before it is whole; anything else that is wrong is an error, and
@@ -75,6 +77,11 @@ func (s *Store) recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	segments, err := spans(s.history, extCAR)
 	if err != nil {
 		return r, err
+	}
+	if !s.Verified.IsZero() {
+		if r, done, err := s.recoverVerified(verifier.PublicKey(key), ticks, segments); done || err != nil {
+			return r, err
+		}
 	}
 	if len(segments) > 0 {
 		if r, done, err := s.recoverMarked(ctx, key, ticks); done || err != nil {
@@ -170,6 +177,63 @@ func (s *Store) recover(ctx context.Context, key ed25519.PublicKey) (Recovery, e
 	r.Newest, r.Hash, r.Tick = newest, finding.ContentHash, finding.TickNumber
 	s.head, s.recovered = r.Hash, true
 	return r, nil
+}
+
+// recoverVerified finds where a life goes on whose newest checkpoint was verified just now.
+// It is not done if the newest one is another.
+func (s *Store) recoverVerified(agent verifier.PublicKey, ticks []uint64, segments []Span) (r Recovery, done bool, err error) {
+	restored, err := s.restored()
+	if err != nil || restored != nil || len(ticks) == 0 {
+		return r, false, nil
+	}
+	h := History{dir: s.path(DirHistory), root: s.history, Loose: ticks, Segments: segments}
+	for f, err := range h.Backward() {
+		var b []byte
+		if err == nil {
+			b, err = s.content(&f)
+		}
+		if err != nil {
+			return r, false, err
+		}
+		if r.Newest != nil {
+			r.Before = b
+			break
+		}
+		if sha256.Sum256(b) != s.Verified {
+			return r, false, nil
+		}
+		c, err := verifier.Parse(b)
+		if err != nil || c.AgentPubKey != agent || c.TickNumber != f.Tick {
+			return r, false, nil
+		}
+		r.Newest, r.Hash, r.Tick = b, s.Verified, f.Tick
+	}
+	mark, err := s.readMark(agent)
+	if err != nil || mark == nil && len(segments) > 0 || mark != nil && mark.Tick >= r.Tick {
+		return Recovery{}, false, nil
+	}
+	if mark != nil {
+		at, _ := slices.BinarySearch(ticks, mark.Tick+1)
+		b, err := s.checkpoint(ticks[at]) // there is one: the newest
+		if err != nil {
+			return Recovery{}, false, err
+		}
+		if c, err := verifier.Parse(b); err != nil || c.PrevHash != mark.Head {
+			return Recovery{}, false, nil
+		}
+		r.First = mark.Genesis
+	} else {
+		first, tick, err := s.first(&h)
+		if err != nil {
+			return Recovery{}, false, err
+		}
+		if genesis, err := verifier.Parse(first); err != nil || !genesis.PrevHash.IsZero() {
+			return Recovery{}, false, nil
+		}
+		r.First, r.FirstTick = sha256.Sum256(first), tick
+	}
+	s.mark, s.head, s.recovered = mark, r.Hash, true
+	return r, true, nil
 }
 
 // contains is an error if the history does not have a checkpoint.

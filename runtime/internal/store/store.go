@@ -325,6 +325,9 @@ type Store struct {
 	recovered bool
 	failed    error // why nothing can be appended any more
 
+	// Verified is a checkpoint that was verified a moment ago, with all that leads to it.
+	Verified verifier.Hash
+
 	// Syncs makes what is written durable; nil = each file by itself.
 	Syncs *wal.Group
 
