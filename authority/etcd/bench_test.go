@@ -3,14 +3,17 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +24,9 @@ import (
 )
 
 // BenchmarkAppends measures appends a second by agents that append one after the other, to
-// members that are processes of their own, and beside it to a folder on the same disk.
+// members that are processes of their own; beside it to a folder on the same disk, and plain
+// puts of as many bytes to as many etcd servers of this process, by as many callers. On a
+// machine that others use too, the processor time of each says more.
 func BenchmarkAppends(b *testing.B) {
 	for _, members := range []int{1, 3} {
 		for _, agents := range []int{1, 64, 1000} {
@@ -63,8 +68,14 @@ func benchmarkAppends(b *testing.B, members, agents int) {
 	}
 	const span = 3 * time.Second
 	n := [2]atomic.Int64{}
+	puts, putTime, appendTime := int64(0), time.Duration(0), time.Duration(0)
+	plain := plainEtcd(b, members)
 	for b.Loop() {
+		took := used()
+		puts += plain(agents, span)
+		putTime += used() - took
 		for which, store := range []authority.Authority{c, folder} {
+			took := used(a.members...)
 			var all sync.WaitGroup
 			ctx, stop := context.WithTimeout(b.Context(), span)
 			for i := range agents {
@@ -101,16 +112,82 @@ func benchmarkAppends(b *testing.B, members, agents int) {
 			}
 			all.Wait()
 			stop()
+			if which == 0 {
+				appendTime += used(a.members...) - took
+			}
 		}
 	}
 	each := span.Seconds() * float64(b.N)
 	b.ReportMetric(float64(n[0].Load())/each, "appends/s")
 	b.ReportMetric(float64(n[1].Load())/each, "folder-appends/s")
+	b.ReportMetric(float64(puts)/each, "etcd-puts/s")
+	b.ReportMetric(float64(appendTime.Microseconds())/float64(n[0].Load()), "cpu-µs/append")
+	b.ReportMetric(float64(putTime.Microseconds())/float64(puts), "cpu-µs/put")
 	memory := 0
 	for _, p := range a.members {
 		memory = max(memory, resident(p.cmd.Process.Pid))
 	}
 	b.ReportMetric(float64(memory)/1024, "MB-each")
+}
+
+// plainEtcd starts etcd servers, and returns what has callers put something for a while, each
+// its own, and says how often they did.
+func plainEtcd(b *testing.B, members int) func(callers int, span time.Duration) int64 {
+	var peers []Peer
+	for i, at := range freePorts(b, "127.0.0.1", members) {
+		peers = append(peers, Peer{public(key(byte(100 + i))), at})
+	}
+	var all []*Engine
+	for i := range peers {
+		e, err := Start(Config{Key: key(byte(100 + i)), Dir: b.TempDir(), Members: peers})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { e.Close() })
+		all = append(all, e)
+	}
+	for _, e := range all {
+		if err := e.Ready(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	value := strings.Repeat("x", authority.PositionSize)
+	return func(callers int, span time.Duration) int64 {
+		ctx, stop := context.WithTimeout(b.Context(), span)
+		defer stop()
+		var n atomic.Int64
+		var wait sync.WaitGroup
+		for i := range callers {
+			wait.Go(func() {
+				for name := fmt.Sprint("plain ", i); ctx.Err() == nil; {
+					if _, err := all[0].client.Put(ctx, name, value); err == nil {
+						n.Add(1)
+					}
+				}
+			})
+		}
+		wait.Wait()
+		return n.Load()
+	}
+}
+
+// used is how much of the processors this process and others had.
+func used(others ...*process) (sum time.Duration) {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	sum = time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	for _, p := range others {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		for _, f := range fields[11:13] {
+			n, _ := strconv.ParseInt(f, 10, 64)
+			sum += time.Duration(n) * 10 * time.Millisecond
+		}
+	}
+	return sum
 }
 
 // resident is how much memory a process has, in KiB.
