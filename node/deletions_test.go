@@ -15,7 +15,10 @@ import (
 func (a *aNode) awaitKeys(agent string, want map[byte]string) {
 	a.t.Helper()
 	var got map[byte]string
-	for began := time.Now(); time.Since(began) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
+	for i, began := 0, time.Now(); time.Since(began) < 60*time.Second; time.Sleep(20 * time.Millisecond) {
+		if i++; i%50 == 0 {
+			a.askAgain() // rather than after the pause that has grown meanwhile
+		}
 		all, err := a.keys(a.t.Context(), agent)
 		if err != nil {
 			a.t.Fatal(err)
@@ -101,7 +104,6 @@ func testDeletions(t *testing.T, home *testHome) {
 	if err := os.Truncate(b.deletionsFile(agent), 100); err != nil {
 		t.Fatal(err)
 	}
-	b.came <- struct{}{}
 	b.awaitKeys("watcher", map[byte]string{1: "deleted", 2: "owner", 3: "deleted"})
 	b.stop()
 	oneLife(t, filepath.Join(b.dir, dirAgents, "watcher"), agent, 4)

@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "igor-node: %s\n", verifycli.Printable(err.Error()))
+	fmt.Fprintf(stderr, "igor-node: %s\n", verifycli.Printable(strings.ReplaceAll(err.Error(), "\n", "; "))) // of several errors
 	var h interface{ NextStep() string }
 	var old interface{ Hint() string }
 	switch {
