@@ -61,10 +61,16 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("segment %d is missing or damaged, and %d after it are there: %v", e.Segment, e.More, e.Err)
+	if errors.Is(e.Err, ErrSealed) {
+		return ErrSealed.Error()
+	}
+	return fmt.Sprintf("segment %d is missing or damaged: %v", e.Segment, e.Err)
 }
 
 func (e *MissingError) Unwrap() error { return e.Err }
+
+// ErrSealed says that an archive is encrypted, and that no identity was given.
+var ErrSealed = errors.New("the archive is encrypted, and no identity was given to read it with")
 
 // maxParts is how many bytes the parts of a life may have together, in memory.
 const maxParts = 1 << 30
@@ -115,7 +121,7 @@ func (f *Fetch) segment(ctx context.Context, n uint64, before []Cut) (c Cut, err
 				var outer []byte
 				if sealed {
 					if outer, err = b, nil; len(f.Identities) == 0 {
-						return errors.New("it is encrypted, and there is no identity to read it with")
+						return ErrSealed
 					}
 					if b, err = unseal(b, published.MaxSegment, f.Identities); err != nil {
 						return err

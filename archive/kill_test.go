@@ -258,8 +258,9 @@ func TestKill(t *testing.T) {
 		at = min(at+rng.IntN(2*killCount / *archiveKills + 1), killCount-1)
 		check()
 	}
-	// Now the targets are well.
-	items.Set(arweavetest.Faults{})
+	// Now the targets are well, but for what the bundler loses for certain: how much it lost until
+	// here, chance decides, and the machine's load.
+	items.Set(arweavetest.Faults{LoseNext: 3})
 	bucket.faulty = false
 	cmd := child(killCount - 1)
 	timer := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
@@ -300,7 +301,7 @@ func TestKill(t *testing.T) {
 		again += n - 1
 	}
 	t.Logf("%d kills; %d objects a target, %d names in all; %d items lost by the bundler, %d uploads of an item again; %d times a final segment was looked at", *archiveKills, len(want), len(made), lost, again, final)
-	if final == 0 || lost == 0 && *archiveKills >= 50 {
-		t.Error("nothing was final, or nothing was lost, while it was killed")
+	if final == 0 || lost < 3 || again == 0 {
+		t.Error("nothing was final, or nothing was lost and sent again")
 	}
 }

@@ -30,10 +30,17 @@ func (s *sending) begin() error {
 	if lines > 0 && name != s.target.Name() {
 		return fmt.Errorf("%s has the records of %s", path, name)
 	}
+	fresh := len(records) == 0
+	if lines == 0 { // a target that takes nothing is one that the life is archived to
+		if err := appendLine(path, marshal(targetLine{s.target.Name()})); err != nil {
+			return err
+		}
+		lines = 1
+	}
 	t := s.task
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s.records, s.lines, s.fresh = records, lines, lines == 0
+	s.records, s.lines, s.fresh = records, lines, fresh
 	s.spent = 0
 	for _, r := range records {
 		s.spent += r.Cost
@@ -389,12 +396,6 @@ func (s *sending) write(r Record) error {
 	t.mu.Unlock()
 	if r.Stage == Built {
 		return nil // it says nothing that is not known without
-	}
-	if s.lines == 0 {
-		if err := appendLine(path, marshal(targetLine{s.target.Name()})); err != nil {
-			return err
-		}
-		s.lines++
 	}
 	if s.lines > 1000+3*len(s.records) {
 		return s.rewrite(path)

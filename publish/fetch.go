@@ -395,13 +395,27 @@ func (f *fetch) lives(ctx context.Context) error {
 				said.Head, said.Err = nil, err
 			}
 		}
+		main := f.main
 		f.choose()
+		if f.head == nil && isMissing(err) && sealed(ctx, main, f.agent) {
+			return &Error{main.String(), "this archive is encrypted: nobody can verify it without its age identity", "with it: igor archive verify DID --from " + main.String() + " --identity FILE", err}
+		}
 		if f.head == nil || !target.restart() {
 			return err
 		}
 		f.last, f.written, f.sawWant, f.result.Slow, f.result.Apart = verifier.Hash{}, 0, false, "", false
 		f.Progress.checkpoints.Store(0)
 	}
+}
+
+// sealed reports whether a place has the life's segments encrypted (docs/spec/archive.md).
+func sealed(ctx context.Context, place from, agent verifier.PublicKey) bool {
+	a, err := place.open(ctx, published.SegmentKey(agent, 0)+".age", 0, published.MaxSegment)
+	if err != nil {
+		return false
+	}
+	a.Close()
+	return true
 }
 
 // A restarting writer can begin anew while nothing was written, or where that can be taken back.

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"igor.dev/internal/public"
 )
 
 // A client asks servers that may be hostile.
@@ -35,7 +37,7 @@ func newClient(limits Limits, bases ...*url.URL) *client {
 	}
 	open := &net.Dialer{Timeout: limits.Stall}
 	guarded := &net.Dialer{Timeout: limits.Stall, Control: func(_, address string, _ syscall.RawConn) error {
-		if at, err := netip.ParseAddrPort(address); err != nil || !public(at.Addr()) {
+		if at, err := netip.ParseAddrPort(address); err != nil || !public.Addr(at.Addr()) {
 			return errPrivate
 		}
 		return nil
@@ -81,27 +83,6 @@ func hostPort(u *url.URL) string {
 	return strings.ToLower(net.JoinHostPort(u.Hostname(), port))
 }
 
-// public reports whether an address is one that anybody on the internet reaches.
-func public(a netip.Addr) bool {
-	a = a.Unmap()
-	if !a.IsGlobalUnicast() || a.IsPrivate() {
-		return false
-	}
-	for _, p := range notPublic {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return true
-}
-
-// notPublic are what net/netip calls global, and is not (IANA's special-purpose registries).
-var notPublic = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"), netip.MustParsePrefix("192.0.2.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
-}
-
 var (
 	errPrivate   = errors.New("it leads to an address that is not public")
 	errRedirects = errors.New("it redirects too often")
@@ -126,8 +107,7 @@ func (c *client) redirect(r *http.Request, via []*http.Request) error {
 		return nil
 	}
 	// Behind a proxy no address is looked up here.
-	host := strings.ToLower(strings.TrimSuffix(r.URL.Hostname(), "."))
-	if a, err := netip.ParseAddr(host); err == nil && !public(a) || host == "localhost" || strings.HasSuffix(host, ".localhost") || strings.HasSuffix(host, ".internal") || strings.HasSuffix(host, ".local") {
+	if !public.Host(r.URL.Hostname()) {
 		return errPrivate
 	}
 	return nil

@@ -93,6 +93,9 @@ func Recover(ctx context.Context, dir string, c RecoverConfig) (r Recovered, err
 	}}
 	found, err := fetch.Life(ctx)
 	if missing, ok := errors.AsType[*archive.MissingError](err); ok {
+		if errors.Is(missing, archive.ErrSealed) {
+			return r, hint.Wrap(missing, "--identity FILE has the age identity that belongs to its --archive-recipient")
+		}
 		return r, hint.Wrap(missing, "name more archives with --from: another one may have it whole")
 	}
 	if errors.Is(err, archive.ErrNotFound) {

@@ -28,7 +28,11 @@ type Target struct {
 // Open opens an archive in a folder, and makes the folder, but not the one that it is in:
 // a disk that is not mounted is no empty archive.
 func Open(path string) (*Target, error) {
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := os.Mkdir(path, 0o755)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no folder %s to make it in: is the disk mounted? (%w)", filepath.Dir(path), fs.ErrNotExist)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	return Find(path)
@@ -41,6 +45,9 @@ func Find(path string) (*Target, error) {
 		return nil, err
 	}
 	root, err := os.OpenRoot(path)
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err // whoever names it names it once
+	}
 	if err != nil {
 		return nil, err
 	}

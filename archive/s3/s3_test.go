@@ -114,3 +114,24 @@ func TestParseURL(t *testing.T) {
 		}
 	}
 }
+
+// FuzzURL reads the name of a target, which never has a password in it.
+func FuzzURL(f *testing.F) {
+	f.Add("s3://lives/some/prefix?endpoint=https://s3.example.com&region=eu-1")
+	f.Add("s3://b?endpoint=http://u:p@h")
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := s3.ParseURL(s)
+		if err != nil {
+			return
+		}
+		c.Credentials = credentials.NewStaticV4("key", "secret", "")
+		target, err := s3.Open(c)
+		if err != nil {
+			return
+		}
+		again, err := s3.ParseURL(target.Name())
+		if err != nil || again.Bucket != c.Bucket || again.Prefix != c.Prefix || again.Endpoint != c.Endpoint {
+			t.Errorf("%q is called %q, which is %+v: %v", s, target.Name(), again, err)
+		}
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"igor.dev/archive"
+	"igor.dev/internal/public"
 )
 
 // A Client asks servers that may say anything: what comes is limited, and so is where they
@@ -43,6 +44,8 @@ func NewClient(transport http.RoundTripper) *Client {
 			return errors.New("it leads from https to http")
 		case r.URL.Scheme != "https" && r.URL.Scheme != "http":
 			return fmt.Errorf("it leads to %s", r.URL.Scheme)
+		case r.URL.Host != via[0].URL.Host && !public.Host(r.URL.Hostname()):
+			return errors.New("it leads to an address that is not public")
 		}
 		return nil
 	}}}

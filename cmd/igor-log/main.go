@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,12 +43,34 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(stderr, "igor-log: %s\n", verifycli.Printable(err.Error()))
+	if cmd, err := root.ExecuteContextC(ctx); err != nil {
+		fmt.Fprintf(stderr, "igor-log: %s\nhint: %s\n", verifycli.Printable(err.Error()), verifycli.Printable(nextStep(cmd, err)))
 		return 2
 	}
 	return 0
 }
+
+// nextStep returns what to do about an error.
+func nextStep(cmd *cobra.Command, err error) string {
+	named, _ := errors.AsType[*server.KeyNameError](err)
+	switch {
+	case named != nil:
+		return "the name is part of the key, and never changes: give --name " + named.Name + ", or another folder"
+	case errors.Is(err, server.ErrKey):
+		return "igor-log serve FOLDER --name NAME --print-key prints the key of a log"
+	case errors.Is(err, errPolicy):
+		return "a policy is a file of c2sp.org/tlog-policy: docs/witnessing.md has one"
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "--listen names another address"
+	case errors.Is(err, fs.ErrNotExist):
+		return "check the path"
+	case errors.Is(err, fs.ErrPermission):
+		return "check who may read and write there"
+	}
+	return cmd.CommandPath() + " --help explains the usage"
+}
+
+var errPolicy = errors.New("not a policy that counts")
 
 // common are the flags that all commands have.
 type common struct {
@@ -149,7 +172,7 @@ FOLDER.`,
 					return err
 				}
 				if _, err := witness.ParsePolicy(config.Policy); err != nil {
-					return fmt.Errorf("%s: %w", policy, err)
+					return fmt.Errorf("%s: %w: %w", policy, errPolicy, err)
 				}
 			}
 			l, err := server.OpenLog(cmd.Context(), config)
@@ -239,7 +262,7 @@ It answers at /igor/v1/key/DID, /igor/v1/key/DID/proof, /igor/v1/key/DID/fork an
 				return err
 			}
 			if config.Policy, err = witness.ParsePolicy(b); err != nil {
-				return fmt.Errorf("%s: %w", policy, err)
+				return fmt.Errorf("%s: %w: %w", policy, errPolicy, err)
 			}
 			config.Dir, config.Key, config.Logger = filepath.Join(c.dir, "monitor"), key, c.log
 			m, err := server.OpenMonitor(config)

@@ -271,7 +271,7 @@ func openSources(names []string) (all []archive.Target, err error) {
 	for _, name := range names {
 		t, err := targets.Find(name)
 		if err != nil {
-			return nil, failed(fmt.Errorf("%s: %w", name, err))
+			return nil, failed(fmt.Errorf("--from %s: %w", name, err))
 		}
 		all = append(all, t)
 	}
@@ -334,17 +334,18 @@ there. The exit code is 0 if all of them are verified and have it, else 65.`,
 				}
 			}
 			if len(f.from) == 0 {
-				return errors.New("--from TARGET is missing")
+				return &hinted{errors.New("the agent was archived nowhere yet, as far as its folder says"), "--from TARGET names an archive; igor resume FOLDER --archive TARGET archives it"}
 			}
 			sources, err := openSources(f.from)
 			if err != nil {
 				return err
 			}
 			var all []verifiedArchive
-			good := true
+			good, sealed := true, false
 			for _, t := range sources {
 				v := verifyArchive(ctx, t, agent, identities, final)
 				good = good && v.Verdict == verifier.Verified.String() && v.Problem == ""
+				sealed = sealed || v.Problem == archive.ErrSealed.Error()
 				all = append(all, v)
 			}
 			if asJSON {
@@ -353,7 +354,11 @@ there. The exit code is 0 if all of them are verified and have it, else 65.`,
 				err = writeVerified(cmd.OutOrStdout(), agent, all)
 			}
 			if err == nil && !good {
-				err = &damageFound{"not every archive has the life whole"}
+				next := "what is behind is sent while the agent lives with --archive; an archive that lacks what was final has lost it: name another one"
+				if sealed {
+					next = "--identity FILE has the age identity that belongs to its --archive-recipient"
+				}
+				err = &hinted{&damageFound{"not every archive has the life whole"}, next}
 			}
 			return failed(err)
 		},

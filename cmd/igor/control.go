@@ -43,7 +43,15 @@ func ownEngine() (*runtime.Engine, error) {
 func writeRows(w io.Writer, rows ...string) error {
 	var b strings.Builder
 	for i := 0; i+1 < len(rows); i += 2 {
-		fmt.Fprintf(&b, "%-11s %s\n", rows[i], verifycli.Printable(rows[i+1]))
+		name, text := rows[i], verifycli.Printable(rows[i+1])
+		lines := []string{text}
+		if all := verifycli.Wrap(text, columns-12); len(all) > 1 && strings.Join(all, " ") == text { // no word is broken: somebody may copy it
+			lines = all
+		}
+		for _, line := range lines {
+			fmt.Fprintf(&b, "%-11s %s\n", name, line)
+			name = ""
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -29,7 +30,9 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), verifycli.Signals()...)
 	defer stop()
-	context.AfterFunc(ctx, stop) // the second signal ends the process
+	// The second signal ends the process. One that comes at once with the first is the first
+	// again: timeout(1) and npm send it to the process and to its group.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	// Nobody reading the log must not end a life.
 	signal.Ignore(syscall.SIGPIPE)
 

@@ -118,7 +118,7 @@ Without --yes or --commit it changes nothing.`,
 			if s.Committed {
 				committed = "the old key had committed to this one: igor-verify --witness POLICY says since when"
 			}
-			return failed(writeRows(cmd.OutOrStdout(), "agent", s.DID, "succeeds", s.Origin, "after", fmt.Sprintf("tick %d", s.Old.Tick), "given back", verifier.FormatMicrocents(s.Old.Budget), "", committed, "next", "igor resume "+args[1]))
+			return failed(writeRows(cmd.OutOrStdout(), "agent", s.DID, "succeeds", s.Origin, "after", fmt.Sprintf("tick %d", s.Old.Tick), "given back", verifier.FormatMicrocents(s.Old.Budget), "shown", committed, "next", "igor resume "+args[1]))
 		},
 	}
 	f := cmd.Flags()

@@ -142,3 +142,28 @@ func FuzzHead(f *testing.F) {
 		}
 	})
 }
+
+func FuzzIndex(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(bytes.Repeat([]byte{1, 2}, 48))
+	f.Add(make([]byte, 33))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		hashes, err := ParseIndex(b)
+		if (err == nil) != (len(b)%HashSize == 0) {
+			t.Fatalf("%d bytes: %v", len(b), err)
+		}
+		if err != nil {
+			if hashes != nil {
+				t.Fatal("hashes beside an error")
+			}
+			return
+		}
+		var again []byte
+		for _, h := range hashes {
+			again = append(again, h[:]...)
+		}
+		if !bytes.Equal(again, b) {
+			t.Fatal("the hashes are other ones than the bytes")
+		}
+	})
+}

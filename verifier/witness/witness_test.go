@@ -303,3 +303,32 @@ func FuzzProof(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPolicy: no policy accepts what no log of it signed, whatever else it says.
+func FuzzPolicy(f *testing.F) {
+	for _, v := range loadVectors(f) {
+		f.Add([]byte(v.Policy))
+	}
+	w := newWorld(f, 3, "two")
+	proof, err := ParseProof(w.proof(1, 0, 1))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte("log " + w.log.vkey() + "\nquorum none\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ParseMonitorKey(string(b))
+		p, err := ParsePolicy(b)
+		if err != nil {
+			if p != nil {
+				t.Fatal("a policy beside an error")
+			}
+			return
+		}
+		if len(p.Logs()) == 0 || len(p.Logs()) != len(p.URLs()) {
+			t.Fatalf("%d logs, %d addresses", len(p.Logs()), len(p.URLs()))
+		}
+		if got, err := p.Check(w.leaves[0], proof); err == nil {
+			t.Fatalf("an entry that is not there is accepted: %+v", got)
+		}
+	})
+}

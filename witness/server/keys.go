@@ -35,6 +35,16 @@ type Key struct {
 	secret ed25519.PrivateKey
 }
 
+// A KeyNameError says that a file has a key of another name.
+type KeyNameError struct{ File, Name, Wanted string }
+
+func (e *KeyNameError) Error() string {
+	return fmt.Sprintf("%s: a key of the name %q, and %q is wanted", e.File, e.Name, e.Wanted)
+}
+
+// ErrKey says that a text is no public key.
+var ErrKey = errors.New("not a public key")
+
 // OpenKey reads a key of that name and type from a file, or makes one if there is none.
 func OpenKey(file, name string, kind byte) (*Key, error) {
 	k := &Key{Name: name, kind: kind}
@@ -57,7 +67,7 @@ func OpenKey(file, name string, kind byte) (*Key, error) {
 	}
 	parts := strings.SplitN(strings.TrimSuffix(strings.TrimPrefix(string(b), secretTag), "\n"), "+", 3)
 	if len(parts) == 3 && parts[0] != name {
-		return nil, fmt.Errorf("%s: a key of the name %q, and %q is wanted", file, parts[0], name)
+		return nil, &KeyNameError{file, parts[0], name}
 	}
 	var material []byte
 	if len(parts) == 3 {

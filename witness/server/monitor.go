@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -63,6 +64,15 @@ type Monitor struct {
 	readAt     atomic.Int64
 
 	work chan question
+
+	unanswered []asked // what is asked again
+}
+
+// asked is a question that nobody could answer: lives are published late, and servers fail.
+type asked struct {
+	question
+	next  time.Time
+	pause time.Duration
 }
 
 // keyHeads are the heads of a key, by tick.
@@ -102,6 +112,11 @@ const (
 	// maxBack is how many checkpoints are fetched to see whether two heads are on one chain.
 	maxBack      = 100_000
 	maxBackBytes = witness.MaxForkProof - 1<<20
+
+	// maxUnanswered is how many questions are asked again, and longestPause how long it takes
+	// at most until one is.
+	maxUnanswered = 4096
+	longestPause  = time.Hour
 )
 
 // OpenMonitor opens a monitor. Run has it read.
@@ -111,7 +126,7 @@ func OpenMonitor(c MonitorConfig) (*Monitor, error) {
 	}
 	m := &Monitor{config: c, http: c.HTTP, keys: map[verifier.PublicKey]*keyHeads{}, work: make(chan question, 1024)}
 	if m.http == nil {
-		m.http = &http.Client{Timeout: 30 * time.Second}
+		m.http = &http.Client{Timeout: 30 * time.Second, CheckRedirect: sameHost}
 	}
 	logs, urls := c.Policy.Logs(), c.Policy.URLs()
 	if len(logs) != 1 || urls[0] == "" {
@@ -139,6 +154,15 @@ func OpenMonitor(c MonitorConfig) (*Monitor, error) {
 	m.mux.HandleFunc("GET /igor/v1/key/{did}/fork", m.fork)
 	m.mux.HandleFunc("GET /igor/v1/forks", m.feed)
 	return m, nil
+}
+
+// sameHost follows redirects within a server that was named, and no others: who publishes a life
+// must not make the monitor ask what only the monitor reaches.
+func sameHost(r *http.Request, via []*http.Request) error {
+	if len(via) > 3 || r.URL.Hostname() != via[0].URL.Hostname() || r.URL.Scheme != via[0].URL.Scheme && r.URL.Scheme != "https" {
+		return errors.New("it leads elsewhere")
+	}
+	return nil
 }
 
 func (m *Monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -240,14 +264,22 @@ func (m *Monitor) Run(ctx context.Context) {
 }
 
 // A RolledBackError says that a log signed two things of which it cannot mean both.
-type RolledBackError struct{ Text string }
+type RolledBackError struct {
+	Text string
+
+	// Shorter says that it shows a smaller tree than before. That may be an old copy, so the
+	// log is followed again once it shows what it had.
+	Shorter bool
+}
 
 func (e *RolledBackError) Error() string { return e.Text }
 
 // Read reads what is new in the log.
 func (m *Monitor) Read(ctx context.Context) error {
 	if _, _, _, _, refused := m.State(); refused != nil {
-		return refused
+		if back, ok := errors.AsType[*RolledBackError](refused); !ok || !back.Shorter {
+			return refused
+		}
 	}
 	signed, err := m.get(ctx, m.url+"/checkpoint", 64<<10)
 	if err != nil {
@@ -258,6 +290,7 @@ func (m *Monitor) Read(ctx context.Context) error {
 		return err
 	}
 	if next == m.tree {
+		m.follow()
 		m.readAt.Store(time.Now().Unix())
 		return nil
 	}
@@ -272,6 +305,7 @@ func (m *Monitor) Read(ctx context.Context) error {
 		}
 		return err
 	}
+	m.follow()
 	var fresh []*witness.Head
 	var indexes []uint64
 	w := bufio.NewWriterSize(io.NewOffsetWriter(m.records, int64(m.heads)*int64(recordSize)), 1<<20)
@@ -312,23 +346,34 @@ func (m *Monitor) Read(ctx context.Context) error {
 	return nil
 }
 
+// follow says that the log shows what it had.
+func (m *Monitor) follow() {
+	m.mu.Lock()
+	was := m.refused
+	m.refused = nil
+	m.mu.Unlock()
+	if was != nil {
+		m.config.Logger.Info("the log shows again what it had: it is followed", "before", was)
+	}
+}
+
 // consistent holds a new tree against the one that was read: everything is still there.
 func (m *Monitor) consistent(ctx context.Context, next tlog.Tree) error {
 	if next.N < m.tree.N {
-		return &RolledBackError{fmt.Sprintf("the log went back: it signed %d entries, and now %d", m.tree.N, next.N)}
+		return &RolledBackError{fmt.Sprintf("the log went back: it signed %d entries, and shows %d", m.tree.N, next.N), true}
 	}
 	if m.tree.N == 0 {
 		return nil
 	}
 	if next.N == m.tree.N {
-		return &RolledBackError{fmt.Sprintf("the log signed two trees of %d entries", next.N)}
+		return &RolledBackError{Text: fmt.Sprintf("the log signed two trees of %d entries", next.N)}
 	}
 	hash, err := tlog.TreeHash(m.tree.N, torchwood.TileHashReaderWithContext(ctx, next, m.tiles))
 	if err != nil {
 		return fmt.Errorf("the log's new tree cannot be read: %w", err)
 	}
 	if hash != m.tree.Hash {
-		return &RolledBackError{fmt.Sprintf("the log changed what it had: its tree of %d entries is not in that of %d", m.tree.N, next.N)}
+		return &RolledBackError{Text: fmt.Sprintf("the log changed what it had: its tree of %d entries is not in that of %d", m.tree.N, next.N)}
 	}
 	return nil
 }
@@ -385,18 +430,28 @@ func (m *Monitor) look(ctx context.Context, agent verifier.PublicKey) {
 		}
 		m.accuse(witness.NewForkProof(one, other))
 	}
+	for _, q := range m.steps(agent, all) {
+		select {
+		case m.work <- q:
+		default:
+			m.askLater(asked{question: q})
+		}
+	}
+}
+
+// steps returns the questions about the newest two steps of a key: a head that came late may
+// stand before the newest.
+func (m *Monitor) steps(agent verifier.PublicKey, all []seenHead) (some []question) {
 	for i := len(all) - 1; i > 0 && len(m.config.Lives) > 0; i-- {
 		if all[i].bad || all[i].tick == all[i-1].tick {
 			continue
 		}
-		select {
-		case m.work <- question{agent, all[i-1], all[i]}:
-		default: // there is more to ask than can be asked; the next head asks again
-		}
+		some = append(some, question{agent, all[i-1], all[i]})
 		if i < len(all)-1 {
-			break // the newest two steps: one that came late may stand before the newest
+			break
 		}
 	}
+	return some
 }
 
 // logged returns a statement with its proof.
@@ -483,18 +538,78 @@ func appendLine(file string, line []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// ask answers questions, one after the other.
+// ask answers questions, one after the other. What nobody can answer yet is asked again.
 func (m *Monitor) ask(ctx context.Context) {
+	go m.recall(ctx)
+	look := time.NewTicker(min(m.config.Interval, time.Second))
+	defer look.Stop()
 	for {
 		select {
 		case q := <-m.work:
-			if err := m.chain(ctx, q); err != nil && ctx.Err() == nil {
-				m.config.Logger.Debug("whether two heads are on one chain is not known", "agent", q.agent.DID(), "error", err)
+			m.answer(ctx, asked{question: q})
+		case <-look.C:
+			if a, ok := m.due(); ok {
+				m.answer(ctx, a)
 			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// recall asks about what was known before the monitor was started: what was not answered then
+// is not kept.
+func (m *Monitor) recall(ctx context.Context) {
+	m.mu.Lock()
+	agents := slices.Collect(maps.Keys(m.keys))
+	m.mu.Unlock()
+	for _, agent := range agents {
+		m.mu.Lock()
+		all := slices.Clone(m.keys[agent].all)
+		m.mu.Unlock()
+		for _, q := range m.steps(agent, all) {
+			select {
+			case m.work <- q:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (m *Monitor) answer(ctx context.Context, a asked) {
+	if err := m.chain(ctx, a.question); err != nil && ctx.Err() == nil {
+		m.config.Logger.Debug("whether two heads are on one chain is not known", "agent", a.agent.DID(), "error", err)
+		m.askLater(a)
+	}
+}
+
+// askLater keeps a question. Where there are too many, the oldest is given up: the next head of
+// its key asks again.
+func (m *Monitor) askLater(a asked) {
+	a.pause = min(max(2*a.pause, m.config.Interval), longestPause)
+	a.next = time.Now().Add(a.pause)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unanswered = slices.DeleteFunc(m.unanswered, func(old asked) bool { return old.question == a.question })
+	if len(m.unanswered) >= maxUnanswered {
+		m.unanswered = m.unanswered[1:]
+	}
+	m.unanswered = append(m.unanswered, a)
+}
+
+// due returns a question whose time has come.
+func (m *Monitor) due() (a asked, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	i := slices.IndexFunc(m.unanswered, func(a asked) bool { return !a.next.After(now) })
+	if i < 0 {
+		return a, false
+	}
+	a = m.unanswered[i]
+	m.unanswered = slices.Delete(m.unanswered, i, i+1)
+	return a, true
 }
 
 // chain asks for what is between two heads. The list of hashes is a hint, and evidence of

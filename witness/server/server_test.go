@@ -539,6 +539,100 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// TestStaleCheckpoint: a cache shows what the log had before. That is no rollback: once it shows
+// the newest again, it is followed.
+func TestStaleCheckpoint(t *testing.T) {
+	w := newWorld(t, "none")
+	life := alice.History(4, 16)
+	w.open(t.TempDir())
+	w.add(headOf(alice, life[0]))
+	_, stale := get(t, w.log, "/checkpoint")
+	w.add(headOf(alice, life[1]))
+	m := w.monitor(t.TempDir())
+	if err := m.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.handler.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/checkpoint" {
+			rw.Write(stale)
+			return
+		}
+		w.log.ServeHTTP(rw, r)
+	}))
+	var back *RolledBackError
+	if err := m.Read(t.Context()); !errors.As(err, &back) {
+		t.Fatalf("an older tree is read: %v", err)
+	}
+	if _, heads, _, _, refused := m.State(); heads != 2 || refused == nil {
+		t.Errorf("%d heads, %v", heads, refused)
+	}
+	w.handler.set(w.log)
+	w.add(headOf(alice, life[2]))
+	if err := m.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, heads, _, _, refused := m.State(); heads != 3 || refused != nil {
+		t.Errorf("%d heads, %v", heads, refused)
+	}
+}
+
+// TestPublishedLate: the life is published when nobody logs anything any more. The monitor asks
+// again; so does one that was started again meanwhile.
+func TestPublishedLate(t *testing.T) {
+	w := newWorld(t, "none")
+	w.open(t.TempDir())
+	life := alice.History(4, 16)
+	other := alice.After(life[1], testkit.Fields{Tick: testkit.Tick(life[2]), State: []byte("elsewhere")})
+	later := alice.After(other, testkit.Fields{Tick: 40, State: []byte("and on")})
+	h, at := serve(t)
+	w.add(headOf(alice, life[3]))
+	w.add(headOf(alice, later))
+	dir := t.TempDir()
+	m := w.monitor(dir, at)
+	m.config.Interval = 20 * time.Millisecond
+	if err := m.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); m.ask(ctx) }()
+	waitFor(t, "a question that nobody answers", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return len(m.unanswered) == 1
+	})
+	stop()
+	<-ended
+	m.Close()
+	m = w.monitor(dir, at)
+	m.config.Interval = 20 * time.Millisecond
+	if err := m.Read(t.Context()); err != nil { // nothing is new
+		t.Fatal(err)
+	}
+	go m.ask(t.Context())
+	waitFor(t, "the question to be asked again", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return len(m.unanswered) == 1
+	})
+	h.set(publish(map[verifier.PublicKey][][]byte{key: {life[0], life[1], other, later}}))
+	waitFor(t, "the fork", func() bool {
+		code, _ := get(t, m, "/igor/v1/key/"+alice.DID()+"/fork")
+		return code == http.StatusOK
+	})
+}
+
+func waitFor(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for range 600 {
+		if done() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("waited in vain for ", what)
+}
+
 // TestOmission: a monitor that leaves something out cannot make a stale head green where
 // another one is asked, and what it says is said to be its word.
 func TestOmission(t *testing.T) {

@@ -56,7 +56,7 @@ func OpenWitness(c WitnessConfig) (*Witness, error) {
 	for _, key := range c.Logs {
 		v, err := note.NewVerifier(key)
 		if err != nil {
-			return nil, fmt.Errorf("the key %q: %w", key, err)
+			return nil, fmt.Errorf("the key %q: %w: %w", key, ErrKey, err)
 		}
 		byName[v.Name()] = append(byName[v.Name()], v)
 	}

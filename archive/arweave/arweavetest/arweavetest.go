@@ -26,6 +26,7 @@ type Faults struct {
 	Lie          int           // it says that it took what it did not
 	Rot          int           // a read gives other bytes
 	Lose         int           // of the items that were CONFIRMED, at each question for the status of one
+	LoseNext     int           // so many of them are lost for certain
 	Slow         time.Duration // at most
 	Poor         bool          // 402: nothing is taken
 }
@@ -210,7 +211,8 @@ func (s *Server) status(w http.ResponseWriter, id string, f Faults) {
 		return
 	}
 	h.asked++
-	if h.asked < s.Final && s.rng.IntN(100) < f.Lose {
+	if h.asked < s.Final && (s.rng.IntN(100) < f.Lose || s.faults.LoseNext > 0) {
+		s.faults.LoseNext--
 		s.items = slices.DeleteFunc(s.items, func(o *held) bool { return o == h })
 		s.lost++
 		answer(w, map[string]any{"status": "FAILED", "info": "failed"})
