@@ -125,7 +125,7 @@ func (w *Witnessed) Says() string {
 		case m.Latest != w.Checkpoint:
 			return s + " A newer head of this key was logged" + upTo + ": " + m.Latest.CID() + " after tick " + strconv.FormatUint(m.Tick, 10) + "."
 		}
-		s += " No newer head and no other life of this key was logged" + upTo + "."
+		s += " No newer head of this key was logged, and no fork of it was found," + upTo + "."
 	}
 	return s + " A history that was never logged is not excluded."
 }

@@ -83,6 +83,12 @@ func TestHostile(t *testing.T) {
 		"a file": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 		}, "leads to file"},
+		"a neighbour": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://localhost:1/latest/meta-data", http.StatusFound)
+		}, "not public"},
+		"a neighbour by its number": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://169.254.169.254/latest/meta-data", http.StatusFound)
+		}, "not public"},
 		"an error": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
 			fmt.Fprint(w, "\x1b[2Joh dear", strings.Repeat("x", 1<<20))

@@ -110,6 +110,7 @@ export interface Succession {
   readonly did?: string;
   readonly head?: string;
   readonly tick?: string;
+  /** The verdict on the old life. It is not looked at here, so there is none: `igor-verify --predecessor` looks. */
   readonly life?: Verdict;
   readonly committedBefore?: string;
   readonly log?: string;

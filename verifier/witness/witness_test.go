@@ -239,28 +239,65 @@ func TestPolicy(t *testing.T) {
 		lines(l, wa):               "no quorum",
 		lines(wa, "quorum A"):      "no log",
 		lines(l, l, "quorum none"): "another line has",
-		lines(l, wa, strings.Replace(wa, " A ", " C ", 1), "quorum A"):                      "another line has",
-		lines(l, wa, "witness A "+b.vkey(), "quorum A"):                                     "taken",
-		lines(l, "quorum A", wa):                                                            "no witness or group",
-		lines(l, wa, "group g any A A", "quorum g"):                                         "in a group already",
-		lines(l, wa, wb, "group g any A", "group h any A B", "quorum h"):                    "in a group already",
-		lines(l, wa, "group g 2 A", "quorum g"):                                             "from 1 to 1",
-		lines(l, wa, "group g 0 A", "quorum g"):                                             "from 1 to 1",
-		lines(l, wa, "group g any none", "quorum g"):                                        "no witness or group",
-		lines(l, wa, "group g any", "quorum g"):                                             "not log KEY",
-		lines(l, wa, "quorum A", "quorum A"):                                                "second quorum",
-		lines("log "+a.vkey(), wa, "quorum A"):                                              "type 4",
-		lines(l, "witness A "+log.vkey(), "quorum A"):                                       "type 1",
-		lines(l, "witness none "+a.vkey(), "quorum none"):                                   "taken",
-		lines("log log.example+00000000+"+strings.Split(log.vkey(), "+")[2], "quorum none"): "four bytes",
-		lines(l+"\x01", "quorum none"):                                                      "control",
-		lines(l, "threshold 1"):                                                             "not log KEY",
-		"":                                                                                  "no quorum",
+		lines(l, wa, strings.Replace(wa, " A ", " C ", 1), "quorum A"):                                              "another line has",
+		lines(l, wa, "witness A "+b.vkey(), "quorum A"):                                                             "taken",
+		lines(l, "quorum A", wa):                                                                                    "no witness or group",
+		lines(l, wa, "group g any A A", "quorum g"):                                                                 "in a group already",
+		lines(l, wa, wb, "group g any A", "group h any A B", "quorum h"):                                            "in a group already",
+		lines(l, wa, "group g 2 A", "quorum g"):                                                                     "from 1 to 1",
+		lines(l, wa, "group g 0 A", "quorum g"):                                                                     "from 1 to 1",
+		lines(l, wa, "group g any none", "quorum g"):                                                                "no witness or group",
+		lines(l, wa, "group g any", "quorum g"):                                                                     "not log KEY",
+		lines(l, wa, "quorum A", "quorum A"):                                                                        "second quorum",
+		lines("log "+a.vkey(), wa, "quorum A"):                                                                      "type 4",
+		lines(l, "witness A "+log.vkey(), "quorum A"):                                                               "type 1",
+		lines(l, "witness none "+a.vkey(), "quorum none"):                                                           "taken",
+		lines("log log.example+00000000+"+strings.Split(log.vkey(), "+")[2], "quorum none"):                         "four bytes",
+		lines(l, "witness A "+party{"log.example", typeCosigning, log.key}.vkey(), "quorum A"):                      "another line has", // the log is its own witness
+		lines(l, wa, "witness B "+party{"other.example", typeCosigning, a.key}.vkey(), "group g 2 A B", "quorum g"): "another line has", // one witness under two names
+		lines(l, wa, wb, "group g 3 A B", "quorum g"):                                                               "from 1 to 2",
+		lines(l, wa, "group g -1 A", "quorum g"):                                                                    "from 1 to 1",
+		lines(l, "quorum 0"):                                                                                        "no witness or group",
+		lines(l, "witness \u0410 "+a.vkey(), "quorum A"):                                                            "no witness or group", // Cyrillic
+		lines(l+"\x01", "quorum none"):                                                                              "control",
+		lines(l, "threshold 1"):                                                                                     "not log KEY",
+		"":                                                                                                          "no quorum",
 	} {
 		_, err := ParsePolicy([]byte(text))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s\ngot %v, want %q", text, err, want)
 		}
+	}
+}
+
+// TestTimes: clocks of witnesses are theirs. One that lies about the past does not make a head
+// older than what enough others saw, and one that lies about the future makes none older at all.
+func TestTimes(t *testing.T) {
+	w := newWorld(t, 8, "two")
+	root, _ := merkle(w.leaves, 0)
+	text := fmt.Sprintf("%s\n%d\n%s\n", w.log.name, len(w.leaves), base64.StdEncoding.EncodeToString(root[:]))
+	const far = 1<<63 - 1
+	for name, c := range map[string]struct {
+		times []uint64 // of the witnesses that cosigned
+		want  uint64
+	}{
+		"one in the past":        {[]uint64{1, 1_800_000_000}, 1_800_000_000},
+		"one in the past of 3":   {[]uint64{1, 1_800_000_000, 1_800_000_009}, 1_800_000_000},
+		"one in the future":      {[]uint64{1_800_000_000, far}, far},
+		"two in the future of 3": {[]uint64{1_800_000_000, far, far - 1}, far - 1},
+		"no time":                {[]uint64{0, 1_800_000_000}, 1_800_000_000},
+	} {
+		proof := string(w.proof(3))
+		for i, at := range c.times {
+			proof += w.witnesses[i].line(text, at)
+		}
+		got, err := w.check(w.leaves[3], []byte(proof))
+		if err != nil || got.Before != c.want {
+			t.Errorf("%s: %+v, %v; want %d", name, got.Witnessed, err, c.want)
+		}
+	}
+	if got, err := w.check(w.leaves[3], []byte(string(w.proof(3, 0))+w.witnesses[1].line(text, far+1))); err == nil {
+		t.Errorf("a time that is none: %+v", got.Witnessed)
 	}
 }
 

@@ -622,6 +622,22 @@ func TestPublishedLate(t *testing.T) {
 	})
 }
 
+// TestLeadsElsewhere: who publishes a life does not make the monitor ask its neighbours.
+func TestLeadsElsewhere(t *testing.T) {
+	w := newWorld(t, "none")
+	h, at := serve(t)
+	asked := false
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	defer elsewhere.Close()
+	h.set(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1)+"/", http.StatusFound)
+	}))
+	m := w.monitor(t.TempDir(), at)
+	if b, err := m.get(t.Context(), at+"/igor/x", 10); err == nil || asked {
+		t.Errorf("%q came from elsewhere", b)
+	}
+}
+
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for range 600 {
