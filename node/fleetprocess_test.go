@@ -97,10 +97,6 @@ func awaitStanding(t testing.TB, c *fleet.Client, down verifier.PublicKey, versi
 // bornAt bears an agent at a node that does not run, whose home is its folder.
 func bornAt(t testing.TB, p *process, nodes []*process, name string) (did string) {
 	t.Helper()
-	key, err := runtime.NodeKey(filepath.Join(p.dir, "node.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	wasm, err := os.ReadFile(counter)
 	if err != nil {
 		t.Fatal(err)
@@ -113,16 +109,7 @@ func bornAt(t testing.TB, p *process, nodes []*process, name string) (did string
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := runtime.NewEngine(runtime.EngineConfig{Log: testLog(t), NodeKey: key, CacheDir: cache})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	r, err := e.Start(t.Context(), filepath.Join(filepath.Dir(p.dir), name), runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e9, Price: 1000}, runtime.Config{MaxTicks: 1}).Wait(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.DID
+	return p.bear(filepath.Join(filepath.Dir(p.dir), name), "", runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e9, Price: 1000})
 }
 
 // awaitTick waits until an agent lives at a node and comes further than a tick.

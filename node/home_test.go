@@ -98,13 +98,11 @@ func inMemory(s *authoritytest.Store) *testHome {
 	}}
 }
 
-// inFleet is a fleet of three members.
-func inFleet(t testing.TB) *testHome {
+// threeMembers are those of a fleet whose store is in memory.
+func threeMembers(t testing.TB) (all []*member.Member) {
 	t.Helper()
 	engine := member.NewMemory()
-	serve := map[verifier.PublicKey]*member.Member{}
-	var all []fleet.Member
-	for i := range byte(3) {
+	for range 3 {
 		blobs, err := dir.Blobs(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
@@ -113,8 +111,20 @@ func inFleet(t testing.TB) *testHome {
 		if err != nil {
 			t.Fatal(err)
 		}
-		serve[publicKey(200+i)] = m
-		all = append(all, fleet.Member{Key: publicKey(200 + i), Address: fmt.Sprintf("member%d:7450", i)})
+		all = append(all, m)
+	}
+	return all
+}
+
+// inFleet is a fleet of three members.
+func inFleet(t testing.TB) *testHome {
+	t.Helper()
+	serve := map[verifier.PublicKey]*member.Member{}
+	var all []fleet.Member
+	for i, m := range threeMembers(t) {
+		k := publicKey(200 + byte(i))
+		serve[k] = m
+		all = append(all, fleet.Member{Key: k, Address: fmt.Sprintf("member%d:7450", i)})
 	}
 	h := &testHome{name: "fleet:", nodes: map[verifier.PublicKey]*runtime.Home{}, cut: map[verifier.PublicKey]bool{}}
 	for i, m := range all {

@@ -23,10 +23,8 @@ import (
 	"testing"
 	"time"
 
-	"igor.dev/authority/dir"
 	"igor.dev/authority/fleet"
 	"igor.dev/authority/https"
-	"igor.dev/authority/member"
 	"igor.dev/internal/homes"
 	"igor.dev/node/api"
 	"igor.dev/runtime"
@@ -259,22 +257,14 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // members has three members of a fleet listen, and returns the fleet's name.
 func members(t testing.TB) string {
 	t.Helper()
-	engine := member.NewMemory()
 	name := fleet.Prefix
-	for i := range byte(3) {
-		blobs, err := dir.Blobs(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := member.New(member.Config{Engine: engine, Replica: blobs})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for i, m := range threeMembers(t) {
+		key := testKey(200 + byte(i))
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := https.Serve(l, testKey(200+i), m, testLog(t))
+		s, err := https.Serve(l, key, m, testLog(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +272,7 @@ func members(t testing.TB) string {
 		if i > 0 {
 			name += ","
 		}
-		name += fleet.Member{Key: publicKey(200 + i), Address: s.Addr().String()}.String()
+		name += fleet.Member{Key: verifier.PublicKey(key.Public().(ed25519.PublicKey)), Address: s.Addr().String()}.String()
 	}
 	return name
 }
@@ -312,6 +302,18 @@ func actor(t testing.TB, p *process, nodes []*process, home string) (did string,
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir := filepath.Join(p.dir, "agents", "actor")
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return p.bear(dir, home, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e12, Price: 1000}), s
+}
+
+// bear bears an agent in a folder, by a node that does not run. Its home is a store, or its
+// folder if home is "".
+func (p *process) bear(dir, home string, birth runtime.Birth) (did string) {
+	t := p.t
+	t.Helper()
 	key, err := runtime.NodeKey(filepath.Join(p.dir, "node.key"))
 	if err != nil {
 		t.Fatal(err)
@@ -329,15 +331,11 @@ func actor(t testing.TB, p *process, nodes []*process, home string) (did string,
 			t.Fatal(err)
 		}
 	}
-	dir := filepath.Join(p.dir, "agents", "actor")
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	r, err := e.Start(t.Context(), dir, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e12, Price: 1000}, c).Wait(t.Context())
+	r, err := e.Start(t.Context(), dir, birth, c).Wait(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r.DID, s
+	return r.DID
 }
 
 // once checks that the shop was sent nothing twice.
