@@ -244,8 +244,7 @@ func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKe
 		if conflict || rng.IntN(3) == 0 {
 			c.w.look(t, dir, name)
 			again := filepath.Join(t.TempDir(), fmt.Sprint(name, life))
-			home, gone := c.store.home(node, rng.Uint64(), authoritytest.Faults{}, nil, nil)
-			home.TakeOver = true
+			home, gone := c.quiet(node, rng.Uint64())
 			_, err := Restore(t.Context(), again, RestoreConfig{Home: home, Key: c.key, Node: node})
 			gone()
 			if c.patient && errors.As(err, new(*authority.Refusal)) {
@@ -261,6 +260,14 @@ func (c *contest) process(t *testing.T, name, dir string, node ed25519.PrivateKe
 			dir = again
 		}
 	}
+}
+
+// quiet is a way to the home on which nothing goes wrong. Whoever has it takes over, and
+// waits as long as a slow machine needs.
+func (c *contest) quiet(node ed25519.PrivateKey, seed uint64) (home *Home, gone func()) {
+	home, gone = c.store.home(node, seed, authoritytest.Faults{}, nil, nil)
+	home.TakeOver, home.AppendLimit = true, time.Minute
+	return home, gone
 }
 
 // wrong says what is wrong after a contest.
@@ -297,9 +304,8 @@ func (c *contest) wrong(t *testing.T, n int) (found []string) {
 	}
 	// It goes on, and knows of what it did.
 	dir := filepath.Join(t.TempDir(), fmt.Sprint("last", n))
-	home, gone := c.store.home(c.node, 1, authoritytest.Faults{}, nil, nil)
+	home, gone := c.quiet(c.node, 1)
 	defer gone()
-	home.TakeOver = true
 	_, err := Restore(t.Context(), dir, RestoreConfig{Home: home, Key: c.key, Node: c.node})
 	for began := time.Now(); errors.As(err, new(*authority.Refusal)) && time.Since(began) < 20*time.Second; time.Sleep(50 * time.Millisecond) {
 		_, err = Restore(t.Context(), dir, RestoreConfig{Home: home, Key: c.key, Node: c.node})
