@@ -295,7 +295,7 @@ func fleetChangeCommand() *cobra.Command {
 	var newStore, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "change FILE",
-		Short: "Add nodes to a fleet's description, remove some, or begin a new store",
+		Short: "Change who is in a fleet, or begin a new store",
 		Long: `Change writes the next version of a fleet's description into FILE. Then copy it to all
 nodes, igor fleet join it there, and start them again, one after the other: first the
 members that stay, then those that are new.
