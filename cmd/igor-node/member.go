@@ -49,7 +49,7 @@ func takePart(c *node.Config, finder *homes.Finder, host string) (*seat, error) 
 	if n.Member == "" {
 		return nil, nil
 	}
-	s, err := startMember(c.Dir, c.Key, d, host, c.Carrier, c.Log)
+	s, err := startMember(c, d, host, finder.Lease)
 	if err != nil {
 		return nil, err
 	}
@@ -80,10 +80,11 @@ type seat struct {
 	member *member.Member // nil = not yet
 }
 
-// startMember starts the member that the node in a folder is of its fleet. host is where to
-// listen, "" being where the description says that it is; by via it asks the others.
-func startMember(folder string, key ed25519.PrivateKey, d *fleet.Description, host string, via fleet.Transport, log *slog.Logger) (_ *seat, err error) {
-	s := &seat{key: key, self: verifier.PublicKey(key.Public().(ed25519.PublicKey)), description: d, dir: filepath.Join(folder, dirMember), host: host, log: log}
+// startMember starts the member that a node is of its fleet. host is where to listen, ""
+// being where the description says that it is. An owner that did not come yet, such as the
+// target of a hand-over, has the time of a lease; 0 = the default.
+func startMember(c *node.Config, d *fleet.Description, host string, lease time.Duration) (_ *seat, err error) {
+	s := &seat{key: c.Key, self: verifier.PublicKey(c.Key.Public().(ed25519.PublicKey)), description: d, dir: filepath.Join(c.Dir, dirMember), host: host, log: c.Log}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	defer func() {
@@ -98,7 +99,10 @@ func startMember(folder string, key ed25519.PrivateKey, d *fleet.Description, ho
 	if err != nil {
 		return nil, err
 	}
-	s.guard = member.Config{Replica: blobs, Operators: d.Operators, Seen: seenIn(filepath.Join(folder, "agents")), Standing: s.standing, Log: log}
+	s.guard = member.Config{Replica: blobs, Operators: d.Operators, Seen: seenIn(filepath.Join(c.Dir, "agents")), Standing: s.standing, Log: c.Log}
+	if lease > 0 {
+		s.guard.Lease = min(max(lease, member.MinLease), member.MaxLease)
+	}
 	var others []fleet.Member
 	for _, m := range d.Members() {
 		s.guard.Members = append(s.guard.Members, m.Key)
@@ -107,7 +111,7 @@ func startMember(folder string, key ed25519.PrivateKey, d *fleet.Description, ho
 		}
 	}
 	if len(others) > 0 {
-		if s.others, err = fleet.New(fleet.Config{Members: others, Via: via}); err != nil {
+		if s.others, err = fleet.New(fleet.Config{Members: others, Via: c.Carrier}); err != nil {
 			return nil, err
 		}
 		s.guard.Peers = &authority.Replicas{Places: s.others.Places()}
@@ -117,7 +121,7 @@ func startMember(folder string, key ed25519.PrivateKey, d *fleet.Description, ho
 		if err != nil {
 			return nil, portTaken(err, at)
 		}
-		if s.server, err = https.Serve(l, key, s, log); err != nil {
+		if s.server, err = https.Serve(l, c.Key, s, c.Log); err != nil {
 			l.Close()
 			return nil, err
 		}
