@@ -92,7 +92,7 @@ test-go:
 	@tools/needs.sh base
 	@$(MAKE) --no-print-directory build agents
 	@tools/needs.sh --skip go languages payments arweave
-	for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && $(GO) test -timeout 30m ./...) || exit 1; done
 	@tools/needs.sh --skip go languages payments
 
 # The SDKs and agents in other languages, each with its own tools.
