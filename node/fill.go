@@ -36,7 +36,11 @@ func (k *upkeep) fill(name string, agent verifier.PublicKey, plan *keeper.Plan) 
 	g := k.gaps[agent]
 	k.mu.Unlock()
 	if g == nil {
-		g = &gap{there: runtime.TakenOverWithGaps(dir)}
+		there, known := runtime.TakenOverWithGaps(dir)
+		if !known {
+			return // it is looked at again in a moment
+		}
+		g = &gap{there: there}
 		k.mu.Lock()
 		k.gaps[agent] = g
 		k.mu.Unlock()

@@ -273,11 +273,21 @@ func TestRecordsPutBack(t *testing.T) {
 			t.Errorf("of %v: whole %v, %v, records %v, want %v", step.copies, whole, err, records(), step.want)
 		}
 	}
-	if !TakenOverWithGaps(dir) {
+	if gaps, known := TakenOverWithGaps(dir); !gaps || !known {
 		t.Error("that a record is missing is no gap")
 	}
-	if whole, err := PutBack(dir, last); err != nil || !whole || TakenOverWithGaps(dir) {
+	if whole, err := PutBack(dir, last); err != nil || !whole {
 		t.Errorf("of the folder that lived it last: whole %v, %v", whole, err)
+	}
+	if gaps, known := TakenOverWithGaps(dir); gaps || !known {
+		t.Errorf("of a whole folder it says gaps %v, known %v", gaps, known)
+	}
+	// Before the first append of a life that goes on here nobody can say.
+	if err := os.Remove(filepath.Join(dir, fileSeen)); err != nil {
+		t.Fatal(err)
+	}
+	if gaps, known := TakenOverWithGaps(dir); gaps || known {
+		t.Errorf("of a life that did not begin it says gaps %v, known %v", gaps, known)
 	}
 	if again, err := os.ReadFile(filepath.Join(dir, "handovers")); err != nil || !bytes.Equal(again, b) {
 		t.Errorf("the records are other ones: %v", err)

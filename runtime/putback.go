@@ -176,16 +176,26 @@ func (l *Lacks) Helps(name string) bool {
 }
 
 // TakenOverWithGaps reports whether an agent was taken over from another node and its folder
-// lacks some of its history, its event log or its records of hand-overs of before. It reads
-// the history.
-func TakenOverWithGaps(dir string) bool {
+// lacks some of its history, its event log or its records of hand-overs of before; known is
+// false where that cannot be said yet, such as before the life's first append. It reads the
+// history.
+func TakenOverWithGaps(dir string) (gaps, known bool) {
 	seen, ok, err := ReadSeen(dir)
-	if err != nil || !ok || seen.Newest.Position.Generation == 0 {
-		return false
+	if err != nil || !ok {
+		return false, false
+	}
+	if seen.Newest.Position.Generation == 0 {
+		return false, true
+	}
+	if !Whole(dir) {
+		return true, true
 	}
 	events, err := missingEvents(dir)
-	records, errRecords := missingRecords(dir)
-	return err == nil && len(events) > 0 || errRecords == nil && records > 0 || !Whole(dir)
+	if err != nil {
+		return false, false
+	}
+	records, err := missingRecords(dir)
+	return len(events) > 0 || records > 0, err == nil
 }
 
 // A hole is where a segment of the event log is missing, between two checkpoints.
