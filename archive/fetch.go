@@ -64,7 +64,7 @@ func (e *MissingError) Error() string {
 	if errors.Is(e.Err, ErrSealed) {
 		return ErrSealed.Error()
 	}
-	return fmt.Sprintf("segment %d is missing or damaged: %v", e.Segment, e.Err)
+	return fmt.Sprintf("segment %d is missing or damaged, and %d after it are there: %v", e.Segment, e.More, e.Err)
 }
 
 func (e *MissingError) Unwrap() error { return e.Err }

@@ -24,8 +24,9 @@ func TestFill(t *testing.T) {
 		t.Fatal(err)
 	}
 	man, _ := json.Marshal(map[string]any{"migration_policy": map[string]any{"enabled": true, "resurrect": true, "allowed_nodes": []string{did(1), did(2), did(3)}}})
+	// So short that nothing of it is packed.
 	whole := filepath.Join(t.TempDir(), "whole")
-	r, err := a.engine.Start(t.Context(), whole, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e9, Price: 1000}, runtime.Config{MaxTicks: 15, CheckpointEvery: runtime.Every{Ticks: 1}}).Wait(t.Context())
+	r, err := a.engine.Start(t.Context(), whole, runtime.Birth{WASM: wasm, Manifest: man, Budget: 1e9, Price: 1000}, runtime.Config{MaxTicks: 6, CheckpointEvery: runtime.Every{Ticks: 1}}).Wait(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,12 +56,12 @@ func TestFill(t *testing.T) {
 		os.Remove(filepath.Join(dir, "key"))
 	}
 	dir := filepath.Join(t.TempDir(), "taken")
-	part(dir, 13, 15)
-	part(filepath.Join(b.dir, "left", "x-2"), 11, 15) // as it was left by B last
-	part(filepath.Join(b.dir, "left", "x"), 3, 6)
-	part(filepath.Join(c.dir, "left", "x"), 7, 8)
-	part(filepath.Join(c.keeping.copyDir(agent), dirAgent), 9, 12)
-	part(filepath.Join(a.dir, "left", "x"), 0, 3)
+	part(dir, 6, 6)
+	part(filepath.Join(b.dir, "left", "x-2"), 5, 6) // as it was left by B last
+	part(filepath.Join(b.dir, "left", "x"), 2, 2)
+	part(filepath.Join(c.dir, "left", "x"), 3, 3)
+	part(filepath.Join(c.keeping.copyDir(agent), dirAgent), 4, 5)
+	part(filepath.Join(a.dir, "left", "x"), 0, 1)
 	hash := func(tick uint64) string {
 		b, err := os.ReadFile(filepath.Join(whole, runtime.BlockFile(tick)))
 		if err != nil {
@@ -68,7 +69,7 @@ func TestFill(t *testing.T) {
 		}
 		return digest(b)
 	}
-	mark := fmt.Sprintf(`{"genesis": %q, "checkpoint": %q}`, hash(0), hash(13))
+	mark := fmt.Sprintf(`{"genesis": %q, "checkpoint": %q}`, hash(0), hash(6))
 	if err := os.WriteFile(filepath.Join(dir, "restored"), []byte(mark), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -210,7 +210,7 @@ func TestDemoMemory(t *testing.T) {
 	defer bucket.Close()
 	bundler := httptest.NewServer(arweavetest.New(7))
 	defer bundler.Close()
-	targets := []string{"archive", "s3://lives?endpoint=" + bucket.URL, "arweave+" + bundler.URL}
+	targets := []string{"archive", "s3://lives?endpoint=" + bucket.URL, "arweave+" + bundler.URL + "/v1"}
 
 	say("An agent is born. It lives, is archived to three targets, and says in public where it stands.")
 	live := []string{"--checkpoint-every", "5", "--tick-interval", "20ms", "--quiet", "--witness", "heads.policy", "--witness-every", "4"}

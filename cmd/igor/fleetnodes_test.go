@@ -52,7 +52,7 @@ func TestFleetDescribed(t *testing.T) {
 	if err != nil || fmt.Sprint(here) != fmt.Sprint(d) || len(d.Operators) != 1 || d.Operators[0].DID() != didA {
 		t.Errorf("%+v, %v", here, err)
 	}
-	do(0, "others look for it at /ip4/192.0.2.2/tcp/7447", "join", "acme.json", "--dir", b)
+	do(0, "/ip4/192.0.2.2/tcp/7447: change listen in its node.json", "join", "acme.json", "--dir", b)
 	do(0, "a member, at 192.0.2.2:7450", "join", "acme.json", "--dir", b) // again
 	do(1, "is not in the fleet acme", "join", "acme.json", "--dir", c)
 	do(66, "no such file", "join", "other.json", "--dir", c)
