@@ -60,7 +60,7 @@ export function succeeds({ succeeds: it }: Report, pins: Pins): Answer | undefin
         ? `the old key had chosen this one before ${when(committedBefore)}, as witnesses of ${visible(log)} saw`
         : "nobody witnessed that the old key had chosen this one: whoever stole it could have signed the same",
       chosen && pins.policy.by !== "you" && `by the policy that was ${namedBy[pins.policy.by]}`,
-      life === undefined && "whether the old life is whole is not looked at here: igor-verify --predecessor OLD NEW does",
+      life === undefined && "whether the old life is whole, igor-verify --predecessor OLD NEW says",
     ],
   };
 }
