@@ -393,16 +393,23 @@ func (n *Node) prepare(ctx context.Context, t *take, head verifier.Hash, p *wire
 	return n.catchUp(ctx, t)
 }
 
+// readProgram reads the program and the manifest that came.
+func readProgram(dir string) (wasm, man []byte, err error) {
+	wasm, err = os.ReadFile(filepath.Join(dir, "agent.wasm"))
+	if err == nil {
+		man, err = os.ReadFile(filepath.Join(dir, "agent.manifest.json"))
+	}
+	if err != nil {
+		return nil, nil, wire.Refuse(wire.Unverified, "%v", err)
+	}
+	return wasm, man, nil
+}
+
 // keepProgram has the agent's program compiled when it comes.
 func (n *Node) keepProgram(ctx context.Context, t *take) error {
-	dir := filepath.Join(t.dir, dirAgent)
-	wasm, err := os.ReadFile(filepath.Join(dir, "agent.wasm"))
+	wasm, man, err := readProgram(filepath.Join(t.dir, dirAgent))
 	if err != nil {
-		return wire.Refuse(wire.Unverified, "%v", err)
-	}
-	man, err := os.ReadFile(filepath.Join(dir, "agent.manifest.json"))
-	if err != nil {
-		return wire.Refuse(wire.Unverified, "%v", err)
+		return err
 	}
 	release, err := n.config.Engine.Keep(ctx, wasm, man)
 	if errors.Is(err, runtime.ErrCeiling) {
@@ -844,13 +851,9 @@ func (n *Node) runAgain(ctx context.Context, t *take, dir string) error {
 	if n.config.NoReplay {
 		return nil
 	}
-	wasm, err := os.ReadFile(filepath.Join(dir, "agent.wasm"))
+	wasm, man, err := readProgram(dir)
 	if err != nil {
-		return wire.Refuse(wire.Unverified, "%v", err)
-	}
-	man, err := os.ReadFile(filepath.Join(dir, "agent.manifest.json"))
-	if err != nil {
-		return wire.Refuse(wire.Unverified, "%v", err)
+		return err
 	}
 	r, err := runtime.Replay(ctx, dir, runtime.ReplayConfig{WASM: wasm, Manifest: man, Events: filepath.Join(dir, "events"), After: t.verified, CacheDir: n.config.CacheDir, Log: n.config.Log.With("replay", t.name)})
 	if err != nil {

@@ -190,12 +190,8 @@ func TakenOverWithGaps(dir string) (gaps, known bool) {
 	if !Whole(dir) {
 		return true, true
 	}
-	events, err := missingEvents(dir)
-	if err != nil {
-		return false, false
-	}
-	records, err := missingRecords(dir)
-	return len(events) > 0 || records > 0, err == nil
+	l, err := FindLacks(dir)
+	return err == nil && (len(l.Segments) > 0 || l.Records), err == nil
 }
 
 // A hole is where a segment of the event log is missing, between two checkpoints.

@@ -61,6 +61,16 @@ func single(t testing.TB) *Engine {
 	return e
 }
 
+// ready waits until a store lives.
+func ready(t *testing.T, e *Engine) {
+	t.Helper()
+	ctx, done := context.WithTimeout(t.Context(), 60*time.Second)
+	defer done()
+	if err := e.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestEngine holds etcd, and the engine in memory, to what members rely on.
 func TestEngine(t *testing.T) {
 	for name, engine := range map[string]member.Engine{"etcd": single(t), "memory": member.NewMemory()} {
@@ -224,17 +234,9 @@ func TestJoin(t *testing.T) {
 		}
 		return e
 	}
-	ready := func(e *Engine) {
-		t.Helper()
-		ctx, done := context.WithTimeout(t.Context(), 60*time.Second)
-		defer done()
-		if err := e.Ready(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
 	agent := public(key(7))
 	a := start(one)
-	ready(a)
+	ready(t, a)
 	first := begin(public(key(8)), 1)
 	if err := a.Swap(t.Context(), member.Swap{Next: authority.Entry{Agent: agent, Position: first}}); err != nil {
 		t.Fatal(err)
@@ -255,7 +257,7 @@ func TestJoin(t *testing.T) {
 	one.Members = append(one.Members, added)
 	a = start(one)
 	defer func() { a.Close() }()
-	ready(a)
+	ready(t, a)
 	follow(a, 2, "two", 1)
 	s, err := a.Standing(t.Context())
 	if err != nil || s.Version != 2 || len(s.Members) != 2 {
@@ -267,7 +269,7 @@ func TestJoin(t *testing.T) {
 		}
 	}
 	b := start(Config{Key: key(2), Dir: t.TempDir(), Members: one.Members, Join: []verifier.PublicKey{public(key(1)), public(key(2))}})
-	ready(b)
+	ready(t, b)
 	follow(b, 2, "two", 0)
 	if _, _, err := a.Follow(t.Context(), 2, []byte("two others")); !errors.Is(err, ErrOther) {
 		t.Errorf("another description of the same version: %v", err)
@@ -284,7 +286,7 @@ func TestJoin(t *testing.T) {
 	}
 	a.Close()
 	a = start(alone)
-	ready(a)
+	ready(t, a)
 	follow(a, 3, "three", 1)
 	b.Close()
 	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) { // b may have been the leader

@@ -39,14 +39,6 @@ func TestNewStore(t *testing.T) {
 			e.Close()
 		}
 	}()
-	ready := func(e *Engine) {
-		t.Helper()
-		ctx, done := context.WithTimeout(t.Context(), 60*time.Second)
-		defer done()
-		if err := e.Ready(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
 	agent, owner := public(key(7)), public(key(8))
 	first := begin(owner, 1)
 	swap := func(e *Engine, prev, next authority.Position) {
@@ -65,7 +57,7 @@ func TestNewStore(t *testing.T) {
 	for i := range all {
 		engines = append(engines, start(i, 1))
 	}
-	ready(engines[2])
+	ready(t, engines[2])
 	// Several leaders, and many appends: what the third has is of a later term, and longer.
 	at := authority.Position{}
 	for i := range 2 {
@@ -77,7 +69,7 @@ func TestNewStore(t *testing.T) {
 		}
 		stop(engines[i])
 		engines[i] = start(i, 1)
-		ready(engines[i])
+		ready(t, engines[i])
 	}
 	for _, e := range engines {
 		stop(e)
@@ -87,7 +79,7 @@ func TestNewStore(t *testing.T) {
 	for i := range 2 {
 		engines[i] = start(i, 2)
 	}
-	ready(engines[0])
+	ready(t, engines[0])
 	restored := first
 	restored.Sequence, restored.Writer = 100, authority.WriterID{9}
 	swap(engines[0], authority.Position{}, restored)
@@ -116,7 +108,7 @@ func TestNewStore(t *testing.T) {
 	}
 	dirs[2] = t.TempDir()
 	third := start(2, 2)
-	ready(third)
+	ready(t, third)
 	h, err := third.Read(t.Context(), agent)
 	if err != nil || h.Position != restored {
 		t.Errorf("the third one has append %d, %v", h.Position.Sequence, err)

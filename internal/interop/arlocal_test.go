@@ -1,7 +1,6 @@
 package interop
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"os"
@@ -24,21 +23,8 @@ func arlocal(t *testing.T) string {
 	if _, err := os.Stat("arweave/node_modules/arlocal"); err != nil {
 		t.Skip("arlocal is not here: make internal/interop/arweave/node_modules")
 	}
-	cmd := exec.Command("node", "arweave/arlocal.mjs", t.TempDir())
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); cmd.Wait() })
-	line, err := bufio.NewReader(out).ReadString('\n')
+	_, out := script(t, "arweave/arlocal.mjs", t.TempDir())
+	line, err := out.ReadString('\n')
 	if err != nil {
 		t.Fatalf("arlocal did not start: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -17,18 +18,15 @@ import (
 	"igor.dev/archive/arweave/ans104"
 )
 
-// bundles asks arbundles.
-func bundles(t *testing.T) (ask func(question any) (answer map[string]any)) {
+// script runs a script of Node, which ends when its input does.
+func script(t *testing.T, file string, args ...string) (in io.Writer, out *bufio.Reader) {
 	t.Helper()
-	if _, err := os.Stat("arweave/node_modules"); err != nil {
-		t.Skip("arbundles is not here: make internal/interop/arweave/node_modules")
-	}
-	cmd := exec.Command("node", "arweave/items.mjs")
-	in, err := cmd.StdinPipe()
+	cmd := exec.Command("node", append([]string{file}, args...)...)
+	to, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
+	from, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +34,17 @@ func bundles(t *testing.T) (ask func(question any) (answer map[string]any)) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { in.Close(); cmd.Wait() })
-	lines := bufio.NewReader(out)
+	t.Cleanup(func() { to.Close(); cmd.Wait() })
+	return to, bufio.NewReader(from)
+}
+
+// bundles asks arbundles.
+func bundles(t *testing.T) (ask func(question any) (answer map[string]any)) {
+	t.Helper()
+	if _, err := os.Stat("arweave/node_modules"); err != nil {
+		t.Skip("arbundles is not here: make internal/interop/arweave/node_modules")
+	}
+	in, lines := script(t, "arweave/items.mjs")
 	return func(question any) (answer map[string]any) {
 		t.Helper()
 		b, err := json.Marshal(question)

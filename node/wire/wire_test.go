@@ -66,7 +66,7 @@ func TestMessages(t *testing.T) {
 func TestLaterKeys(t *testing.T) {
 	for _, m := range []any{
 		&Propose{Do: "propose", Agent: "x", Number: 3, Offer: []byte{1}, Home: "fleet:x"}, &Final{Do: "final", Head: "x", Record: []byte{1}, Sequence: 4}, &Committed{Do: "committed"},
-		&Answer{State: Refused, Reason: "weather", Detail: "x"}, &Ask{Do: "get", Files: []Have{{Name: "x", Size: 1}}}, &Files{Files: []File{{Name: "x"}}, More: true}, &Sending{Name: "x", From: 1}, &Commit{State: Gone, Moved: []byte{1}}, &Deleted{Deletions: [][]byte{{1}}},
+		&Answer{State: Refused, Reason: "weather", Detail: "x"}, &Ask{Do: "get", Files: []Have{{Name: "x", Size: 1}}}, &Files{Files: []File{{Name: "x"}}, More: true}, &Sending{Name: "x", From: 1}, &Commit{State: Gone, Moved: []byte{1}}, &Deleted{Deletions: [][]byte{{1}}}, &Folders{Folders: []string{"x"}},
 	} {
 		b, err := json.Marshal(m)
 		if err != nil {
@@ -205,6 +205,8 @@ func FuzzMessage(f *testing.F) {
 		Read(bytes.NewReader(b), &a)
 		var files Files
 		Read(bytes.NewReader(b), &files)
+		var folders Folders
+		Read(bytes.NewReader(b), &folders)
 		var h Head
 		Read(bytes.NewReader(b), &h)
 		var c Commit
