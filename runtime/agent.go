@@ -133,7 +133,7 @@ func (a *Agent) Pause(ctx context.Context) error {
 		l.paused = true
 		err := l.checkpoint(ctx)
 		if err == nil {
-			err = l.commits.waitDurable()
+			err = l.stand() // whoever asked may look, and copy, at once
 		}
 		return fatal(err)
 	})

@@ -205,17 +205,25 @@ func (l *life) waitUntil(ctx context.Context, until time.Time) error {
 	}
 }
 
+// stand has a paused life stand still: its folder may be copied then.
+func (l *life) stand() error {
+	if err := l.commits.waitDurable(); err != nil {
+		return err
+	}
+	l.packing.hold()
+	l.enter(Paused, time.Time{})
+	return nil
+}
+
 // obey carries out what is asked of the life, between two ticks; while it is paused,
 // until it is not.
 func (l *life) obey(ctx context.Context) error {
 	for ctx.Err() == nil {
 		var o *order
 		if l.paused {
-			if err := l.commits.waitDurable(); err != nil {
+			if err := l.stand(); err != nil {
 				return err
 			}
-			l.packing.hold() // its folder may be copied now
-			l.enter(Paused, time.Time{})
 			select {
 			case o = <-l.orders:
 			case <-ctx.Done():
