@@ -43,6 +43,7 @@ type upkeep struct {
 	busy     map[verifier.PublicKey]bool   // what is filled, copied, taken or moved now
 	pulled   map[verifier.PublicKey]func() // what is copied now: it can be stopped
 	gaps     map[verifier.PublicKey]*gap   // of what lives here
+	left     map[string]*leftFolder        // by their paths
 	recent   keeper.View
 	viewed   time.Time // when that was
 }
@@ -624,26 +625,6 @@ func (k *upkeep) mayCopy(agent, from verifier.PublicKey) (dirs []string) {
 	if err != nil || !policy.Resurrect || !slices.Contains(policy.AllowedNodes, from) {
 		return nil
 	}
-	return dirs
-}
-
-// leftOf returns the folders of an agent that was taken over from here, the newest last.
-func (k *upkeep) leftOf(agent verifier.PublicKey) (dirs []string) {
-	entries, err := os.ReadDir(filepath.Join(k.n.config.Dir, dirLeft))
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		dir := filepath.Join(k.n.config.Dir, dirLeft, e.Name())
-		if l, err := runtime.ReadLife(dir); err == nil && l.Agent == agent {
-			dirs = append(dirs, dir)
-		}
-	}
-	slices.SortFunc(dirs, func(a, b string) int {
-		x, _ := runtime.ReadLife(a)
-		y, _ := runtime.ReadLife(b)
-		return int(min(1, max(-1, int64(x.Tick)-int64(y.Tick))))
-	})
 	return dirs
 }
 

@@ -498,6 +498,9 @@ func (n *Node) answerHistory(ctx context.Context, from verifier.PublicKey, c *co
 		dirs = []string{dir}
 	}
 	for _, dir := range dirs {
+		if !n.keeping.mayHold(dir, a.Head) {
+			continue
+		}
 		there, err := sendBlocks(ctx, dir, c, &a)
 		if there {
 			return err
@@ -513,7 +516,7 @@ func (n *Node) answerHistory(ctx context.Context, from verifier.PublicKey, c *co
 // sendBlocks sends the checkpoints in a folder that are asked for, if the first one is there.
 func sendBlocks(ctx context.Context, dir string, c *conn, a *wire.BlocksAsk) (there bool, err error) {
 	next, sent := a.Head, uint64(0)
-	for b, err := range runtime.Blocks(dir) {
+	for b, err := range runtime.BlocksFrom(dir, a.Head) {
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -521,10 +524,7 @@ func sendBlocks(ctx context.Context, dir string, c *conn, a *wire.BlocksAsk) (th
 			return there, err
 		}
 		if sha256.Sum256(b) != next {
-			if there {
-				break // what came before is in another folder
-			}
-			continue // newer than what was asked for
+			break // what came before is in another folder
 		}
 		if !there {
 			if _, err := c.Write([]byte{wire.BlocksFollow}); err != nil {

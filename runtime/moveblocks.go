@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"crypto/sha256"
 	"iter"
 	"os"
 	"path/filepath"
@@ -42,7 +43,10 @@ func ReadLife(dir string) (l Life, err error) {
 
 // Blocks yields the checkpoints of the agent in dir, the newest first, while it may be
 // lived. It believes the folder.
-func Blocks(dir string) iter.Seq2[[]byte, error] {
+func Blocks(dir string) iter.Seq2[[]byte, error] { return BlocksFrom(dir, verifier.Hash{}) }
+
+// BlocksFrom yields what [Blocks] does from the checkpoint of a hash on; zero = the newest.
+func BlocksFrom(dir string, head verifier.Hash) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		h, err := store.OpenHistory(dir)
 		if err != nil {
@@ -50,10 +54,17 @@ func Blocks(dir string) iter.Seq2[[]byte, error] {
 			return
 		}
 		defer h.Close()
+		reached := head.IsZero()
 		for f, err := range h.Backward() {
+			if !reached && err == nil && !f.Hash.IsZero() && f.Hash != head {
+				continue // a segment names it, and it need not be read
+			}
 			var b []byte
 			if err == nil {
 				b, err = f.Read()
+			}
+			if reached = reached || sha256.Sum256(b) == head; !reached && err == nil {
+				continue
 			}
 			if !yield(b, err) || err != nil {
 				return
