@@ -102,7 +102,7 @@ func TestArchive(t *testing.T) {
 	if err != nil || f.Tick != l.Tick(49) || f.Targets != 2 || f.Segments != 7 || f.Head != sha256.Sum256(l.Checkpoint(49)) {
 		t.Fatalf("%+v, %v", f, err)
 	}
-	names, err := archive.TargetNames(dir)
+	names, err := archive.TargetAddresses(dir)
 	if slices.Sort(names); err != nil || !slices.Equal(names, []string{"one", "two"}) {
 		t.Fatal(names, err)
 	}
@@ -110,6 +110,38 @@ func TestArchive(t *testing.T) {
 	for _, left := range []string{"parts", "sealed"} {
 		if entries, err := os.ReadDir(filepath.Join(dir, "archive", left)); err != nil || len(entries) != 0 {
 			t.Errorf("%s: %v, %v", left, entries, err)
+		}
+	}
+}
+
+// An addressed target is opened by more than its name.
+type addressed struct {
+	*archivetest.Target
+	at string
+}
+
+func (a *addressed) Address() string { return a.at }
+
+// TestAddresses: records say how to open a target again, also those that were begun by a
+// version that wrote only its name, and those of a target that is opened in another way now.
+// What is archived stays so.
+func TestAddresses(t *testing.T) {
+	l, dir := archivetest.NewLife("addressed", 20), t.TempDir()
+	target := archivetest.New("one", 1)
+	for _, c := range []struct {
+		target archive.Target
+		want   string
+	}{{target, "one"}, {&addressed{target, "one?region=eu"}, "one?region=eu"}, {&addressed{target, "one?region=us"}, "one?region=us"}, {target, "one"}} {
+		archiveAll(t, newArchiver(t, archive.Config{Rule: segment.Rule{Checkpoints: 8}}, c.target), l, dir)
+		check(t, target.Objects(), l)
+		if all, err := archive.TargetAddresses(dir); err != nil || !slices.Equal(all, []string{c.want}) {
+			t.Errorf("opened by %q, %v, and not %s", all, err, c.want)
+		}
+		if f, err := archive.FinalOf(dir); err != nil || f.Targets != 1 || f.Tick != l.Tick(19) {
+			t.Errorf("%s: %+v, %v", c.want, f, err)
+		}
+		if all, err := archive.StatusOf(dir); err != nil || len(all) != 1 || all[0].Target != "one" {
+			t.Errorf("%s: %+v, %v", c.want, all, err)
 		}
 	}
 }

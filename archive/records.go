@@ -122,7 +122,17 @@ type Record struct {
 
 // A targetLine is the first one of a target's records.
 type targetLine struct {
-	Target string `json:"target"`
+	Target string `json:"target"`         // its name
+	Open   string `json:"open,omitempty"` // what opens it again; "" = its name does
+}
+
+// lineOf returns the first line of a target's records.
+func lineOf(t Target) targetLine {
+	l := targetLine{Target: t.Name()}
+	if at := addressOf(t); at != l.Target {
+		l.Open = at
+	}
+	return l
 }
 
 // readCuts reads where a life was cut. A last line that a crash cut off never counted.
@@ -142,14 +152,11 @@ func readCuts(dir string) (cuts []Cut, err error) {
 }
 
 // readRecords reads a target's records.
-func readRecords(path string) (name string, all map[string]Record, lines int, err error) {
+func readRecords(path string) (target targetLine, all map[string]Record, lines int, err error) {
 	all = map[string]Record{}
 	err = eachLine(path, func(b []byte) error {
 		if lines++; lines == 1 {
-			var t targetLine
-			err := json.Unmarshal(b, &t)
-			name = t.Target
-			return err
+			return json.Unmarshal(b, &target)
 		}
 		var r Record
 		if err := json.Unmarshal(b, &r); err != nil {
@@ -161,7 +168,7 @@ func readRecords(path string) (name string, all map[string]Record, lines int, er
 		all[r.Key] = r
 		return nil
 	})
-	return name, all, lines, err
+	return target, all, lines, err
 }
 
 // eachLine calls each with the whole lines of a file; there need not be one.
@@ -347,11 +354,11 @@ func StatusOf(dir string) (all []Status, err error) {
 		return nil, err
 	}
 	for _, file := range files {
-		name, records, _, err := readRecords(file)
+		target, records, _, err := readRecords(file)
 		if err != nil {
 			return nil, err
 		}
-		s := Status{Target: name, Segments: finalSegments(cuts, records)}
+		s := Status{Target: target.Target, Segments: finalSegments(cuts, records)}
 		for _, r := range records {
 			s.Spent += r.Cost
 		}

@@ -23,29 +23,33 @@ import (
 // begin reads a target's records.
 func (s *sending) begin() error {
 	path := recordsOf(s.task.life.Dir, s.target.Name())
-	name, records, lines, err := readRecords(path)
+	first, records, lines, err := readRecords(path)
 	if err != nil {
 		return err
 	}
-	if lines > 0 && name != s.target.Name() {
-		return fmt.Errorf("%s has the records of %s", path, name)
+	line := lineOf(s.target)
+	if lines > 0 && first.Target != line.Target {
+		return fmt.Errorf("%s has the records of %s", path, first.Target)
 	}
 	fresh := len(records) == 0
 	if lines == 0 { // a target that takes nothing is one that the life is archived to
-		if err := appendLine(path, marshal(targetLine{s.target.Name()})); err != nil {
+		if err := appendLine(path, marshal(line)); err != nil {
 			return err
 		}
 		lines = 1
 	}
 	t := s.task
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	s.records, s.lines, s.fresh = records, lines, fresh
 	s.spent = 0
 	for _, r := range records {
 		s.spent += r.Cost
 	}
 	s.final = finalSegments(t.cuts, records)
+	t.mu.Unlock()
+	if first.Target != "" && first != line {
+		return s.rewrite(path) // it is opened in another way now
+	}
 	return nil
 }
 
@@ -410,7 +414,7 @@ func (s *sending) write(r Record) error {
 // rewrite leaves out the lines that later ones took the place of.
 func (s *sending) rewrite(path string) error {
 	var b bytes.Buffer
-	b.Write(append(marshal(targetLine{s.target.Name()}), '\n'))
+	b.Write(append(marshal(lineOf(s.target)), '\n'))
 	s.task.mu.Lock()
 	keys := slices.Sorted(maps.Keys(s.records))
 	for _, k := range keys {
@@ -573,19 +577,20 @@ func (t *Task) appendIndex(ctx context.Context, b []byte, c *Cut) ([]byte, error
 	return b, err
 }
 
-// TargetNames returns the targets that the records in an agent's folder name.
-func TargetNames(dir string) ([]string, error) {
+// TargetAddresses returns what opens the targets again that the records in an agent's folder
+// name.
+func TargetAddresses(dir string) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, recordsDir, targetStart+"*"))
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var all []string
 	for _, f := range files {
-		name, _, _, err := readRecords(f)
+		t, _, _, err := readRecords(f)
 		if err != nil {
 			return nil, err
 		}
-		names = append(names, name)
+		all = append(all, cmp.Or(t.Open, t.Target))
 	}
-	return names, nil
+	return all, nil
 }

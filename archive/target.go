@@ -34,6 +34,21 @@ type Target interface {
 	List(ctx context.Context, prefix string, each func(Entry) error) error
 }
 
+// An Addressed target is one that cannot be opened again by its name alone, such as a bucket
+// in another region than the usual one.
+type Addressed interface {
+	// Address opens it again. It has nothing secret, and may change while the name stays.
+	Address() string
+}
+
+// addressOf returns what opens a target again.
+func addressOf(t Target) string {
+	if a, ok := t.(Addressed); ok {
+		return a.Address()
+	}
+	return t.Name()
+}
+
 // Stored is what a target says of an object that it took.
 type Stored struct {
 	ID   string // what it is called there, "" = its key

@@ -147,6 +147,21 @@ func Open(c Config) (*Target, error) {
 // Name implements [archive.Target].
 func (t *Target) Name() string { return "arweave+" + t.config.Bundler }
 
+// Address implements [archive.Addressed].
+func (t *Target) Address() string {
+	values := url.Values{"gateway": t.config.Gateways}
+	if t.config.Price != "" {
+		values.Set("price", t.config.Price)
+	}
+	if t.config.Most > 0 {
+		values.Set("most", strconv.FormatInt(t.config.Most, 10))
+	}
+	if query := values.Encode(); query != "" {
+		return t.Name() + "?" + query
+	}
+	return t.Name()
+}
+
 // An info is what a bundler says of itself.
 type info struct {
 	Gateway string `json:"gateway"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -69,6 +70,16 @@ func FuzzURL(f *testing.F) {
 		c, err := ParseURL(s)
 		if err == nil && (!strings.HasPrefix(c.Bundler, "http") || len(c.Gateways) > maxGateways || c.Most < 0) {
 			t.Errorf("%q is %+v", s, c)
+		}
+		if err != nil {
+			return
+		}
+		target, err := Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := ParseURL(target.Address()); err != nil || !reflect.DeepEqual(again, c) {
+			t.Errorf("%+v is opened again by %q, which is %+v: %v", c, target.Address(), again, err)
 		}
 	})
 }

@@ -83,7 +83,7 @@ func Open(c Config) (*Target, error) {
 	host := "s3.amazonaws.com"
 	if c.Endpoint != "" {
 		u, err := url.Parse(c.Endpoint)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || !survives(c.Endpoint) {
 			return nil, fmt.Errorf("the endpoint %q is no URL such as https://s3.example.com", c.Endpoint)
 		}
 		host, options.Secure = u.Host, u.Scheme == "https"
@@ -104,6 +104,16 @@ func Open(c Config) (*Target, error) {
 	return &Target{config: c, client: client}, nil
 }
 
+// survives reports whether a URL is read again as it is where a name has it.
+func survives(endpoint string) bool {
+	u, err := url.Parse("s3://bucket?endpoint=" + endpoint)
+	if err != nil {
+		return false
+	}
+	values, err := url.ParseQuery(u.RawQuery)
+	return err == nil && len(values) == 1 && len(values["endpoint"]) == 1 && values.Get("endpoint") == endpoint
+}
+
 // Name implements [archive.Target].
 func (t *Target) Name() string {
 	u := url.URL{Scheme: "s3", Host: t.config.Bucket}
@@ -114,6 +124,19 @@ func (t *Target) Name() string {
 		u.RawQuery = "endpoint=" + t.config.Endpoint
 	}
 	return u.String()
+}
+
+// Address implements [archive.Addressed]: the name has no region, for a bucket is the same
+// one however it is found.
+func (t *Target) Address() string {
+	if t.config.Region == "" {
+		return t.Name()
+	}
+	and := "?"
+	if t.config.Endpoint != "" {
+		and = "&"
+	}
+	return t.Name() + and + "region=" + url.QueryEscape(t.config.Region)
 }
 
 func (t *Target) key(key string) string {

@@ -115,10 +115,63 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
+// inRegion has a bucket answer only who asks in its region, as AWS does.
+func inRegion(region string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !strings.Contains(r.Header.Get("Authorization"), "/"+region+"/s3/aws4_request") {
+				w.WriteHeader(http.StatusBadRequest)
+				w.Write([]byte("<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region is wrong</Message></Error>"))
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// TestRegion: what a target says of itself opens it again, where the bucket is in another
+// region than the usual one too.
+func TestRegion(t *testing.T) {
+	const region = "eu-test-7"
+	usual := serve(t, inRegion(region))
+	if permanent := new(archive.PermanentError); !errors.As(usual.Probe(t.Context()), &permanent) {
+		t.Fatal("the server does not care about regions")
+	}
+	c, err := s3.ParseURL(usual.Name() + "&region=" + region)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Credentials = credentials.NewStaticV4("key", "secret", "")
+	target, err := s3.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := target.Put(t.Context(), "igor/x", []byte("x"), true); err != nil {
+		t.Fatal(err)
+	}
+	if target.Name() != usual.Name() {
+		t.Errorf("it is called %s, and was %s", target.Name(), usual.Name())
+	}
+	again, err := s3.ParseURL(target.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Credentials = c.Credentials
+	if target, err = s3.Open(again); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := target.Get(t.Context(), "igor/x", 0, 10); err != nil || string(b) != "x" {
+		t.Errorf("opened again by %s: %q, %v", target.Address(), b, err)
+	}
+}
+
 // FuzzURL reads the name of a target, which never has a password in it.
 func FuzzURL(f *testing.F) {
 	f.Add("s3://lives/some/prefix?endpoint=https://s3.example.com&region=eu-1")
 	f.Add("s3://b?endpoint=http://u:p@h")
+	f.Add("s3://b?region=a%26endpoint%3Dhttp://h")
+	f.Add("s3://b?endpoint=http://h%26region=x")
+	f.Add("s3://b?endpoint=http://h%23x")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := s3.ParseURL(s)
 		if err != nil {
@@ -132,6 +185,12 @@ func FuzzURL(f *testing.F) {
 		again, err := s3.ParseURL(target.Name())
 		if err != nil || again.Bucket != c.Bucket || again.Prefix != c.Prefix || again.Endpoint != c.Endpoint {
 			t.Errorf("%q is called %q, which is %+v: %v", s, target.Name(), again, err)
+		}
+		if again, err = s3.ParseURL(target.Address()); err == nil {
+			again.Credentials = c.Credentials
+		}
+		if err != nil || again != c {
+			t.Errorf("%q is opened again by %q, which is %+v: %v", s, target.Address(), again, err)
 		}
 	})
 }

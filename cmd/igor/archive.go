@@ -328,7 +328,7 @@ there. The exit code is 0 if all of them are verified and have it, else 65.`,
 					return failed(err)
 				}
 				if len(f.from) == 0 {
-					if f.from, err = archive.TargetNames(args[0]); err != nil {
+					if f.from, err = archive.TargetAddresses(args[0]); err != nil {
 						return failed(err)
 					}
 				}

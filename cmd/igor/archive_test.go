@@ -114,3 +114,30 @@ func TestArchiveKill(t *testing.T) {
 		t.Fatal(out)
 	}
 }
+
+// TestArchiveRegion archives to a bucket that answers only in its region, and has it
+// verified by what is in the folder.
+func TestArchiveRegion(t *testing.T) {
+	backend := s3mem.New()
+	if err := backend.CreateBucket("lives"); err != nil {
+		t.Fatal(err)
+	}
+	bucket := gofakes3.New(backend).Server()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Authorization"), "/eu-test-7/s3/") {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		bucket.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	dir := filepath.Join(t.TempDir(), "agent")
+	for _, args := range [][]string{
+		{"run", filepath.Join(agents(t), "counter.wasm"), "--dir", dir, "--ticks=10", "--tick-interval=1ms", "--archive", "s3://lives?endpoint=" + server.URL + "&region=eu-test-7"},
+		{"archive", "verify", dir},
+	} {
+		if out, err := keyed(igor(t, args...)).CombinedOutput(); err != nil {
+			t.Fatalf("igor %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
