@@ -134,9 +134,10 @@ func (k *upkeep) fillFromOne(dir string, agent, from verifier.PublicKey, putBack
 			return false
 		}
 	}
-	// A record or a segment of the event log may be in one of them alone.
+	// A record, a program of before an upgrade or a segment of the event log may be in one of
+	// them alone.
 	for _, folder := range append([]string{""}, k.n.foldersAt(ctx, agent, from)...) {
-		if ctx.Err() != nil || len(lacks.Segments) == 0 && !lacks.Records {
+		if ctx.Err() != nil || !lacks.Any() {
 			break
 		}
 		came, err := k.part(ctx, agent, from, folder, &lacks, verifier.Hash{})
@@ -167,7 +168,7 @@ func (k *upkeep) part(ctx context.Context, agent, from verifier.PublicKey, folde
 	t.part.wants = func(files []wire.File) (wanted []wire.File) {
 		segments := slices.ContainsFunc(files, func(f wire.File) bool { return filepath.Dir(f.Name) == "events" && lacks.Helps(f.Name) })
 		for _, f := range files {
-			if lacks.Helps(f.Name) && (segments || filepath.Dir(f.Name) == ".") {
+			if lacks.Helps(f.Name) && (segments || filepath.Dir(f.Name) == "." || lacks.Programs[filepath.Base(f.Name)]) {
 				wanted = append(wanted, f)
 			}
 		}

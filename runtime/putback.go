@@ -100,7 +100,7 @@ func putBack(s *store.Store, copies []string) (whole bool, err error) {
 			found = found || err == nil && before != at
 		}
 	}
-	missing, err := missingEvents(s.Path())
+	missing, _, err := missingEvents(s.Path())
 	if err != nil {
 		return false, err
 	}
@@ -108,6 +108,16 @@ func putBack(s *store.Store, copies []string) (whole bool, err error) {
 		if len(missing) > 0 {
 			missing, err = putBackEvents(s, dir, missing)
 			errs = append(errs, err)
+		}
+	}
+	// Those that the segments name, of which some just came.
+	_, programs, err := missingEvents(s.Path())
+	if err != nil {
+		return false, err
+	}
+	for _, dir := range copies {
+		if len(programs) > 0 {
+			errs = append(errs, putBackPrograms(s, dir, programs))
 		}
 	}
 	records, err := missingRecords(s.Path())
@@ -122,25 +132,30 @@ func putBack(s *store.Store, copies []string) (whole bool, err error) {
 	if err := s.PutBack(func(func([]byte, error) bool) {}, true); err != nil {
 		return false, err
 	}
-	return len(missing) == 0 && records == 0, err
+	return len(missing) == 0 && len(programs) == 0 && records == 0, err
 }
 
 // Lacks is what a folder lacks of an agent's life before it was taken over.
 type Lacks struct {
 	Before   verifier.Hash   // the checkpoint before the oldest one; zero = the history is whole
 	Segments map[uint64]bool // of the event log, by their first ticks
+	Programs map[string]bool // and manifests, of before upgrades, by the names of their files
 	Records  bool            // of hand-overs
 }
+
+// Any reports whether it lacks anything but checkpoints.
+func (l *Lacks) Any() bool { return len(l.Segments) > 0 || len(l.Programs) > 0 || l.Records }
 
 // FindLacks looks what a folder lacks. It reads the history.
 func FindLacks(dir string) (l Lacks, err error) {
 	if _, l.Before, err = beginning(dir); err != nil {
 		return l, err
 	}
-	missing, err := missingEvents(dir)
+	missing, programs, err := missingEvents(dir)
 	if err != nil {
 		return l, err
 	}
+	l.Programs = programs
 	l.Segments = map[uint64]bool{}
 	for _, m := range missing {
 		l.Segments[m.first()] = true
@@ -159,9 +174,11 @@ func (l *Lacks) Helps(name string) bool {
 	last, errLast := strconv.ParseUint(to, 10, 64)
 	switch {
 	case dir == "":
-		return name == "handovers" && l.Records
+		return name == "handovers" && l.Records || len(l.Programs) > 0 && (name == "agent.wasm" || name == "agent.manifest.json")
 	case dir == dirHistory+"/":
 		return false // they come one by one
+	case dir == dirPrograms+"/":
+		return len(l.Segments) > 0 || l.Programs[base]
 	case dir != store.DirEvents+"/":
 		return len(l.Segments) > 0 // what segments name
 	case packed && err == nil && errLast == nil:
@@ -191,7 +208,7 @@ func TakenOverWithGaps(dir string) (gaps, known bool) {
 		return true, true
 	}
 	l, err := FindLacks(dir)
-	return err == nil && (len(l.Segments) > 0 || l.Records), err == nil
+	return err == nil && l.Any(), err == nil
 }
 
 // A hole is where a segment of the event log is missing, between two checkpoints.
@@ -205,19 +222,44 @@ func (h *hole) first() uint64 {
 }
 
 // missingEvents finds the segments of the event log that are missing between the
-// checkpoints in a folder.
-func missingEvents(dir string) (all []hole, err error) {
+// checkpoints in a folder, and the programs and manifests by which the others were lived
+// that are missing, by the names of their files.
+func missingEvents(dir string) (all []hole, programs map[string]bool, err error) {
 	log, done, err := openReadOnly(filepath.Join(dir, store.DirEvents))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer done()
+	programs = map[string]bool{}
+	has := map[string]bool{}
+	for _, file := range []struct {
+		name string
+		of   func(verifier.Hash) string
+	}{{"agent.wasm", programName}, {"agent.manifest.json", manifestName}} {
+		if b, err := os.ReadFile(filepath.Join(dir, file.name)); err == nil {
+			has[file.of(sha256.Sum256(b))] = true
+		}
+	}
+	needs := func(name string) {
+		if _, known := has[name]; !known {
+			_, err := os.Lstat(filepath.Join(dir, dirPrograms, name))
+			has[name] = err == nil
+		}
+		if !has[name] {
+			programs[name] = true
+		}
+	}
 	there := func(first uint64) bool {
 		f, err := log.Raw(first)
-		if err == nil {
-			f.Close()
+		if err != nil {
+			return false
 		}
-		return err == nil
+		defer f.Close()
+		if h, err := eventlog.NewReader(io.NewSectionReader(f, 0, maxPutBack)).Header(); err == nil {
+			needs(programName(h.WASM))
+			needs(manifestName(h.Manifest))
+		}
+		return true
 	}
 	finding := func(b []byte) *verifier.Finding {
 		f := verifier.Examine(b)
@@ -227,11 +269,11 @@ func missingEvents(dir string) (all []hole, err error) {
 	var after verifier.Checkpoint
 	for b, err := range Blocks(dir) {
 		if err != nil {
-			return all, err
+			return all, programs, err
 		}
 		at, err := verifier.Parse(b)
 		if err != nil {
-			return all, err
+			return all, programs, err
 		}
 		if next != nil && after.PrevHash == sha256.Sum256(b) && !there(at.TickNumber+1) {
 			all = append(all, hole{finding(b), finding(next)})
@@ -241,7 +283,7 @@ func missingEvents(dir string) (all []hole, err error) {
 	if next != nil && after.PrevHash.IsZero() && !there(0) {
 		all = append(all, hole{nil, finding(next)})
 	}
-	return all, nil
+	return all, programs, nil
 }
 
 // besides is how many checkpoints of a copy may lie between one and the one that follows it:
@@ -288,6 +330,41 @@ func chainIn(dir string, tick *uint64, next *verifier.Hash) iter.Seq2[[]byte, er
 			}
 		}
 	}
+}
+
+// dirPrograms is where the programs and manifests of before an agent's upgrades are.
+const dirPrograms = store.DirEvents + "/" + store.DirPrograms
+
+// putBackPrograms puts back programs and manifests that a copy has, as kept or as its own,
+// and takes their names away.
+func putBackPrograms(s *store.Store, dir string, names map[string]bool) error {
+	var errs []error
+	for name := range names {
+		own, limit := "agent.wasm", int64(MaxWASM)
+		if strings.HasSuffix(name, ".json") {
+			own, limit = "agent.manifest.json", MaxManifest
+		}
+		for _, file := range []string{filepath.Join(dirPrograms, name), own} {
+			path := filepath.Join(dir, file)
+			if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
+				continue
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if hash := verifier.Hash(sha256.Sum256(b)); !strings.HasPrefix(name, hash.String()+".") {
+				continue
+			}
+			if err := s.Keep(map[string][]byte{name: b}); err != nil {
+				return err
+			}
+			delete(names, name)
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // putBackRecords puts back the records of hand-overs that a copy has and the folder lacks.

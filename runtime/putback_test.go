@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"testing"
@@ -95,5 +96,80 @@ func TestPutBack(t *testing.T) {
 				t.Errorf("run again it is %+v, %v", r, err)
 			}
 		})
+	}
+}
+
+// TestPutBackUpgraded has a life be taken over that was upgraded before: to run it again
+// takes the program and the manifest of then, which its home does not have.
+func TestPutBackUpgraded(t *testing.T) {
+	l := newTrading(t)
+	l.every = 3
+	home := authoritytest.NewStore()
+	first := l.fresh(t)
+	key, err := fileKeys{}.Key(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	live := func(dir string, ticks uint64) {
+		t.Helper()
+		c := l.config(ticks)
+		c.through, c.Home = nil, at(home)
+		if _, err := Resume(t.Context(), dir, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	live(first, 10)
+	before := filepath.Join(t.TempDir(), "before") // its own are those of then
+	if err := os.CopyFS(before, os.DirFS(first)); err != nil {
+		t.Fatal(err)
+	}
+	e, err := NewEngine(EngineConfig{Log: l.config(1).Log, NodeKey: l.node, PayAt: l.pay})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	c := l.config(0).Config
+	c.Home = at(home)
+	a := e.Resume(t.Context(), first, c)
+	manifest := append(l.birth.Manifest, '\n')
+	if _, err := a.Upgrade(t.Context(), Upgrade{Manifest: manifest}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	live(first, 10)
+	second := filepath.Join(t.TempDir(), "second")
+	if _, err := Restore(t.Context(), second, RestoreConfig{Home: at(home), Key: key.(ed25519.PrivateKey), Node: l.node}); err != nil {
+		t.Fatal(err)
+	}
+	live(second, 10)
+	without := filepath.Join(t.TempDir(), "without")
+	if err := os.CopyFS(without, os.DirFS(first)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(without, dirPrograms)); err != nil {
+		t.Fatal(err)
+	}
+	if whole, err := PutBack(second, without); err != nil || whole {
+		t.Fatalf("without the manifest of before: %v, %v", whole, err)
+	}
+	lacks, err := FindLacks(second)
+	name := manifestName(sha256.Sum256(l.birth.Manifest))
+	if err != nil || len(lacks.Segments) > 0 || len(lacks.Programs) != 1 || !lacks.Programs[name] || !lacks.Helps(dirPrograms+"/"+name) || !lacks.Helps("agent.manifest.json") || lacks.Helps(dirPrograms+"/x.wasm") {
+		t.Fatalf("%+v, %v", lacks, err)
+	}
+	for _, copied := range []string{before, first} {
+		dir := filepath.Join(t.TempDir(), "again")
+		if err := os.CopyFS(dir, os.DirFS(second)); err != nil {
+			t.Fatal(err)
+		}
+		if whole, err := PutBack(dir, copied); err != nil || !whole {
+			t.Fatalf("%v, %v", whole, err)
+		}
+		r, err := Replay(t.Context(), filepath.Join(dir, store.DirHistory), ReplayConfig{WASM: l.birth.WASM, Manifest: manifest, Events: filepath.Join(dir, store.DirEvents)})
+		if err != nil || r.Verdict != Replayed {
+			t.Errorf("run again it is %+v, %v", r, err)
+		}
 	}
 }
