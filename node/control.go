@@ -71,7 +71,7 @@ func (n *Node) Control(stop func()) error {
 		}
 		p, err := ParsePeer(q.Peer)
 		if err == nil && q.Remove {
-			err = n.peers.remove(p.Node)
+			err = n.forget(p.Node)
 		} else if err == nil {
 			err = n.peers.add(p)
 		}

@@ -19,8 +19,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
@@ -117,8 +119,13 @@ func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other [
 	if err != nil {
 		return nil, err
 	}
+	store, err := pstoremem.NewPeerstore()
+	if err != nil {
+		return nil, err
+	}
 	options := []libp2p.Option{
 		libp2p.Identity(identity),
+		libp2p.Peerstore(&book{store}),
 		libp2p.ListenAddrStrings(listen...),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.ResourceManager(resources),
@@ -141,6 +148,24 @@ func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other [
 		options = append(options, libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport))
 	}
 	return libp2p.New(options...)
+}
+
+// A book has the addresses at which peers are to be reached. What a peer says of its own is
+// not among them: who follows that connects to wherever the peer likes, such as to machines
+// that only its operator can reach.
+type book struct{ certified }
+
+type certified interface {
+	peerstore.Peerstore
+	peerstore.CertifiedAddrBook
+}
+
+// AddAddrs takes addresses for as long as they are dialled. What a peer told libp2p would
+// keep for longer than that.
+func (b *book) AddAddrs(id peer.ID, at []ma.Multiaddr, ttl time.Duration) {
+	if ttl <= peerstore.TempAddrTTL {
+		b.certified.AddAddrs(id, at, ttl)
+	}
 }
 
 // quicLater is how much longer TCP is tried alone: it is several times as fast where both
@@ -190,6 +215,24 @@ func (g *gate) InterceptSecured(_ network.Direction, id peer.ID, _ network.ConnM
 }
 
 func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
+
+// letsIn reports whether a node may be connected with this one.
+func (n *Node) letsIn(k verifier.PublicKey) bool { return n.config.Open || n.peers.knows(k) }
+
+// forget has a peer known no more. Its connections end.
+func (n *Node) forget(k verifier.PublicKey) error {
+	id, err := idOf(k)
+	if err != nil {
+		return err
+	}
+	if err := n.peers.remove(k); err != nil {
+		return err
+	}
+	if !n.letsIn(k) {
+		err = n.host.Network().ClosePeer(id)
+	}
+	return err
+}
 
 // A conn is a stream that never waits for ever: neither side may be silent for longer than
 // a while, and the whole may not take longer than its limit.
@@ -309,7 +352,7 @@ func (n *Node) serve(of protocol.ID, atOnce, ofOne int, limit time.Duration, ans
 	}
 	n.host.SetStreamHandler(of, func(s network.Stream) {
 		from, err := keyOf(s.Conn().RemotePeer())
-		if err != nil || !enter(from) {
+		if err != nil || !n.letsIn(from) || !enter(from) {
 			s.Reset()
 			return
 		}

@@ -175,8 +175,7 @@ func Start(c Config) (_ *Node, err error) {
 	if _, err := n.Offer(); err != nil {
 		return nil, err
 	}
-	allowed := func(k verifier.PublicKey) bool { return c.Open || n.peers.knows(k) }
-	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, c.Network, &gate{allowed}); err != nil {
+	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, c.Network, &gate{n.letsIn}); err != nil {
 		return nil, err
 	}
 	if c.Carrier != nil {
