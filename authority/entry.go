@@ -41,7 +41,7 @@ func (e *Entry) Check() error {
 	if err := e.Position.check(); err != nil {
 		return err
 	}
-	if e.Agent.Weak() || !ed25519.Verify(e.Agent[:], e.Position.Append(make([]byte, 0, PositionSize), e.Agent), e.Signature[:]) {
+	if !good.verify(e.Agent, e.Position.Append(make([]byte, 0, PositionSize), e.Agent), e.Signature[:]) {
 		return errors.New("the agent did not sign the position")
 	}
 	if len(e.Record) > 0 && (len(e.Record) > MaxRecord || sha256.Sum256(e.Record) != e.Position.Record) {
@@ -133,7 +133,7 @@ func ParseTerms(b []byte) (t Terms, err error) {
 	if err := t.check(); err != nil {
 		return t, err
 	}
-	if t.Agent.Weak() || !ed25519.Verify(t.Agent[:], signed, signature) {
+	if !good.verify(t.Agent, signed, signature) {
 		return t, errors.New("the agent did not sign the terms")
 	}
 	return t, nil

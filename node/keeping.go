@@ -36,6 +36,7 @@ type upkeep struct {
 	drained  bool   // by the plan
 	heard    map[verifier.PublicKey]time.Time
 	policies map[verifier.PublicKey]*policyKnown
+	learned  map[verifier.PublicKey]time.Time          // when an agent's manifest is asked for again
 	owners   map[verifier.PublicKey]authority.Position // as they were last seen
 	sealed   map[verifier.PublicKey]*authority.SealedKeys
 	copied   map[verifier.PublicKey]verifier.Hash
@@ -51,15 +52,15 @@ type upkeep struct {
 type policyKnown struct {
 	manifest verifier.Hash
 	policy   runtime.MovePolicy
-	asked    time.Time
 }
 
 // What a node of a fleet does, as parts of a lease.
 const (
-	hears     = 8 // times in a lease, each other node is asked for its offer
-	looks     = 4 // times in a lease, all else
-	copies    = 2 // candidates that keep a copy of an agent
-	relearnIn = 4 // leases, after which an agent's manifest is asked for again
+	hears     = 8   // times in a lease, each other node is asked for its offer
+	looks     = 4   // times in a lease, all else
+	copies    = 2   // candidates that keep a copy of an agent
+	relearnIn = 4   // leases, after which an agent's manifest is asked for again
+	strangers = 256 // agents that do not allow this node, so many of which are asked for again in a lease
 )
 
 // Folders of a node in a fleet.
@@ -74,7 +75,7 @@ func (n *Node) keepFleet() {
 	if f == nil || f.Client == nil {
 		return
 	}
-	k := &upkeep{n: n, fleet: f, heard: map[verifier.PublicKey]time.Time{}, policies: map[verifier.PublicKey]*policyKnown{}, owners: map[verifier.PublicKey]authority.Position{},
+	k := &upkeep{n: n, fleet: f, heard: map[verifier.PublicKey]time.Time{}, policies: map[verifier.PublicKey]*policyKnown{}, learned: map[verifier.PublicKey]time.Time{}, owners: map[verifier.PublicKey]authority.Position{},
 		sealed: map[verifier.PublicKey]*authority.SealedKeys{}, copied: map[verifier.PublicKey]verifier.Hash{}, local: map[verifier.PublicKey]string{}, busy: map[verifier.PublicKey]bool{}, pulled: map[verifier.PublicKey]func(){}, gaps: map[verifier.PublicKey]*gap{}}
 	n.keeping = k
 	if n.config.Keys == nil {
@@ -195,13 +196,16 @@ func (k *upkeep) look(ctx context.Context) {
 			return
 		}
 		a := &plan.Agents[i]
+		k.mu.Lock()
+		name, here := k.local[a.Agent]
+		k.mu.Unlock()
+		if !here && !slices.Contains(plan.On(a), k.n.public) {
+			continue
+		}
 		known := k.learn(ctx, a.Agent)
 		if known == nil {
 			continue
 		}
-		k.mu.Lock()
-		name, here := k.local[a.Agent]
-		k.mu.Unlock()
 		switch {
 		case here && k.lives(a.Agent):
 			k.seal(ctx, name, a, known)
@@ -276,13 +280,16 @@ func (k *upkeep) readLocal() {
 // learn returns what an agent's manifest says; nil = it is not known, now.
 func (k *upkeep) learn(ctx context.Context, agent verifier.PublicKey) *policyKnown {
 	k.mu.Lock()
-	known, name := k.policies[agent], k.local[agent]
+	known, name, again := k.policies[agent], k.local[agent], k.learned[agent]
 	k.mu.Unlock()
-	set := func(p *policyKnown) *policyKnown {
+	// A fleet has many agents, and not all are to be asked for in one look.
+	set := func(p *policyKnown, leases int) *policyKnown {
+		after := time.Duration(leases) * k.fleet.Client.Lease
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		p.asked = time.Now()
-		k.policies[agent] = p
+		if k.learned[agent] = time.Now().Add(after/2 + rand.N(after)); p != nil {
+			k.policies[agent] = p
+		}
 		return p
 	}
 	if name != "" {
@@ -294,19 +301,22 @@ func (k *upkeep) learn(ctx context.Context, agent verifier.PublicKey) *policyKno
 		if err != nil {
 			return known
 		}
-		return set(&policyKnown{manifest: sha256.Sum256(man), policy: policy})
+		return set(&policyKnown{manifest: sha256.Sum256(man), policy: policy}, relearnIn)
 	}
-	if known != nil && time.Since(known.asked) < relearnIn*k.fleet.Client.Lease {
+	if time.Now().Before(again) {
 		return known
 	}
 	within, done := context.WithTimeout(ctx, k.fleet.Client.Lease)
 	defer done()
 	p, terms, err := k.fleet.Client.ReadTerms(within, agent)
 	switch {
-	case err != nil || terms.Manifest.IsZero():
+	case err != nil:
 		return known
+	case terms.Manifest.IsZero():
+		plan, _ := k.planned()
+		return set(known, 1+len(plan.Agents)/strangers)
 	case known != nil && known.manifest == terms.Manifest:
-		return set(known)
+		return set(known, relearnIn)
 	}
 	k.saw(agent, p)
 	b, err := k.fleet.Home.Replicas.Get(within, agent, p, authority.Name{Kind: authority.Manifest, Hash: terms.Manifest})
@@ -318,7 +328,7 @@ func (k *upkeep) learn(ctx context.Context, agent verifier.PublicKey) *policyKno
 		k.n.config.Log.Warn("a manifest of the fleet's cannot be read here", "did", agent.DID(), "error", err)
 		return known
 	}
-	return set(&policyKnown{manifest: terms.Manifest, policy: policy})
+	return set(&policyKnown{manifest: terms.Manifest, policy: policy}, relearnIn)
 }
 
 // wantsOf are what an agent asks of a node, by its manifest.

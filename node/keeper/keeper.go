@@ -96,6 +96,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		every := k.Lease / looks
 		view := k.View()
+		present, fresh := k.present(view.Nodes)
 		for i := range view.Agents {
 			w := &view.Agents[i]
 			if k.Lives(w.Agent) {
@@ -103,10 +104,10 @@ func (k *Keeper) Run(ctx context.Context) {
 				continue
 			}
 			mine := k.Mine(w.Agent)
-			if !mine && (!slices.Contains(w.Allowed, k.Self) || k.well(w.Agent, &view)) {
+			if !mine && (!slices.Contains(w.Allowed, k.Self) || k.well(w.Agent, fresh)) {
 				continue
 			}
-			place := k.place(w, &view)
+			place := rank(w.Candidates(present, view.Crowd, time.Now()), k.Self)
 			if watches := mine || place >= 0 && place < watchers; !watches || !k.take(w.Agent) {
 				continue
 			}
@@ -128,15 +129,19 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// place is this node's rank for an agent, among those who are not known to be gone.
-func (k *Keeper) place(w *Wants, v *View) int {
-	var alive []Node
-	for _, n := range v.Nodes {
+// present are the nodes that are not known to be gone, among which this one has a rank for
+// each agent, and of them those that were heard of a moment ago.
+func (k *Keeper) present(nodes []Node) (all []Node, fresh map[verifier.PublicKey]bool) {
+	fresh = map[verifier.PublicKey]bool{}
+	for _, n := range nodes {
 		if n.Silent < k.Lease || n.Offer.Node == k.Self {
-			alive = append(alive, n)
+			all = append(all, n)
+		}
+		if n.Silent < k.Lease/looks {
+			fresh[n.Offer.Node] = true
 		}
 	}
-	return rank(w.Candidates(alive, v.Crowd, time.Now()), k.Self)
+	return all, fresh
 }
 
 // look asks who owns an agent, and goes on with it if nobody does.
@@ -181,23 +186,22 @@ func (k *Keeper) turn(agent verifier.PublicKey, sequence uint64, place int) bool
 	return time.Since(s.at) >= time.Duration(place)*k.Lease/turns
 }
 
-// well reports whether an agent need not be looked at: it had an owner a moment ago, who
-// is heard of. Whether that owner is heard by the members, only a look says.
-func (k *Keeper) well(agent verifier.PublicKey, v *View) bool {
+// well reports whether an agent need not be looked at: it had an owner whose lease still
+// runs, and who is heard of. Whether that owner is heard by the members, only a look says.
+func (k *Keeper) well(agent verifier.PublicKey, fresh map[verifier.PublicKey]bool) bool {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	g, ok := k.good[agent]
-	k.mu.Unlock()
-	return ok && time.Now().Before(g.until) && slices.ContainsFunc(v.Nodes, func(n Node) bool {
-		return n.Offer.Node == g.owner && n.Silent < k.Lease/looks
-	})
+	return ok && fresh[g.owner] && time.Now().Before(g.until)
 }
 
-// sawWell notes that an agent has an owner, whose lease runs for so long: an owner who is
-// heard of, and hears nobody, does not renew it.
+// sawWell notes that an agent has an owner, whose lease runs for so long: before that
+// nobody can take over, and so nobody has to ask. Leases that do not run out may be
+// followed by one that does.
 func (k *Keeper) sawWell(agent, owner verifier.PublicKey, left time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.good[agent] = owned{owner, time.Now().Add(min(left, k.Lease/2))}
+	k.good[agent] = owned{owner, time.Now().Add(min(left, k.Lease))}
 }
 
 func (k *Keeper) forget(agent verifier.PublicKey) {

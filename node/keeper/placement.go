@@ -98,7 +98,7 @@ func (w *Wants) Candidates(nodes []Node, crowd Crowd, now time.Time) []Node {
 		region, crowd, full int
 		chance              uint64
 	}
-	var all []ranked
+	all := make([]ranked, 0, min(len(nodes), len(w.Allowed)))
 	for _, n := range nodes {
 		// A fleet has many nodes and agents, and what refuses most is the cheapest to see.
 		if !slices.Contains(w.Allowed, n.Offer.Node) || w.Refuses(n.Offer, now) != nil {
@@ -117,9 +117,9 @@ func (w *Wants) Candidates(nodes []Node, crowd Crowd, now time.Time) []Node {
 		return cmp.Or(cmp.Compare(a.region, b.region), cmp.Compare(a.crowd, b.crowd), cmp.Compare(a.full, b.full),
 			cmp.Compare(a.Offer.Price, b.Offer.Price), cmp.Compare(a.chance, b.chance))
 	})
-	var best []Node
-	for _, r := range all {
-		best = append(best, r.Node)
+	best := make([]Node, len(all))
+	for i := range all {
+		best[i] = all[i].Node
 	}
 	return best
 }

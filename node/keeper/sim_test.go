@@ -48,7 +48,10 @@ const (
 type world struct {
 	t        *testing.T
 	nodes    []*host
+	node     map[verifier.PublicKey]*host
 	agents   []*creature
+	agent    map[verifier.PublicKey]*creature
+	wants    []Wants // of the agents
 	members  []fleet.Member
 	store    *member.Memory
 	careless bool // the store does not compare
@@ -57,13 +60,25 @@ type world struct {
 	rng     *rand.Rand
 	cut     map[[2]int]bool // from, to: what is sent is lost
 	blobs   map[verifier.Hash][]byte
-	effects map[string]int           // how often one was performed
-	after   map[string]verifier.Hash // the checkpoint after one, by agent and that one
-	history map[int][]porcupine.Operation
+	effects map[effect]int               // how often one was performed
+	after   map[checkpoint]verifier.Hash // the checkpoint after one
+	history [][]porcupine.Operation      // of each agent
 
 	forks, lost, repeated, unowned int
 	takeovers, handovers, appended int
 	longest                        time.Duration // without an owner, while there could be one
+}
+
+// An effect is one of an agent's, by its number.
+type effect struct {
+	agent  int
+	number uint64
+}
+
+// A checkpoint is one of an agent's.
+type checkpoint struct {
+	agent int
+	hash  verifier.Hash
 }
 
 // A creature is an agent.
@@ -90,7 +105,7 @@ type host struct {
 	paused chan struct{} // closed when it goes on; nil = it is not paused
 	drains bool
 	cancel context.CancelFunc
-	lives  map[verifier.PublicKey]bool
+	lives  map[verifier.PublicKey]bool // and no others are in it
 	mine   map[verifier.PublicKey]bool // on its disk
 }
 
@@ -262,7 +277,7 @@ func (w *world) kept(h verifier.Hash) state {
 }
 
 // perform is a server that an agent makes a side effect at.
-func (w *world) perform(id string) {
+func (w *world) perform(id effect) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.effects[id]++; w.effects[id] > 1 {
@@ -274,7 +289,7 @@ func (w *world) perform(id string) {
 func (w *world) left(c *creature, before, head verifier.Hash, steps uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	at := fmt.Sprint(c.number, before)
+	at := checkpoint{c.number, before}
 	if other, ok := w.after[at]; ok && other != head {
 		w.forks++
 	}
@@ -290,7 +305,7 @@ type observed struct {
 	client int
 }
 
-type operation = authoritytest.Op[authority.Position]
+type operation = authoritytest.Op[verifier.Hash] // of positions' hashes
 
 func (o *observed) note(op operation, call time.Time) {
 	o.w.mu.Lock()
@@ -305,13 +320,21 @@ func (o *observed) note(op operation, call time.Time) {
 	if op.Result == "ok" && op.Append {
 		o.w.appended++
 	}
-	o.w.history[o.agent] = append(o.w.history[o.agent], porcupine.Operation{ClientId: o.client, Input: op, Call: call.UnixNano(), Output: op, Return: end})
+	o.w.history[o.agent] = append(o.w.history[o.agent], porcupine.Operation{ClientId: o.client, Call: call.UnixNano(), Output: op, Return: end})
+}
+
+// name is a position's hash; that of none is zero.
+func name(agent verifier.PublicKey, p authority.Position) (h verifier.Hash) {
+	if !p.IsZero() {
+		h = p.Hash(agent)
+	}
+	return h
 }
 
 func (o *observed) AppendRecord(ctx context.Context, agent verifier.PublicKey, prev, next authority.Position, record []byte) error {
 	call := time.Now()
 	err := o.Recording.AppendRecord(ctx, agent, prev, next, record)
-	op := operation{Append: true, Prev: prev, Next: next, Result: "unknown"}
+	op := operation{Append: true, Prev: name(agent, prev), Next: name(agent, next), Result: "unknown"}
 	_, refused := errors.AsType[*authority.Refusal](err)
 	_, ruled := errors.AsType[*authority.RuleError](err)
 	conflict, lost := errors.AsType[*authority.Conflict](err)
@@ -319,7 +342,7 @@ func (o *observed) AppendRecord(ctx context.Context, agent verifier.PublicKey, p
 	case err == nil:
 		op.Result = "ok"
 	case lost:
-		op.Result, op.Have, op.Blind = "conflict", conflict.Have, conflict.Have.IsZero()
+		op.Result, op.Have, op.Blind = "conflict", name(agent, conflict.Have), conflict.Have.IsZero()
 	case refused || ruled:
 		return err
 	}
@@ -334,7 +357,7 @@ func (o *observed) Append(ctx context.Context, agent verifier.PublicKey, prev, n
 func (o *observed) Read(ctx context.Context, agent verifier.PublicKey) (authority.Position, error) {
 	call := time.Now()
 	p, err := o.Recording.Read(ctx, agent)
-	op := operation{Result: "ok", Have: p}
+	op := operation{Result: "ok", Have: name(agent, p)}
 	if err != nil && !errors.Is(err, authority.ErrNone) {
 		op.Result = "unknown"
 	}
@@ -402,39 +425,34 @@ func (p *process) own(agent verifier.PublicKey, owns bool) {
 func (p *process) set(agent verifier.PublicKey, lives bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lives[agent] = lives
+	if lives {
+		p.lives[agent] = true
+	} else {
+		delete(p.lives, agent)
+	}
 }
 
 // view is what a node knows of the others: what reaches it.
 func (p *process) view() View {
 	p.gate()
 	w, now := p.w, time.Now()
-	v := View{Crowd: Crowd{}}
+	v := View{Agents: w.wants, Crowd: Crowd{}}
 	for _, h := range w.nodes {
 		if h.up() && w.reaches(h.number, p.number) || h == p.host {
 			h.mu.Lock()
-			n := 0
-			for _, yes := range h.lives {
-				if yes {
-					n++
-				}
-			}
+			n := len(h.lives)
 			o := &price.Offer{Node: h.public, Issued: now.Unix(), Expires: now.Add(time.Hour).Unix(), Price: int64(1000 + h.number%3*100), FreeAgents: 1000, FreeMemory: 1 << 40,
 				Draining: h.drains, Schedules: []uint32{1}, Regions: []string{[]string{"ap", "eu", "us"}[h.number%3]}}
 			h.mu.Unlock()
 			v.Nodes = append(v.Nodes, Node{Offer: o, Domain: fmt.Sprint(h.number % 5), Agents: n})
 		}
 	}
-	for _, c := range w.agents {
-		v.Agents = append(v.Agents, c.wants)
-	}
 	return v
 }
 
 // take goes on with an agent.
 func (p *process) take(_ context.Context, agent verifier.PublicKey) error {
-	i := slices.IndexFunc(p.w.agents, func(c *creature) bool { return c.public == agent })
-	c := p.w.agents[i]
+	c := p.w.agent[agent]
 	signed, err := p.client.SignedBy(c.key, &authority.Terms{Agent: agent, Nodes: c.wants.Allowed})
 	if err != nil {
 		return err
@@ -483,8 +501,8 @@ func (p *process) take(_ context.Context, agent verifier.PublicKey) error {
 // answers reports whether another node hears this one and is heard by it.
 func (p *process) answers(node verifier.PublicKey) bool {
 	w := p.w
-	i := slices.IndexFunc(w.nodes, func(h *host) bool { return h.public == node })
-	return w.nodes[i] == p.host || w.nodes[i].up() && w.reaches(p.number, i) && w.reaches(i, p.number)
+	h := w.node[node]
+	return h == p.host || h.up() && w.reaches(p.number, h.number) && w.reaches(h.number, p.number)
 }
 
 var errGiven = errors.New("it was handed over")
@@ -569,7 +587,7 @@ func (p *process) live(c *creature, home *observed, at authority.Position) error
 			s.over = s.began // it is not sent
 		} else {
 			p.gate()
-			w.perform(fmt.Sprint(c.number, " ", s.began))
+			w.perform(effect{c.number, s.began})
 			s.over = s.began
 		}
 		before := at.Head
@@ -587,7 +605,7 @@ func (p *process) live(c *creature, home *observed, at authority.Position) error
 func (w *world) begin() {
 	for i, c := range w.agents {
 		owner := c.wants.Allowed[i%len(c.wants.Allowed)]
-		h := w.nodes[slices.IndexFunc(w.nodes, func(h *host) bool { return h.public == owner })]
+		h := w.node[owner]
 		client, err := fleet.New(fleet.Config{Members: w.members, Via: cable{h, context.Background()}, Lease: simLease})
 		if err != nil {
 			panic(err)
@@ -635,8 +653,7 @@ func (w *world) watch(ctx context.Context) {
 			could := err == nil && slices.ContainsFunc(c.wants.Allowed, func(k verifier.PublicKey) bool { return takes[k] })
 			lived := false
 			if err == nil {
-				i := slices.IndexFunc(w.nodes, func(h *host) bool { return h.public == held.Position.Owner })
-				h := w.nodes[i]
+				h := w.node[held.Position.Owner]
 				h.mu.Lock()
 				lived = h.alive && h.paused == nil && h.lives[c.public] && able[h.public]
 				h.mu.Unlock()
@@ -747,8 +764,8 @@ func (w *world) cutOff(i int, others []int, out, in bool) (undo func()) {
 
 // simulate lives a fleet's life.
 func simulate(t *testing.T, nodes, agents int, length time.Duration, seed uint64, careless bool) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), cut: map[[2]int]bool{}, blobs: map[verifier.Hash][]byte{}, effects: map[string]int{},
-		after: map[string]verifier.Hash{}, history: map[int][]porcupine.Operation{}, store: member.NewMemory(), careless: careless}
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), cut: map[[2]int]bool{}, blobs: map[verifier.Hash][]byte{}, effects: map[effect]int{},
+		after: map[checkpoint]verifier.Hash{}, history: make([][]porcupine.Operation, agents), node: map[verifier.PublicKey]*host{}, agent: map[verifier.PublicKey]*creature{}, store: member.NewMemory(), careless: careless}
 	w.store.Careless = careless
 	for i := range nodes {
 		k := keyOf("node", i)
@@ -760,7 +777,7 @@ func simulate(t *testing.T, nodes, agents int, length time.Duration, seed uint64
 			}
 			w.members = append(w.members, fleet.Member{Key: h.public, Address: fmt.Sprintf("node%d:1", i)})
 		}
-		w.nodes = append(w.nodes, h)
+		w.nodes, w.node[h.public] = append(w.nodes, h), h
 	}
 	for i := range agents {
 		k := keyOf("agent", i)
@@ -770,7 +787,7 @@ func simulate(t *testing.T, nodes, agents int, length time.Duration, seed uint64
 			c.wants.Allowed = append(c.wants.Allowed, w.nodes[j].public)
 		}
 		slices.SortFunc(c.wants.Allowed, func(a, b verifier.PublicKey) int { return bytes.Compare(a[:], b[:]) })
-		w.agents = append(w.agents, c)
+		w.agents, w.agent[c.public], w.wants = append(w.agents, c), c, append(w.wants, c.wants)
 	}
 	for _, h := range w.nodes {
 		h.alive = true
@@ -840,7 +857,7 @@ func TestFleet(t *testing.T) {
 		t.Error("nothing happened")
 	}
 	for agent, operations := range w.history {
-		if r := porcupine.CheckOperationsTimeout(authoritytest.Register(authority.Position{}), operations, time.Minute); r != porcupine.Ok {
+		if r := porcupine.CheckOperationsTimeout(authoritytest.Register(verifier.Hash{}), operations, time.Minute); r != porcupine.Ok {
 			t.Errorf("the positions of agent %d are not linearizable: %v", agent, r)
 		}
 	}
