@@ -32,8 +32,7 @@ func (n *Node) Control(stop func()) error {
 			w.Header().Set("Content-Type", "application/json")
 			reply, err := do(r)
 			if err != nil {
-				w.WriteHeader(http.StatusConflict)
-				json.NewEncoder(w).Encode(errorOf(err))
+				answerError(w, err)
 				return
 			}
 			json.NewEncoder(w).Encode(reply)
@@ -43,7 +42,9 @@ func (n *Node) Control(stop func()) error {
 	handle("GET /v1/peers", func(*http.Request) (any, error) {
 		all := []api.Peer{}
 		for _, p := range n.peers.list() {
-			all = append(all, peerOf(&p))
+			one := peerOf(&p)
+			one.Version = n.versionOf(p.Node)
+			all = append(all, one)
 		}
 		return all, nil
 	})
@@ -72,6 +73,8 @@ func (n *Node) Control(stop func()) error {
 		p, err := ParsePeer(q.Peer)
 		if err == nil && q.Remove {
 			err = n.forget(p.Node)
+		} else if err == nil && p.Node == n.public {
+			err = &hintError{fmt.Errorf("%s is this node", p.Node.DID()), "a peer is another one; where this node listens is listen in node.json"}
 		} else if err == nil {
 			err = n.peers.add(p)
 		}
@@ -124,6 +127,22 @@ func body(r *http.Request, to any) error {
 	return nil
 }
 
+// A missing error says that what was named is not there, and how to see what is.
+type missing struct{ what, next string }
+
+func (e *missing) Error() string    { return e.what }
+func (e *missing) NextStep() string { return e.next }
+
+// answerError answers with what went wrong.
+func answerError(w http.ResponseWriter, err error) {
+	status := http.StatusConflict
+	if errors.As(err, new(*missing)) {
+		status = http.StatusNotFound
+	}
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(errorOf(err))
+}
+
 func errorOf(err error) *api.Error {
 	e := &api.Error{Message: err.Error()}
 	if r, ok := errors.AsType[*wire.Refusal](err); ok {
@@ -134,6 +153,12 @@ func errorOf(err error) *api.Error {
 		Hint() string
 	}](err); ok {
 		e.Hint = h.Hint()
+	}
+	if h, ok := errors.AsType[interface {
+		error
+		NextStep() string
+	}](err); ok {
+		e.Hint = h.NextStep()
 	}
 	return e
 }
@@ -152,10 +177,12 @@ func (n *Node) answerMigrate(w http.ResponseWriter, r *http.Request) {
 	if err == nil && q.RetryDelay != "" {
 		c.RetryDelay, err = time.ParseDuration(q.RetryDelay)
 	}
+	if err == nil {
+		_, err = n.named(q.Agent)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
-		w.WriteHeader(http.StatusConflict)
-		json.NewEncoder(w).Encode(errorOf(err))
+		answerError(w, err)
 		return
 	}
 	var mu sync.Mutex
@@ -182,7 +209,7 @@ func (n *Node) status() api.Status {
 	fleet := n.config.Fleet.status(n)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := api.Status{Node: n.public.DID(), Addresses: n.Addresses(), Agents: len(n.agents), Moving: len(n.moves), Taking: len(n.takes), Peers: len(n.peers.list())}
+	s := api.Status{Node: n.public.DID(), Addresses: n.Addresses(), Pays: n.config.Engine.Pays(), Agents: len(n.agents), Moving: len(n.moves), Taking: len(n.takes), Peers: len(n.peers.list())}
 	if !n.draining.IsZero() {
 		s.Draining = n.draining.UTC().Format(time.RFC3339)
 	}
@@ -227,6 +254,7 @@ func (n *Node) list() ([]api.Agent, error) {
 		a.Moves, _ = runtime.Moves(dir)
 		n.mu.Lock()
 		s, known := n.agents[e.Name()]
+		stays, drains := n.stays[e.Name()]
 		n.mu.Unlock()
 		switch gone, moved, err := runtime.ReadMoved(dir); {
 		case err != nil:
@@ -237,6 +265,8 @@ func (n *Node) list() ([]api.Agent, error) {
 			a.State = string(s.State)
 			if s.Err != nil {
 				a.Error = s.Err.Error()
+			} else if drains {
+				a.Error = "the node drains, and nobody took it: " + stays
 			}
 			if s.Agent != nil {
 				status := s.Agent.Status()
@@ -264,6 +294,9 @@ func (n *Node) Add(folder string, inFleet bool) error {
 		return &hintError{errors.New("the node is in no fleet"), "igor fleet join FILE, and start it again"}
 	}
 	l, err := runtime.ReadLife(folder)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, runtime.ErrNotFolder) {
+		return &missing{folder + " is no agent's folder", "igor ls FOLDER lists the agents in a folder; igor run makes one"}
+	}
 	if err != nil {
 		return err
 	}
@@ -339,10 +372,12 @@ func (n *Node) Drain(within time.Duration) {
 				ctx, stop := context.WithDeadline(n.ctx, until)
 				_, err := n.Move(ctx, name, MoveConfig{To: n.whereTo(name), Retries: n.config.Retries, RetryDelay: n.config.RetryDelay})
 				stop()
-				if err != nil && exists(n.agentDir(name)) && !errors.Is(err, runtime.ErrMoved) {
-					left = append(left, name)
-				}
+				stays := err != nil && exists(n.agentDir(name)) && !errors.Is(err, runtime.ErrMoved)
 				n.mu.Lock()
+				if delete(n.stays, name); stays {
+					left = append(left, name)
+					n.stays[name] = errorOf(err).Message
+				}
 				over = n.draining.IsZero()
 				n.mu.Unlock()
 				if over {
@@ -369,4 +404,5 @@ func (n *Node) EndDrain() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.draining = time.Time{}
+	clear(n.stays)
 }

@@ -133,7 +133,7 @@ func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other [
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 		libp2p.DisableIdentifyAddressDiscovery(),
-		libp2p.UserAgent("igor-node/1"),
+		libp2p.UserAgent(userAgent + release()),
 		libp2p.SwarmOpts(swarm.WithDialRanker(tcpFirst)),
 	}
 	if len(listen) == 0 {
@@ -199,6 +199,7 @@ func IsQUIC(a ma.Multiaddr) bool {
 // A gate lets in, and reaches, those who are known.
 type gate struct {
 	allowed func(verifier.PublicKey) bool
+	turned  func(verifier.PublicKey, ma.Multiaddr) // is told who was not let in
 }
 
 func (g *gate) InterceptPeerDial(id peer.ID) bool { return g.lets(id) }
@@ -210,8 +211,31 @@ func (g *gate) lets(id peer.ID) bool {
 
 func (g *gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 func (g *gate) InterceptAccept(network.ConnMultiaddrs) bool  { return true }
-func (g *gate) InterceptSecured(_ network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
-	return g.lets(id)
+func (g *gate) InterceptSecured(way network.Direction, id peer.ID, at network.ConnMultiaddrs) bool {
+	lets := g.lets(id)
+	if k, err := keyOf(id); !lets && err == nil && way == network.DirInbound && g.turned != nil {
+		g.turned(k, at.RemoteMultiaddr())
+	}
+	return lets
+}
+
+// maxTurned is of how many nodes that are not known it is said that they were turned away.
+const maxTurned = 100
+
+// turnedAway returns what says so, once of each, as most of them are nodes whose operator
+// made this one known there, and not them here.
+func (n *Node) turnedAway() func(verifier.PublicKey, ma.Multiaddr) {
+	var mu sync.Mutex
+	said := map[verifier.PublicKey]bool{}
+	return func(k verifier.PublicKey, at ma.Multiaddr) {
+		mu.Lock()
+		defer mu.Unlock()
+		if said[k] || len(said) == maxTurned {
+			return
+		}
+		said[k] = true
+		n.config.Log.Warn("a node that is not known was turned away", "node", k.DID(), "from", at.String(), "hint", "if it is to be known: igor node peers --add")
+	}
 }
 
 func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
@@ -292,21 +316,52 @@ func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, 
 	}
 	ctx, done := context.WithTimeout(ctx, dialLimit)
 	defer done()
-	began := time.Now()
+	if !n.peers.knows(to) && n.host.Network().Connectedness(id) != network.Connected {
+		return nil, wire.Refuse(wire.Transport, "%s is not known here: igor node peers --add \"%s ADDRESS\"", to.DID(), to.DID())
+	}
 	err = n.connect(ctx, id, n.peers.addresses(to))
 	var s network.Stream
 	if err == nil {
 		s, err = n.host.NewStream(ctx, id, of)
 	}
 	if r := n.otherVersion(to, id, of); err != nil && r != nil {
-		n.peers.met(to, time.Since(began), nil)
+		n.peers.met(to, nil)
 		return nil, r
 	}
-	n.peers.met(to, time.Since(began), err)
 	if err != nil {
-		return nil, wire.Refuse(wire.Transport, "%s cannot be reached: %v", to.DID(), err)
+		err = fmt.Errorf("%s cannot be reached: %w", to.DID(), err)
+	}
+	n.peers.met(to, err)
+	if err != nil {
+		return nil, wire.Refuse(wire.Transport, "%v", err)
 	}
 	return &conn{Stream: s, until: time.Now().Add(limit), silence: n.config.Silence}, nil
+}
+
+// versionOf returns which igor-node a peer says that it is, "" if it was not met yet.
+func (n *Node) versionOf(peer verifier.PublicKey) string {
+	id, err := idOf(peer)
+	if err != nil {
+		return ""
+	}
+	says, err := n.host.Peerstore().Get(id, "AgentVersion")
+	version, ok := says.(string)
+	if version, named := strings.CutPrefix(version, userAgent); err == nil && ok && named && len(version) <= 40 {
+		return version
+	}
+	return ""
+}
+
+// userAgent is what a node says that it is, before its version.
+const userAgent = "igor-node/"
+
+// release is this node's version, such as 0.1.0+1a2b3c4.
+func release() string {
+	words := strings.FieldsFunc(verifier.Version(), func(r rune) bool { return strings.ContainsRune(" (),", r) })
+	if len(words) < 4 {
+		return "?"
+	}
+	return words[1] + "+" + words[3][:min(len(words[3]), 7)] // igor VERSION commit HASH
 }
 
 // otherVersion says that a peer that was reached does not speak a protocol as this node does:

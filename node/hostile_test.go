@@ -36,7 +36,7 @@ type evil struct {
 
 func newEvil(t testing.TB, n byte) *evil {
 	t.Helper()
-	h, err := newHost(testKey(n), []string{"/ip4/127.0.0.1/tcp/0"}, nil, nil, &gate{func(verifier.PublicKey) bool { return true }})
+	h, err := newHost(testKey(n), []string{"/ip4/127.0.0.1/tcp/0"}, nil, nil, &gate{allowed: func(verifier.PublicKey) bool { return true }})
 	if err != nil {
 		t.Fatal(err)
 	}

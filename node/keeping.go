@@ -54,13 +54,22 @@ type policyKnown struct {
 	policy   runtime.MovePolicy
 }
 
+// leases is after how many of them it is asked for again: where it does not let a node take
+// the agent over, an operator may just have changed that, and its owner be gone a moment later.
+func (p *policyKnown) leases(self verifier.PublicKey, planned int) int {
+	if p != nil && p.policy.Resurrect && slices.Contains(p.policy.AllowedNodes, self) {
+		return relearnIn
+	}
+	return 1 + planned/strangers
+}
+
 // What a node of a fleet does, as parts of a lease.
 const (
 	hears     = 8   // times in a lease, each other node is asked for its offer
 	looks     = 4   // times in a lease, all else
 	copies    = 2   // candidates that keep a copy of an agent
-	relearnIn = 4   // leases, after which an agent's manifest is asked for again
-	strangers = 256 // agents that do not allow this node, so many of which are asked for again in a lease
+	relearnIn = 4   // leases, after which a manifest is asked for again that lets the agent be taken over here
+	strangers = 256 // agents that do not let this node take them over, so many of which are asked for again in a lease
 )
 
 // Folders of a node in a fleet.
@@ -283,10 +292,10 @@ func (k *upkeep) learn(ctx context.Context, agent verifier.PublicKey) *policyKno
 	known, name, again := k.policies[agent], k.local[agent], k.learned[agent]
 	k.mu.Unlock()
 	// A fleet has many agents, and not all are to be asked for in one look.
-	set := func(p *policyKnown, leases int) *policyKnown {
-		after := time.Duration(leases) * k.fleet.Client.Lease
+	set := func(p *policyKnown) *policyKnown {
 		k.mu.Lock()
 		defer k.mu.Unlock()
+		after := time.Duration(p.leases(k.n.public, len(k.plan.Agents))) * k.fleet.Client.Lease
 		if k.learned[agent] = time.Now().Add(after/2 + rand.N(after)); p != nil {
 			k.policies[agent] = p
 		}
@@ -301,7 +310,7 @@ func (k *upkeep) learn(ctx context.Context, agent verifier.PublicKey) *policyKno
 		if err != nil {
 			return known
 		}
-		return set(&policyKnown{manifest: sha256.Sum256(man), policy: policy}, relearnIn)
+		return set(&policyKnown{manifest: sha256.Sum256(man), policy: policy})
 	}
 	if time.Now().Before(again) {
 		return known
@@ -312,11 +321,8 @@ func (k *upkeep) learn(ctx context.Context, agent verifier.PublicKey) *policyKno
 	switch {
 	case err != nil:
 		return known
-	case terms.Manifest.IsZero():
-		plan, _ := k.planned()
-		return set(known, 1+len(plan.Agents)/strangers)
-	case known != nil && known.manifest == terms.Manifest:
-		return set(known, relearnIn)
+	case terms.Manifest.IsZero(), known != nil && known.manifest == terms.Manifest:
+		return set(known)
 	}
 	k.saw(agent, p)
 	b, err := k.fleet.Home.Replicas.Get(within, agent, p, authority.Name{Kind: authority.Manifest, Hash: terms.Manifest})
@@ -328,7 +334,7 @@ func (k *upkeep) learn(ctx context.Context, agent verifier.PublicKey) *policyKno
 		k.n.config.Log.Warn("a manifest of the fleet's cannot be read here", "did", agent.DID(), "error", err)
 		return known
 	}
-	return set(&policyKnown{manifest: terms.Manifest, policy: policy}, relearnIn)
+	return set(&policyKnown{manifest: terms.Manifest, policy: policy})
 }
 
 // wantsOf are what an agent asks of a node, by its manifest.

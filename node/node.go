@@ -119,11 +119,13 @@ type Node struct {
 	socket   *control.Server // nil: nobody asked for one
 	draining time.Time       // deadline; zero = it does not drain
 	offer    *price.Offer
-	agents   map[string]runtime.Supervised // by the names of their folders
-	lives    map[string]runtime.Life       // of their folders, by name: who they are
-	moves    map[verifier.PublicKey]*move  // that are under way, from here
-	takes    map[verifier.PublicKey]*take  // to here
-	verified map[string]verifier.Hash      // the newest checkpoints of agents that came, by name, until they are run
+	agents   map[string]runtime.Supervised            // by the names of their folders
+	lives    map[string]runtime.Life                  // of their folders, by name: who they are
+	moves    map[verifier.PublicKey]*move             // that are under way, from here
+	refused  map[string]map[verifier.PublicKey]string // why agents did not go to nodes, the last time, by name
+	stays    map[string]string                        // why agents are still here while it drains, by name
+	takes    map[verifier.PublicKey]*take             // to here
+	verified map[string]verifier.Hash                 // the newest checkpoints of agents that came, by name, until they are run
 }
 
 const (
@@ -154,7 +156,7 @@ func Start(c Config) (_ *Node, err error) {
 	slices.Sort(c.Regions)
 	c.Regions = slices.Compact(c.Regions)
 	n := &Node{config: c, public: verifier.PublicKey(c.Key.Public().(ed25519.PublicKey)), look: make(chan struct{}, 1), came: make(chan struct{}, 1),
-		agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}, moves: map[verifier.PublicKey]*move{}, takes: map[verifier.PublicKey]*take{}, verified: map[string]verifier.Hash{}}
+		agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}, moves: map[verifier.PublicKey]*move{}, refused: map[string]map[verifier.PublicKey]string{}, stays: map[string]string{}, takes: map[verifier.PublicKey]*take{}, verified: map[string]verifier.Hash{}}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -175,7 +177,7 @@ func Start(c Config) (_ *Node, err error) {
 	if _, err := n.Offer(); err != nil {
 		return nil, err
 	}
-	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, c.Network, &gate{n.letsIn}); err != nil {
+	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, c.Network, &gate{n.letsIn, n.turnedAway()}); err != nil {
 		return nil, err
 	}
 	if c.Carrier != nil {
@@ -246,6 +248,9 @@ func (n *Node) configOf(name string) runtime.Config {
 	}
 	c.Node = n.placeOf(name)
 	c.RentDue = n.tenantOf(name)
+	if policy, err := n.policyOf(n.agentDir(name)); err == nil && policy.Capabilities["x402"] > 0 && !n.config.Engine.Pays() {
+		c.Log.Warn("the agent may buy, and this node pays nothing: it gets the 402", "hint", "set payments or pay_at in node.json, and start the node again")
+	}
 	n.mu.Lock()
 	c.Verified = n.verified[name]
 	delete(n.verified, name)
@@ -287,6 +292,8 @@ func (n *Node) changed(s runtime.Supervised) {
 	if s.State == "" {
 		delete(n.agents, s.Name)
 		delete(n.lives, s.Name)
+		delete(n.refused, s.Name)
+		delete(n.stays, s.Name)
 		return
 	}
 	n.agents[s.Name] = s
@@ -363,14 +370,16 @@ func (n *Node) named(s string) (string, error) {
 		if name, ok := n.find(k); ok {
 			return name, nil
 		}
-		return "", fmt.Errorf("%s is not at this node", s)
+		return "", &missing{s + " is not at this node", agentsAre}
 	}
 	name := filepath.Base(s)
 	if !exists(n.agentDir(name)) {
-		return "", fmt.Errorf("there is no agent %s at this node", name)
+		return "", &missing{"there is no agent " + s + " at this node", agentsAre}
 	}
 	return name, nil
 }
+
+const agentsAre = "igor node agents lists those that are here, and igor node add FOLDER moves one here"
 
 // room says how many more agents, and bytes of their memories, there is room for.
 func (n *Node) room() (agents uint32, memory uint64) {

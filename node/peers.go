@@ -27,7 +27,7 @@ type Peer struct {
 	Offer     *price.Offer // the newest, nil = none
 	Successes int
 	Failures  int
-	Latency   time.Duration // of the newest success
+	Latency   time.Duration // from when it was asked for its offer, the last time, until it was there
 	Seen      time.Time
 	Failure   string // the newest, "" = the newest contact was good
 }
@@ -39,11 +39,11 @@ func ParsePeer(s string) (p Peer, err error) {
 		return p, errors.New("a peer is named by its DID")
 	}
 	if p.Node, err = verifier.ParseDID(fields[0]); err != nil {
-		return p, fmt.Errorf("peer %q: %w", fields[0], err)
+		return p, fmt.Errorf("%q is no node's DID: want did:key:z6Mk… with 56 characters in all", fields[0])
 	}
 	for _, a := range fields[1:] {
 		if _, err := ma.NewMultiaddr(a); err != nil {
-			return p, fmt.Errorf("peer %s: %q is no address such as /ip4/192.0.2.7/tcp/7447", fields[0], a)
+			return p, fmt.Errorf("peer %s: %q is no address such as /ip4/192.0.2.7/tcp/7447 or /dns4/node.example/tcp/7447", fields[0], a)
 		}
 	}
 	p.Addresses = fields[1:]
@@ -126,6 +126,9 @@ func (p *peers) add(given Peer) error {
 func (p *peers) remove(k verifier.PublicKey) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.all[k] == nil {
+		return &missing{fmt.Sprintf("%s is no peer of this node", k.DID()), "igor-node peers lists them"}
+	}
 	delete(p.all, k)
 	return p.save()
 }
@@ -167,7 +170,7 @@ func (p *peers) addresses(k verifier.PublicKey) (all []ma.Multiaddr) {
 }
 
 // met notes how it went to reach a peer.
-func (p *peers) met(k verifier.PublicKey, took time.Duration, err error) {
+func (p *peers) met(k verifier.PublicKey, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.all[k]
@@ -178,7 +181,16 @@ func (p *peers) met(k verifier.PublicKey, took time.Duration, err error) {
 		known.Failure = err.Error()
 	default:
 		known.Successes++
-		known.Latency, known.Seen, known.Failure = took, time.Now(), ""
+		known.Seen, known.Failure = time.Now(), ""
+	}
+}
+
+// answered notes how long a peer took to answer.
+func (p *peers) answered(k verifier.PublicKey, took time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.all[k]; known != nil {
+		known.Latency = took
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
+	"igor.dev/node/keeper"
 	"igor.dev/node/price"
 	"igor.dev/node/wire"
 	"igor.dev/runtime"
@@ -78,7 +80,18 @@ func (n *Node) move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 		c.RetryDelay = 5 * time.Second
 	}
 	dir := n.agentDir(name)
+	if gone, moved, err := runtime.ReadMoved(dir); err != nil || moved {
+		return nil, errors.Join(fmt.Errorf("%w: %s has it", runtime.ErrMoved, gone.Record.To.DID()), err)
+	}
 	policy, err := n.policyOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := runtime.ReadLife(dir)
+	if err != nil {
+		return nil, err
+	}
+	moves, err := runtime.Moves(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +109,11 @@ func (n *Node) move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 				return nil, errors.Join(ctx.Err(), last)
 			}
 		}
-		candidates, err := n.candidates(ctx, &policy, c.To)
+		// Another one may have moved it meanwhile, and it may be back by now.
+		if now, err := runtime.Moves(dir); attempt > 0 && (err != nil || now != moves) {
+			return nil, errors.Join(fmt.Errorf("%w meanwhile", runtime.ErrMoved), err)
+		}
+		candidates, err := n.candidates(ctx, l.Agent, &policy, c.To)
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +128,11 @@ func (n *Node) move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 				r = wire.Refuse(wire.SourceFailed, "%v", err)
 			}
 			c.Tell(Progress{To: to, State: "failed", Reason: r.Reason, Detail: r.Detail})
-			n.config.Log.Warn("the agent was not handed over", "agent", name, "to", to.DID(), "reason", string(r.Reason), "detail", r.Detail)
+			level := slog.LevelWarn
+			if !n.new(name, to, r.Error()) {
+				level = slog.LevelDebug // a node that drains asks every moment
+			}
+			n.config.Log.Log(ctx, level, "the agent was not handed over", "agent", name, "to", to.DID(), "reason", string(r.Reason), "detail", r.Detail)
 			last = err
 			if errors.Is(err, runtime.ErrMoved) || errors.Is(err, runtime.ErrMoveUnknown) {
 				return nil, err // it is the other's, or may be
@@ -126,6 +147,18 @@ func (n *Node) move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 		last = wire.Refuse(wire.Policy, "there is no node that the agent's manifest allows and that is known here")
 	}
 	return nil, last
+}
+
+// new reports whether why an agent does not go to a node is not why it did not before.
+func (n *Node) new(name string, to verifier.PublicKey, why string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.refused[name] == nil {
+		n.refused[name] = map[verifier.PublicKey]string{}
+	}
+	was := n.refused[name][to]
+	n.refused[name][to] = why
+	return was != why
 }
 
 func (n *Node) policyOf(dir string) (p runtime.MovePolicy, err error) {
@@ -175,50 +208,28 @@ func (n *Node) saves(p *runtime.MovePolicy, pays, would int64) error {
 	return wire.Refuse(wire.Policy, "it costs %s a second here and %s there, and the agent's manifest wants a saving of %d%%", verifier.FormatMicrocents(pays), verifier.FormatMicrocents(would), p.MinSavingPercent)
 }
 
-// candidates are whom to ask, the best first.
-func (n *Node) candidates(ctx context.Context, p *runtime.MovePolicy, given []verifier.PublicKey) ([]verifier.PublicKey, error) {
+// candidates are whom to ask, the best first: by the rule of fleets, where nobody is known
+// to be fuller than others.
+func (n *Node) candidates(ctx context.Context, agent verifier.PublicKey, p *runtime.MovePolicy, given []verifier.PublicKey) ([]verifier.PublicKey, error) {
 	if !p.Enabled || len(p.AllowedNodes) == 0 {
 		return nil, wire.Refuse(wire.Policy, `the agent's manifest allows no node: "migration_policy": {"enabled": true, "allowed_nodes": ["did:key:…"]}`)
 	}
 	if len(given) > 0 {
 		return given, nil
 	}
-	type candidate struct {
-		to    verifier.PublicKey
-		offer *price.Offer
-	}
-	var all []candidate
+	w := wantsOf(agent, p)
+	var known []keeper.Node
 	for _, to := range p.AllowedNodes {
 		if to == n.public || !n.peers.knows(to) {
 			continue
 		}
-		if o, err := n.OfferOf(ctx, to); err == nil && checkOffer(p, o, to) == nil {
-			all = append(all, candidate{to, o})
+		if o, err := n.OfferOf(ctx, to); err == nil {
+			known = append(known, keeper.Node{Offer: o})
 		}
 	}
-	preferred := func(o *price.Offer) int {
-		for i, r := range p.PreferredRegions {
-			if slices.Contains(o.Regions, r) {
-				return i
-			}
-		}
-		return len(p.PreferredRegions)
-	}
-	slices.SortStableFunc(all, func(a, b candidate) int {
-		if d := preferred(a.offer) - preferred(b.offer); d != 0 {
-			return d
-		}
-		switch {
-		case a.offer.Price < b.offer.Price:
-			return -1
-		case a.offer.Price > b.offer.Price:
-			return 1
-		}
-		return 0
-	})
 	var to []verifier.PublicKey
-	for _, c := range all {
-		to = append(to, c.to)
+	for _, c := range w.Candidates(known, nil, time.Now()) {
+		to = append(to, c.Offer.Node)
 	}
 	return to, nil
 }
@@ -250,6 +261,7 @@ func (n *Node) OfferOf(ctx context.Context, to verifier.PublicKey) (*price.Offer
 }
 
 func (n *Node) offerOf(ctx context.Context, to verifier.PublicKey) (*price.Offer, error) {
+	began := time.Now()
 	c, err := n.open(ctx, to, ProtocolPrice, 10*time.Second)
 	if err != nil {
 		return nil, err
@@ -260,6 +272,7 @@ func (n *Node) offerOf(ctx context.Context, to verifier.PublicKey) (*price.Offer
 		c.Reset()
 		return nil, wire.Refuse(wire.Transport, "the offer of %s: %v", to.DID(), err)
 	}
+	n.peers.answered(to, time.Since(began))
 	o, err := price.Parse(b)
 	if err == nil && o.Node != to {
 		err = errors.New("it is another node's")
@@ -309,6 +322,12 @@ func (n *Node) give(ctx context.Context, name string, to verifier.PublicKey, pol
 	}()
 	if s.Agent == nil || s.State != runtime.SupervisedAlive {
 		return nil, wire.Refuse(wire.Unsupported, "the agent does not live at the moment")
+	}
+	if !slices.Contains(policy.AllowedNodes, to) {
+		return nil, wire.Refuse(wire.Policy, "the agent's manifest does not allow %s", to.DID())
+	}
+	if !runtime.Whole(dir) {
+		return nil, wire.Refuse(wire.Incomplete, "not all of the agent's history is here: nodes that have what was before it was taken over are asked for it")
 	}
 	step("asking")
 	offer, err := n.OfferOf(ctx, to)

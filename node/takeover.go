@@ -74,7 +74,7 @@ func (k *upkeep) take(ctx context.Context, agent verifier.PublicKey) error {
 	copies := k.copiesOf(agent)
 	for _, c := range copies {
 		if base := filepath.Base(c); base != dirAgent {
-			name = folderName(base, agent)
+			name = folderName(nameLeft(base), agent)
 		}
 	}
 	whole, err := runtime.PutBack(dir, copies...)
@@ -162,6 +162,16 @@ func (k *upkeep) leave(name string, p authority.Position) error {
 	return k.setAside(name)
 }
 
+// leftAgain stands in the name of a folder in left/ before how often there was one of its
+// name: no agent's folder has it, so the name comes back with the agent as it was.
+const leftAgain = "@"
+
+// nameLeft is what the folder of an agent was called, by its name in left/.
+func nameLeft(base string) string {
+	name, _, _ := strings.Cut(base, leftAgain)
+	return name
+}
+
 // setAside moves a folder of an agent that is not lived here to left/.
 func (k *upkeep) setAside(name string) error {
 	dir, left := k.n.agentDir(name), filepath.Join(k.n.config.Dir, dirLeft)
@@ -170,7 +180,7 @@ func (k *upkeep) setAside(name string) error {
 	}
 	to := filepath.Join(left, name)
 	for i := 2; exists(to); i++ {
-		to = filepath.Join(left, fmt.Sprintf("%s-%d", name, i))
+		to = filepath.Join(left, fmt.Sprintf("%s%s%d", name, leftAgain, i))
 	}
 	if err := os.Rename(dir, to); err != nil {
 		return err

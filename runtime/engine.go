@@ -102,6 +102,9 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 	return e, nil
 }
 
+// Pays reports whether agents can pay here: by a pay endpoint, or by x402.
+func (e *Engine) Pays() bool { return e.payer != nil || e.config.Payments != nil }
+
 // Close stops all agents as [Agent.Stop] does, and returns when they have ended.
 func (e *Engine) Close() error {
 	e.mu.Lock()

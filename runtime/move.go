@@ -475,12 +475,8 @@ func finishMove(dir string, m *Departure) error {
 // ReadMoved reads the hand-over by which the agent in dir left it; ok is false if it did
 // not. It is durable then.
 func ReadMoved(dir string) (m Departure, ok bool, err error) {
-	b, err := store.Moved(dir, int64(MovedSize))
-	if err != nil || b == nil {
+	if m, ok, err = movedOf(dir); err != nil || !ok {
 		return m, false, err
-	}
-	if m, err = ParseMoved(b); err != nil {
-		return m, false, &DamagedError{File: filepath.Join(dir, "moved"), err: fmt.Errorf("%s: the file moved: %w", dir, err)}
 	}
 	// A process that was killed may have given the file its name, and not lived to sync
 	// that: whoever is told of it goes on from there.
@@ -490,6 +486,18 @@ func ReadMoved(dir string) (m Departure, ok bool, err error) {
 	}
 	defer root.Close()
 	return m, true, store.SyncDir(root, ".")
+}
+
+// movedOf is [ReadMoved], of what may not be durable yet.
+func movedOf(dir string) (m Departure, ok bool, err error) {
+	b, err := store.Moved(dir, int64(MovedSize))
+	if err != nil || b == nil {
+		return m, false, err
+	}
+	if m, err = ParseMoved(b); err != nil {
+		return m, false, &DamagedError{File: filepath.Join(dir, "moved"), err: fmt.Errorf("%s: the file moved: %w", dir, err)}
+	}
+	return m, true, nil
 }
 
 // FinishMove is [ReadMoved], and does what a crash left to do of the hand-over. Nobody may

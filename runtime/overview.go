@@ -41,6 +41,7 @@ const (
 	StateCrashed   State = "crashed"   // its last run ended without a word: it was killed, or the machine failed
 	StateBroken    State = "broken"    // something in its folder has to be mended before it can go on
 	StateRetired   State = "retired"   // it never lives again
+	StateMoved     State = "moved"     // it was handed over to another node, and lives there
 	StateHistory   State = "history"   // its checkpoints alone, such as an imported history
 )
 
@@ -75,6 +76,7 @@ type Overview struct {
 
 	Home      string `json:"home,omitempty"`                       // where it is decided who lives it, if that is not its folder
 	GivenBack int64  `json:"givenBackMicrocents,string,omitempty"` // when it was retired
+	MovedTo   string `json:"movedTo,omitempty"`                    // the DID of the node that has it
 
 	Problems []FolderProblem `json:"problems"`
 
@@ -158,7 +160,7 @@ func Overviews(ctx context.Context, dir string) ([]Overview, error) {
 func sayTwins(all []Overview) {
 	by := map[string][]int{}
 	for i := range all {
-		if all[i].DID != "" && all[i].State != StateHistory {
+		if all[i].DID != "" && all[i].State != StateHistory && all[i].State != StateMoved {
 			by[all[i].DID] = append(by[all[i].DID], i)
 		}
 	}
@@ -378,6 +380,16 @@ func (o *Overview) stopped() {
 		}
 		return
 	}
+	switch gone, moved, err := movedOf(o.Folder); {
+	case err != nil:
+		o.problem(true, "moved", err, "put it back from a copy; igor resume %s says whose the agent is", o.Folder)
+	case moved:
+		o.State, o.MovedTo = StateMoved, gone.Record.To.DID()
+		if info, err := os.Stat(filepath.Join(o.Folder, "moved")); err == nil {
+			o.Since = info.ModTime().UTC()
+		}
+		return
+	}
 	switch {
 	case r == nil: // it was never run, or by an igor that did not write that down
 		if o.Budget == 0 && o.Price > 0 && o.CID != "" {
@@ -472,6 +484,9 @@ func (o *Overview) openEvents(root *os.Root) {
 func (o *Overview) parts(root *os.Root) {
 	key, err := store.Key(o.Folder)
 	switch {
+	case o.State == StateMoved: // whoever gave it away destroyed it
+	case errors.Is(err, ErrNoKey) && o.Home != "":
+		o.problem(true, "key", err, "if it was taken over from this node, it lives on elsewhere, and nothing is to be done: igor fleet status says where. Else put the agent's key back as %s, with mode 0600", filepath.Join(o.Folder, "key"))
 	case err != nil:
 		o.problem(true, "key", err, "")
 	case o.DID != "" && verifier.PublicKey(key.Public().(ed25519.PublicKey)).DID() != o.DID:
@@ -626,6 +641,8 @@ func (o *Overview) Why() (why, next string) {
 		return string(DiskFull), fmt.Sprintf("to give it more: igor resume %s --max-disk BYTES", o.Folder)
 	case StateRetired:
 		return fmt.Sprintf("its life ended for good at tick %d, and %s went back", o.Tick, verifier.FormatMicrocents(o.GivenBack)), fmt.Sprintf("igor fork %s makes another agent of its state", o.Folder)
+	case StateMoved:
+		return "it was handed over to " + o.MovedTo, "it lives there, and that node can hand it back"
 	case StateFailed:
 		return r.Error, r.Hint
 	case StateCrashed:

@@ -113,7 +113,7 @@ func readSettings(dir string) (settings, error) {
 	s := defaults()
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, hinted(fmt.Errorf("%s is no node's folder", dir), "igor node init --dir "+dir+" makes one")
+		return s, &noFolder{hinted(fmt.Errorf("%s is no node's folder", dir), "igor-node init --dir "+dir+" makes one; --dir names another one")}
 	}
 	if err != nil {
 		return s, err
@@ -129,12 +129,43 @@ func readSettings(dir string) (settings, error) {
 	return s, nil
 }
 
+// A settingError is of a setting that cannot be so.
+type settingError struct {
+	what, value string
+	err         error
+}
+
+func (e *settingError) Error() string { return fmt.Sprintf("%s %q: %s", e.what, e.value, e.err) }
+func (e *settingError) Unwrap() error { return e.err }
+
 // config makes a node's config of its settings.
 func (s *settings) config(dir string) (c node.Config, life runtime.Config, err error) {
-	c = node.Config{Dir: dir, Listen: s.Listen, Open: s.Open, Regions: s.Regions, MaxAgents: s.MaxAgents, NoReplay: !s.Replay}
-	bad := func(what, value string, err error) error {
-		return fmt.Errorf("%s: %s %q: %w", filepath.Join(dir, fileConfig), what, value, err)
+	if c, life, err = s.parse(); errors.As(err, new(*settingError)) {
+		err = hinted(fmt.Errorf("%s: %w", filepath.Join(dir, fileConfig), err), "docs/node.md has what can stand there")
 	}
+	c.Dir = dir
+	return c, life, err
+}
+
+// check says which flag of igor-node init is wrong.
+func (s *settings) check() error {
+	_, _, err := s.parse()
+	if e, ok := errors.AsType[*settingError](err); ok {
+		flag := strings.ReplaceAll(e.what, "_", "-")
+		if flag == "peers" || flag == "regions" {
+			flag = flag[:len(flag)-1] // it is given for each
+		}
+		return fmt.Errorf("--%s %q: %w", flag, e.value, e.err)
+	}
+	if err != nil {
+		return &configError{err}
+	}
+	return nil
+}
+
+func (s *settings) parse() (c node.Config, life runtime.Config, err error) {
+	c = node.Config{Listen: s.Listen, Open: s.Open, Regions: s.Regions, MaxAgents: s.MaxAgents, NoReplay: !s.Replay}
+	bad := func(what, value string, err error) error { return &settingError{what, value, err} }
 	for _, a := range s.Listen {
 		address, err := ma.NewMultiaddr(a)
 		if err != nil {
@@ -169,9 +200,6 @@ func (s *settings) config(dir string) (c node.Config, life runtime.Config, err e
 	}
 	if s.Key == "" {
 		return c, life, bad("key", "", errors.New("it names no file"))
-	}
-	if c.Key, err = runtime.NodeKey(s.Key); err != nil {
-		return c, life, err
 	}
 	if s.NetworkKey != "" {
 		if c.NetworkKey, err = readNetworkKey(s.NetworkKey); err != nil {
@@ -234,7 +262,8 @@ func (s *settings) config(dir string) (c node.Config, life runtime.Config, err e
 	if c.Retries = s.MigrationRetries; c.Retries < 0 {
 		return c, life, bad("migration_retries", fmt.Sprint(s.MigrationRetries), errors.New("want a number of times"))
 	}
-	return c, life, nil
+	c.Key, err = runtime.NodeKey(s.Key) // which is made where there is none
+	return c, life, err
 }
 
 // readNetworkKey reads 64 hexadecimal digits, as a swarm key of libp2p has them in its

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -46,6 +47,7 @@ const (
 	exitFailed  = 1
 	exitUsage   = 2
 	exitMissing = 66
+	exitLocked  = 75
 	exitConfig  = 78
 )
 
@@ -55,28 +57,38 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	asked := root.Name()
+	if cmd != nil {
+		asked = cmd.CommandPath()
 	}
 	fmt.Fprintf(stderr, "igor-node: %s\n", verifycli.Printable(strings.ReplaceAll(err.Error(), "\n", "; "))) // of several errors
 	var h interface{ NextStep() string }
 	var old interface{ Hint() string }
+	code, next := exitUsage, asked+" --help explains the usage"
+	switch {
+	case errors.Is(err, api.ErrNotRunning), api.Missing(err), errors.As(err, new(*noFolder)):
+		code, next = exitMissing, ""
+	case errors.Is(err, errHeld):
+		code, next = exitLocked, ""
+	case errors.As(err, new(*configError)):
+		code, next = exitConfig, ""
+	case errors.As(err, new(*failure)):
+		code, next = exitFailed, ""
+	}
 	switch {
 	case errors.As(err, &h) && h.NextStep() != "":
-		fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(h.NextStep()))
+		next = h.NextStep()
 	case errors.As(err, &old):
-		fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(old.Hint()))
+		next = old.Hint()
 	}
-	switch {
-	case errors.Is(err, api.ErrNotRunning):
-		return exitMissing
-	case errors.As(err, new(*configError)):
-		return exitConfig
-	case errors.As(err, new(*failure)):
-		return exitFailed
+	if next != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", verifycli.Printable(next))
 	}
-	return exitUsage
+	return code
 }
 
 // A failure is an error of what was asked for, rather than of how.
@@ -92,6 +104,11 @@ func failed(err error) error {
 }
 
 type configError struct{ error }
+
+// A noFolder says that there is no node's folder.
+type noFolder struct{ error }
+
+func (e *noFolder) Unwrap() error { return e.error }
 
 func (e *configError) Unwrap() error { return e.error }
 
@@ -146,7 +163,7 @@ func initCommand(where whereFunc) *cobra.Command {
 		Short: "Make a node's folder, and its key if there is none",
 		Long: `Init makes a node's folder with its settings in node.json, and the node's key if
 the user has none. Igor signs receipts with the same key.`,
-		Args: cobra.NoArgs,
+		Args: operands(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := where()
 			if err != nil {
@@ -162,8 +179,8 @@ the user has none. Igor signs receipts with the same key.`,
 					}
 				}
 			}
-			if _, _, err := s.config(dir); err != nil {
-				return &configError{err}
+			if err := s.check(); err != nil {
+				return err
 			}
 			for _, d := range []string{dir, filepath.Join(dir, "agents"), filepath.Join(dir, "incoming")} {
 				if err := os.MkdirAll(d, 0o700); err != nil {
@@ -220,13 +237,16 @@ func startCommand(where whereFunc) *cobra.Command {
 		Long: `Start runs the node: its agents live, other nodes reach it, and igor migrate moves
 agents to and from it. Ctrl-C, SIGTERM or igor-node stop ends it, each agent with a
 last checkpoint.`,
-		Args: cobra.NoArgs,
+		Args: operands(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := where()
 			if err != nil {
 				return failed(err)
 			}
 			s, err := readSettings(dir)
+			if errors.As(err, new(*noFolder)) {
+				return failed(err)
+			}
 			if err != nil {
 				return &configError{err}
 			}
@@ -234,9 +254,17 @@ last checkpoint.`,
 			if err != nil {
 				return &configError{err}
 			}
-			if _, err := api.Dial(dir); err == nil {
-				return failed(hinted(fmt.Errorf("a node runs in %s already", dir), "igor-node stop ends it"))
+			if format != "text" && format != "json" {
+				return fmt.Errorf("--log-format %q: want text or json", format)
 			}
+			letGo, err := hold(dir)
+			if errors.Is(err, errHeld) {
+				return failed(hinted(fmt.Errorf("a node runs in %s already, or is still ending: %w", dir, err), "igor-node stop ends it, and waits until it has ended"))
+			}
+			if err != nil {
+				return failed(err)
+			}
+			defer letGo()
 			if os.Getenv("GOGC") == "" {
 				debug.SetGCPercent(25) // as igor up: nearly all of the heap has no pointers
 			}
@@ -250,8 +278,6 @@ last checkpoint.`,
 			c.Log = slog.New(slog.NewTextHandler(verifycli.SafeLog(cmd.ErrOrStderr(), true), options))
 			if format == "json" {
 				c.Log = slog.New(slog.NewJSONHandler(verifycli.SafeLog(cmd.ErrOrStderr(), false), options))
-			} else if format != "text" {
-				return fmt.Errorf("--log-format %q: want text or json", format)
 			}
 			var books *books
 			var rents *rentserver.Config // nil = no rent is served
@@ -391,16 +417,32 @@ func dial(where whereFunc) (*api.Client, error) {
 	}
 	c, err := api.Dial(dir)
 	if errors.Is(err, api.ErrNotRunning) {
-		err = hinted(err, "igor-node start runs it")
+		err = hinted(err, "igor-node start runs it; --dir names another one's folder")
+		if _, no := readSettings(dir); errors.As(no, new(*noFolder)) {
+			err = no
+		}
 	}
-	return c, err
+	return c, failed(err)
+}
+
+// operands are a command's.
+func operands(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < len(names):
+			return fmt.Errorf("%s is missing", names[len(args)])
+		case len(args) > len(names):
+			return fmt.Errorf("%q is one too many", args[len(names)])
+		}
+		return nil
+	}
 }
 
 // show makes a command that asks the node for something, and shows it.
 func show[T any](where whereFunc, cmd *cobra.Command, ask func(ctx context.Context, c *api.Client) (T, error), print func(cmd *cobra.Command, got T) error) *cobra.Command {
 	var asJSON bool
 	if cmd.Args == nil {
-		cmd.Args = cobra.NoArgs
+		cmd.Args = operands()
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := dial(where)
@@ -433,6 +475,9 @@ func statusCommand(where whereFunc) *cobra.Command {
 			all = append(all, "address", a)
 		}
 		all = append(all, "agents", fmt.Sprint(s.Agents), "moving", fmt.Sprintf("%d away, %d here", s.Moving, s.Taking), "peers", fmt.Sprint(s.Peers))
+		if !s.Pays {
+			all = append(all, "pays", "nothing: agents that buy get the 402")
+		}
 		if s.Draining != "" {
 			all = append(all, "drains", "until "+s.Draining)
 		}
@@ -488,8 +533,30 @@ func peersCommand(where whereFunc) *cobra.Command {
 		return all, err
 	}
 	cmd := show(where, &cobra.Command{Use: "peers", Short: "Show the nodes that this one knows, and make others known",
-		Example: "  igor-node peers --add \"did:key:z6Mk… /ip4/192.0.2.7/tcp/7447\""}, ask, func(cmd *cobra.Command, all []api.Peer) error {
-		t := table(cmd, "NODE", "ADDRESSES", "PRICE", "CONTACTS", "LATENCY")
+		Long: `Peers shows the nodes that this one knows: what a second costs there, how often they
+were reached and were not, how long the newest answer took, and their version. A node
+lets in and reaches those that it knows, so two of them have to know each other. With
+--remove a node is forgotten, unless the settings or the fleet name it.`,
+		Example: "  igor-node peers --add \"did:key:z6Mk… /ip4/192.0.2.7/tcp/7447\"",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 && add != "" {
+				return fmt.Errorf("%q is one too many: a peer's DID and its addresses are one argument, in quotes", args[0])
+			}
+			return operands()(nil, args)
+		},
+		PreRunE: func(*cobra.Command, []string) error {
+			for flag, peer := range map[string]string{"add": add, "remove": remove} {
+				if _, err := node.ParsePeer(peer); peer != "" && err != nil {
+					return fmt.Errorf("--%s: %w", flag, err)
+				}
+			}
+			return nil
+		}}, ask, func(cmd *cobra.Command, all []api.Peer) error {
+		if len(all) == 0 {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), `no peers: igor-node peers --add "DID ADDRESS" makes one known`)
+			return err
+		}
+		t := table(cmd, "NODE", "ADDRESSES", "PRICE", "CONTACTS", "LATENCY", "VERSION")
 		for _, p := range all {
 			price := "-"
 			if p.Offer != nil {
@@ -499,9 +566,19 @@ func peersCommand(where whereFunc) *cobra.Command {
 			if p.LatencyMS > 0 {
 				latency = fmt.Sprintf("%.1fms", p.LatencyMS)
 			}
-			t.row(p.Node, strings.Join(p.Addresses, " "), price, fmt.Sprintf("%d good, %d not", p.Successes, p.Failures), latency)
+			t.Row(p.Node, cmp.Or(strings.Join(p.Addresses, " "), "-"), price, fmt.Sprintf("%d good, %d not", p.Successes, p.Failures), latency, cmp.Or(p.Version, "-"))
 		}
-		return t.flush()
+		if err := t.flush(); err != nil {
+			return err
+		}
+		for _, p := range all {
+			if p.Failure != "" {
+				for _, line := range verifycli.Wrap(verifycli.Printable("not reached: "+p.Failure), 80) {
+					fmt.Fprintln(cmd.OutOrStdout(), line)
+				}
+			}
+		}
+		return nil
 	})
 	cmd.Flags().StringVar(&add, "add", "", "`PEER`: a node's DID, and its addresses behind it")
 	cmd.Flags().StringVar(&remove, "remove", "", "`DID` of a node to forget")
@@ -519,13 +596,17 @@ func offerCommand(where whereFunc) *cobra.Command {
 		return []api.Offer{own}, err
 	}
 	cmd := show(where, &cobra.Command{Use: "offer", Short: "Show what the node offers, or what its peers do"}, ask, func(cmd *cobra.Command, all []api.Offer) error {
+		if len(all) == 0 {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "no peer gives an offer: igor-node peers says who is known, and how it went")
+			return err
+		}
 		t := table(cmd, "NODE", "PRICE", "STORED", "FREE", "REGIONS", "UNTIL")
 		for _, o := range all {
 			free := fmt.Sprint(o.FreeAgents)
 			if o.Draining {
 				free = "drains"
 			}
-			t.row(o.Node, verifier.FormatMicrocents(o.Price), verifier.FormatMicrocents(o.StoredPrice), free, strings.Join(o.Regions, " "), o.Expires)
+			t.Row(o.Node, verifier.FormatMicrocents(o.Price), verifier.FormatMicrocents(o.StoredPrice), free, cmp.Or(strings.Join(o.Regions, " "), "-"), o.Expires)
 		}
 		return t.flush()
 	})
@@ -535,18 +616,32 @@ func offerCommand(where whereFunc) *cobra.Command {
 
 func agentsCommand(where whereFunc) *cobra.Command {
 	return show(where, &cobra.Command{Use: "agents", Short: "Show the agents that live here, come, or were given away"}, get[[]api.Agent]("/v1/agents"), func(cmd *cobra.Command, all []api.Agent) error {
+		if len(all) == 0 {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "no agents: igor-node add FOLDER moves one here")
+			return err
+		}
 		t := table(cmd, "AGENT", "STATE", "TICK", "BUDGET", "MOVES", "WHERE, OR WHO")
 		for _, a := range all {
-			who := a.DID
+			who, budget := a.DID, verifier.FormatMicrocents(a.Budget)
 			if a.To != "" {
-				who = "to " + a.To
+				who, budget = "to "+a.To, "-" // it goes with the agent
 			}
 			if a.From != "" {
-				who = "from " + a.From
+				who, budget = "from "+a.From, "-"
 			}
-			t.row(a.Name, a.State, fmt.Sprint(a.Tick), verifier.FormatMicrocents(a.Budget), fmt.Sprint(a.Moves), who)
+			t.Row(a.Name, a.State, fmt.Sprint(a.Tick), budget, fmt.Sprint(a.Moves), who)
 		}
-		return t.flush()
+		if err := t.flush(); err != nil {
+			return err
+		}
+		for _, a := range all {
+			if a.Error != "" {
+				for _, line := range verifycli.Wrap(verifycli.Printable(a.Name+": "+a.Error), 80) {
+					fmt.Fprintln(cmd.OutOrStdout(), line)
+				}
+			}
+		}
+		return nil
 	})
 }
 
@@ -556,7 +651,7 @@ func keysCommand(where whereFunc) *cobra.Command {
 		Long: `Keys shows the nodes that had the key of an agent that lives here, or that was given
 away, as far as its hand-overs and its fleet say, and which of them said, signed,
 that they deleted it. That is their word: nothing proves that a key is gone.`,
-		Args:   cobra.ExactArgs(1),
+		Args:   operands("AGENT"),
 		PreRun: func(_ *cobra.Command, args []string) { agent = args[0] },
 	}, func(ctx context.Context, c *api.Client) (all []api.KeyHolder, err error) {
 		return all, c.Get(ctx, "/v1/keys?agent="+url.QueryEscape(agent), &all)
@@ -566,7 +661,7 @@ that they deleted it. That is their word: nothing proves that a key is gone.`,
 func keyRows(cmd *cobra.Command, all []api.KeyHolder) error {
 	t := table(cmd, "NODE", "LEFT BY", "KEY")
 	for _, k := range all {
-		left, key := "", "had it, and does not say that it deleted it"
+		left, key := "-", "had it, and does not say that it deleted it"
 		if k.HandOver > 0 {
 			left = fmt.Sprintf("hand-over %d", k.HandOver)
 		}
@@ -578,17 +673,20 @@ func keyRows(cmd *cobra.Command, all []api.KeyHolder) error {
 		case k.Deleted != "":
 			key = "says that it deleted it, " + k.Deleted
 		}
-		t.row(k.Node, left, key)
+		t.Row(k.Node, left, key)
 	}
 	return t.flush()
 }
 
 func drainCommand(where whereFunc) *cobra.Command {
 	q := api.Drain{Within: "1h"}
-	cmd := &cobra.Command{Use: "drain", Short: "Take no more agents, and move those that are here away", Args: cobra.NoArgs,
+	cmd := &cobra.Command{Use: "drain", Short: "Take no more agents, and move those that are here away", Args: operands(),
 		Long: `Drain has the node take no agents, and hands its own over to those whom their
 manifests allow and who take them. Those that nobody takes live on here.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if d, err := time.ParseDuration(q.Within); err != nil || d <= 0 {
+				return fmt.Errorf("--within %q: want a time such as 10m", q.Within)
+			}
 			c, err := dial(where)
 			if err != nil {
 				return err
@@ -600,39 +698,57 @@ manifests allow and who take them. Those that nobody takes live on here.`,
 			if q.End {
 				return rows(cmd, "node", "takes agents")
 			}
-			return rows(cmd, "drains", "until "+s.Draining, "next", "igor-node agents shows who is left")
+			return rows(cmd, "drains", "until "+s.Draining, "next", "igor-node agents shows who is left, and why")
 		}}
 	cmd.Flags().StringVar(&q.Within, "within", q.Within, "`TIME` in which they should be gone")
 	cmd.Flags().BoolVar(&q.End, "end", false, "take agents again")
 	return cmd
 }
 
+// stopLimit is how long a node may take to end: that of a fleet which loses its majority waits
+// for what is being appended.
+const stopLimit = 2 * time.Minute
+
 func stopCommand(where whereFunc) *cobra.Command {
-	return &cobra.Command{Use: "stop", Short: "End the node, each agent with a last checkpoint", Args: cobra.NoArgs,
+	return &cobra.Command{Use: "stop", Short: "End the node, each agent with a last checkpoint", Args: operands(),
+		Long: `Stop ends the node, each agent with a last checkpoint, and returns when its process has
+ended: it can be started again then.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := dial(where)
-			if err != nil {
-				return err
-			}
-			if err := c.Post(cmd.Context(), "/v1/stop", struct{}{}, nil); err != nil {
-				return failed(err)
-			}
 			dir, err := where()
 			if err != nil {
 				return failed(err)
 			}
-			for began := time.Now(); time.Since(began) < time.Minute; time.Sleep(50 * time.Millisecond) {
-				if _, err := api.Dial(dir); err != nil {
+			ended := func() bool {
+				letGo, err := hold(dir)
+				if err == nil {
+					letGo()
+				}
+				return !errors.Is(err, errHeld)
+			}
+			c, err := dial(where)
+			if err != nil && ended() {
+				return err
+			}
+			if err == nil {
+				if err := c.Post(cmd.Context(), "/v1/stop", struct{}{}, nil); err != nil {
+					return failed(err)
+				}
+			}
+			for began := time.Now(); time.Since(began) < stopLimit; time.Sleep(20 * time.Millisecond) {
+				if _, err := api.Dial(dir); err != nil && ended() {
 					return rows(cmd, "node", "stopped")
 				}
 			}
-			return failed(errors.New("the node still runs, a minute after it was asked to stop"))
+			return failed(hinted(fmt.Errorf("the node still runs, %s after it was asked to stop", stopLimit), "its log says what it waits for"))
 		}}
 }
 
 func addCommand(where whereFunc) *cobra.Command {
 	var inFleet bool
-	cmd := &cobra.Command{Use: "add FOLDER…", Short: "Have agents that igor made live at the node", Args: cobra.MinimumNArgs(1),
+	cmd := &cobra.Command{Use: "add FOLDER…", Short: "Have agents that igor made live at the node",
+		Args: func(cmd *cobra.Command, args []string) error {
+			return operands("FOLDER")(cmd, args[:min(1, len(args))])
+		},
 		Long: `Add moves the FOLDERs of agents that do not run into the node's own, which has to be
 on the same file system. They live there from then on. With --fleet the home of those
 whose home is their folder is the node's fleet from then on.`,
@@ -668,19 +784,13 @@ func rows(cmd *cobra.Command, all ...string) error {
 	return failed(w.Flush())
 }
 
-type tableWriter struct{ w *tabwriter.Writer }
+type tableWriter struct {
+	cmd *cobra.Command
+	*verifycli.Table
+}
 
 func table(cmd *cobra.Command, heads ...string) tableWriter {
-	t := tableWriter{tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)}
-	t.row(heads...)
-	return t
+	return tableWriter{cmd, verifycli.NewTable(heads...)}
 }
 
-func (t tableWriter) row(cells ...string) {
-	for i, c := range cells {
-		cells[i] = verifycli.Printable(c)
-	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
-}
-
-func (t tableWriter) flush() error { return t.w.Flush() }
+func (t tableWriter) flush() error { return t.Write(t.cmd.OutOrStdout()) }

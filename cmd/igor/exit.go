@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 
+	"igor.dev/node/api"
 	"igor.dev/runtime"
 )
 
@@ -58,7 +59,7 @@ func exitStatus(err error) int {
 		return exitRefused
 	case is(fs.ErrPermission, syscall.EROFS):
 		return exitNoAccess
-	case is(runtime.ErrNotFolder, runtime.ErrNotRunning, fs.ErrNotExist):
+	case is(runtime.ErrNotFolder, runtime.ErrNotRunning, api.ErrNotRunning, errNoNode, fs.ErrNotExist), api.Missing(err):
 		return exitMissing
 	}
 	return exitFailed

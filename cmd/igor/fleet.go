@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -229,6 +228,9 @@ their owner still runs, and who that is. It is for members and operators.`,
 			if errs := f.print(cmd); errs != nil {
 				return failed(errs)
 			}
+			if err != nil && !slices.ContainsFunc(f.Members, func(m memberJSON) bool { return m.State != "not reached" }) {
+				return failed(&hinted{errors.New("no member of the fleet is reached"), "igor node start runs a member; igor fleet status --json says why each is not reached"})
+			}
 			return failed(onlyOperators(err))
 		},
 	}
@@ -244,8 +246,7 @@ func (f *fleetJSON) print(cmd *cobra.Command) error {
 		}
 		fmt.Fprintln(cmd.OutOrStdout())
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MEMBER\tADDRESS\tSTATE\tSTORE")
+	t := verifycli.NewTable("MEMBER", "ADDRESS", "STATE", "STORE")
 	for _, m := range f.Members {
 		state, store := m.State, "-"
 		switch {
@@ -257,17 +258,17 @@ func (f *fleetJSON) print(cmd *cobra.Command) error {
 		if f.Version > 0 && m.Version > 0 && m.Version != f.Version {
 			state += fmt.Sprintf(", knows version %d", m.Version)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.DID, verifycli.Printable(m.Address), state, store)
+		t.Row(m.DID, m.Address, state, store)
 	}
-	fmt.Fprintln(w)
-	if err := w.Flush(); err != nil || len(f.Agents) == 0 {
+	if err := t.Write(cmd.OutOrStdout()); err != nil || len(f.Agents) == 0 {
 		return err
 	}
-	fmt.Fprintln(w, "AGENT\tSTATE\tAPPENDS\tMOVES\tTAKEOVERS\tLEASE\tOWNER")
+	fmt.Fprintln(cmd.OutOrStdout())
+	t = verifycli.NewTable("AGENT", "STATE", "APPENDS", "MOVES", "TAKEOVERS", "LEASE", "OWNER")
 	for _, a := range f.Agents {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", a.DID, a.State, a.Appends, a.Moves, a.Takeovers, a.Lease, a.Owner)
+		t.Row(a.DID, a.State, fmt.Sprint(a.Appends), fmt.Sprint(a.Moves), fmt.Sprint(a.Takeovers), a.Lease, a.Owner)
 	}
-	return w.Flush()
+	return t.Write(cmd.OutOrStdout())
 }
 
 // A positionJSON is a position as programs read it.

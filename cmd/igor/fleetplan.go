@@ -2,19 +2,20 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"igor.dev/authority"
 	"igor.dev/authority/fleet"
+	"igor.dev/internal/verifycli"
 	"igor.dev/node/keeper"
 	"igor.dev/verifier"
 )
@@ -269,7 +270,7 @@ func showPlan(ctx context.Context, out io.Writer, c *fleet.Client, p *keeper.Pla
 		}
 		switch terms, err := authority.ParseTerms(e.Terms); {
 		case err != nil || !slices.ContainsFunc(terms.Nodes, func(n verifier.PublicKey) bool { return n != e.Position.Owner && slices.Contains(p.On(a), n) }):
-			one.Note = "its manifest allows no other of these nodes"
+			one.Note = `its manifest allows no other of these nodes: igor upgrade FOLDER --manifest FILE at its node gives it another`
 		case others == 0:
 			one.Note = `its key is sealed to no other node: its manifest has no "resurrect", or its node was not asked yet`
 		}
@@ -278,19 +279,18 @@ func showPlan(ctx context.Context, out io.Writer, c *fleet.Client, p *keeper.Pla
 	if asJSON {
 		return writeJSON(out, shown)
 	}
-	fmt.Fprintf(out, "desired state %d: %d agents on %d nodes\n", number, len(p.Agents), len(p.Nodes))
+	fmt.Fprintf(out, "desired state %d: %s on %s\n", number, verifycli.Plural(len(p.Agents), "agent"), verifycli.Plural(len(p.Nodes), "node"))
 	for _, n := range shown.Drain {
 		fmt.Fprintf(out, "drains  %s\n", n)
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	if len(shown.Agents) > 0 {
-		fmt.Fprintln(w, "AGENT\tSTATE\tKEYS\tOWNER")
-	}
+	t := verifycli.NewTable("AGENT", "STATE", "KEYS", "OWNER")
 	for _, a := range shown.Agents {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", a.DID, a.State, len(a.Sealed), a.Owner)
+		t.Row(a.DID, a.State, fmt.Sprint(len(a.Sealed)), cmp.Or(a.Owner, "-"))
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	if len(shown.Agents) > 0 {
+		if err := t.Write(out); err != nil {
+			return err
+		}
 	}
 	for _, a := range shown.Agents {
 		for _, n := range a.Had {

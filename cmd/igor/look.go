@@ -36,8 +36,8 @@ history, and igor status looks at one agent closely.
 since is how long an agent has been in its state, saved the age of its newest
 checkpoint, open the number of side effects whose outcome nobody knows. An agent is
 alive, paused, stopped, exhausted (its budget), full (its disk quota), failed,
-crashed, retired, or broken: something in its folder has to be mended first. home is
-the store that decides who lives it, where some have one.`,
+crashed, retired, moved to another node, or broken: something in its folder has to be
+mended first. home is the store that decides who lives it, where some have one.`,
 		Example: `  igor ls /var/lib/igor
   igor ls --json
   igor ls heartbeat`,

@@ -15,6 +15,7 @@ import (
 
 	"igor.dev/internal/verifycli"
 	"igor.dev/node/api"
+	"igor.dev/node/wire"
 	"igor.dev/verifier"
 )
 
@@ -83,7 +84,7 @@ is the other's. What was interrupted is either not begun, or ended by itself.`,
 			m, err := node.Migrate(cmd.Context(), q, tell)
 			if err != nil {
 				if e, ok := errors.AsType[*api.Error](err); ok && e.Reason != "" {
-					err = &hinted{fmt.Errorf("the agent was not handed over (%s): %w", e.Reason, err), "it lives on here"}
+					err = &hinted{fmt.Errorf("the agent was not handed over (%s): %w", e.Reason, err), afterRefusal(wire.Reason(e.Reason))}
 				}
 				return failed(err)
 			}
@@ -105,6 +106,19 @@ is the other's. What was interrupted is either not begun, or ended by itself.`,
 	flags.BoolVarP(&quiet, "quiet", "q", false, "do not say how it goes")
 	flags.BoolVar(&asJSON, "json", false, "write what came of it as JSON")
 	return cmd
+}
+
+// afterRefusal says what to do when an agent was not handed over.
+func afterRefusal(r wire.Reason) string {
+	switch {
+	case r == wire.Unsupported || r == wire.SourceFailed:
+		return "igor node agents says how it is"
+	case r == wire.Transport:
+		return "it lives on here. Is the other node up, and does it know this one? There: igor node peers"
+	case r.Again():
+		return "it lives on here; --migration-retries N has nodes asked again"
+	}
+	return "it lives on here"
 }
 
 // nodeCommand hands everything on to igor-node, which is a program of its own: it has

@@ -25,6 +25,7 @@ type Status struct {
 	Moving    int      `json:"moving"` // from here
 	Taking    int      `json:"taking"` // to here
 	Peers     int      `json:"peers"`
+	Pays      bool     `json:"pays"`                    // what agents buy
 	Draining  string   `json:"drainingUntil,omitempty"` // RFC 3339
 	Fleet     *Fleet   `json:"fleet,omitempty"`
 }
@@ -58,6 +59,7 @@ type Peer struct {
 	LatencyMS float64  `json:"latencyMs,omitempty"`
 	Seen      string   `json:"seen,omitempty"` // RFC 3339
 	Failure   string   `json:"failure,omitempty"`
+	Version   string   `json:"version,omitempty"` // as it says itself, since this node runs
 }
 
 // An Offer is what a node says of itself.
@@ -151,6 +153,14 @@ type Error struct {
 	Message string `json:"error"`
 	Hint    string `json:"hint,omitempty"`
 	Reason  string `json:"reason,omitempty"`
+
+	missing bool // what was named is not there
+}
+
+// Missing reports whether a node answered that what was named is not there.
+func Missing(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.missing
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -237,6 +247,7 @@ func (c *Client) send(ctx context.Context, method, path string, request any) (*h
 		if err := json.NewDecoder(io.LimitReader(r.Body, maxReply)).Decode(e); err != nil || e.Message == "" {
 			return nil, fmt.Errorf("the node answers %s", r.Status)
 		}
+		e.missing = r.StatusCode == http.StatusNotFound
 		return nil, e
 	}
 	return r, nil

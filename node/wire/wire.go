@@ -91,10 +91,11 @@ const (
 	Transport    Reason = "transport"           // the other node was not reached, or fell silent
 	Unsupported  Reason = "unsupported"         // the source cannot give this agent away
 	SourceFailed Reason = "source"              // something failed here
+	Incomplete   Reason = "incomplete"          // not all of the agent's history is at the source yet
 )
 
 // Again reports whether the same target may say something else later.
-func (r Reason) Again() bool { return r == NoCapacity || r == Transport || r == Price }
+func (r Reason) Again() bool { return r == NoCapacity || r == Transport || r == Price || r == Incomplete }
 
 // A Refusal is why a hand-over did not come about, as an error.
 type Refusal struct {
