@@ -82,6 +82,9 @@ func testLog(t testing.TB) *slog.Logger {
 func (a *aNode) start() {
 	a.t.Helper()
 	log := testLog(a.t).With("node", a.n)
+	if a.config.Log != nil {
+		log = a.config.Log
+	}
 	var err error
 	if a.engine, err = runtime.NewEngine(runtime.EngineConfig{Log: log, NodeKey: a.config.Key, CacheDir: cache, Homes: a.config.Homes}); err != nil {
 		a.t.Fatal(err)

@@ -70,13 +70,8 @@ func (k *upkeep) take(ctx context.Context, agent verifier.PublicKey) error {
 		return err
 	}
 	// From here on the agent is this node's: what a crash leaves of this is done again.
-	name := folderName("", agent)
 	copies := k.copiesOf(agent)
-	for _, c := range copies {
-		if base := filepath.Base(c); base != dirAgent {
-			name = folderName(nameLeft(base), agent)
-		}
-	}
+	name := k.nameOf(agent, copies)
 	whole, err := runtime.PutBack(dir, copies...)
 	if err != nil {
 		n.config.Log.Warn("not all copies of an agent's history could be read", "did", agent.DID(), "error", err)
@@ -160,6 +155,18 @@ func (k *upkeep) leave(name string, p authority.Position) error {
 	}
 	k.n.config.Log.Warn("an agent was taken over from this node: it is not lived here any more, and its folder is kept in left/", "agent", name, "owner", p.Owner.DID(), "takeover", p.Generation, "append", p.Sequence)
 	return k.setAside(name)
+}
+
+// nameOf is what the folder of an agent is called that is taken over: as it was when it was
+// here before, if it was.
+func (k *upkeep) nameOf(agent verifier.PublicKey, copies []string) string {
+	name := ""
+	for _, c := range copies {
+		if base := filepath.Base(c); base != dirAgent {
+			name = nameLeft(base)
+		}
+	}
+	return folderName(name, agent)
 }
 
 // leftAgain stands in the name of a folder in left/ before how often there was one of its
