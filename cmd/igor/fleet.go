@@ -106,7 +106,7 @@ func onlyOperators(err error) error {
 type memberJSON struct {
 	DID     string `json:"did"`
 	Address string `json:"address"`
-	State   string `json:"state"` // leads, follows, no majority, not reached
+	State   string `json:"state"` // leads, follows, no majority, refuses, not reached
 	Error   string `json:"error,omitempty"`
 	Version uint64 `json:"version,string,omitempty"` // of the description that it knows
 	Bytes   uint64 `json:"bytes,string,omitempty"`
@@ -135,6 +135,8 @@ func membersOf(ctx context.Context, c *fleet.Client) []memberJSON {
 			one := memberJSON{DID: m.Key.DID(), Address: m.Address, State: "follows"}
 			s, err := c.Standing(ctx, m)
 			switch {
+			case has[*authority.Refusal](err):
+				one.State, one.Error = "refuses", err.Error()
 			case err != nil:
 				one.State, one.Error = "not reached", err.Error()
 			case s.Leader == (verifier.PublicKey{}):

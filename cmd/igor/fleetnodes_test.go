@@ -41,7 +41,7 @@ func TestFleetDescribed(t *testing.T) {
 	do(2, "is no node: want DID@HOST", "init", "acme", didA)
 	do(2, "a-z, 0-9, dots", "init", "Acme", didA+"@192.0.2.1")
 	do(2, "is there twice", "init", "acme", didA+"@192.0.2.1", didA+"@192.0.2.2")
-	do(1, "is no node's folder", "init", "acme", didA+"@192.0.2.1", "--dir", filepath.Join(tmp, "none"))
+	do(66, "is no node's folder", "init", "acme", didA+"@192.0.2.1", "--dir", filepath.Join(tmp, "none"))
 	do(0, "copy acme.json to the other machines", "init", "acme", didA+"@192.0.2.1", didB+"@192.0.2.2", "--dir", a)
 	do(1, "acme.json exists", "init", "acme", didA+"@192.0.2.1", "--dir", a)
 	d, err := fleet.ReadDescription("acme.json")
