@@ -220,18 +220,16 @@ func TestLeft(t *testing.T) {
 }
 
 // TestRelearn has a manifest that does not let an agent be taken over be asked for again
-// before its owner's lease can run out: an operator may have changed it.
+// soon: an operator may have changed it, and its owner's lease run out a moment later.
 func TestRelearn(t *testing.T) {
-	p := policyKnown{policy: runtime.MovePolicy{AllowedNodes: []verifier.PublicKey{publicKey(1)}, Resurrect: true}}
-	const lease = 8 * time.Second
-	if d := p.good(publicKey(1), lease); d != relearnIn*lease {
-		t.Error(d)
-	}
-	if d := p.good(publicKey(2), lease); d > lease/2 {
-		t.Error(d)
-	}
-	p.policy.Resurrect = false
-	if d := p.good(publicKey(1), lease); d > lease/2 {
-		t.Error(d)
+	p := &policyKnown{policy: runtime.MovePolicy{AllowedNodes: []verifier.PublicKey{publicKey(1)}, Resurrect: true}}
+	for _, tt := range []struct {
+		known  *policyKnown
+		self   byte
+		leases int
+	}{{p, 1, relearnIn}, {p, 2, 1}, {&policyKnown{}, 1, 1}, {nil, 1, 1}} {
+		if n := tt.known.leases(publicKey(tt.self), 10); n != tt.leases {
+			t.Errorf("node %d asks again after %d leases, want %d", tt.self, n, tt.leases)
+		}
 	}
 }

@@ -230,7 +230,7 @@ their owner still runs, and who that is. It is for members and operators.`,
 			if errs := f.print(cmd); errs != nil {
 				return failed(errs)
 			}
-			if err != nil && !slices.ContainsFunc(f.Members, func(m memberJSON) bool { return m.State != "not reached" }) {
+			if err != nil && !has[*authority.Refusal](err) && !slices.ContainsFunc(f.Members, func(m memberJSON) bool { return m.State != "not reached" }) {
 				return failed(&hinted{errors.New("no member of the fleet is reached"), "igor node start runs a member; igor fleet status --json says why each is not reached"})
 			}
 			return failed(onlyOperators(err))

@@ -95,7 +95,9 @@ const (
 )
 
 // Again reports whether the same target may say something else later.
-func (r Reason) Again() bool { return r == NoCapacity || r == Transport || r == Price || r == Incomplete }
+func (r Reason) Again() bool {
+	return r == NoCapacity || r == Transport || r == Price || r == Incomplete
+}
 
 // A Refusal is why a hand-over did not come about, as an error.
 type Refusal struct {
