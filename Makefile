@@ -158,6 +158,7 @@ soak: build agents site x402/x402test/node_modules
 	$(GO) test -timeout 0 -v -run '^TestTwoOwnersFleet$$' ./runtime -fleet-runs 500
 	$(GO) test -timeout 0 -v -run '^TestFaults|^TestLeasesAlone$$' ./authority/etcd -fault-rounds 250
 	$(GO) test -timeout 0 -v -run '^TestNode(Faults|LeasesAlone)$$' ./node -node-faults 500
+	$(GO) test -timeout 0 -v -run '^TestOnslaught$$' ./node -onslaught 10000
 	$(GO) test -timeout 0 -v -run '^TestFleet$$' ./node/keeper -sim-nodes 100 -sim-agents 10000 -sim-time 20m
 	$(GO) test -timeout 0 -v -run '^TestPaymentsCrash$$' ./runtime -pay-kills 300
 	$(MAKE) --no-print-directory demo-node

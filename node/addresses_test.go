@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"io"
 	"net"
@@ -15,25 +16,33 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"igor.dev/verifier"
 )
 
 // newRaider is a peer that keeps to no limits of its own, and says of itself what it likes.
 func newRaider(t testing.TB, n byte, options ...libp2p.Option) host.Host {
 	t.Helper()
-	identity, err := crypto.UnmarshalEd25519PrivateKey(testKey(n))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := libp2p.New(append(options, libp2p.Identity(identity), libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.Security(libp2ptls.ID, libp2ptls.New),
-		libp2p.Transport(tcp.NewTCPTransport), libp2p.ResourceManager(&network.NullResourceManager{}), libp2p.DisableRelay(), libp2p.DisableMetrics())...)
+	h, err := rawHost(testKey(n), append(options, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
 	return h
+}
+
+func rawHost(key ed25519.PrivateKey, options ...libp2p.Option) (host.Host, error) {
+	identity, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return libp2p.New(append(options, libp2p.Identity(identity), libp2p.Security(libp2ptls.ID, libp2ptls.New), libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.ResourceManager(&network.NullResourceManager{}), libp2p.DisableRelay(), libp2p.DisableMetrics())...)
 }
 
 // TestToldAddresses has a peer say that it can be reached at addresses of others, such as
@@ -159,4 +168,96 @@ func portOf(t testing.TB, a ma.Multiaddr) string {
 		t.Fatal(err)
 	}
 	return port
+}
+
+// TestStrangersHold has many who are not known hold all that they get of an open node:
+// streams, and connections. Its peers are answered, and so is who is not known, a while later.
+func TestStrangersHold(t *testing.T) {
+	a, b := newNode(t, 1, func(c *Config) { c.Open = true }), newNode(t, 2, nil)
+	meet(t, a, b)
+	id, _ := idOf(a.public)
+	at := peer.AddrInfo{ID: id, Addrs: a.host.Addrs()}
+	var held []network.Stream
+	most := 0
+	for range strangersAtOnce + 8 {
+		_, key, _ := ed25519.GenerateKey(nil)
+		h, err := rawHost(key, libp2p.NoListenAddrs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { h.Close() })
+		if h.Connect(t.Context(), at) != nil {
+			continue
+		}
+		for i := range strangerStreams - 1 { // and one to say who it is
+			s, err := h.NewStream(t.Context(), id, []protocol.ID{ProtocolHandOver, ProtocolHistory, ProtocolPrice}[i%3])
+			if err != nil {
+				break
+			}
+			s.Write([]byte{9}) // what is asked never comes
+			held = append(held, s)
+		}
+		most = max(most, len(a.host.Network().Peers()))
+	}
+	if most > strangersAtOnce+1 {
+		t.Errorf("%d are connected, and at most %d may who are not known", most, strangersAtOnce)
+	}
+	if len(held) < strangersAtOnce*strangerStreams/2 {
+		t.Fatalf("%d streams came about", len(held))
+	}
+	if _, err := b.OfferOf(t.Context(), a.public); err != nil {
+		t.Errorf("a peer gets no offer: %v", err)
+	}
+	a.bear("watcher", 2)
+	a.awaitTicks("watcher", 1)
+	if m, err := a.Move(t.Context(), "watcher", MoveConfig{To: []verifier.PublicKey{b.public}}); err != nil || !m.Arrived {
+		t.Errorf("nothing moves: %+v, %v", m, err)
+	}
+}
+
+// TestLimits: on the smallest machine, peers who take all they get leave enough for others.
+func TestLimits(t *testing.T) {
+	const peers = 20
+	stranger, _ := idOf(publicKey(101))
+	known := func(id peer.ID) bool { return id != stranger }
+	for _, memory := range []int64{64 << 20, 8 << 30} { // an eighth of the machine's
+		usual := rcmgr.DefaultLimits
+		libp2p.SetDefaultServiceLimits(&usual)
+		m, err := rcmgr.NewResourceManager(newLimiter(peerLimits(), usual.Scale(memory, 1024), known))
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened := 0
+		for i := range byte(peers) {
+			id, _ := idOf(publicKey(i))
+			for range 2 * peerStreams {
+				if _, err := m.OpenStream(id, network.DirInbound); err == nil {
+					opened++
+				}
+			}
+		}
+		if opened != peers*peerStreams {
+			t.Errorf("%d streams came about", opened)
+		}
+		for range 200 { // that nobody has said yet who it is
+			m.OpenConnection(network.DirInbound, true, ma.StringCast("/ip4/127.0.0.1/tcp/1"))
+		}
+		id, _ := idOf(publicKey(100))
+		if _, err := m.OpenStream(id, network.DirInbound); err != nil {
+			t.Errorf("a machine of %d MiB: another peer gets no stream: %v", memory>>17, err)
+		}
+		if _, err := m.OpenConnection(network.DirInbound, true, ma.StringCast("/ip4/127.0.0.1/tcp/1")); err != nil {
+			t.Errorf("a machine of %d MiB: another peer gets no connection: %v", memory>>17, err)
+		}
+		opened = 0
+		for range 2 * peerStreams {
+			if _, err := m.OpenStream(stranger, network.DirInbound); err == nil {
+				opened++
+			}
+		}
+		if opened != strangerStreams {
+			t.Errorf("who is not known gets %d streams", opened)
+		}
+		m.Close()
+	}
 }

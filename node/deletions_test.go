@@ -160,7 +160,7 @@ func TestDeletionsOfOthers(t *testing.T) {
 	if err := os.Remove(b.deletionsFile(agent)); err != nil {
 		t.Fatal(err)
 	}
-	liar, err := newHost(testKey(1), []string{"/ip4/127.0.0.1/tcp/0"}, nil, nil, &gate{allowed: func(verifier.PublicKey) bool { return true }})
+	liar, err := newHost(testKey(1), []string{"/ip4/127.0.0.1/tcp/0"}, nil, nil, &gate{allowed: everybody, known: everybody})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
-	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -48,8 +47,24 @@ const (
 	peerConnections = 8
 	peerMemory      = 64 << 20
 	protocolStreams = 128 // of one protocol, by all peers
-	silence         = 30 * time.Second
-	dialLimit       = 10 * time.Second
+
+	// All peers together. libp2p's own limits go by the machine's memory: on a small one two
+	// peers would use up what others need as well.
+	allConnections = 1024
+	allStreams     = 16 << 10
+	newConnections = 256  // whose peers are not known yet
+	newStreams     = 2048 // whose protocols are not
+
+	silence   = 30 * time.Second
+	dialLimit = 10 * time.Second
+
+	// What those who are not known may open here, where they may at all: each, and all
+	// together. To ask for an offer takes a second.
+	strangerStreams     = 8
+	strangerConnections = 2
+	strangerMemory      = 4 << 20
+	strangersAtOnce     = 32
+	strangerLimit       = 30 * time.Second
 
 	// New connections with one IPv4 address or IPv6 /56, a second and at once.
 	connectionsASecond = 10
@@ -98,24 +113,14 @@ func connectionRate() *rate.Limiter {
 
 // newHost makes the libp2p host: TCP with TLS, and QUIC for those who want it; no relays, no
 // discovery.
-func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other []libp2p.Option, gate connmgr.ConnectionGater) (host.Host, error) {
+func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other []libp2p.Option, gate *gate) (host.Host, error) {
 	identity, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, err
 	}
 	limits := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&limits)
-	few := rcmgr.PartialLimitConfig{
-		PeerDefault: rcmgr.ResourceLimits{
-			Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
-			Conns: peerConnections, ConnsInbound: peerConnections, ConnsOutbound: peerConnections, Memory: peerMemory,
-		},
-		ProtocolDefault: rcmgr.ResourceLimits{Streams: protocolStreams, StreamsInbound: protocolStreams, StreamsOutbound: protocolStreams},
-		Protocol: map[protocol.ID]rcmgr.ResourceLimits{
-			ProtocolAuthority: {Streams: 2 * authorityStreams, StreamsInbound: authorityStreams, StreamsOutbound: authorityStreams},
-		},
-	}
-	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(few.Build(limits.AutoScale())), rcmgr.WithConnRateLimiters(connectionRate()))
+	resources, err := rcmgr.NewResourceManager(newLimiter(peerLimits(), limits.AutoScale(), gate.knows), rcmgr.WithConnRateLimiters(connectionRate()))
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +153,81 @@ func newHost(key ed25519.PrivateKey, listen []string, networkKey []byte, other [
 		options = append(options, libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport))
 	}
 	return libp2p.New(options...)
+}
+
+// peerLimits are those of peers.
+func peerLimits() rcmgr.PartialLimitConfig {
+	return rcmgr.PartialLimitConfig{
+		System: rcmgr.ResourceLimits{
+			Streams: 2 * allStreams, StreamsInbound: allStreams, StreamsOutbound: allStreams,
+			Conns: 2 * allConnections, ConnsInbound: allConnections, ConnsOutbound: allConnections,
+		},
+		Transient: rcmgr.ResourceLimits{
+			Streams: 2 * newStreams, StreamsInbound: newStreams, StreamsOutbound: newStreams,
+			Conns: 2 * newConnections, ConnsInbound: newConnections, ConnsOutbound: newConnections,
+		},
+		PeerDefault: rcmgr.ResourceLimits{
+			Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
+			Conns: peerConnections, ConnsInbound: peerConnections, ConnsOutbound: peerConnections, Memory: peerMemory,
+		},
+		ProtocolDefault: rcmgr.ResourceLimits{Streams: protocolStreams, StreamsInbound: protocolStreams, StreamsOutbound: protocolStreams},
+		Protocol: map[protocol.ID]rcmgr.ResourceLimits{
+			ProtocolAuthority: {Streams: 2 * authorityStreams, StreamsInbound: authorityStreams, StreamsOutbound: authorityStreams},
+		},
+	}
+}
+
+// A limiter gives those who are not known less.
+type limiter struct {
+	rcmgr.Limiter
+	knows    func(peer.ID) bool
+	stranger rcmgr.Limit
+}
+
+func newLimiter(few rcmgr.PartialLimitConfig, usual rcmgr.ConcreteLimitConfig, knows func(peer.ID) bool) *limiter {
+	stranger := few
+	stranger.PeerDefault.StreamsInbound, stranger.PeerDefault.ConnsInbound, stranger.PeerDefault.Memory = strangerStreams, strangerConnections, strangerMemory
+	return &limiter{rcmgr.NewFixedLimiter(few.Build(usual)), knows, rcmgr.NewFixedLimiter(stranger.Build(usual)).GetPeerLimits("")}
+}
+
+func (l *limiter) GetPeerLimits(id peer.ID) rcmgr.Limit {
+	if l.knows(id) {
+		return l.Limiter.GetPeerLimits(id)
+	}
+	return l.stranger
+}
+
+// limitStrangers has connections of those who are not known end by themselves, and turns
+// away more than a few at a time.
+func (n *Node) limitStrangers() {
+	var mu sync.Mutex
+	ends := map[network.Conn]*time.Timer{}
+	n.host.Network().Notify(&network.NotifyBundle{
+		ConnectedF: func(_ network.Network, c network.Conn) {
+			if k, err := keyOf(c.RemotePeer()); c.Stat().Direction != network.DirInbound || err == nil && n.knows(k) {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if len(ends) >= strangersAtOnce || c.IsClosed() {
+				go c.Close()
+				return
+			}
+			ends[c] = time.AfterFunc(strangerLimit, func() {
+				if k, err := keyOf(c.RemotePeer()); err != nil || !n.knows(k) { // still
+					c.Close()
+				}
+			})
+		},
+		DisconnectedF: func(_ network.Network, c network.Conn) {
+			mu.Lock()
+			defer mu.Unlock()
+			if end := ends[c]; end != nil {
+				end.Stop()
+				delete(ends, c)
+			}
+		},
+	})
 }
 
 // A book has the addresses at which peers are to be reached. What a peer says of its own is
@@ -199,7 +279,13 @@ func IsQUIC(a ma.Multiaddr) bool {
 // A gate lets in, and reaches, those who are known.
 type gate struct {
 	allowed func(verifier.PublicKey) bool
+	known   func(verifier.PublicKey) bool
 	turned  func(verifier.PublicKey, ma.Multiaddr) // is told who was not let in
+}
+
+func (g *gate) knows(id peer.ID) bool {
+	k, err := keyOf(id)
+	return err == nil && g.known(k)
 }
 
 func (g *gate) InterceptPeerDial(id peer.ID) bool { return g.lets(id) }
@@ -242,6 +328,11 @@ func (g *gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) 
 
 // letsIn reports whether a node may be connected with this one.
 func (n *Node) letsIn(k verifier.PublicKey) bool { return n.config.Open || n.peers.knows(k) }
+
+// knows reports whether the operator named a node.
+func (n *Node) knows(k verifier.PublicKey) bool {
+	return n.peers.knows(k) || slices.Contains(n.config.From, k)
+}
 
 // forget has a peer known no more. Its connections end.
 func (n *Node) forget(k verifier.PublicKey) error {
@@ -391,14 +482,20 @@ func (n *Node) otherVersion(to verifier.PublicKey, id peer.ID, of protocol.ID) *
 // turned away.
 func (n *Node) serve(of protocol.ID, atOnce, ofOne int, limit time.Duration, answer func(ctx context.Context, from verifier.PublicKey, c *conn) error) {
 	var mu sync.Mutex
-	all, by := 0, map[verifier.PublicKey]int{}
-	enter := func(from verifier.PublicKey) bool {
+	all, unknown, by := 0, 0, map[verifier.PublicKey]int{}
+	enter := func(from verifier.PublicKey, known bool) bool {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		mu.Lock()
 		defer mu.Unlock()
 		if n.closed || all >= atOnce || by[from] >= ofOne {
 			return false
+		}
+		if !known {
+			if unknown >= atOnce/4 { // the rest is for those who are
+				return false
+			}
+			unknown++
 		}
 		n.serving.Add(1)
 		all++
@@ -407,7 +504,8 @@ func (n *Node) serve(of protocol.ID, atOnce, ofOne int, limit time.Duration, ans
 	}
 	n.host.SetStreamHandler(of, func(s network.Stream) {
 		from, err := keyOf(s.Conn().RemotePeer())
-		if err != nil || !n.letsIn(from) || !enter(from) {
+		known := n.knows(from)
+		if err != nil || !n.letsIn(from) || !enter(from, known) {
 			s.Reset()
 			return
 		}
@@ -415,6 +513,9 @@ func (n *Node) serve(of protocol.ID, atOnce, ofOne int, limit time.Duration, ans
 			mu.Lock()
 			defer mu.Unlock()
 			all--
+			if !known {
+				unknown--
+			}
 			if by[from]--; by[from] == 0 {
 				delete(by, from)
 			}

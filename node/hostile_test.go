@@ -34,9 +34,11 @@ type evil struct {
 	t    testing.TB
 }
 
+func everybody(verifier.PublicKey) bool { return true }
+
 func newEvil(t testing.TB, n byte) *evil {
 	t.Helper()
-	h, err := newHost(testKey(n), []string{"/ip4/127.0.0.1/tcp/0"}, nil, nil, &gate{allowed: func(verifier.PublicKey) bool { return true }})
+	h, err := newHost(testKey(n), []string{"/ip4/127.0.0.1/tcp/0"}, nil, nil, &gate{allowed: everybody, known: everybody})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,9 +177,10 @@ func Start(c Config) (_ *Node, err error) {
 	if _, err := n.Offer(); err != nil {
 		return nil, err
 	}
-	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, c.Network, &gate{n.letsIn, n.turnedAway()}); err != nil {
+	if n.host, err = newHost(c.Key, c.Listen, c.NetworkKey, c.Network, &gate{n.letsIn, n.knows, n.turnedAway()}); err != nil {
 		return nil, err
 	}
+	n.limitStrangers()
 	if c.Carrier != nil {
 		c.Carrier.attach(n)
 	}
