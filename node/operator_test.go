@@ -119,6 +119,19 @@ func TestStays(t *testing.T) {
 		}
 	}
 	a.EndDrain()
+	// Of a node that is known and not there it is said so, and it may be back later.
+	if err := a.peers.add(Peer{Node: publicKey(9), Addresses: []string{"/ip4/127.0.0.1/tcp/1"}}); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	_, err := a.Move(t.Context(), "watcher", MoveConfig{Retries: 2, RetryDelay: time.Millisecond, Tell: func(p Progress) {
+		if p.To == publicKey(9) && p.Reason == wire.Transport {
+			asked++
+		}
+	}})
+	if r, ok := errors.AsType[*wire.Refusal](err); !ok || r.Reason != wire.Transport || asked != 3 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
 	if all, err := a.list(); err != nil || all[0].Error != "" {
 		t.Errorf("%+v, %v", all, err)
 	}
@@ -185,18 +198,24 @@ func (w writer) Write(p []byte) (int, error) { return w(p) }
 // TestLeft has an agent be taken over from a node again and again: its folder is called the
 // same each time that it is back.
 func TestLeft(t *testing.T) {
+	for _, name := range []string{"watcher", dirAgent} {
+		t.Run(name, func(t *testing.T) { testLeft(t, name) })
+	}
+}
+
+func testLeft(t *testing.T, called string) {
 	a := newNode(t, 1, nil)
-	agent := a.bear("watcher")
-	a.awaitTicks("watcher", 1)
+	agent := a.bear(called)
+	a.awaitTicks(called, 1)
 	a.stop()
-	whole := a.agentDirOf("watcher")
+	whole := a.agentDirOf(called)
 	n := &Node{config: Config{Dir: t.TempDir()}, agents: map[string]runtime.Supervised{}, lives: map[string]runtime.Life{}}
 	k := &upkeep{n: n}
-	name := "watcher"
+	name := called
 	if err := os.CopyFS(n.agentDir(name), os.DirFS(whole)); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"watcher", "watcher@2", "watcher@3"} {
+	for i, want := range []string{called, called + "@2", called + "@3"} {
 		if err := k.setAside(name); err != nil {
 			t.Fatal(err)
 		}
@@ -207,11 +226,23 @@ func TestLeft(t *testing.T) {
 		if exists(filepath.Join(n.config.Dir, dirLeft, want, "key")) {
 			t.Error("the key is in the folder that was left")
 		}
-		if name = k.nameOf(agent, k.copiesOf(agent)); name != "watcher" {
+		if name = k.nameOf(agent, k.copiesOf(agent)); name != called {
 			t.Fatalf("it comes back as %s", name)
 		}
 		if err := os.CopyFS(n.agentDir(name), os.DirFS(whole)); err != nil {
 			t.Fatal(err)
+		}
+	}
+	copied := filepath.Join(k.copyDir(agent), dirAgent)
+	if err := os.MkdirAll(copied, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"observer": "observer", "../x": folderName("", agent)} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(copied), fileName), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name := k.nameOf(agent, []string{copied}); name != want {
+			t.Errorf("it is called %s, want %s", name, want)
 		}
 	}
 	if name := k.nameOf(publicKey(9), nil); name != folderName("", publicKey(9)) {

@@ -113,16 +113,8 @@ func (n *Node) move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 		if now, err := runtime.Moves(dir); attempt > 0 && (err != nil || now != moves) {
 			return nil, errors.Join(fmt.Errorf("%w meanwhile", runtime.ErrMoved), err)
 		}
-		candidates, err := n.candidates(ctx, l.Agent, &policy, c.To)
-		if err != nil {
-			return nil, err
-		}
 		again := false
-		for _, to := range candidates {
-			m, err := n.give(ctx, name, to, &policy, &c)
-			if err == nil {
-				return m, nil
-			}
+		failed := func(to verifier.PublicKey, err error) {
 			r, ok := errors.AsType[*wire.Refusal](err)
 			if !ok {
 				r = wire.Refuse(wire.SourceFailed, "%v", err)
@@ -133,11 +125,21 @@ func (n *Node) move(ctx context.Context, agent string, c MoveConfig) (*Move, err
 				level = slog.LevelDebug // a node that drains asks every moment
 			}
 			n.config.Log.Log(ctx, level, "the agent was not handed over", "agent", name, "to", to.DID(), "reason", string(r.Reason), "detail", r.Detail)
-			last = err
+			last, again = err, again || r.Reason.Again()
+		}
+		candidates, err := n.candidates(ctx, l.Agent, &policy, c.To, failed)
+		if err != nil {
+			return nil, err
+		}
+		for _, to := range candidates {
+			m, err := n.give(ctx, name, to, &policy, &c)
+			if err == nil {
+				return m, nil
+			}
+			failed(to, err)
 			if errors.Is(err, runtime.ErrMoved) || errors.Is(err, runtime.ErrMoveUnknown) {
 				return nil, err // it is the other's, or may be
 			}
-			again = again || r.Reason.Again()
 		}
 		if !again {
 			break
@@ -209,8 +211,8 @@ func (n *Node) saves(p *runtime.MovePolicy, pays, would int64) error {
 }
 
 // candidates are whom to ask, the best first: by the rule of fleets, where nobody is known
-// to be fuller than others.
-func (n *Node) candidates(ctx context.Context, agent verifier.PublicKey, p *runtime.MovePolicy, given []verifier.PublicKey) ([]verifier.PublicKey, error) {
+// to be fuller than others. failed is told who is none, of those that are known here.
+func (n *Node) candidates(ctx context.Context, agent verifier.PublicKey, p *runtime.MovePolicy, given []verifier.PublicKey, failed func(verifier.PublicKey, error)) ([]verifier.PublicKey, error) {
 	if !p.Enabled || len(p.AllowedNodes) == 0 {
 		return nil, wire.Refuse(wire.Policy, `the agent's manifest allows no node: "migration_policy": {"enabled": true, "allowed_nodes": ["did:key:…"]}`)
 	}
@@ -223,9 +225,17 @@ func (n *Node) candidates(ctx context.Context, agent verifier.PublicKey, p *runt
 		if to == n.public || !n.peers.knows(to) {
 			continue
 		}
-		if o, err := n.OfferOf(ctx, to); err == nil {
-			known = append(known, keeper.Node{Offer: o})
+		o, err := n.OfferOf(ctx, to)
+		if err == nil {
+			if r := w.Refuses(o, time.Now()); r != nil {
+				err = r
+			}
 		}
+		if err != nil {
+			failed(to, err)
+			continue
+		}
+		known = append(known, keeper.Node{Offer: o})
 	}
 	var to []verifier.PublicKey
 	for _, c := range w.Candidates(known, nil, time.Now()) {
@@ -599,6 +609,9 @@ func (n *Node) answerAsk(ctx context.Context, from verifier.PublicKey, c *conn, 
 		}
 		for {
 			page := wire.Files{More: len(files) > wire.MaxPage, Files: []wire.File{}}
+			if filepath.Base(filepath.Dir(dir)) == dirAgents {
+				page.Name = filepath.Base(dir)
+			}
 			for _, f := range files[:min(len(files), wire.MaxPage)] {
 				page.Files = append(page.Files, wire.File(f))
 			}

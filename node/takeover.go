@@ -157,13 +157,21 @@ func (k *upkeep) leave(name string, p authority.Position) error {
 	return k.setAside(name)
 }
 
+// fileName is a file beside a copy of an agent: what its folder is called where it lives.
+const fileName = "name"
+
 // nameOf is what the folder of an agent is called that is taken over: as it was when it was
-// here before, if it was.
+// here before, or where it lived when a copy was made.
 func (k *upkeep) nameOf(agent verifier.PublicKey, copies []string) string {
 	name := ""
 	for _, c := range copies {
-		if base := filepath.Base(c); base != dirAgent {
-			name = nameLeft(base)
+		switch in := filepath.Dir(c); in {
+		case filepath.Join(k.n.config.Dir, dirAgents), filepath.Join(k.n.config.Dir, dirLeft):
+			name = nameLeft(filepath.Base(c))
+		default:
+			if b, err := os.ReadFile(filepath.Join(in, fileName)); err == nil {
+				name = string(b)
+			}
 		}
 	}
 	return folderName(name, agent)
@@ -252,6 +260,12 @@ func (k *upkeep) pull(ctx context.Context, agent, from verifier.PublicKey, head 
 		return err
 	}
 	err := k.n.fetch(ctx, t, head)
+	if name := folderName(t.name, agent); err == nil && t.name != "" {
+		file := filepath.Join(t.dir, fileName)
+		if was, readErr := os.ReadFile(file); readErr != nil || string(was) != name {
+			err = writeFile(file, []byte(name))
+		}
+	}
 	if r, ok := errors.AsType[*wire.Refusal](err); ok && (r.Reason == wire.Divergence || r.Reason == wire.Unverified) {
 		// It is of another future, or damaged: it is begun anew.
 		return errors.Join(err, os.RemoveAll(t.dir))

@@ -680,6 +680,9 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root, syncs *sy
 				return err
 			}
 			files = append(files, page.Files...)
+			if t.name == "" {
+				t.name = page.Name
+			}
 			if len(files) > wire.MaxFiles {
 				return wire.Refuse(wire.Unverified, "more than %d files", wire.MaxFiles)
 			}

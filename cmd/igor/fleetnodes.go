@@ -320,7 +320,7 @@ new store, which is empty: igor fleet recover puts back what nodes know.`,
 			for _, did := range remove {
 				k, err := verifier.ParseDID(did)
 				if err != nil {
-					return fmt.Errorf("--remove: %w", err)
+					return fmt.Errorf("--remove %s is no node's DID: want did:key:z6Mk… with 56 characters in all", did)
 				}
 				i := slices.IndexFunc(d.Nodes, func(n fleet.Node) bool { return n.Key == k })
 				if i < 0 {
@@ -328,8 +328,17 @@ new store, which is empty: igor fleet recover puts back what nodes know.`,
 				}
 				d.Nodes = slices.Delete(d.Nodes, i, i+1)
 			}
+			in := map[verifier.PublicKey]bool{}
+			for i := range d.Nodes {
+				in[d.Nodes[i].Key] = true
+			}
 			if err := addNodes(d, add, addNode); err != nil {
 				return err
+			}
+			for _, n := range d.Nodes[len(in):] {
+				if did := n.Key.DID(); in[n.Key] {
+					return failed(&hinted{fmt.Errorf("%s is in the fleet %s already", did, d.Name), "--remove " + did + " in the same command takes it out first, such as to make a node a member"})
+				}
 			}
 			if d.Version++; newStore {
 				d.Store = d.Version

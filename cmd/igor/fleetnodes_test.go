@@ -59,7 +59,7 @@ func TestFleetDescribed(t *testing.T) {
 
 	do(2, "want --add", "change", "acme.json")
 	do(1, "is not in the fleet acme", "change", "acme.json", "--remove", didC)
-	do(1, "is there twice", "change", "acme.json", "--add", didA+"@192.0.2.1")
+	do(1, "in the same command takes it out first", "change", "acme.json", "--add", didA+"@192.0.2.1")
 	do(0, "version     2", "change", "acme.json", "--remove", didB, "--add-node", didC+"@192.0.2.3")
 	do(0, "a node that runs agents", "join", "acme.json", "--dir", c)
 	do(0, "a member", "join", "acme.json", "--dir", a)

@@ -367,7 +367,7 @@ agents that may be resurrected live on elsewhere all the same.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			node, err := verifier.ParseDID(args[0])
 			if err != nil {
-				return &hinted{fmt.Errorf("%q is no node: %w", args[0], err), "nodes are named by their DIDs: igor fleet plan lists them"}
+				return &hinted{fmt.Errorf("%q is no node's DID: want did:key:z6Mk… with 56 characters in all", args[0]), "nodes are named by their DIDs: igor fleet plan lists them"}
 			}
 			c, err := asOperator(second(args), nodeKey)
 			if err != nil {
@@ -447,13 +447,15 @@ func awaitEmpty(cmd *cobra.Command, c *fleet.Client, node verifier.PublicKey, wi
 			if quiet {
 				return nil
 			}
-			return writeRows(cmd.OutOrStdout(), "node", "is empty", "next", "stop it, and igor fleet drain "+node.DID()+" --end when it is back")
+			err := writeRows(cmd.OutOrStdout(), "node", "is empty", "next", "stop it; and when it is back:")
+			fmt.Fprintf(cmd.OutOrStdout(), "igor fleet drain %s --end\n", node.DID()) // in one line, which somebody copies
+			return err
 		case err == nil && len(left) != told && !quiet:
 			told = len(left)
-			fmt.Fprintf(cmd.ErrOrStderr(), "igor: %d agents are left there\n", told)
+			fmt.Fprintf(cmd.ErrOrStderr(), "igor: still there: %s\n", verifycli.Plural(told, "agent"))
 		}
 		if time.Since(began) > within {
-			return &hinted{errors.Join(fmt.Errorf("%d agents are left there after %v", len(left), within), err), "igor-node agents there shows them, and its log why nobody took them"}
+			return &hinted{errors.Join(fmt.Errorf("%s still there after %v", verifycli.Plural(len(left), "agent"), within), err), "igor-node agents there shows them, and its log why nobody took them"}
 		}
 		select {
 		case <-cmd.Context().Done():

@@ -197,6 +197,7 @@ type Have struct {
 type Files struct {
 	Files []File `json:"files"`
 	More  bool   `json:"more"`
+	Name  string `json:"name,omitempty"` // what the agent's folder is called
 }
 
 // A File is one that goes along with an agent.
