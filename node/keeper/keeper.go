@@ -96,7 +96,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		every := k.Lease / looks
 		view := k.View()
-		present, fresh := k.present(view.Nodes)
+		present := k.present(view.Nodes)
 		for i := range view.Agents {
 			w := &view.Agents[i]
 			if k.Lives(w.Agent) {
@@ -104,10 +104,10 @@ func (k *Keeper) Run(ctx context.Context) {
 				continue
 			}
 			mine := k.Mine(w.Agent)
-			if !mine && (!slices.Contains(w.Allowed, k.Self) || k.well(w.Agent, fresh)) {
+			if !mine && (!slices.Contains(w.Allowed, k.Self) || k.well(w.Agent, present)) {
 				continue
 			}
-			place := rank(w.Candidates(present, view.Crowd, time.Now()), k.Self)
+			place := k.place(w, present, view.Crowd)
 			if watches := mine || place >= 0 && place < watchers; !watches || !k.take(w.Agent) {
 				continue
 			}
@@ -129,19 +129,27 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// present are the nodes that are not known to be gone, among which this one has a rank for
-// each agent, and of them those that were heard of a moment ago.
-func (k *Keeper) present(nodes []Node) (all []Node, fresh map[verifier.PublicKey]bool) {
-	fresh = map[verifier.PublicKey]bool{}
+// present are the nodes that are not known to be gone.
+func (k *Keeper) present(nodes []Node) map[verifier.PublicKey]Node {
+	all := map[verifier.PublicKey]Node{}
 	for _, n := range nodes {
 		if n.Silent < k.Lease || n.Offer.Node == k.Self {
-			all = append(all, n)
-		}
-		if n.Silent < k.Lease/looks {
-			fresh[n.Offer.Node] = true
+			all[n.Offer.Node] = n
 		}
 	}
-	return all, fresh
+	return all
+}
+
+// place is this node's rank for an agent, among those who are present. A fleet has many
+// nodes, and an agent allows some.
+func (k *Keeper) place(w *Wants, present map[verifier.PublicKey]Node, crowd Crowd) int {
+	some := make([]Node, 0, min(len(w.Allowed), len(present)))
+	for _, node := range w.Allowed {
+		if n, ok := present[node]; ok {
+			some = append(some, n)
+		}
+	}
+	return rank(w.Candidates(some, crowd, time.Now()), k.Self)
 }
 
 // look asks who owns an agent, and goes on with it if nobody does.
@@ -188,11 +196,15 @@ func (k *Keeper) turn(agent verifier.PublicKey, sequence uint64, place int) bool
 
 // well reports whether an agent need not be looked at: it had an owner whose lease still
 // runs, and who is heard of. Whether that owner is heard by the members, only a look says.
-func (k *Keeper) well(agent verifier.PublicKey, fresh map[verifier.PublicKey]bool) bool {
+func (k *Keeper) well(agent verifier.PublicKey, present map[verifier.PublicKey]Node) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	g, ok := k.good[agent]
-	return ok && fresh[g.owner] && time.Now().Before(g.until)
+	if !ok || !time.Now().Before(g.until) {
+		return false
+	}
+	owner, ok := present[g.owner]
+	return ok && owner.Silent < k.Lease/looks
 }
 
 // sawWell notes that an agent has an owner, whose lease runs for so long: before that

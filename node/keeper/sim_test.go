@@ -23,6 +23,7 @@ import (
 	"igor.dev/authority/authoritytest"
 	"igor.dev/authority/fleet"
 	"igor.dev/authority/member"
+	"igor.dev/authority/protocol"
 	"igor.dev/node/price"
 	"igor.dev/verifier"
 )
@@ -66,6 +67,8 @@ type world struct {
 
 	forks, lost, repeated, unowned int
 	takeovers, handovers, appended int
+	asked, bytes                   map[protocol.Kind]int // requests to members, and what went both ways
+	lived                          time.Duration
 	longest                        time.Duration // without an owner, while there could be one
 }
 
@@ -217,6 +220,8 @@ func (n cable) Do(ctx context.Context, m fleet.Member, request []byte) ([]byte, 
 	w, from := n.from.w, n.from
 	to := slices.IndexFunc(w.members, func(o fleet.Member) bool { return o == m })
 	request = bytes.Clone(request)
+	kind := protocol.Kind(request[protocol.PrefixSize-1])
+	w.count(kind, 1, len(request))
 	from.gate()
 	if n.ctx.Err() != nil {
 		return nil, errLost
@@ -239,6 +244,7 @@ func (n cable) Do(ctx context.Context, m fleet.Member, request []byte) ([]byte, 
 		defer done()
 		a := h.guard.Serve(within, from.public, request)
 		h.gate()
+		w.count(kind, 0, len(a))
 		if sent(to, from.number) {
 			answer <- a
 		}
@@ -251,6 +257,14 @@ func (n cable) Do(ctx context.Context, m fleet.Member, request []byte) ([]byte, 
 		from.gate()
 		return nil, errors.Join(errLost, ctx.Err())
 	}
+}
+
+// count notes what goes over the network to a member, and back.
+func (w *world) count(k protocol.Kind, requests, bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked[k] += requests
+	w.bytes[k] += bytes
 }
 
 // state is what an agent has: how many effects began, and how many of these are over.
@@ -765,7 +779,7 @@ func (w *world) cutOff(i int, others []int, out, in bool) (undo func()) {
 // simulate lives a fleet's life.
 func simulate(t *testing.T, nodes, agents int, length time.Duration, seed uint64, careless bool) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), cut: map[[2]int]bool{}, blobs: map[verifier.Hash][]byte{}, effects: map[effect]int{},
-		after: map[checkpoint]verifier.Hash{}, history: make([][]porcupine.Operation, agents), node: map[verifier.PublicKey]*host{}, agent: map[verifier.PublicKey]*creature{}, store: member.NewMemory(), careless: careless}
+		after: map[checkpoint]verifier.Hash{}, history: make([][]porcupine.Operation, agents), asked: map[protocol.Kind]int{}, bytes: map[protocol.Kind]int{}, node: map[verifier.PublicKey]*host{}, agent: map[verifier.PublicKey]*creature{}, store: member.NewMemory(), careless: careless}
 	w.store.Careless = careless
 	for i := range nodes {
 		k := keyOf("node", i)
@@ -793,6 +807,11 @@ func simulate(t *testing.T, nodes, agents int, length time.Duration, seed uint64
 		h.alive = true
 	}
 	w.begin()
+	w.mu.Lock()
+	clear(w.asked)
+	clear(w.bytes)
+	w.mu.Unlock()
+	began := time.Now()
 	for _, h := range w.nodes {
 		h.start()
 	}
@@ -814,6 +833,7 @@ func simulate(t *testing.T, nodes, agents int, length time.Duration, seed uint64
 	for _, h := range w.nodes {
 		h.kill()
 	}
+	w.lived = time.Since(began)
 	time.Sleep(time.Hour) // all that is under way comes to its end
 	w.judge(faults)
 	return w
@@ -835,6 +855,10 @@ func (w *world) judge(faults int) {
 		if err != nil || w.kept(held.Position.Head).over < c.acknowledged {
 			w.lost++
 		}
+	}
+	for _, k := range []protocol.Kind{protocol.Read, protocol.Append, protocol.Renew} {
+		per := w.lived.Seconds() * float64(len(w.nodes))
+		w.t.Logf("each node, in a second of a lease of %v: %.2f times %v, %.0f bytes", simLease, float64(w.asked[k])/per, k, float64(w.bytes[k])/per)
 	}
 	w.t.Logf("%d nodes, %d agents, %d faults: %d appends, %d takeovers, %d hand-overs, %d effects; forks %d, effects repeated %d, checkpoints lost %d; longest without an owner %v",
 		len(w.nodes), len(w.agents), faults, w.appended, w.takeovers, w.handovers, len(w.effects), w.forks, w.repeated, w.lost, w.longest.Round(time.Second))
