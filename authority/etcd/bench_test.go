@@ -25,8 +25,9 @@ import (
 
 // BenchmarkAppends measures appends a second by agents that append one after the other, to
 // members that are processes of their own; beside it to a folder on the same disk, and plain
-// puts of as many bytes to as many etcd servers of this process, by as many callers. On a
-// machine that others use too, the processor time of each says more.
+// puts of as many bytes to as many etcd servers of this process, by as many callers; and reads
+// of positions and leases. On a machine that others use too, the processor time of each says
+// more.
 func BenchmarkAppends(b *testing.B) {
 	for _, members := range []int{1, 3} {
 		for _, agents := range []int{1, 64, 1000} {
@@ -69,6 +70,8 @@ func benchmarkAppends(b *testing.B, members, agents int) {
 	const span = 3 * time.Second
 	n := [2]atomic.Int64{}
 	puts, putTime, appendTime := int64(0), time.Duration(0), time.Duration(0)
+	var reads atomic.Int64
+	readTime := time.Duration(0)
 	plain := plainEtcd(b, members)
 	for b.Loop() {
 		took := used()
@@ -116,6 +119,24 @@ func benchmarkAppends(b *testing.B, members, agents int) {
 				appendTime += used(a.members...) - took
 			}
 		}
+		took = used(a.members...)
+		ctx, stop := context.WithTimeout(b.Context(), span)
+		var all sync.WaitGroup
+		for i := range agents {
+			all.Go(func() {
+				for agent := public(seeded(i)); ctx.Err() == nil; reads.Add(1) {
+					if _, _, err := c.ReadLease(ctx, agent); err != nil {
+						if ctx.Err() == nil {
+							b.Error(err)
+						}
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		stop()
+		readTime += used(a.members...) - took
 	}
 	each := span.Seconds() * float64(b.N)
 	b.ReportMetric(float64(n[0].Load())/each, "appends/s")
@@ -123,6 +144,8 @@ func benchmarkAppends(b *testing.B, members, agents int) {
 	b.ReportMetric(float64(puts)/each, "etcd-puts/s")
 	b.ReportMetric(float64(appendTime.Microseconds())/float64(n[0].Load()), "cpu-µs/append")
 	b.ReportMetric(float64(putTime.Microseconds())/float64(puts), "cpu-µs/put")
+	b.ReportMetric(float64(reads.Load())/each, "reads/s")
+	b.ReportMetric(float64(readTime.Microseconds())/float64(max(1, reads.Load())), "cpu-µs/read")
 	memory := 0
 	for _, p := range a.members {
 		memory = max(memory, resident(p.cmd.Process.Pid))

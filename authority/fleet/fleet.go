@@ -139,6 +139,7 @@ func New(c Config) (*Client, error) {
 	}
 	client := &Client{Config: c}
 	rand.Read(client.session[:])
+	client.first = int(client.session[0]) % len(c.Members) // or all nodes ask the same one
 	client.lease.init()
 	return client, nil
 }
