@@ -860,8 +860,8 @@ func (w *world) judge(faults int) {
 		per := w.lived.Seconds() * float64(len(w.nodes))
 		w.t.Logf("each node, in a second of a lease of %v: %.2f times %v, %.0f bytes", simLease, float64(w.asked[k])/per, k, float64(w.bytes[k])/per)
 	}
-	w.t.Logf("%d nodes, %d agents, %d faults: %d appends, %d takeovers, %d hand-overs, %d effects; forks %d, effects repeated %d, checkpoints lost %d; longest without an owner %v",
-		len(w.nodes), len(w.agents), faults, w.appended, w.takeovers, w.handovers, len(w.effects), w.forks, w.repeated, w.lost, w.longest.Round(time.Second))
+	w.t.Logf("%d nodes, %d agents, %d faults: %d appends, %d takeovers, %d hand-overs, %d effects; forks %d, effects repeated %d, checkpoints lost %d; longest without an owner %v, too long %d times",
+		len(w.nodes), len(w.agents), faults, w.appended, w.takeovers, w.handovers, len(w.effects), w.forks, w.repeated, w.lost, w.longest.Round(time.Second), w.unowned)
 }
 
 // TestFleet simulates a fleet in which things go wrong.
