@@ -30,12 +30,11 @@ func TestFleetDocs(t *testing.T) {
 	if len(steps) != 6 {
 		t.Fatalf("the page has %d steps", len(steps))
 	}
-	bin, tmp := t.TempDir(), t.TempDir()
-	for _, program := range []string{"igor", "igor-node"} {
-		if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, program), "igor.dev/cmd/"+program).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	bin, err := buildBoth()
+	if err != nil {
+		t.Fatal(err)
 	}
+	tmp := t.TempDir()
 	machine := func(i int) string { return filepath.Join(tmp, fmt.Sprint(i)) }
 	command := func(i int, line string) *exec.Cmd {
 		c := network.Command(i, "sh", "-c", line)

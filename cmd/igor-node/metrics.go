@@ -32,7 +32,7 @@ var (
 	nodeRented   = metric("igor_node_rent_microcents_total", "What was paid by them.")
 	peerContacts = metric("igor_node_peer_contacts_total", "Attempts to reach a peer.", "peer", "outcome")
 	peerSeen     = metric("igor_node_peer_seen_timestamp_seconds", "Unix time at which a peer was last reached.", "peer")
-	peerLatency  = metric("igor_node_peer_latency_seconds", "Time that it took to reach a peer, the last time.", "peer")
+	peerLatency  = metric("igor_node_peer_latency_seconds", "Time that a peer's newest offer took, from the question on.", "peer")
 )
 
 func metric(name, help string, labels ...string) *prometheus.Desc {

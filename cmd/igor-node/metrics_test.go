@@ -100,7 +100,7 @@ func TestQUICPrivate(t *testing.T) {
 	}
 	var out bytes.Buffer
 	code := run(t.Context(), []string{"init", "--dir", filepath.Join(dir, "node"), "--key", filepath.Join(dir, "node.key"), "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--network-key", key}, &out, &out)
-	if code != exitConfig || !strings.Contains(out.String(), "has no QUIC") {
+	if code != exitUsage || !strings.Contains(out.String(), "has no QUIC") {
 		t.Errorf("exit code %d: %s", code, &out)
 	}
 }
