@@ -62,6 +62,14 @@ const (
 	MaxData  = 96 << 20 // a checkpoint with all that may be
 )
 
+// Limits of what a position names, with all that a successor needs. Who has it says himself
+// what a piece of a log continues; so he could go on for ever.
+const (
+	MaxChain = 1 << 16 // blobs that continue, or need, each other
+	MaxBlobs = 1 << 20
+	MaxTotal = 2 << 30 // bytes of data
+)
+
 const blobHeader = len(blobContext) + 1 + 32 + 32 + 4
 
 // Append appends the blob's bytes.
@@ -162,7 +170,9 @@ func (p *Position) Walk(get func(Name) (Blob, error), each func(*Blob) error) er
 		if seen[name] {
 			continue
 		}
-		seen[name] = true
+		if seen[name] = true; len(seen) > MaxBlobs {
+			return errTooMany
+		}
 		b, err := get(name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -186,7 +196,7 @@ func (p *Position) Walk(get func(Name) (Blob, error), each func(*Blob) error) er
 // before it put in pieces, and none of the replicas need have all of both. Of each name it
 // takes the first version of which all else is there, too.
 func (p *Position) Gather(versions func(Name) iter.Seq2[Blob, error]) (map[Name]Blob, error) {
-	g := gathering{versions, map[Name]Blob{}, map[Name]error{}}
+	g := gathering{versions: versions, taken: map[Name]Blob{}, known: map[Name]error{}}
 	for _, name := range p.Names() {
 		if err := g.whole(name); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -202,18 +212,33 @@ type gathering struct {
 	versions func(Name) iter.Seq2[Blob, error]
 	taken    map[Name]Blob
 	known    map[Name]error // why it is not whole; nil = it is
+	depth    int
+	asked    int   // how many blobs were asked for
+	bytes    int64 // of data that came
 }
 
-var errCircle = errors.New("a blob that continues, or needs, itself")
+var (
+	errCircle  = errors.New("a blob that continues, or needs, itself")
+	errTooMany = errors.New("more than a position may name")
+)
 
 // whole takes a version of a blob of which all is there, or says why there is none.
 func (g *gathering) whole(name Name) error {
 	if err, ok := g.known[name]; ok {
 		return err
 	}
+	if g.depth == MaxChain || g.asked == MaxBlobs {
+		return errTooMany
+	}
+	g.depth++
+	g.asked++
+	defer func() { g.depth-- }()
 	g.known[name] = errCircle // until it is known
 	why := ErrMissing
 	for b, err := range g.versions(name) {
+		if g.bytes += int64(len(b.Data)); err == nil && g.bytes > MaxTotal {
+			err = errTooMany
+		}
 		if err == nil && b.Name != name {
 			err = fmt.Errorf("it is %s", b.Name)
 		}
@@ -226,6 +251,9 @@ func (g *gathering) whole(name Name) error {
 		if why = err; err == nil {
 			g.taken[name] = b
 			break
+		}
+		if err == errTooMany {
+			return err // somebody made it up, and whoever is asked first has to be another one
 		}
 	}
 	g.known[name] = why

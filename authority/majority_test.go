@@ -2,8 +2,10 @@ package authority_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -192,4 +194,71 @@ type countedPlace struct {
 func (c countedPlace) Get(ctx context.Context, a verifier.PublicKey, p authority.Position, n authority.Name) (authority.Blob, error) {
 	*c.n++
 	return c.Replica.Get(ctx, a, p, n)
+}
+
+// An endlessPlace has a piece for every name. Each continues another one, or needs others.
+type endlessPlace struct {
+	authority.Replica
+	needs       int
+	data        []byte
+	gave, bytes *int
+}
+
+func (e endlessPlace) Get(_ context.Context, _ verifier.PublicKey, _ authority.Position, name authority.Name) (authority.Blob, error) {
+	*e.gave++
+	*e.bytes += len(e.data)
+	b := authority.Blob{Name: name, Data: e.data}
+	next := func(i int) verifier.Hash { return sha256.Sum256(fmt.Appendf(nil, "%s %d", name, i)) }
+	if name.Kind != authority.Checkpoint {
+		b.Before = next(-1)
+	}
+	for i := range e.needs {
+		b.Needs = append(b.Needs, authority.Name{Kind: authority.Log, Hash: next(i)})
+	}
+	return b, nil
+}
+
+// TestEndlessPlace has a member, or all, give pieces that go on for ever: there is an end to
+// it, and what another one has is taken.
+func TestEndlessPlace(t *testing.T) {
+	blobs, err := dir.Blobs(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	life := &segmentOf{at: begin(1, 1)}
+	life.at.Sequence = 0
+	rng := rand.New(rand.NewPCG(1, 1))
+	for range 12 {
+		p, put := life.next(rng)
+		if err := blobs.Put(t.Context(), agent, p.Sequence, put...); err != nil {
+			t.Fatal(err)
+		}
+		life.at = p
+	}
+	from := func(p authority.Replica) func(authority.Name) iter.Seq2[authority.Blob, error] {
+		return func(name authority.Name) iter.Seq2[authority.Blob, error] {
+			return func(yield func(authority.Blob, error) bool) { yield(p.Get(t.Context(), agent, life.at, name)) }
+		}
+	}
+	for what, e := range map[string]endlessPlace{"a chain": {}, "many of each": {needs: 3}, "large ones": {data: make([]byte, 64<<20)}} {
+		gave, bytes := 0, 0
+		e.gave, e.bytes = &gave, &bytes
+		if _, err := life.at.Gather(from(e)); err == nil {
+			t.Errorf("%s: it is taken", what)
+		}
+		if gave > authority.MaxBlobs+1 || bytes > authority.MaxTotal+2*len(e.data) {
+			t.Errorf("%s: %d pieces of %d bytes were taken", what, gave, bytes)
+		}
+	}
+	gave, bytes := 0, 0
+	e := endlessPlace{gave: &gave, bytes: &bytes}
+	r := authority.Replicas{Places: []authority.Replica{e, blobs}}
+	if all, err := life.at.Gather(r.Versions(t.Context(), agent, life.at, 1)); err != nil || len(all) < 3 {
+		t.Errorf("another one, which is asked first, has it whole, and %d are taken: %v", len(all), err)
+	}
+	err = life.at.Walk(func(n authority.Name) (authority.Blob, error) { return e.Get(t.Context(), agent, life.at, n) },
+		func(*authority.Blob) error { return nil })
+	if err == nil {
+		t.Error("all of it was walked")
+	}
 }

@@ -77,6 +77,7 @@ type segmentMark struct {
 	name     verifier.Hash
 	offset   int64
 	payloads int
+	pieces   int
 	hash     hash.Hash // of so much of it
 }
 
@@ -84,6 +85,7 @@ type journalMark struct {
 	name     verifier.Hash
 	offset   int64
 	rewrites int
+	pieces   int
 }
 
 type paidMark struct {
@@ -344,10 +346,14 @@ func pieceSize(data, needs int) int {
 	return min(maxPiece, max(1, data/pieces))
 }
 
+// maxPieces is how many pieces something is put in before it is put whole again: a successor
+// takes no more than [authority.MaxChain] of them. A test has fewer.
+var maxPieces = authority.MaxChain / 2
+
 // logBlobs are what is new in the open segment.
 func (h *home) logBlobs(b *body, log *eventlog.Log, w *eventlog.Writer, root verifier.Hash) (blobs []authority.Blob, err error) {
 	mark := h.segment
-	if mark.hash == nil || mark.prev != w.Header().Prev {
+	if mark.hash == nil || mark.prev != w.Header().Prev || mark.pieces >= maxPieces {
 		mark = segmentMark{prev: w.Header().Prev, hash: sha256.New()}
 	}
 	data, err := w.Since(mark.offset)
@@ -380,6 +386,7 @@ func (h *home) logBlobs(b *body, log *eventlog.Log, w *eventlog.Writer, root ver
 		piece.Needs = needs[:min(len(needs), maxNeeds)]
 		needs = needs[len(piece.Needs):]
 		blobs = append(blobs, piece)
+		mark.pieces++
 	}
 	mark.payloads = len(payloads)
 	if mark.name != root {
@@ -419,7 +426,7 @@ func (b *body) names() []authority.Name {
 // journalBlobs are what is new in the journal.
 func (h *home) journalBlobs(j *journal.Journal) ([]authority.Blob, error) {
 	mark := h.journal
-	if mark.rewrites != j.Rewrites() {
+	if mark.rewrites != j.Rewrites() || mark.pieces >= maxPieces {
 		mark = journalMark{rewrites: j.Rewrites()}
 	}
 	records, end, err := j.Since(mark.offset)
@@ -431,6 +438,7 @@ func (h *home) journalBlobs(j *journal.Journal) ([]authority.Blob, error) {
 		b.Data = appendFramed(b.Data, journal.Unsigned(r))
 	}
 	mark.name, mark.offset = j.Head(), end
+	mark.pieces++
 	h.journal = mark
 	return []authority.Blob{b}, nil
 }

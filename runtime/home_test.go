@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,6 +123,69 @@ func TestRestore(t *testing.T) {
 	if n, _ := l.shop.ledger.Paid(); n < 10 || l.shop.ledger.Repeats() > 0 {
 		t.Errorf("the shop got %d payments, and %d again", n, l.shop.ledger.Repeats())
 	}
+}
+
+// A piecewise store counts pieces, and reads what a successor would, after each append.
+type piecewise struct {
+	*authoritytest.Store
+	t       *testing.T
+	mu      sync.Mutex
+	pieces  map[authority.Name]int // with those that it continues
+	most    map[authority.Kind]int
+	appends int
+}
+
+func (c *piecewise) Put(ctx context.Context, agent verifier.PublicKey, sequence uint64, blobs ...authority.Blob) error {
+	c.mu.Lock()
+	for _, b := range blobs {
+		n := 1
+		if !b.Before.IsZero() {
+			n += c.pieces[authority.Name{Kind: b.Kind, Hash: b.Before}]
+		}
+		c.pieces[b.Name] = n
+		c.most[b.Kind] = max(c.most[b.Kind], n)
+	}
+	c.mu.Unlock()
+	return c.Store.Put(ctx, agent, sequence, blobs...)
+}
+
+func (c *piecewise) Append(ctx context.Context, agent verifier.PublicKey, prev, p authority.Position) error {
+	if err := c.Store.Append(ctx, agent, prev, p); err != nil {
+		return err
+	}
+	home := at(c.Store)
+	all, err := p.Gather(home.Replicas.Versions(ctx, agent, p, 0))
+	if err != nil || sha256.Sum256(bytes.Join(fetched(all).chain(authority.Log, p.Log), nil)) != p.Log {
+		c.t.Errorf("append %d: a successor does not get the log: %v", p.Sequence, err)
+	}
+	c.appends++
+	return nil
+}
+
+// TestPieces has a life append often between two checkpoints: before log and journal have
+// many pieces they are put whole, and a successor gets them.
+func TestPieces(t *testing.T) {
+	defer func(n int) { maxPieces = n }(maxPieces)
+	maxPieces = 3
+	l := newTrading(t)
+	l.every = 1000
+	store := &piecewise{Store: authoritytest.NewStore(), t: t, pieces: map[authority.Name]int{}, most: map[authority.Kind]int{}}
+	dir := l.fresh(t)
+	c := l.config(12)
+	c.through = nil
+	c.Home = at(store)
+	if _, err := Resume(t.Context(), dir, c); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []authority.Kind{authority.Log, authority.Journal} {
+		if most := store.most[kind]; most < 2 || most > maxPieces {
+			t.Errorf("%d pieces of a %s", most, kind)
+		}
+	}
+	if store.appends <= 2*maxPieces {
+		t.Errorf("%d appends", store.appends)
+	}
+	l.check(t, dir)
 }
 
 // TestRestoreFindings has an agent post and trap in two of its ticks, until it is told of the

@@ -333,7 +333,7 @@ func TestFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := serve(t, key(2), member.Config{Engine: member.NewMemory(), Replica: blobs, Unborn: 4096, Pending: 3000})
+	m := serve(t, key(2), member.Config{Engine: member.NewMemory(), Replica: blobs, Unborn: 16 << 10, Pending: 15000})
 	c := client(t, key(3), m)
 	put := func(agent byte, name string) error {
 		data := append([]byte(name), make([]byte, 1000)...)

@@ -389,6 +389,9 @@ func (m *Member) owns(ctx context.Context, caller, agent verifier.PublicKey) (ok
 	return held.Position.Owner == caller, false, nil
 }
 
+// blobCost is what a blob counts beside its bytes: it is a file, and a block of the disk.
+const blobCost = 4096
+
 func (m *Member) put(ctx context.Context, caller verifier.PublicKey, r *protocol.Request) protocol.Answer {
 	if m.Replica == nil {
 		return protocol.Answer{Status: protocol.Malformed, Reason: "this member keeps no blobs"}
@@ -402,7 +405,7 @@ func (m *Member) put(ctx context.Context, caller verifier.PublicKey, r *protocol
 	}
 	var size int64
 	for i := range r.Blobs {
-		size += int64(len(r.Blobs[i].Data)) + 33*int64(len(r.Blobs[i].Needs)) + 82
+		size += int64(len(r.Blobs[i].Data)) + 33*int64(len(r.Blobs[i].Needs)) + blobCost
 	}
 	m.mu.Lock()
 	after := m.pending[r.Agent] + size
@@ -482,23 +485,26 @@ func (m *Member) mend(agent verifier.PublicKey, p authority.Position) {
 		ctx, done := context.WithTimeout(context.Background(), mendLimit)
 		defer done()
 		n := 0
-		theirs := m.Peers.Versions(ctx, agent, p, 0)
-		_, err := p.Gather(func(name authority.Name) iter.Seq2[authority.Blob, error] {
-			return func(yield func(authority.Blob, error) bool) {
-				if b, err := m.Replica.Get(ctx, agent, p, name); err == nil && !yield(b, nil) {
-					return
-				}
-				for b, err := range theirs(name) {
-					if err == nil {
-						n++
-						err = m.Replica.Put(ctx, agent, p.Sequence, b)
-					}
-					if !yield(b, err) {
+		err := authority.ErrMissing
+		for first := 0; first < len(m.Peers.Places) && err != nil && ctx.Err() == nil; first++ { // one may give what nobody needs
+			theirs := m.Peers.Versions(ctx, agent, p, first)
+			_, err = p.Gather(func(name authority.Name) iter.Seq2[authority.Blob, error] {
+				return func(yield func(authority.Blob, error) bool) {
+					if b, err := m.Replica.Get(ctx, agent, p, name); err == nil && !yield(b, nil) {
 						return
 					}
+					for b, err := range theirs(name) {
+						if err == nil {
+							n++
+							err = m.Replica.Put(ctx, agent, p.Sequence, b)
+						}
+						if !yield(b, err) {
+							return
+						}
+					}
 				}
-			}
-		})
+			})
+		}
 		if err == nil {
 			err = m.Replica.Accept(ctx, agent, p)
 		}
