@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"path"
 	"slices"
@@ -420,13 +422,36 @@ func (n *Node) open(ctx context.Context, to verifier.PublicKey, of protocol.ID, 
 		return nil, r
 	}
 	if err != nil {
-		err = fmt.Errorf("%s cannot be reached: %w", to.DID(), err)
+		err = fmt.Errorf("%s cannot be reached: %w", to.DID(), n.plainly(id, err))
 	}
 	n.peers.met(to, err)
 	if err != nil {
 		return nil, wire.Refuse(wire.Transport, "%v", err)
 	}
 	return &conn{Stream: s, until: time.Now().Add(limit), silence: n.config.Silence}, nil
+}
+
+// plainly says for people why a peer was not reached: libp2p's words have its own name for it,
+// and several lines.
+func (n *Node) plainly(id peer.ID, err error) error {
+	d, dialled := errors.AsType[*swarm.DialError](err)
+	switch {
+	case !dialled && n.host.Network().Connectedness(id) != network.Connected && err.Error() == "connection failed":
+		return errors.New("it ended the connection at once, as nodes do with those that they do not know")
+	case !dialled:
+		return err
+	case len(d.DialErrors) == 0 && d.Cause != nil:
+		return d.Cause
+	}
+	var all []string
+	for _, e := range d.DialErrors {
+		why := e.Cause.Error()
+		if operation, ok := errors.AsType[*net.OpError](e.Cause); ok {
+			why = operation.Err.Error() // the address is said
+		}
+		all = append(all, fmt.Sprintf("%s: %s", e.Address, why))
+	}
+	return errors.New(strings.Join(all, ", "))
 }
 
 // versionOf returns which igor-node a peer says that it is, "" if it was not met yet.
@@ -449,10 +474,13 @@ const userAgent = "igor-node/"
 // release is this node's version, such as 0.1.0+1a2b3c4.
 func release() string {
 	words := strings.FieldsFunc(verifier.Version(), func(r rune) bool { return strings.ContainsRune(" (),", r) })
-	if len(words) < 4 {
+	switch { // igor VERSION commit HASH
+	case len(words) < 4:
 		return "?"
+	case words[3] == "unknown":
+		return words[1]
 	}
-	return words[1] + "+" + words[3][:min(len(words[3]), 7)] // igor VERSION commit HASH
+	return words[1] + "+" + words[3][:min(len(words[3]), 7)]
 }
 
 // otherVersion says that a peer that was reached does not speak a protocol as this node does:

@@ -160,7 +160,7 @@ func TestUnknownPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := move(); err == nil || !strings.Contains(err.Error(), "cannot be reached") {
+		if err := move(); err == nil || !strings.Contains(err.Error(), "cannot be reached: ") || strings.Contains(err.Error(), "\n") {
 			t.Error(err)
 		}
 	}

@@ -573,7 +573,7 @@ lets in and reaches those that it knows, so two of them have to know each other.
 		}
 		for _, p := range all {
 			if p.Failure != "" {
-				for _, line := range verifycli.Wrap(verifycli.Printable("not reached: "+p.Failure), 80) {
+				for _, line := range verifycli.Wrap(verifycli.Printable(p.Failure), 80) {
 					fmt.Fprintln(cmd.OutOrStdout(), line)
 				}
 			}
