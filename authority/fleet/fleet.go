@@ -401,8 +401,12 @@ func (c *Client) Seen(ctx context.Context, m Member) (all []authority.Seen, err 
 	return all, err
 }
 
+// maxListed is of how many agents an operator is told.
+const maxListed = 1 << 20
+
 func (c *Client) list(kind protocol.Kind, ask func(*protocol.Request) (protocol.Answer, error)) (all []authority.Entry, err error) {
 	r := protocol.Request{Kind: kind, Count: protocol.MaxList}
+	told := map[verifier.PublicKey]bool{}
 	for {
 		a, err := ask(&r)
 		if err == nil {
@@ -411,7 +415,18 @@ func (c *Client) list(kind protocol.Kind, ask func(*protocol.Request) (protocol.
 		if err != nil {
 			return all, err
 		}
+		for i := range a.Entries {
+			if told[a.Entries[i].Agent] {
+				return all, fmt.Errorf("a member tells of %s again and again", a.Entries[i].Agent.DID())
+			}
+		}
+		for i := range a.Entries {
+			told[a.Entries[i].Agent] = true
+		}
 		all = append(all, a.Entries...)
+		if len(told) > maxListed {
+			return all, fmt.Errorf("a member tells of more than %d agents", maxListed)
+		}
 		if !a.More || len(a.Entries) == 0 {
 			return all, nil
 		}
