@@ -250,6 +250,10 @@ func (b *book) AddAddrs(id peer.ID, at []ma.Multiaddr, ttl time.Duration) {
 	}
 }
 
+// UpdateAddrs keeps them for that long. Where a peer said who it is, libp2p would drop what
+// was dialled for what the peer told: a connection that ends then could not be made again.
+func (b *book) UpdateAddrs(peer.ID, time.Duration, time.Duration) {}
+
 // quicLater is how much longer TCP is tried alone: it is several times as fast where both
 // are there.
 const quicLater = 500 * time.Millisecond

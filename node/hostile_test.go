@@ -508,7 +508,7 @@ func TestHostileHistories(t *testing.T) {
 // TestFloods has a peer open as many streams as it can, and say nothing, or never read.
 // The node answers others meanwhile, in little memory.
 func TestFloods(t *testing.T) {
-	a, b, e := newNode(t, 1, func(c *Config) { c.Silence = time.Second }), newNode(t, 2, nil), newEvil(t, 7)
+	a, b, e := newNode(t, 1, func(c *Config) { c.Silence = 5 * time.Second }), newNode(t, 2, nil), newEvil(t, 7)
 	meet(t, a, b)
 	e.meets(a)
 	a.bear("watcher", 2)
