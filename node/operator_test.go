@@ -195,6 +195,42 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(p []byte) (int, error) { return w(p) }
 
+// TestHoles has an agent be handed over to a node that has some of the newest checkpoints
+// already, and one of long before, and not what is between and below them: an attempt before
+// left them, or they came packed.
+func TestHoles(t *testing.T) {
+	a, b := newNode(t, 1, nil), newNode(t, 2, nil)
+	meet(t, a, b)
+	agent := a.bear("watcher", 2)
+	a.awaitTicks("watcher", 60)
+	there := filepath.Join(b.dir, dirIncoming, strings.TrimPrefix(agent.DID(), "did:key:"), dirAgent, "history")
+	if err := os.MkdirAll(there, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for block, err := range runtime.Blocks(a.agentDir("watcher")) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := verifier.Examine(block)
+		if n++; n == 1 || n == 2 || n == 4 {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(there), runtime.BlockFile(f.TickNumber)), block, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n < 6 {
+		t.Fatalf("only %d checkpoints", n)
+	}
+	m, err := a.Move(t.Context(), "watcher", MoveConfig{})
+	if err != nil || !m.Arrived {
+		t.Fatalf("%+v, %v", m, err)
+	}
+	b.awaitTicks("watcher", 1)
+	b.stop()
+	oneLife(t, b.agentDirOf("watcher"), agent, 1)
+}
+
 // TestLeft has an agent be taken over from a node again and again: its folder is called the
 // same each time that it is back.
 func TestLeft(t *testing.T) {

@@ -260,6 +260,18 @@ func (k *upkeep) pull(ctx context.Context, agent, from verifier.PublicKey, head 
 		return err
 	}
 	err := k.n.fetch(ctx, t, head)
+	k.mu.Lock()
+	first := k.copied[agent].IsZero()
+	k.mu.Unlock()
+	if mark := filepath.Join(t.dir, dirAgent, "restored"); err == nil && (first || exists(mark)) {
+		// The owner may have taken it over, and may have got what was before meanwhile.
+		var written syncer
+		if holes := errors.Join(k.n.fetchHoles(ctx, t, head, &written), written.sync()); holes != nil {
+			k.n.config.Log.Debug("a copy of an agent has holes", "did", agent.DID(), "owner", from.DID(), "error", holes)
+		} else if exists(mark) {
+			err = os.Remove(mark)
+		}
+	}
 	if name := folderName(t.name, agent); err == nil && t.name != "" {
 		file := filepath.Join(t.dir, fileName)
 		if was, readErr := os.ReadFile(file); readErr != nil || string(was) != name {

@@ -357,6 +357,10 @@ func (n *Node) prepare(ctx context.Context, t *take, head verifier.Hash, p *wire
 		}
 		err = n.fetch(ctx, t, head)
 	}
+	if err == nil && t.verified.IsZero() { // else all of it was verified here
+		var written syncer
+		err = errors.Join(n.fetchHoles(ctx, t, head, &written), written.sync())
+	}
 	if err != nil {
 		return err
 	}
@@ -599,6 +603,66 @@ func (n *Node) fetchBlocks(ctx context.Context, t *take, root *os.Root, head ver
 	if t.part != nil {
 		until = verifier.Hash{} // what is here is as likely newer than what is asked for
 	}
+	return n.fetchSpan(ctx, t, root, head, until, syncs)
+}
+
+// maxHoles is how many holes a history may have when its files have come.
+const maxHoles = 1000
+
+// maxOthers is how many checkpoints may lie between one and the one before it that are no part
+// of the life.
+const maxOthers = 64
+
+// fetchHoles fetches what the history lacks below a checkpoint that is here. The source may
+// have put back what is older than its packed files, which came, and so may an attempt before
+// have begun when not all of it was there.
+func (n *Node) fetchHoles(ctx context.Context, t *take, head verifier.Hash, syncs *syncer) error {
+	root, err := os.OpenRoot(filepath.Join(t.dir, dirAgent))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for range maxHoles {
+		next, until, met, others := head, verifier.Hash{}, false, 0
+		for b, err := range runtime.Blocks(filepath.Join(t.dir, dirAgent)) {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				return wire.Refuse(wire.Unverified, "the history: %v", err)
+			}
+			hash := verifier.Hash(sha256.Sum256(b))
+			if hash != next && !met {
+				continue // it is newer
+			}
+			if met = true; hash != next { // it may be one that was signed, and that nobody appended
+				if others++; others == 1 {
+					until = hash
+				}
+				if others == maxOthers {
+					break
+				}
+				continue
+			}
+			c, err := verifier.Parse(b)
+			if err != nil {
+				return wire.Refuse(wire.Unverified, "the history: %v", err)
+			}
+			next, until, others = c.PrevHash, verifier.Hash{}, 0
+		}
+		if next.IsZero() || !met {
+			return nil
+		}
+		if err := n.fetchSpan(ctx, t, root, next, until, syncs); err != nil {
+			return err
+		}
+	}
+	return wire.Refuse(wire.Unverified, "the history has too many holes")
+}
+
+// fetchSpan fetches the checkpoints from one on, down to one that is here; zero = to the
+// genesis.
+func (n *Node) fetchSpan(ctx context.Context, t *take, root *os.Root, head, until verifier.Hash, syncs *syncer) error {
 	var written []string
 	cuts := 0
 	for next := head; !next.IsZero(); {
