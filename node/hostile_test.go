@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -408,6 +409,10 @@ func TestHostileOffers(t *testing.T) {
 	if _, err := a.OfferOf(t.Context(), e.did); reasonOf(err) != wire.Price {
 		t.Errorf("of the future: %v", err)
 	}
+	// It passes on what another node that is known here offers.
+	if err := a.peers.add(Peer{Node: publicKey(9)}); err != nil {
+		t.Fatal(err)
+	}
 	forged := *good
 	forged.Price = 0
 	b := forged.Append(nil)
@@ -418,8 +423,36 @@ func TestHostileOffers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if o := a.peers.list()[0].Offer; o == nil || o.Issued != good.Issued {
-		t.Error("the good offer is gone")
+	for _, p := range a.peers.list() {
+		if p.Node == e.did && (p.Offer == nil || p.Offer.Issued != good.Issued) {
+			t.Error("the good offer is gone")
+		}
+	}
+}
+
+// TestReasons has a target refuse for reasons without end: none of them is kept.
+func TestReasons(t *testing.T) {
+	a, e := newNode(t, 1, nil), newEvil(t, 7)
+	e.meets(a)
+	e.offers(nil)
+	a.bear("watcher", 7)
+	a.awaitTicks("watcher", 1)
+	said := 0
+	e.send(ProtocolHandOver, func(c *conn) {
+		var p wire.Propose
+		if wire.Read(c, &p) == nil {
+			said++
+			wire.Write(c, wire.Answer{State: wire.Refused, Reason: wire.Reason(fmt.Sprint(said) + strings.Repeat("x", 50_000)), Detail: strings.Repeat("y", 10_000)})
+		}
+	})
+	for range 5 {
+		_, err := a.Move(t.Context(), "watcher", MoveConfig{To: []verifier.PublicKey{e.did}})
+		if r := reasonOf(err); r == "" || len(err.Error()) > 1200 {
+			t.Errorf("it is refused with %d bytes: %.100v", len(err.Error()), err)
+		}
+	}
+	if f := a.Figures(); said != 5 || len(f.Refused) != 1 || f.Refused["failed"] != 5 {
+		t.Errorf("%d refusals are counted by %d reasons, %d of which are none", said, len(f.Refused), f.Refused["failed"])
 	}
 }
 
@@ -566,6 +599,9 @@ func TestStrangers(t *testing.T) {
 				t.Error("a stranger is answered")
 			}
 		}
+	}
+	if a.host.Network().Connectedness(e.host.ID()) == network.Connected {
+		t.Error("a stranger is connected")
 	}
 	private := newNode(t, 3, func(c *Config) { c.NetworkKey = bytes.Repeat([]byte{1}, 32) })
 	e.meets(private)

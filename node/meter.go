@@ -48,7 +48,7 @@ func (m *meter) left(moved *Move, err error) {
 		return
 	}
 	reason := "failed"
-	if r, ok := errors.AsType[*wire.Refusal](err); ok {
+	if r, ok := errors.AsType[*wire.Refusal](err); ok && r.Reason.Known() {
 		reason = string(r.Reason)
 	}
 	if m.refused == nil {

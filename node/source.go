@@ -473,7 +473,7 @@ func (n *Node) await(c *conn, state string) (a wire.Answer, err error) {
 			return a, nil
 		case wire.Working:
 		case wire.Refused:
-			return a, wire.Refuse(a.Reason, "%.1000s", a.Detail)
+			return a, wire.Refuse(a.Reason[:min(len(a.Reason), 40)], "%.1000s", a.Detail)
 		case wire.Ready, wire.Signed, wire.Arrived:
 			return a, wire.Refuse(wire.Transport, "the other node says %s, where %s was due", a.State, state)
 		default:

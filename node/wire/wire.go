@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"igor.dev/verifier"
 )
@@ -98,6 +99,12 @@ const (
 func (r Reason) Again() bool {
 	return r == NoCapacity || r == Transport || r == Price || r == Incomplete
 }
+
+// reasons are those that this version knows.
+var reasons = []Reason{NoCapacity, Policy, Price, Version, Unverified, Divergence, Transport, Unsupported, SourceFailed}
+
+// Known reports whether this version knows the reason. Another node may say anything.
+func (r Reason) Known() bool { return slices.Contains(reasons, r) }
 
 // A Refusal is why a hand-over did not come about, as an error.
 type Refusal struct {

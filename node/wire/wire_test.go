@@ -175,6 +175,30 @@ func TestLies(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
+	// Its own key may lie, too.
+	alice := testkit.NewAgent("alice")
+	older := alice.Checkpoint(testkit.Fields{Tick: 5})
+	newer := alice.After(older, testkit.Fields{Tick: 5})
+	ask := BlocksAsk{Agent: agent, Head: sha256.Sum256(newer), Max: 1 << 40}
+	if e, ok := errors.AsType[*LieError](func() error {
+		_, err := ReadBlocks(bytes.NewReader(send([][]byte{newer, older})), ask, ignore)
+		return err
+	}()); !ok || e.Block != 1 {
+		t.Errorf("two blocks of one tick: %v", e)
+	}
+	// What has the hash that was asked for is believed no more than that: another agent's, and
+	// one whose signature was changed.
+	changed := bytes.Clone(blocks[0])
+	changed[verifier.HeaderSize-1] ^= 1
+	for name, block := range map[string][]byte{"a stranger's": stranger[2], "changed": changed} {
+		ask := honest
+		ask.Head = sha256.Sum256(block)
+		n := 0
+		_, err := ReadBlocks(bytes.NewReader(send([][]byte{block, blocks[1]})), ask, func([]byte, *verifier.Finding) error { n++; return nil })
+		if e, ok := errors.AsType[*LieError](err); !ok || e.Block != 0 || n > 0 {
+			t.Errorf("%s, as the head: after %d blocks: %v", name, n, err)
+		}
+	}
 	// A block that is said to be large takes memory as it comes, not as it is said.
 	huge := append([]byte{BlocksFollow}, le.AppendUint32(nil, verifier.MaxCheckpointSize)...)
 	if n := testing.AllocsPerRun(1, func() { ReadBlocks(bytes.NewReader(huge), honest, ignore) }); n > 200 {
