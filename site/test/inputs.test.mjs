@@ -327,3 +327,43 @@ test("a CAR that workers read, each a range of it", async (t) => {
   assert.equal(aborted.name, "AbortError");
   assert.ok(aborted.opened > 0);
 });
+
+test("a CAR in browsers that fill a buffer with less than was asked for, or fill none", async (t) => {
+  const dir = await folder(t);
+  const path = join(dir, "life.car");
+  await writeFile(path, car(checkpoints(4, (i) => ({ state: Buffer.alloc(3 << 19, i) }))));
+  const server = await serve(t, { "/page": `<!doctype html><html lang="en"><title>test</title><input type="file">`, "/npm/": `${dist}/npm` });
+  const page = await open(t, `${server.url}/page`);
+  await page.locator("input").setInputFiles(path);
+  const { outcomes, reads } = await page.evaluate(async () => {
+    const { configure, reportJSON, verifyHistory } = await import("/npm/index.js");
+    configure({ workers: 0 }); // so that what is changed here is what reads
+    const { read } = ReadableStreamBYOBReader.prototype;
+    const { getReader } = ReadableStream.prototype;
+    const reads = [0, 0, 0];
+    const browsers = [
+      () => (ReadableStreamBYOBReader.prototype.read = function (view, options) {
+        reads[0]++;
+        return read.call(this, view, options);
+      }),
+      () => (ReadableStreamBYOBReader.prototype.read = function (view) {
+        reads[1]++;
+        return read.call(this, view.subarray(0, 100_000));
+      }),
+      () => (ReadableStream.prototype.getReader = function (options) {
+        if (options?.mode === "byob") throw new TypeError(`there is no such mode ${reads[2]++}`);
+        return getReader.call(this);
+      }),
+    ];
+    const outcomes = [];
+    for (const change of browsers) {
+      change();
+      outcomes.push(await verifyHistory(document.querySelector("input").files).then(reportJSON, ({ code }) => code));
+    }
+    return { outcomes, reads };
+  });
+  const inNode = reportJSON(await verifyHistory(path));
+  assert.match(inNode, /"verdict": ?"verified"/);
+  assert.deepEqual(outcomes, [inNode, inNode, inNode]);
+  assert.ok(reads[0] > 0 && reads[1] > 60 && reads[2] > 0, String(reads));
+});

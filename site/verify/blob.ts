@@ -63,7 +63,8 @@ function filling(stream: ReadableStream<Uint8Array<ArrayBuffer>>, spare: Spare):
   const read = async (want: number) => {
     let memory = spare.take();
     for (let filled = 0; ; ) {
-      const { value, done } = await reader.read(new Uint8Array(memory, filled, want - filled));
+      // A browser that does not know `min` answers with less, time and again.
+      const { value, done } = await reader.read(new Uint8Array(memory, filled, want - filled), { min: want - filled });
       if (value) memory = value.buffer as ArrayBuffer;
       filled += value?.length ?? 0;
       if (done || filled === want) return filled > 0 ? new Uint8Array(memory, 0, filled) : undefined;

@@ -11,8 +11,11 @@ export const chunkSize = 1 << 20;
 /** What stands before a block's bytes in a CAR is no longer than this. */
 export const blockStartSize = 64;
 
+/** So much Chromium's processes hand each other of a blob at a time. Each costs the work of five threads, however it is read. */
+export const blobPartSize = 64 << 10;
+
 /** So much is read at most, and so large is the memory that is used again: a block with 1 MiB of state is one piece. */
-export const maxPieceSize = chunkSize + (4 << 10);
+export const maxPieceSize = chunkSize + blobPartSize;
 
 /** Where workers read a CAR, its blocks are no larger than this (range.ts). */
 export const maxRangeBlock = 4 << 20;

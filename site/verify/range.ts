@@ -7,7 +7,7 @@
 
 import { contents, Spare } from "./blob.ts";
 import { largeBlock } from "./core.ts";
-import { blockStartSize, chunkSize, maxPieceSize, maxRangeBlock, type Pieces } from "./pieces.ts";
+import { blobPartSize, blockStartSize, chunkSize, maxPieceSize, maxRangeBlock, type Pieces } from "./pieces.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -31,8 +31,8 @@ const cidPrefix = [0x01, 0x55, 0x12, 0x20];
 const cidSize = cidPrefix.length + 32;
 const maxVarint = 4;
 
-/** The memory of this worker's pieces. */
-const spare = new Spare(2);
+/** The memory of this worker's pieces: of each of two ranges, what is read, and what is not taken yet of the piece before. */
+const spare = new Spare(4);
 
 /** Examines the blocks that begin from one place in a blob to another; the first one there, or, if it is not known where that is, one that is found. */
 export class RangeReader {
@@ -172,8 +172,8 @@ class Reader {
       this.#skip(part.length);
       missing -= part.length;
       if (missing === 0) break;
-      // With a block of a good size comes the beginning of the next one and no more, since that would have to be copied.
-      this.#rest = await this.#read(Math.min(missing < chunkSize / 2 ? chunkSize : missing + blockStartSize, maxPieceSize));
+      // With a block of a good size comes the beginning of the next one and little more, since that would wait in the memory of a piece.
+      this.#rest = await this.#read(Math.min(missing < chunkSize / 2 ? chunkSize : whole(missing + blockStartSize), maxPieceSize));
       if (this.#rest.length === 0) return undefined;
     }
     if (this.#rest.length <= blockStartSize) this.#rest = this.#rest.slice(); // so that the memory can be used again
@@ -191,6 +191,9 @@ class Reader {
     await this.#pieces.return();
   }
 }
+
+/** As many bytes in whole parts: so Chromium hands over a blob, which costs it as much for a part of one. */
+const whole = (bytes: number) => Math.ceil(bytes / blobPartSize) * blobPartSize;
 
 function concatenate(parts: readonly Bytes[]): Bytes {
   const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));

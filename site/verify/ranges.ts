@@ -8,9 +8,12 @@ import type { Channel } from "./pool.ts";
 import type { Blocks } from "./range.ts";
 import type { History, Jobs } from "./verify.ts";
 
-/** A worker is given so much of a CAR. A smaller range costs more to begin than reading it in the worker saves. */
+/**
+ * A worker is given so much of a CAR. A smaller range costs more to begin than reading it in the worker saves, and a
+ * worker that reads two in turn has more work than with one.
+ */
 const minRange = 16 << 20;
-const maxRange = 64 << 20;
+const maxRange = 128 << 20;
 
 /** A place in a CAR. */
 export interface Place {
