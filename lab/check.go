@@ -306,7 +306,6 @@ func (j *judge) receipts(ctx context.Context) error {
 	for _, dir := range dirs {
 		files = append(files, filepath.Join(dir, "receipts"), filepath.Join(dir, "receipts.x402"))
 	}
-	given := map[verifier.Hash]bool{}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -329,12 +328,9 @@ func (j *judge) receipts(ctx context.Context) error {
 				seen[h] = true
 			}
 			if e, is := got.(*receipt.Execution); is && j.Takeovers > 0 {
-				// Of a checkpoint that its fleet never got; or of one that it got at the last moment,
-				// to which the successor came, too.
-				if !j.whole[e.Checkpoint] || given[e.Checkpoint] {
-					continue
+				if !j.whole[e.Checkpoint] {
+					continue // its fleet never got it
 				}
-				given[e.Checkpoint] = true
 			}
 			c.Add(got)
 			switch g := got.(type) {

@@ -210,8 +210,9 @@ func (b *books) give(c *verifier.Finding, t eventlog.Totals) error {
 }
 
 // catchUp gives the receipts of the newest checkpoints, if the process or the machine
-// ended before it could.
-func (b *books) catchUp(s *store.Store, log *eventlog.Log) error {
+// ended before it could. Those of before the agent came here, by a hand-over or a takeover,
+// are for who lived them to give: two receipts for one checkpoint would charge it twice.
+func (b *books) catchUp(s *store.Store, log *eventlog.Log, since journal.Epoch) error {
 	if b.node == nil {
 		return nil
 	}
@@ -223,7 +224,7 @@ func (b *books) catchUp(s *store.Store, log *eventlog.Log) error {
 		}
 		f := verifier.Examine(c)
 		missing = append(missing, f)
-		if found = b.file.Has(f.ContentHash); found || len(missing) > unsyncedReceipts+2*maxWaiting {
+		if found = b.file.Has(f.ContentHash) || (journal.Epoch{MajorVersion: f.MajorVersion, LeaseGeneration: f.LeaseGeneration}) != since; found || len(missing) > unsyncedReceipts+2*maxWaiting {
 			break
 		}
 	}

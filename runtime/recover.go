@@ -413,7 +413,7 @@ func (l *life) openLog(s *store.Store, found *store.Recovery) error {
 	if err := l.findFindings(s); err != nil {
 		return err
 	}
-	return l.books.catchUp(s, l.log)
+	return l.books.catchUp(s, l.log, l.home.epoch)
 }
 
 // openSegment opens the segment of the event log that comes after the newest

@@ -1,13 +1,18 @@
 package runtime
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"igor.dev/authority/dir"
+	"igor.dev/runtime/internal/receipt"
+	"igor.dev/verifier"
+	receipts "igor.dev/verifier/receipt"
 )
 
 // TestTakenBackWithLedger has a node whose ledger has receipts for an agent lose it to another
@@ -53,9 +58,19 @@ func TestTakenBackWithLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := takeOver(otherNode, in, "second")
+	if whole, err := PutBack(second, folder); err != nil || !whole {
+		t.Fatalf("what the first node has of the life: %v, %v", whole, err)
+	}
 	r, err := live(otherNode, in, second, "other")
 	if err != nil {
 		t.Fatal(err)
+	}
+	// What the first node lived is for that one to charge: its newest checkpoint, too.
+	owner := receiptsIn(t, folder)
+	for checkpoint := range receiptsIn(t, second) {
+		if owner[checkpoint] {
+			t.Errorf("both nodes gave a receipt for the checkpoint %s", checkpoint)
+		}
 	}
 	third := takeOver(l.node, in, "third")
 	again, err := live(l.node, in, third, "one")
@@ -79,4 +94,30 @@ func openHome(t *testing.T, path string) *Home {
 		t.Fatal(err)
 	}
 	return at(s)
+}
+
+// receiptsIn returns for which checkpoints there are receipts in a folder.
+func receiptsIn(t *testing.T, dir string) map[verifier.Hash]bool {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, receipt.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[verifier.Hash]bool{}
+	for r := receipts.NewReader(bytes.NewReader(b)); ; {
+		got, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, is := got.(*receipts.Execution); is {
+			all[e.Checkpoint] = true
+		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("no receipt in %s", dir)
+	}
+	return all
 }
