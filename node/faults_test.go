@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -858,7 +859,11 @@ func (x *trial) judge(careless bool) (v faultVerdict) {
 			unpaid++
 		}
 	}
-	t.Logf("intervals whose event log was lost with their node: %d; receipts: %d", gone, unpaid)
+	charged, twice := x.charged()
+	for _, what := range twice {
+		v.wrong("%s", what)
+	}
+	t.Logf("intervals whose event log was lost with their node: %d; receipts not in the last folder: %d, of all folders: %d", gone, unpaid, charged)
 	return v
 }
 
@@ -928,4 +933,37 @@ func TestNodeLeasesAlone(t *testing.T) {
 	if v.forks+v.lost+v.repeated == 0 || v.linearizable != porcupine.Illegal {
 		t.Error("leases alone seem to be enough: the test proves nothing")
 	}
+}
+
+// charged counts the receipts in all folders of all nodes, and finds those of which there are
+// two for one checkpoint: who lived it charges it, once.
+func (x *trial) charged() (n int, twice []string) {
+	seen := map[verifier.Hash]map[string]string{}
+	for _, p := range x.nodes {
+		x.must(filepath.WalkDir(p.dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.Name() != "receipts" || !d.Type().IsRegular() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			x.must(err)
+			for r := receipt.NewReader(bytes.NewReader(b)); ; {
+				got, err := r.Next()
+				if err != nil {
+					return nil // at its end, or where a copy was cut
+				}
+				if e, is := got.(*receipt.Execution); is {
+					if seen[e.Checkpoint] == nil {
+						seen[e.Checkpoint] = map[string]string{}
+					}
+					seen[e.Checkpoint][string(e.Append(nil))] = path
+				}
+			}
+		}))
+	}
+	for checkpoint, all := range seen {
+		if n++; len(all) > 1 {
+			twice = append(twice, fmt.Sprintf("%s has %d receipts: %v", checkpoint, len(all), slices.Collect(maps.Values(all))))
+		}
+	}
+	return n, twice
 }
