@@ -459,6 +459,8 @@ func TestReasons(t *testing.T) {
 // TestHostileHistories has a source send what is not the agent's life. The target says no,
 // and has nothing of it where agents live.
 func TestHostileHistories(t *testing.T) {
+	defer func(d func(string) (uint64, uint64, bool)) { disk = d }(disk)
+	disk = func(string) (size, free uint64, ok bool) { return 100 << 30, 2 << 30, true }
 	b, e := newNode(t, 2, func(c *Config) { c.Silence = 2 * time.Second }), newEvil(t, 7)
 	e.meets(b)
 	who := testkit.NewAgent("alice")
@@ -510,6 +512,20 @@ func TestHostileHistories(t *testing.T) {
 			wire.Write(c, wire.Files{Files: []wire.File{{Name: "journal", Size: 1}, {Name: "journal", Size: 1}}})
 		}, wire.Unverified},
 		"whole, and a file of 2^62 bytes": {func(c *conn) { send(c, life) }, func(c *conn) { wire.Write(c, wire.Files{Files: []wire.File{{Name: "journal", Size: 1 << 62}}}) }, wire.Unverified},
+		"whole, and more than the disk has": {func(c *conn) { send(c, life) }, func(c *conn) {
+			wire.Write(c, wire.Files{Files: []wire.File{{Name: "journal", Size: 1 << 30}, {Name: "events/payloads/a", Size: 1 << 30}}})
+		}, wire.NoCapacity},
+		"whole, and a file that grows": {func(c *conn) { send(c, life) }, func() func(*conn) {
+			asked := 0
+			return func(c *conn) {
+				if asked++; asked == 1 {
+					wire.Write(c, wire.Files{Files: []wire.File{{Name: "journal", Size: 1}}})
+				} else {
+					wire.Write(c, wire.Sending{Name: "journal", Size: 2 << 30})
+					io.Copy(c, endless{})
+				}
+			}
+		}(), wire.NoCapacity},
 	} {
 		if err := os.RemoveAll(b.incoming(verifier.PublicKey(who.Key))); err != nil {
 			t.Fatal(err)

@@ -256,6 +256,9 @@ func (n *Node) accept(from verifier.PublicKey, p *wire.Propose) (*take, error) {
 	if p.Number == 0 {
 		return nil, wire.Refuse(wire.Unverified, "hand-overs are counted from 1")
 	}
+	if err := n.roomFor(p.Bytes); err != nil {
+		return nil, err
+	}
 	if p.Home != "" {
 		if _, err := n.owned(n.ctx, p.Home, agent, from, p.Number-1); err != nil {
 			return nil, err
@@ -664,7 +667,7 @@ func (n *Node) fetchHoles(ctx context.Context, t *take, head verifier.Hash, sync
 // genesis.
 func (n *Node) fetchSpan(ctx context.Context, t *take, root *os.Root, head, until verifier.Hash, syncs *syncer) error {
 	var written []string
-	cuts := 0
+	cuts, since := 0, 0
 	for next := head; !next.IsZero(); {
 		c, err := n.open(ctx, t.from, ProtocolHistory, n.config.PrepareLimit)
 		if err != nil {
@@ -683,6 +686,12 @@ func (n *Node) fetchSpan(ctx context.Context, t *take, root *os.Root, head, unti
 				}
 				if t.part != nil {
 					root.Remove(name)
+				}
+				if since += len(block); since >= unchecked {
+					if err := n.roomFor(int64(since)); err != nil {
+						return err
+					}
+					since = 0
 				}
 				return writeBlock(root, name, block, syncs)
 			})
@@ -761,7 +770,7 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root, syncs *sy
 	if t.part != nil {
 		files = t.part.wants(files)
 	}
-	there := map[string]bool{}
+	there, bytes := map[string]bool{}, int64(0)
 	var want []wire.Have
 	for _, f := range files {
 		if !runtime.Travels(f.Name) || f.Size < 0 || f.Size > wire.MaxFileSize || there[f.Name] {
@@ -778,6 +787,10 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root, syncs *sy
 			}
 		}
 		want = append(want, have)
+		bytes += max(0, f.Size-have.Size)
+	}
+	if err := n.roomFor(bytes); err != nil {
+		return false, err
 	}
 	whole = true
 	for len(want) > 0 {
@@ -785,7 +798,7 @@ func (n *Node) fetchFiles(ctx context.Context, t *take, root *os.Root, syncs *sy
 		want = want[len(page):]
 		err := n.ask(ctx, t, wire.Ask{Do: "get", Agent: t.agent.DID(), Folder: folder, Files: page}, func(c *conn) error {
 			for _, have := range page {
-				there, err := takeFile(root, c, have, syncs)
+				there, err := n.takeFile(root, c, have, syncs)
 				if err != nil {
 					return err
 				}
@@ -824,7 +837,7 @@ func hashOf(root *os.Root, name string, size int64) (int64, string, error) {
 	return n, hex.EncodeToString(hash.Sum(nil)), err
 }
 
-func takeFile(root *os.Root, c *conn, have wire.Have, syncs *syncer) (there bool, err error) {
+func (n *Node) takeFile(root *os.Root, c *conn, have wire.Have, syncs *syncer) (there bool, err error) {
 	var s wire.Sending
 	if err := wire.Read(c, &s); err != nil {
 		return false, err
@@ -841,6 +854,11 @@ func takeFile(root *os.Root, c *conn, have wire.Have, syncs *syncer) (there bool
 	}
 	if info, err := root.Lstat(have.Name); err == nil && s.From == s.Size && info.Size() == s.Size {
 		return true, nil // it is the same
+	}
+	if s.Size-s.From > unchecked { // it may have grown
+		if err := n.roomFor(s.Size - s.From); err != nil {
+			return false, err
+		}
 	}
 	f, err := root.OpenFile(have.Name, os.O_WRONLY|os.O_CREATE, 0o644)
 	if err != nil {
