@@ -153,9 +153,9 @@ func (silentPlace) Get(ctx context.Context, _ verifier.PublicKey, _ authority.Po
 	return authority.Blob{}, ctx.Err()
 }
 
-// TestSilentPlace has a member that stands still be the one that is asked first: it costs
-// the patience for it once, and not for each blob.
-func TestSilentPlace(t *testing.T) {
+// appended is a life of some appends, and a place that has it all.
+func appended(t *testing.T) (*segmentOf, authority.Replica) {
+	t.Helper()
 	blobs, err := dir.Blobs(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -170,6 +170,13 @@ func TestSilentPlace(t *testing.T) {
 		}
 		life.at = p
 	}
+	return life, blobs
+}
+
+// TestSilentPlace has a member that stands still be the one that is asked first: it costs
+// the patience for it once, and not for each blob.
+func TestSilentPlace(t *testing.T) {
+	life, blobs := appended(t)
 	asked := 0
 	r := authority.Replicas{Places: []authority.Replica{countedPlace{silentPlace{}, &asked}, blobs}}
 	all, err := life.at.Gather(r.Versions(t.Context(), agent, life.at, 0))
@@ -221,20 +228,7 @@ func (e endlessPlace) Get(_ context.Context, _ verifier.PublicKey, _ authority.P
 // TestEndlessPlace has a member, or all, give pieces that go on for ever: there is an end to
 // it, and what another one has is taken.
 func TestEndlessPlace(t *testing.T) {
-	blobs, err := dir.Blobs(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	life := &segmentOf{at: begin(1, 1)}
-	life.at.Sequence = 0
-	rng := rand.New(rand.NewPCG(1, 1))
-	for range 12 {
-		p, put := life.next(rng)
-		if err := blobs.Put(t.Context(), agent, p.Sequence, put...); err != nil {
-			t.Fatal(err)
-		}
-		life.at = p
-	}
+	life, blobs := appended(t)
 	from := func(p authority.Replica) func(authority.Name) iter.Seq2[authority.Blob, error] {
 		return func(name authority.Name) iter.Seq2[authority.Blob, error] {
 			return func(yield func(authority.Blob, error) bool) { yield(p.Get(t.Context(), agent, life.at, name)) }
@@ -256,7 +250,7 @@ func TestEndlessPlace(t *testing.T) {
 	if all, err := life.at.Gather(r.Versions(t.Context(), agent, life.at, 1)); err != nil || len(all) < 3 {
 		t.Errorf("another one, which is asked first, has it whole, and %d are taken: %v", len(all), err)
 	}
-	err = life.at.Walk(func(n authority.Name) (authority.Blob, error) { return e.Get(t.Context(), agent, life.at, n) },
+	err := life.at.Walk(func(n authority.Name) (authority.Blob, error) { return e.Get(t.Context(), agent, life.at, n) },
 		func(*authority.Blob) error { return nil })
 	if err == nil {
 		t.Error("all of it was walked")

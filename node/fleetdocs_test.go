@@ -30,18 +30,7 @@ func TestFleetDocs(t *testing.T) {
 	if len(steps) != 6 {
 		t.Fatalf("the page has %d steps", len(steps))
 	}
-	bin, err := buildBoth()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmp := t.TempDir()
-	machine := func(i int) string { return filepath.Join(tmp, fmt.Sprint(i)) }
-	command := func(i int, line string) *exec.Cmd {
-		c := network.Command(i, "sh", "-c", line)
-		c.Dir = machine(i)
-		c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+machine(i), "XDG_CACHE_HOME="+cache, "IGOR_NODE=")
-		return c
-	}
+	machine, command := machines(t, network)
 	do := func(i int, line string) (string, error) {
 		out, err := command(i, line).CombinedOutput()
 		return string(out), err

@@ -27,6 +27,24 @@ var buildBoth = sync.OnceValues(func() (bin string, err error) {
 	return bin, err
 })
 
+// machines are those of an operator who has igor's commands on each, and a shell.
+func machines(t *testing.T, network *netns.Network) (machine func(int) string, command func(int, string) *exec.Cmd) {
+	t.Helper()
+	bin, err := buildBoth()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmp := t.TempDir()
+	machine = func(i int) string { return filepath.Join(tmp, fmt.Sprint(i)) }
+	command = func(i int, line string) *exec.Cmd {
+		c := network.Command(i, "sh", "-c", line)
+		c.Dir = machine(i)
+		c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+machine(i), "XDG_CACHE_HOME="+cache, "IGOR_NODE=")
+		return c
+	}
+	return machine, command
+}
+
 // TestNodeDocs does what docs/node.md says to begin with, word for word, on two machines.
 func TestNodeDocs(t *testing.T) {
 	network := netns.New(t, 2)
@@ -39,18 +57,7 @@ func TestNodeDocs(t *testing.T) {
 	if len(steps) != 8 || manifest == nil {
 		t.Fatalf("the page has %d steps", len(steps))
 	}
-	bin, err := buildBoth()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmp := t.TempDir()
-	machine := func(i int) string { return filepath.Join(tmp, fmt.Sprint(i)) }
-	command := func(i int, line string) *exec.Cmd {
-		c := network.Command(i, "sh", "-c", line)
-		c.Dir = machine(i)
-		c.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+machine(i), "XDG_CACHE_HOME="+cache, "IGOR_NODE=")
-		return c
-	}
+	machine, command := machines(t, network)
 	var logs [2]bytes.Buffer
 	var started []*exec.Cmd
 	t.Cleanup(func() {

@@ -254,23 +254,7 @@ func TestReceiptsAfterMark(t *testing.T) {
 // are read, long before them, or none: the others are handed over, each once.
 func TestSettledAfterMark(t *testing.T) {
 	dir, node := paidLife(t)
-	b, err := os.ReadFile(filepath.Join(dir, receipt.Name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var given []*receipts.Execution
-	for r := receipts.NewReader(bytes.NewReader(b)); ; {
-		got, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e, ok := got.(*receipts.Execution); ok {
-			given = append(given, e)
-		}
-	}
+	given := executions(t, dir)
 	for settled, want := range map[int]int{295: 5, 299: 1, 300: 0, 60: 240, 10: 290, 0: 300, -1: 301} {
 		a := &teller{}
 		if settled >= 0 {
@@ -285,6 +269,31 @@ func TestSettledAfterMark(t *testing.T) {
 			t.Errorf("settled up to %d, %d are handed over, want %d", settled, len(a.ticks), want+1)
 		}
 	}
+}
+
+// executions returns the receipts of checkpoints in a folder.
+func executions(t *testing.T, dir string) (all []*receipts.Execution) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, receipt.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := receipts.NewReader(bytes.NewReader(b)); ; {
+		got, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := got.(*receipts.Execution); ok {
+			all = append(all, e)
+		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("no receipt in %s", dir)
+	}
+	return all
 }
 
 // A teller counts what is handed over.

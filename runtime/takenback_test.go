@@ -1,18 +1,14 @@
 package runtime
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"igor.dev/authority/dir"
-	"igor.dev/runtime/internal/receipt"
 	"igor.dev/verifier"
-	receipts "igor.dev/verifier/receipt"
 )
 
 // TestTakenBackWithLedger has a node whose ledger has receipts for an agent lose it to another
@@ -66,11 +62,12 @@ func TestTakenBackWithLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What the first node lived is for that one to charge: its newest checkpoint, too.
-	owner := receiptsIn(t, folder)
-	for checkpoint := range receiptsIn(t, second) {
-		if owner[checkpoint] {
-			t.Errorf("both nodes gave a receipt for the checkpoint %s", checkpoint)
+	charged := map[verifier.Hash]bool{}
+	for _, r := range append(executions(t, folder), executions(t, second)...) {
+		if charged[r.Checkpoint] {
+			t.Errorf("both nodes gave a receipt for the checkpoint %s", r.Checkpoint)
 		}
+		charged[r.Checkpoint] = true
 	}
 	third := takeOver(l.node, in, "third")
 	again, err := live(l.node, in, third, "one")
@@ -94,30 +91,4 @@ func openHome(t *testing.T, path string) *Home {
 		t.Fatal(err)
 	}
 	return at(s)
-}
-
-// receiptsIn returns for which checkpoints there are receipts in a folder.
-func receiptsIn(t *testing.T, dir string) map[verifier.Hash]bool {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, receipt.Name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[verifier.Hash]bool{}
-	for r := receipts.NewReader(bytes.NewReader(b)); ; {
-		got, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e, is := got.(*receipts.Execution); is {
-			all[e.Checkpoint] = true
-		}
-	}
-	if len(all) == 0 {
-		t.Fatalf("no receipt in %s", dir)
-	}
-	return all
 }
