@@ -58,7 +58,7 @@ func TestLearnsRarely(t *testing.T) {
 		}
 
 		client, via := clientOf(other)
-		k := &upkeep{fleet: &Fleet{Client: client}, policies: map[verifier.PublicKey]*policyKnown{}, learned: map[verifier.PublicKey]time.Time{}, owners: map[verifier.PublicKey]authority.Position{}}
+		k := &upkeep{n: &Node{public: other}, fleet: &Fleet{Client: client}, policies: map[verifier.PublicKey]*policyKnown{}, learned: map[verifier.PublicKey]time.Time{}, owners: map[verifier.PublicKey]authority.Position{}}
 		k.plan.Agents = make([]keeper.PlannedAgent, 10*strangers)
 		looked := 0
 		for until := time.Now().Add(100 * client.Lease); time.Now().Before(until); time.Sleep(client.Lease / looks) {
