@@ -481,11 +481,12 @@ func TestPrune(t *testing.T) {
 	if r, err := prune(dir, live); err != nil || r.Packs == 0 || r.Segments == 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	for range 2 { // by the mark, and without it
+	for i := range 2 { // by the mark, and without it
 		if _, err := Resume(t.Context(), dir, ticks(3, 1)); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Remove(filepath.Join(dir, "packed")); err != nil {
+		// Whether there is one again after three ticks is the packing's own affair.
+		if err := os.Remove(filepath.Join(dir, "packed")); err != nil && (i == 0 || !errors.Is(err, os.ErrNotExist)) {
 			t.Fatal(err)
 		}
 	}
