@@ -607,11 +607,12 @@ func (n *Node) answerAsk(ctx context.Context, from verifier.PublicKey, c *conn, 
 		if err != nil {
 			return err
 		}
+		name := ""
+		if filepath.Base(filepath.Dir(dir)) == dirAgents {
+			name = filepath.Base(dir)
+		}
 		for {
-			page := wire.Files{More: len(files) > wire.MaxPage, Files: []wire.File{}}
-			if filepath.Base(filepath.Dir(dir)) == dirAgents {
-				page.Name = filepath.Base(dir)
-			}
+			page := wire.Files{Name: name, More: len(files) > wire.MaxPage, Files: []wire.File{}}
 			for _, f := range files[:min(len(files), wire.MaxPage)] {
 				page.Files = append(page.Files, wire.File(f))
 			}

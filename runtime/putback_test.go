@@ -12,6 +12,16 @@ import (
 	"igor.dev/verifier"
 )
 
+// liveAt lives on in a folder for some ticks, with a home.
+func (l *trading) liveAt(t *testing.T, home *authoritytest.Store, dir string, ticks uint64) {
+	t.Helper()
+	c := l.config(ticks)
+	c.through, c.Home = nil, at(home)
+	if _, err := Resume(t.Context(), dir, c); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestPutBack has a life go on twice from what its home has, on folders that have nothing
 // of what was before, and puts that back of what its folders before have: while nobody
 // lives it, and while it lives.
@@ -28,11 +38,7 @@ func TestPutBack(t *testing.T) {
 			}
 			live := func(dir string, ticks uint64) {
 				t.Helper()
-				c := l.config(ticks)
-				c.through, c.Home = nil, at(home)
-				if _, err := Resume(t.Context(), dir, c); err != nil {
-					t.Fatal(err)
-				}
+				l.liveAt(t, home, dir, ticks)
 			}
 			restore := func(dir string) {
 				t.Helper()
@@ -112,11 +118,7 @@ func TestPutBackUpgraded(t *testing.T) {
 	}
 	live := func(dir string, ticks uint64) {
 		t.Helper()
-		c := l.config(ticks)
-		c.through, c.Home = nil, at(home)
-		if _, err := Resume(t.Context(), dir, c); err != nil {
-			t.Fatal(err)
-		}
+		l.liveAt(t, home, dir, ticks)
 	}
 	live(first, 10)
 	before := filepath.Join(t.TempDir(), "before") // its own are those of then
