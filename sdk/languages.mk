@@ -12,9 +12,10 @@ CARGO = if ! $(call has_wasm,rustc); then PATH="/usr/bin:$$PATH"; fi; CARGO_TARG
 ASC    = $(SDK)/../node_modules/.bin/asc --config $(SDK)/assemblyscript/asconfig.json
 CFLAGS = -std=c11 -Wall -Wextra -Werror -I$(SDK)/c
 
-# One program: make program-LANGUAGE FROM=FOLDER NAME=heartbeat TO=FILE.wasm. Rust names a program after
-# its crate: two crates of one name need two TARGETS.
+# One program: make program-LANGUAGE FROM=FOLDER NAME=heartbeat TO=FILE.wasm. Cargo names a program after
+# its crate alone, and would take what another crate of that name left there for its own.
 program-rust:
+	rm -f $(TARGETS)/$(WASM32)/release/deps/$(NAME).wasm
 	$(CARGO) build --quiet --offline --release --target $(WASM32) --manifest-path $(FROM)/Cargo.toml
 	cp $(TARGETS)/$(WASM32)/release/$(NAME).wasm $(TO)
 

@@ -98,7 +98,7 @@ func TestProbes(t *testing.T) {
 					from = withoutStd(t)
 				}
 				build = exec.Command("make", "-s", "-C", "..", "program-"+language, "FROM="+from, "NAME=probe", "TO="+wasm,
-					"TARGETS="+t.TempDir()) // programs of one name must not share a target
+					"TARGETS="+t.TempDir()) // what is built with RUSTC_BOOTSTRAP stays out of what is built without
 				if !std {
 					build.Env = append(os.Environ(), "RUSTC_BOOTSTRAP=1") // for Rust before 1.68
 				}
