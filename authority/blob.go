@@ -41,6 +41,8 @@ type Name struct {
 	Hash verifier.Hash
 }
 
+const nameSize = 1 + 32
+
 // String returns the name as replicas write it, such as log-0123…
 func (n Name) String() string { return n.Kind.String() + "-" + n.Hash.String() }
 
@@ -67,8 +69,14 @@ const (
 const (
 	MaxChain = 1 << 16 // blobs that continue, or need, each other
 	MaxBlobs = 1 << 20
-	MaxTotal = 2 << 30 // bytes of data
+	MaxTotal = 2 << 30 // bytes of data, and of names that are needed
 )
+
+// These are the limits of one gathering. A test has smaller ones.
+type limits struct {
+	chain, blobs int
+	total        int64
+}
 
 const blobHeader = len(blobContext) + 1 + 32 + 32 + 4
 
@@ -97,14 +105,14 @@ func ParseBlob(raw []byte) (b Blob, err error) {
 	copy(b.Before[:], rest[33:])
 	count := le.Uint32(rest[65:])
 	rest = rest[69:]
-	if count > MaxNeeds || len(rest) < 33*int(count) {
+	if count > MaxNeeds || len(rest) < nameSize*int(count) {
 		return b, errors.New("a blob that is cut short, or names too many others")
 	}
 	for range count {
 		n := Name{Kind: Kind(rest[0])}
 		copy(n.Hash[:], rest[1:])
 		b.Needs = append(b.Needs, n)
-		rest = rest[33:]
+		rest = rest[nameSize:]
 	}
 	b.Data = rest
 	return b, b.check()
@@ -163,16 +171,23 @@ func (p *Position) Names() []Name {
 // Walk calls each with all blobs that a successor needs, as get has them: those that the
 // position names, those that they continue, and those that they need. Each is there once.
 func (p *Position) Walk(get func(Name) (Blob, error), each func(*Blob) error) error {
-	todo, seen := p.Names(), map[Name]bool{}
+	return p.walk(limits{blobs: MaxBlobs}, get, each)
+}
+
+func (p *Position) walk(most limits, get func(Name) (Blob, error), each func(*Blob) error) error {
+	var todo []Name
+	seen := map[Name]bool{}
+	add := func(name Name) {
+		if !seen[name] {
+			seen[name], todo = true, append(todo, name)
+		}
+	}
+	for _, name := range p.Names() {
+		add(name)
+	}
 	for len(todo) > 0 {
 		name := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if seen[name] {
-			continue
-		}
-		if seen[name] = true; len(seen) > MaxBlobs {
-			return errTooMany
-		}
 		b, err := get(name)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -184,9 +199,14 @@ func (p *Position) Walk(get func(Name) (Blob, error), each func(*Blob) error) er
 			return err
 		}
 		if !b.Before.IsZero() {
-			todo = append(todo, Name{b.Kind, b.Before})
+			add(Name{b.Kind, b.Before})
 		}
-		todo = append(todo, b.Needs...)
+		for _, n := range b.Needs {
+			add(n)
+		}
+		if len(seen) > most.blobs {
+			return errTooMany
+		}
 	}
 	return nil
 }
@@ -196,7 +216,11 @@ func (p *Position) Walk(get func(Name) (Blob, error), each func(*Blob) error) er
 // before it put in pieces, and none of the replicas need have all of both. Of each name it
 // takes the first version of which all else is there, too.
 func (p *Position) Gather(versions func(Name) iter.Seq2[Blob, error]) (map[Name]Blob, error) {
-	g := gathering{versions: versions, taken: map[Name]Blob{}, known: map[Name]error{}}
+	return p.gather(limits{MaxChain, MaxBlobs, MaxTotal}, versions)
+}
+
+func (p *Position) gather(most limits, versions func(Name) iter.Seq2[Blob, error]) (map[Name]Blob, error) {
+	g := gathering{limits: most, versions: versions, taken: map[Name]Blob{}, known: map[Name]error{}, circles: map[Name]bool{}}
 	for _, name := range p.Names() {
 		if err := g.whole(name); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -204,17 +228,19 @@ func (p *Position) Gather(versions func(Name) iter.Seq2[Blob, error]) (map[Name]
 	}
 	// Of what is whole some may be needed by nothing that was taken.
 	all := map[Name]Blob{}
-	err := p.Walk(func(n Name) (Blob, error) { return g.taken[n], nil }, func(b *Blob) error { all[b.Name] = *b; return nil })
+	err := p.walk(most, func(n Name) (Blob, error) { return g.taken[n], nil }, func(b *Blob) error { all[b.Name] = *b; return nil })
 	return all, err
 }
 
 type gathering struct {
+	limits
 	versions func(Name) iter.Seq2[Blob, error]
 	taken    map[Name]Blob
 	known    map[Name]error // why it is not whole; nil = it is
+	circles  map[Name]bool  // that are not, and lead to what was not known yet
 	depth    int
 	asked    int   // how many blobs were asked for
-	bytes    int64 // of data that came
+	bytes    int64 // that came
 }
 
 var (
@@ -227,26 +253,32 @@ func (g *gathering) whole(name Name) error {
 	if err, ok := g.known[name]; ok {
 		return err
 	}
-	if g.depth == MaxChain || g.asked == MaxBlobs {
+	if g.depth == g.chain || g.asked == g.blobs {
 		return errTooMany
 	}
 	g.depth++
 	g.asked++
 	defer func() { g.depth-- }()
 	g.known[name] = errCircle // until it is known
-	why := ErrMissing
+	why, circle := ErrMissing, false
+	need := func(n Name) error {
+		err := g.whole(n)
+		circle = circle || err == errCircle || g.circles[n]
+		return err
+	}
 	for b, err := range g.versions(name) {
-		if g.bytes += int64(len(b.Data)); err == nil && g.bytes > MaxTotal {
-			err = errTooMany
-		}
 		if err == nil && b.Name != name {
 			err = fmt.Errorf("it is %s", b.Name)
 		}
+		g.bytes += int64(len(b.Data) + nameSize*len(b.Needs))
+		if err == nil && g.bytes > g.total {
+			err = errTooMany
+		}
 		if err == nil && !b.Before.IsZero() {
-			err = g.whole(Name{b.Kind, b.Before})
+			err = need(Name{b.Kind, b.Before})
 		}
 		for i := 0; i < len(b.Needs) && err == nil; i++ {
-			err = g.whole(b.Needs[i])
+			err = need(b.Needs[i])
 		}
 		if why = err; err == nil {
 			g.taken[name] = b
@@ -255,6 +287,16 @@ func (g *gathering) whole(name Name) error {
 		if err == errTooMany {
 			return err // somebody made it up, and whoever is asked first has to be another one
 		}
+	}
+	switch {
+	case why == nil:
+		// What led to it is looked at again, if it is needed: it may be whole after all.
+		for n := range g.circles {
+			delete(g.known, n)
+		}
+		clear(g.circles)
+	case circle:
+		g.circles[name] = true
 	}
 	g.known[name] = why
 	return why

@@ -80,6 +80,9 @@ func (r *Replicas) Versions(ctx context.Context, agent verifier.PublicKey, of Po
 				waiting++
 				go func() {
 					b, err := r.Places[i].Get(ctx, agent, of, name)
+					if err == nil && b.Name != name {
+						err = fmt.Errorf("it is %s", b.Name)
+					}
 					answers <- answer{i, b, err}
 				}()
 			}

@@ -401,12 +401,16 @@ func (c *Client) Seen(ctx context.Context, m Member) (all []authority.Seen, err 
 	return all, err
 }
 
-// maxListed is of how many agents an operator is told.
-const maxListed = 1 << 20
+// Of how many agents an operator is told, and in how many bytes. A test has fewer.
+var (
+	maxListed      = 1 << 20
+	maxListedBytes = 1 << 30
+)
 
 func (c *Client) list(kind protocol.Kind, ask func(*protocol.Request) (protocol.Answer, error)) (all []authority.Entry, err error) {
 	r := protocol.Request{Kind: kind, Count: protocol.MaxList}
 	told := map[verifier.PublicKey]bool{}
+	bytes := 0
 	for {
 		a, err := ask(&r)
 		if err == nil {
@@ -416,17 +420,19 @@ func (c *Client) list(kind protocol.Kind, ask func(*protocol.Request) (protocol.
 			return all, err
 		}
 		for i := range a.Entries {
-			if told[a.Entries[i].Agent] {
-				return all, fmt.Errorf("a member tells of %s again and again", a.Entries[i].Agent.DID())
+			e := &a.Entries[i]
+			// What a node remembers of an agent may be several entries, one behind the other.
+			goesOn := kind == protocol.Seen && i > 0 && a.Entries[i-1].Agent == e.Agent
+			if told[e.Agent] && !goesOn {
+				return all, fmt.Errorf("a member tells of %s again and again", e.Agent.DID())
 			}
+			told[e.Agent] = true
+			bytes += authority.PositionSize + len(e.Terms) + len(e.Record)
 		}
-		for i := range a.Entries {
-			told[a.Entries[i].Agent] = true
+		if len(told) > maxListed || bytes > maxListedBytes {
+			return all, fmt.Errorf("a member tells of more than %d agents, or in more than %d bytes", maxListed, maxListedBytes)
 		}
 		all = append(all, a.Entries...)
-		if len(told) > maxListed {
-			return all, fmt.Errorf("a member tells of more than %d agents", maxListed)
-		}
 		if !a.More || len(a.Entries) == 0 {
 			return all, nil
 		}

@@ -357,6 +357,11 @@ func TestFull(t *testing.T) {
 		}
 	}
 	refusedAs(t, put(50, "d"), authority.TooMuch)
+	// To say again that the position is the agent's makes no room: only an append does.
+	if err := c.Places()[0].Accept(t.Context(), public(key(50)), authority.Position{}); err != nil {
+		t.Log(err) // what it names was never put
+	}
+	refusedAs(t, put(50, "d"), authority.TooMuch)
 }
 
 type slowEngine struct {

@@ -72,11 +72,23 @@ type Member struct {
 	mu      sync.Mutex
 	all     int
 	serving map[verifier.PublicKey]int
-	owners  map[verifier.PublicKey]verifier.PublicKey // as they were last seen: good enough for blobs
-	pending map[verifier.PublicKey]int64
+	known   map[verifier.PublicKey]owned // as it was last seen: good enough for blobs
+	pending map[verifier.PublicKey]pending
 	mending map[verifier.PublicKey]bool
 	unborn  map[verifier.PublicKey]int64
 	waiting int64 // bytes of those
+}
+
+// An owned agent is whose it is since an append.
+type owned struct {
+	by       verifier.PublicKey
+	sequence uint64
+}
+
+// Pending is what was put for an agent since an append.
+type pending struct {
+	bytes int64
+	since uint64 // the append's number
 }
 
 // New returns a member.
@@ -106,7 +118,7 @@ func New(c Config) (*Member, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Member{Config: c, serving: map[verifier.PublicKey]int{}, owners: map[verifier.PublicKey]verifier.PublicKey{}, pending: map[verifier.PublicKey]int64{}, mending: map[verifier.PublicKey]bool{}, unborn: map[verifier.PublicKey]int64{}}, nil
+	return &Member{Config: c, serving: map[verifier.PublicKey]int{}, known: map[verifier.PublicKey]owned{}, pending: map[verifier.PublicKey]pending{}, mending: map[verifier.PublicKey]bool{}, unborn: map[verifier.PublicKey]int64{}}, nil
 }
 
 // Serve answers a request of a node. It does not keep the request's bytes.
@@ -345,9 +357,6 @@ func (m *Member) append(ctx context.Context, caller verifier.PublicKey, r *proto
 		return protocol.Answer{Status: protocol.Unknown}
 	}
 	m.saw(next)
-	m.mu.Lock()
-	delete(m.pending, next.Agent)
-	m.mu.Unlock()
 	if step != authority.Proceeds {
 		m.Log.Info("appended", "agent", next.Agent.DID(), "step", step, "append", next.Position.Sequence, "owner", next.Position.Owner.DID())
 	}
@@ -357,15 +366,19 @@ func (m *Member) append(ctx context.Context, caller verifier.PublicKey, r *proto
 // maxKnown is how many owners a member remembers.
 const maxKnown = 1 << 16
 
-// saw remembers who an agent's owner was.
+// saw remembers whose an agent is. What was put before its append, here or at another member,
+// counts no more.
 func (m *Member) saw(e *authority.Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.owners) >= maxKnown {
-		clear(m.owners)
+	if len(m.known) >= maxKnown {
+		clear(m.known)
 	}
-	m.owners[e.Agent] = e.Position.Owner
-	m.waiting -= m.unborn[e.Agent] // it began, here or at another member
+	m.known[e.Agent] = owned{e.Position.Owner, e.Position.Sequence}
+	if p, ok := m.pending[e.Agent]; ok && e.Position.Sequence > p.since {
+		delete(m.pending, e.Agent)
+	}
+	m.waiting -= m.unborn[e.Agent] // it began
 	delete(m.unborn, e.Agent)
 }
 
@@ -373,9 +386,9 @@ func (m *Member) saw(e *authority.Entry) {
 // it may have been its owner a moment ago does no harm: what it puts no position will name.
 func (m *Member) owns(ctx context.Context, caller, agent verifier.PublicKey) (ok, unborn bool, err error) {
 	m.mu.Lock()
-	owner, known := m.owners[agent]
+	known, ok := m.known[agent]
 	m.mu.Unlock()
-	if known && owner == caller {
+	if ok && known.by == caller {
 		return true, false, nil
 	}
 	held, err := m.Engine.Read(ctx, agent)
@@ -403,19 +416,29 @@ func (m *Member) put(ctx context.Context, caller verifier.PublicKey, r *protocol
 	case !ok:
 		return refuse(authority.NotOwner, fmt.Sprintf("%s is not the agent's owner", caller.DID()))
 	}
+	if len(r.Blobs) == 0 {
+		return protocol.Answer{Status: protocol.Done} // and nothing is kept that says so
+	}
 	var size int64
 	for i := range r.Blobs {
 		size += int64(len(r.Blobs[i].Data)) + 33*int64(len(r.Blobs[i].Needs)) + blobCost
 	}
 	m.mu.Lock()
-	after := m.pending[r.Agent] + size
-	fits := after <= m.Pending && (len(m.pending) < maxKnown || m.pending[r.Agent] > 0)
+	p, more := m.pending[r.Agent]
+	if !more {
+		p.since = m.known[r.Agent].sequence
+	}
+	p.bytes += size
+	fits := p.bytes <= m.Pending
 	if unborn && m.waiting+size > m.Unborn {
 		m.mu.Unlock()
 		return refuse(authority.TooMuch, fmt.Sprintf("agents that did not begin yet have more than %d bytes here", m.Unborn))
 	}
 	if fits {
-		if m.pending[r.Agent] = after; unborn {
+		if len(m.pending) >= maxKnown {
+			clear(m.pending) // so many agents may have put as much again anyway
+		}
+		if m.pending[r.Agent] = p; unborn {
 			m.unborn[r.Agent] += size
 			m.waiting += size
 		}
@@ -459,9 +482,6 @@ func (m *Member) accept(ctx context.Context, caller verifier.PublicKey, r *proto
 	if held.Position.Owner != caller {
 		return refuse(authority.NotOwner, fmt.Sprintf("%s is not the agent's owner", caller.DID()))
 	}
-	m.mu.Lock()
-	delete(m.pending, r.Agent)
-	m.mu.Unlock()
 	err = m.Replica.Accept(ctx, r.Agent, held.Position)
 	if errors.Is(err, authority.ErrMissing) && m.Peers != nil {
 		m.mend(r.Agent, held.Position)
@@ -484,35 +504,40 @@ func (m *Member) mend(agent verifier.PublicKey, p authority.Position) {
 	go func() {
 		ctx, done := context.WithTimeout(context.Background(), mendLimit)
 		defer done()
-		n := 0
-		err := authority.ErrMissing
-		for first := 0; first < len(m.Peers.Places) && err != nil && ctx.Err() == nil; first++ { // one may give what nobody needs
-			theirs := m.Peers.Versions(ctx, agent, p, first)
-			_, err = p.Gather(func(name authority.Name) iter.Seq2[authority.Blob, error] {
-				return func(yield func(authority.Blob, error) bool) {
-					if b, err := m.Replica.Get(ctx, agent, p, name); err == nil && !yield(b, nil) {
-						return
-					}
-					for b, err := range theirs(name) {
-						if err == nil {
-							n++
-							err = m.Replica.Put(ctx, agent, p.Sequence, b)
-						}
-						if !yield(b, err) {
-							return
-						}
-					}
-				}
-			})
-		}
-		if err == nil {
-			err = m.Replica.Accept(ctx, agent, p)
-		}
+		n, err := m.bring(ctx, agent, p)
 		m.Log.Debug("brought what was missing here", "agent", agent.DID(), "blobs", n, "error", err)
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		delete(m.mending, agent)
 	}()
+}
+
+// bring gets what is missing here of what a position names. It returns how many blobs came.
+func (m *Member) bring(ctx context.Context, agent verifier.PublicKey, p authority.Position) (n int, err error) {
+	err = authority.ErrMissing
+	for first := 0; first < len(m.Peers.Places) && err != nil && ctx.Err() == nil; first++ { // one may give what nobody needs
+		theirs := m.Peers.Versions(ctx, agent, p, first)
+		_, err = p.Gather(func(name authority.Name) iter.Seq2[authority.Blob, error] {
+			return func(yield func(authority.Blob, error) bool) {
+				if b, err := m.Replica.Get(ctx, agent, p, name); err == nil && !yield(b, nil) {
+					return
+				}
+				for b, err := range theirs(name) {
+					if err == nil {
+						n++
+						err = m.Replica.Put(ctx, agent, p.Sequence, b)
+					}
+					if !yield(b, err) {
+						return
+					}
+				}
+			}
+		})
+	}
+	if err == nil {
+		err = m.Replica.Accept(ctx, agent, p)
+	}
+	return n, err
 }
 
 // list answers with what operators are shown. A record is not.
