@@ -48,12 +48,11 @@ export function sourcesOf(address: Address): string[] {
 /** This site's address for a check of what is named. */
 export function linkTo(address: Address, head = "", pins = unpinned): URL {
   const query = new URLSearchParams();
+  const did = address.life?.did || pins.did.value;
   if (address.file) query.set("history", address.file.href);
-  else {
-    if (address.life.did) query.set("did", address.life.did);
-    else query.set("cid", address.life.cid);
-    for (const { href } of address.from) query.append("from", href);
-  }
+  if (did) query.set("did", did);
+  if (address.life && !address.life.did) query.set("cid", address.life.cid);
+  for (const { href } of address.from ?? []) query.append("from", href);
   if (head) query.set("head", head);
   const { policy, monitor, require } = pins;
   if (policy.value) {
@@ -74,7 +73,7 @@ export function parseName(text: string): { readonly address?: Address; readonly 
   if (!url) return {};
   const named = addressIn(url.search);
   if (named && named !== "wrong") return { address: named };
-  const path = decodeURIComponent(url.pathname.replace(/%(?![0-9a-f]{2})/gi, "%25"));
+  const path = decoded(url.pathname);
   const [, did] = /\/igor\/(did:key:\w+)(?:\/|$)/.exec(path) ?? [];
   if (did && isDID(did)) return { address: { life: { did, cid: "" }, from: [baseURL(new URL(path.slice(0, path.indexOf("/igor/did:") + 1), url))] } };
   const [, block] = /\/ipfs\/(\w+)$/.exec(path) ?? [];
@@ -84,25 +83,29 @@ export function parseName(text: string): { readonly address?: Address; readonly 
 
 const typedKey = "igor-typed";
 
-/** Goes on to what is named. It is loaded when the visitor agrees. What they wrote themselves is their word, not that of a link. */
+/** Goes on to what is named, with the pins that are set. It is loaded when the visitor agrees. What they wrote themselves is their word; what a link had set stays the link's. */
 export function goTo(address: Address, typed = false, pins = unpinned): void {
   const link = linkTo(address, pins.head.value, pins);
-  if (typed) {
-    try {
-      sessionStorage.setItem(typedKey, link.search);
-    } catch {
-      // then it counts as a link's
-    }
+  const { life } = address;
+  const own = Object.entries(pins).flatMap(([name, pin]) => (pin instanceof Object && pin.value !== "" && pin.by === "you" ? [name] : []));
+  // Whom the address names is the word of whoever wrote the address.
+  const names = life?.did ? own.filter((name) => name !== "did") : own;
+  if (life && typed) names.push(life.did ? "did" : "cid");
+  try {
+    sessionStorage.setItem(typedKey, JSON.stringify({ search: link.search, names }));
+  } catch {
+    // then it counts as a link's
   }
   location.assign(link);
 }
 
-/** Whether the visitor wrote what this page's address names. */
-export function isTyped(): boolean {
+/** Which parts of this page's address are the visitor's own word. */
+export function typedNames(): ReadonlySet<unknown> {
   try {
-    return location.search !== "" && sessionStorage.getItem(typedKey) === location.search;
+    const { search, names } = JSON.parse(sessionStorage.getItem(typedKey) ?? "{}") as { search?: unknown; names?: unknown };
+    return new Set(location.search !== "" && search === location.search && Array.isArray(names) ? (names as unknown[]) : []);
   } catch {
-    return false;
+    return new Set();
   }
 }
 
@@ -116,4 +119,15 @@ export function historyURL(text: string | null, base?: string): URL | undefined 
   } catch {
     return undefined;
   }
+}
+
+/** A path without percent signs, but for bytes that are no text. */
+export function decoded(path: string): string {
+  return path.replace(/(%[0-9a-f]{2})+/gi, (bytes) => {
+    try {
+      return decodeURIComponent(bytes);
+    } catch {
+      return bytes;
+    }
+  });
 }

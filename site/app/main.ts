@@ -11,7 +11,7 @@ import { byID, copyButton, count, download, fill, foreign, h, mark, size, whole 
 import { isOutdated } from "./fresh.ts";
 import { handOver } from "./handover.ts";
 import { goToInspector, inspector } from "./inspector.ts";
-import { addressIn, goTo, isTyped, linkTo, loadPage, parseName, serverURL, type Address } from "./link.ts";
+import { addressIn, decoded, goTo, linkTo, loadPage, parseName, serverURL, typedNames, type Address } from "./link.ts";
 import { findLife, type Told } from "./named.ts";
 import { offline } from "./offline.ts";
 import { paymentsSection, type Paid } from "./payments.ts";
@@ -70,7 +70,8 @@ function show(view: HTMLElement): void {
   for (const each of [idle, busy, result]) each.hidden = each !== view;
 }
 
-const typed = (): Pins => ({ did: didField.pin, head: headField.pin, policy: policyField.pin, monitor: monitorField.pin, require: requireBox.checked });
+/** What the history will be held to, by whoever named it. */
+const pinned = (): Pins => ({ did: didField.pin, head: headField.pin, policy: policyField.pin, monitor: monitorField.pin, require: requireBox.checked });
 
 /** Takes what was dropped, pasted or chosen: a history, or what is looked at with one. */
 async function given(source: Source): Promise<void> {
@@ -87,13 +88,13 @@ async function given(source: Source): Promise<void> {
     if (policy) policyField.input.focus({ preventScroll: true });
     return;
   }
-  const pins = typed();
+  const pins = pinned();
   // With a history it is the word of whoever gave both, unless the visitor says otherwise.
   void verify(source, policy && !pins.policy.value ? { ...pins, policy: { value: policy, by: "files" } } : pins);
 }
 
 /** Verifies whatever was given, however it was given. */
-async function verify(source: Source, pins = typed()): Promise<void> {
+async function verify(source: Source, pins = pinned()): Promise<void> {
   state.stop?.abort();
   const controller = new AbortController();
   state.stop = controller;
@@ -444,7 +445,7 @@ receive(
         return policyField.input.focus();
       }
       const { address, did, cid } = parseName(text);
-      if (address) goTo(address);
+      if (address) goTo(address, false, pinned());
       else if (did || cid) {
         what.value = text;
         server.focus();
@@ -511,10 +512,10 @@ byID("find").addEventListener("submit", (event) => {
   };
   if (!what.value.trim()) return wrong(what, "Write a DID, a CID, or an address.");
   if (!address && !did && !cid) return wrong(what, "This is no DID (did:key:z6Mk…), no CID of a checkpoint (bafkrei…), and no address (https://…).");
-  if (address && !server.value.trim()) return goTo(address, false);
+  if (address && !server.value.trim()) return goTo(address, false, pinned());
   if (address) return wrong(server, "The address above says where it is already. Leave this empty.");
   if (!from) return wrong(server, server.value.trim() ? "This is no address of a server (https://…)." : "A name does not say where the life is. Write the address of a server that has it.");
-  goTo({ life: { did, cid }, from: [from] }, true, typed());
+  goTo({ life: { did, cid }, from: [from] }, true, pinned());
 });
 
 /** What the servers said that a life came from, and what that is worth. */
@@ -541,11 +542,12 @@ function fetchedNote({ servers, main, slow }: Told): HTMLElement {
 // A link that names a history, or a life and its servers, and pins in a link.
 
 const parameters = new URLSearchParams(location.search);
-const by = isTyped() ? "you" : "link";
-didField.set(parameters.get("did") ?? "", by);
-headField.set(parameters.get("head") ?? (parameters.has("from") ? parameters.get("cid") : "") ?? "", by);
-policyField.set(parameters.get("policy") ?? "", by);
-monitorField.set(parameters.get("monitor") ?? "", by);
+const own = typedNames();
+const put = (field: PinField, name: string) => field.set(parameters.get(name) ?? "", own.has(name) ? "you" : "link");
+put(didField, "did");
+put(headField, !parameters.has("head") && parameters.has("from") ? "cid" : "head");
+put(policyField, "policy");
+put(monitorField, "monitor");
 requireBox.checked = parameters.has("require") && policyField.pin.value !== "";
 byID<HTMLDetailsElement>("pins").open = Object.values(fields).some(({ pin }) => pin.value !== "");
 
@@ -571,7 +573,7 @@ if (address === "wrong") {
 function sourceAt(address: Address, singly?: string): Source {
   const { file, life, from } = address;
   if (file) {
-    const name = file.pathname.slice(file.pathname.lastIndexOf("/") + 1);
+    const name = decoded(file.pathname.slice(file.pathname.lastIndexOf("/") + 1));
     return Object.assign(() => loaded(file, name || "history"), { address, label: file.host });
   }
   const wanted = {
@@ -596,7 +598,6 @@ function sourceAt(address: Address, singly?: string): Source {
 function ask(address: Address): void {
   byID("ask").hidden = false;
   const { life } = address;
-  const whom = by === "you" ? "you" : "link";
   if (life) {
     byID("ask-title").textContent = "Fetch this life?";
     const [one] = address.from;
@@ -609,7 +610,7 @@ function ask(address: Address): void {
     byID("ask-pins"),
     ...pins.map(([what, { value, by }]) => h("p", {}, `${what}, ${namedBy[by]}: `, h("code", { class: "mono" }, foreign(value)))),
     policyField.pin.value !== "" && h("p", {}, `Witnesses, ${namedBy[policyField.pin.by]}: a policy with ${witnesses(witnessesOf(policyField.pin.value))}${requireBox.checked ? ", and only a witnessed head counts" : ""}`),
-    pins.length > 0 && whom === "link" && h("p", { class: "hint" }, "It will be held to this; but whoever made the link chose it. Compare it with what the agent’s owner publishes."),
+    pins.some(([, { by }]) => by === "link") && h("p", { class: "hint" }, "It will be held to this; but whoever made the link chose it. Compare it with what the agent’s owner publishes."),
   );
   byID("ask-yes").addEventListener("click", () => void verify(sourceAt(address)));
   byID("ask-no").addEventListener("click", () => {

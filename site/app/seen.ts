@@ -35,7 +35,7 @@ export function seen(report: Report, pins: Pins, life: Life): Answer | undefined
   ];
   if (monitor && monitor.forks !== "0") return { mark: "invalid", words: "The key lived twice", details: [`${visible(monitor.name)} has proofs`, ...details] };
   if (monitor && monitor.latest !== checkpoint) return { mark: "invalid", words: "A newer head was logged", details: [`at tick ${whole(monitor.tick)}, says ${visible(monitor.name)}`, ...details] };
-  const told = monitor && `no newer one up to entry ${whole(monitor.size)}, says ${visible(monitor.name)}`;
+  const told = monitor && `no newer one up to entry ${whole(monitor.size)}, says ${visible(monitor.name)}${pins.monitor.by === "you" ? "" : `, a monitor that was ${namedBy[pins.monitor.by]}`}`;
   if (checkpoint !== head) {
     if (life.find(checkpoint) !== undefined) return { mark: "incomplete", words: `Up to tick ${whole(tick)}`, details: ["what came after it is not shown to be logged", ...details, told ?? false] };
     if (BigInt(tick) > BigInt(report.lastTick ?? 0)) return { mark: "incomplete", words: "A newer one was", details: [`the agent said that it is at tick ${whole(tick)}: this history ends before`, ...details] };

@@ -95,6 +95,35 @@ test("a life is found by a CID, and by every address of it", async (t) => {
   }
 });
 
+test("what a link had set stays the link's word, and what the visitor set goes with them", async (t) => {
+  const did = "did:key:z6MkrPXXoQTwf17h3mKjTAcFyGZiXSWrqZEMnj6oDkxmx3ck";
+  const head = "bafkreigze7a6jh3db3lz3ht4biwtavxocuaiyx5v2anksk4uaqkir7ojui";
+  const server = await serve(t, site);
+  const page = await open(t, `${server.url}/?head=${head}`);
+  const said = (pin) => page.textContent(`#pin-${pin}-by`);
+  const find = async (what, from) => {
+    await page.fill("#find-what", what);
+    await page.fill("#find-from", from);
+    await page.click("#find button");
+    await page.waitForURL(/load\.html/);
+  };
+  assert.match(await said("head"), /by the link/);
+  await find(did, "https://lives.example/");
+  assert.equal(await page.inputValue("#pin-head"), head);
+  assert.match(await said("head"), /by the link/);
+  assert.equal(await said("did"), "");
+
+  for (const path of ["life.car", "%ff.car"]) {
+    await page.goto(server.url);
+    await page.click("#pins summary");
+    await page.fill("#pin-did", did);
+    await find(`https://lives.example/${path}`, "");
+    assert.equal(await page.textContent("#ask-url"), `https://lives.example/${path}`);
+    assert.equal(await page.inputValue("#pin-did"), did);
+    assert.equal(await said("did"), "");
+  }
+});
+
 test("what is no name is said, and nothing is asked", async (t) => {
   const server = await serve(t, site);
   const page = await open(t, server.url);
@@ -150,7 +179,7 @@ test("a server that lies or fails makes nothing green that was not shown", async
     const lives = await faulty(t, real, fault);
     const noisy = /404|policy|Failed/;
     const quiet = ["nothing", "the tail is cut", "a bit of the tail is flipped", "the tail is a page", "the head is a page", "the head is another agent's", "the head is too long"].includes(name);
-    const page = await open(t, link(server, { did: small.did, from: lives.url }), { expect: quiet ? [] : [noisy, /./], init: `try { sessionStorage.setItem("igor-typed", location.search) } catch {}` });
+    const page = await open(t, link(server, { did: small.did, from: lives.url }), { expect: quiet ? [] : [noisy, /./], init: `try { sessionStorage.setItem("igor-typed", JSON.stringify({ search: location.search, names: ["did"] })) } catch {}` });
     await page.click("#ask-yes");
     assert.equal(await verdict(page), want, name);
     assert.match(await page.textContent("#result"), words, name);
