@@ -184,18 +184,16 @@ export type Item = { readonly name: string; readonly bytes: Blob | Uint8Array<Ar
  * end in .ckpt and segments count, or, in an archive without one, those that end in .car; of the others the names are given.
  */
 export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, onTotal?: (files: number) => void, onReceipts?: (file: Blob) => void, onLoose?: (file: Blob) => void): AsyncGenerator<Item> {
-  let folder = "";
-  let any = false;
+  const any = new Map<string, boolean>(); // whether a folder has something to verify
   for await (const { name, file, folder: inFolder, of } of found) {
     signal.throwIfAborted();
     if (of !== undefined) onTotal?.(of);
-    folder = inFolder;
+    if (inFolder) any.set(inFolder, any.get(inFolder) || isPartName(name));
     if (inFolder && isReceipts(name)) {
       if (file) onReceipts?.(file);
       yield { name, inFolder: true };
       continue;
     }
-    any ||= file !== undefined && !(inFolder && isBesideName(name));
     const kind = file && !inFolder ? await archiveKind(name, file) : undefined;
     if (kind) yield* unpacked(unpackInWorker(kind, name, file!, signal), name);
     else if (inFolder) yield { name, inFolder: true, bytes: file };
@@ -204,7 +202,7 @@ export async function* items(found: AsyncIterable<Found>, signal: AbortSignal, o
       yield { name, bytes: file! };
     }
   }
-  if (!any && folder) throw noCheckpoint(folder);
+  for (const [folder, has] of any) if (!has) throw noCheckpoint(folder);
 }
 
 async function* unpacked(entries: AsyncIterable<Entry>, path: string): AsyncGenerator<Item> {

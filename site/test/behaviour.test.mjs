@@ -80,6 +80,16 @@ test("a folder that was chosen", async (t) => {
   );
   assert.equal(code, "nothing-to-verify");
   assert.match(message, /^histories: no \.ckpt file/);
+  const beside = await p.evaluate(() => {
+    const other = Object.defineProperty(new File(["x"], "notes"), "webkitRelativePath", { value: "other/notes" });
+    const good = [...document.querySelector("#folder").files].filter((file) => file.webkitRelativePath.includes("/liquidation-02/"));
+    return Promise.all([[other, ...good], [...good, other]].map((files) => window.refused(verifyHistory(files))));
+  });
+  assert.equal(beside.length, 2);
+  for (const { code, message } of beside) {
+    assert.equal(code, "nothing-to-verify");
+    assert.match(message, /^other: no \.ckpt file/);
+  }
 });
 
 test("no verdict", async (t) => {

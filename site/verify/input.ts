@@ -114,34 +114,30 @@ export async function* sources(
   kindOf: KindOf,
   { signal, fetch }: { signal?: AbortSignal | undefined; fetch?: Fetch | undefined } = {},
 ): AsyncGenerator<Source, void, void> {
-  let folder: string | undefined; // a chosen folder, until a checkpoint was found in it
-  let found = false;
+  const found = new Map<string, boolean>(); // whether a chosen folder has something to verify
   for await (const item of items(input)) {
     signal?.throwIfAborted();
     const local = typeof item === "string" ? item : isURL(item) && item.protocol === "file:" ? item : undefined;
     if (local !== undefined && fromPath) {
-      found = true;
       yield* fromPath(local, kindOf, signal);
       continue;
     }
     if (item instanceof Object && "inFolder" in item) {
       yield item.bytes ? inFolder(item.name, item.name, item.bytes) : leftOut(item.name);
-      found = true;
       continue;
     }
     const path = isBlob(item) ? folderPath(item) : undefined;
     if (path === undefined) {
-      found = true;
       yield isURL(item) ? await fetched(item, kindOf, fetch, signal) : await source(item as Exclude<Item, URL | InFolder>, kindOf);
       continue;
     }
     const slash = path.indexOf("/");
-    folder ??= path.slice(0, slash);
+    const folder = path.slice(0, slash);
     const name = path.slice(slash + 1);
-    found ||= isPartName(name);
+    found.set(folder, found.get(folder) || isPartName(name));
     yield inFolder(name, path, item as Blob);
   }
-  if (!found && folder !== undefined) throw noCheckpoint(folder);
+  for (const [folder, has] of found) if (!has) throw noCheckpoint(folder);
 }
 
 /** A file in a folder, of which the name alone decides whether it is part of the history. */

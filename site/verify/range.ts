@@ -11,9 +11,8 @@ import { blobPartSize, blockStartSize, chunkSize, maxPieceSize, maxRangeBlock, t
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** So much is examined at a time, or what can be in so many milliseconds, for a visitor to see how far it is: each time costs three threads work. */
-const partSize = 32 << 20;
-const partTime = 250;
+/** So many bytes are examined at a time. */
+const partSize = 8 << 20;
 
 /** Blocks that follow each other in a CAR, and what was found of them. */
 export interface Blocks {
@@ -58,9 +57,7 @@ export class RangeReader {
     this.#known ||= await reader.find(this.#to);
     const begin = reader.at;
     let end = begin;
-    const began = performance.now();
-    const full = () => end - begin >= partSize || (end > begin && performance.now() - began > partTime);
-    while (this.#known && end < this.#to && !full()) {
+    while (this.#known && end < this.#to && end - begin < partSize) {
       const start = await reader.peek();
       const block = blockAt(start, 0);
       const parts = block && (await reader.take(block.before, block.size));

@@ -219,6 +219,15 @@ func TestSpecExamples(t *testing.T) {
 	if !errors.As(err, &exit) || exit.ExitCode() != 2 || len(got) > 0 || len(exit.Stderr) == 0 {
 		t.Errorf("a CAR that is cut short: %v, %q", err, got)
 	}
+
+	other := t.TempDir()
+	write(t, filepath.Join(other, "notes.md"), []byte("not a checkpoint"))
+	for _, folders := range [][]string{{dir, other}, {other, dir}} {
+		got, err := exec.Command("python3", append([]string{"-B", "verify.py"}, folders...)...).Output()
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 || len(got) > 0 {
+			t.Errorf("a folder without a checkpoint beside a good one: %v, %q", err, got)
+		}
+	}
 }
 
 // check runs all cases in one Python process and compares the outcomes.

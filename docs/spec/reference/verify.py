@@ -230,6 +230,7 @@ def read(path, left_out):  # the name (lineage.md, Names) and the bytes of each 
     elif not os.path.isdir(path):
         yield from read_file(path, os.fsencode(os.path.basename(path)), None, left_out)
     else:
+        empty = True
         for at, folders, files in os.walk(path, onerror=lambda error: need(False, error)):
             for name in folders + files:
                 inside = os.fsencode(os.path.relpath(os.path.join(at, name), path))
@@ -239,7 +240,10 @@ def read(path, left_out):  # the name (lineage.md, Names) and the bytes of each 
                 if link or name in files and kind != "checkpoint" and not segment:
                     left_out.setdefault(kind, []).append(inside)
                 elif name in files:
-                    yield from read_file(os.path.join(at, name), inside, kind, left_out)
+                    for checkpoint in read_file(os.path.join(at, name), inside, kind, left_out):
+                        yield checkpoint
+                        empty = False
+        need(not empty, "%r has no checkpoint" % path)
 
 def read_file(path, name, kind, left_out):
     need(os.path.isfile(path), "%r is not a file" % path)  # a pipe would wait for a writer
