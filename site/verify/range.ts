@@ -11,8 +11,13 @@ import { blobPartSize, blockStartSize, chunkSize, maxPieceSize, maxRangeBlock, t
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** So many bytes are examined at a time. */
-const partSize = 8 << 20;
+/**
+ * So much is examined at a time, or what can be in so many milliseconds: a visitor sees how far it is, and each
+ * time costs three threads work.
+ */
+const minPart = 4 << 20;
+const maxPart = 32 << 20;
+const partTime = 250;
 
 /** Blocks that follow each other in a CAR, and what was found of them. */
 export interface Blocks {
@@ -39,12 +44,14 @@ export class RangeReader {
   #examine: (sizes: Uint32Array, parts: Bytes[]) => Promise<Bytes>;
   #reader: Reader;
   #to: number;
+  #part: number;
   #known: boolean;
 
   constructor(examine: (sizes: Uint32Array, parts: Bytes[]) => Promise<Bytes>, blob: Blob, from: number, to: number, known: boolean) {
     this.#examine = examine;
     this.#reader = new Reader(blob, from, to);
     this.#to = to;
+    this.#part = Math.min(Math.max((to - from) / 4, minPart), maxPart);
     this.#known = known;
   }
 
@@ -57,7 +64,9 @@ export class RangeReader {
     this.#known ||= await reader.find(this.#to);
     const begin = reader.at;
     let end = begin;
-    while (this.#known && end < this.#to && end - begin < partSize) {
+    const began = performance.now();
+    const full = () => end - begin >= this.#part || (end > begin && performance.now() - began > partTime);
+    while (this.#known && end < this.#to && !full()) {
       const start = await reader.peek();
       const block = blockAt(start, 0);
       const parts = block && (await reader.take(block.before, block.size));
