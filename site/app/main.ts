@@ -2,6 +2,7 @@
 
 import { VerifyError } from "../verify/error.ts";
 import { stream } from "../verify/input.ts";
+import { isWhole } from "../verify/pieces.ts";
 import { reportJSON, type Problem } from "../verify/report.ts";
 import { check, inspectCheckpoint, prepare, readForkProof, readReceipts, wrongPin, type Checked } from "./check.ts";
 import { items, type Found } from "./collect.ts";
@@ -483,7 +484,7 @@ async function* loaded(url: URL, name: string): AsyncGenerator<Found> {
     signal?.throwIfAborted();
     throw fail("could not be loaded", "check the address, and that its server lets other pages read it (CORS)", cause);
   }
-  if (!response.ok || !response.body) throw fail(`could not be loaded: HTTP status ${response.status}`, "check the address");
+  if (!isWhole(response) || !response.body) throw fail(`could not be loaded: HTTP status ${response.status}`, "check the address");
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let total = 0;
   for await (const piece of stream(response.body, url.href, signal)) {

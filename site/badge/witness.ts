@@ -1,4 +1,5 @@
 import { VerifyError } from "../verify/api.ts";
+import { isWhole } from "../verify/pieces.ts";
 
 /** The largest policy, and the largest proof. */
 const most = 256 << 10;
@@ -12,7 +13,7 @@ export async function demand(policy: URL, proof: URL, get: (url: URL) => Promise
 }
 
 async function bytes(response: Response, { href }: URL): Promise<Uint8Array | undefined> {
-  if (!response.ok) return void (await response.body?.cancel());
+  if (!isWhole(response)) return void (await response.body?.cancel());
   const all = new Uint8Array(await response.arrayBuffer());
   if (all.length > most) throw new VerifyError("too-large", `more than ${most} bytes`, { path: href, hint: "it is no such file" });
   return all;

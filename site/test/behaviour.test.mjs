@@ -96,6 +96,8 @@ test("no verdict", async (t) => {
   const { page: p } = await page(t, { expect: [/404/] });
   await p.evaluate(refused);
   const outcomes = await p.evaluate(async () => ({
+    // A server that cuts what nobody asked it to cut.
+    part: await refused(verifyHistory(new URL("/part.ckpt", location.href), { fetch: async () => new Response(Uint8Array.of(4, 0, 0), { status: 206 }) })),
     nothing: await refused(verifyHistory([])),
     unreadable: await refused(verifyHistory(new URL("/nowhere.car", location.href))),
     large: await refused(verifyHistory({ name: "large.ckpt", bytes: new Blob([new Uint8Array((64 << 20) + 1)]) })),
@@ -105,6 +107,7 @@ test("no verdict", async (t) => {
     throws: await refused(verifyHistory((async function* () { throw new TypeError("the caller's own"); })())),
   }));
   assert.deepEqual(Object.fromEntries(Object.entries(outcomes).map(([name, { code }]) => [name, code])), {
+    part: "unreadable",
     nothing: "nothing-to-verify",
     unreadable: "unreadable",
     large: "too-large",

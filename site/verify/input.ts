@@ -1,7 +1,7 @@
 import type { Spare } from "./blob.ts";
 import { VerifyError } from "./error.ts";
 import { isBesideName } from "./names.ts";
-import { changed, chunkSize, reading, type Pieces } from "./pieces.ts";
+import { changed, chunkSize, isWhole, reading, type Pieces } from "./pieces.ts";
 import { blobsForWorkers, fromPath } from "./platform.ts";
 
 /** Bytes under a name, for whatever is not a `File` with the right name already. */
@@ -324,7 +324,7 @@ async function fetched(url: URL, kindOf: KindOf, fetch: Fetch = globalThis.fetch
       temporary: true,
     });
   }
-  if (!response.ok || !response.body) {
+  if (!isWhole(response) || !response.body) {
     const temporary = [408, 425, 429].includes(response.status) || response.status >= 500;
     const hint = temporary ? "try again later" : "check the address";
     throw new VerifyError("unreadable", `could not be fetched: HTTP status ${response.status}`, { path, hint, temporary });

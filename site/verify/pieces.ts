@@ -31,3 +31,6 @@ export function changed(path: string, cause?: unknown): VerifyError {
     cause,
   });
 }
+
+/** Whether a server answered with all of a file. A part of one (status 206) that nobody asked for would be judged as if it were the file. */
+export const isWhole = ({ ok, status }: Response) => ok && status !== 206;

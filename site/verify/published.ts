@@ -3,6 +3,7 @@
 import { baseURL, headURL } from "./base.ts";
 import { VerifyError } from "./error.ts";
 import { stream, type Fetch } from "./input.ts";
+import { isWhole } from "./pieces.ts";
 
 /** Where a life stands, and in how many pieces it is there. It is what a server says. */
 export interface Head {
@@ -107,7 +108,7 @@ export async function get(url: URL, limit: number, allowance: Allowance, { fetch
       controller.signal.throwIfAborted();
       throw fail("could not be fetched", "check the address, and that its server lets other pages read it (CORS)", true, cause);
     }
-    if (!response.ok || !response.body) {
+    if (!isWhole(response) || !response.body) {
       const temporary = [408, 425, 429].includes(response.status) || response.status >= 500;
       await response.body?.cancel().catch(() => {});
       throw fail(`could not be fetched: HTTP status ${response.status}`, temporary ? "try again later" : "check the address, and the DID or CID", temporary);
