@@ -60,19 +60,24 @@ func TestTarget(t *testing.T) { targettest.Run(t, open(t, "", arweavetest.New(1)
 // archiveTo archives a life to a target until it is final, or time is over.
 func archiveTo(t *testing.T, l *archivetest.Life, dir string, wait time.Duration, targets ...archive.Target) *archive.Task {
 	t.Helper()
+	return archiveUntil(t, l, dir, wait, func(task *archive.Task) bool {
+		tick, _ := task.Final()
+		return tick == l.Tick(l.Len()-1)
+	}, targets...)
+}
+
+func archiveUntil(t *testing.T, l *archivetest.Life, dir string, wait time.Duration, done func(*archive.Task) bool, targets ...archive.Target) *archive.Task {
+	t.Helper()
 	a, err := archive.New(archive.Config{Targets: targets, Rule: segment.Rule{Checkpoints: 5}, Parts: archive.DefaultParts, Key: key, Retry: time.Millisecond, Ask: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	task := a.Begin(l.Archive(dir))
 	task.Saved(l.Tick(l.Len() - 1))
-	for end := time.Now().Add(wait); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if tick, _ := task.Final(); tick == l.Tick(l.Len()-1) {
-			break
-		}
+	for end := time.Now().Add(wait); time.Now().Before(end) && !done(task); time.Sleep(time.Millisecond) {
 	}
-	ctx, done := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer done()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
 	task.End(ctx)
 	return task
 }
@@ -218,7 +223,8 @@ func TestMoney(t *testing.T) {
 		l, server := archivetest.NewLife("money "+name, 10), arweavetest.New(1)
 		server.Free = 10
 		server.Set(arweavetest.Faults{Poor: c.poor})
-		task := archiveTo(t, l, t.TempDir(), time.Second, open(t, c.more, server))
+		refused := func(task *archive.Task) bool { return task.Status()[0].Error != "" }
+		task := archiveUntil(t, l, t.TempDir(), 20*time.Second, refused, open(t, c.more, server))
 		if s := task.Status()[0]; s.Segments > 0 || s.Spent > 0 && c.poor || !strings.Contains(s.Error, c.want) {
 			t.Errorf("%s: %+v", name, s)
 		}
