@@ -202,7 +202,9 @@ func (k *kept) Get(_ context.Context, _ verifier.PublicKey, _ authority.Position
 }
 
 func (k *kept) Accept(_ context.Context, _ verifier.PublicKey, p authority.Position) error {
-	return p.Walk(func(n authority.Name) (authority.Blob, error) { return k.Get(nil, verifier.PublicKey{}, p, n) }, func(*authority.Blob) error { return nil })
+	return p.Walk(func(n authority.Name) (authority.Blob, error) {
+		return k.Get(context.Background(), verifier.PublicKey{}, p, n)
+	}, func(*authority.Blob) error { return nil })
 }
 
 // FuzzBring has a member bring what it misses from others of which one makes things up: what
