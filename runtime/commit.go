@@ -76,6 +76,14 @@ func (c *committer) waitDurable() error {
 	return c.failed
 }
 
+// coming is how many bytes of checkpoints may not be written yet.
+func (c *committer) coming() (bytes int64) {
+	for _, m := range c.group {
+		bytes += int64(len(m.bytes))
+	}
+	return bytes + int64(c.size)
+}
+
 // beginGroup begins to make durable what waits, unless a group is under way.
 func (c *committer) beginGroup() {
 	if c.group != nil || len(c.waiting) == 0 {

@@ -51,13 +51,31 @@ func (d *diskUsage) measure() {
 // bytes returns what the folder has, at most.
 func (d *diskUsage) bytes() int64 { return d.measured.Load() + d.written.Load() }
 
+// nearly reports whether the quota may be reached with so many bytes that are still to be
+// written.
+func (d *diskUsage) nearly(coming int64) bool {
+	return d.quota > 0 && d.bytes()+coming >= d.quota-diskMargin
+}
+
 // full reports whether the quota is reached.
 func (d *diskUsage) full() bool {
-	if d.quota == 0 || d.bytes() < d.quota-diskMargin {
+	if !d.nearly(0) {
 		return false
 	}
 	d.measure()
-	return d.bytes() >= d.quota-diskMargin
+	return d.nearly(0)
+}
+
+// diskFull reports whether the life has reached its quota. Checkpoints that wait for a slow
+// disk count too, so it waits for them where they may make the difference.
+func (l *life) diskFull() (bool, error) {
+	if !l.disk.nearly(l.commits.coming()) {
+		return false, nil
+	}
+	if err := l.commits.waitDurable(); err != nil {
+		return false, err
+	}
+	return l.disk.full(), nil
 }
 
 // through returns a folder in which what is written is counted.

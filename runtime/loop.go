@@ -44,7 +44,9 @@ func (l *life) live(ctx context.Context) (_ Reason, err error) {
 			if l.exhausted(&l.account) {
 				return BudgetExhausted, l.checkpoint(ctx)
 			}
-			if l.disk.full() {
+			if full, err := l.diskFull(); err != nil {
+				return "", err
+			} else if full {
 				return DiskFull, l.checkpoint(ctx)
 			}
 			if l.Config.RentDue != nil && l.Config.RentDue() {
