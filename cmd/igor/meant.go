@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -24,7 +23,8 @@ func nearest(word string, known []string) string {
 		if len(word) > 2 && strings.HasPrefix(k, word) {
 			d = 1
 		}
-		if d > 0 && d < least {
+		// Of two that are as near, the shorter one: --tick is for --ticks.
+		if d > 0 && (d < least || d == least && best != "" && len(k) < len(best)) {
 			best, least = k, d
 		}
 	}
@@ -70,20 +70,23 @@ func nearestAgent(path string) string {
 	if dir == "" {
 		dir = "."
 	}
-	entries, err := os.ReadDir(dir)
+	names, err := agentsIn(dir)
 	if err != nil {
 		return ""
-	}
-	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool {
-		_, err := os.Stat(filepath.Join(dir, e.Name(), "history"))
-		return err != nil
-	})
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
 	}
 	if near := nearest(name, names); near != "" {
 		return parent + near
 	}
 	return ""
+}
+
+// agentsIn returns the names of the agents' folders in a folder.
+func agentsIn(dir string) (names []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), "history")); err == nil {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
 }

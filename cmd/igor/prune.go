@@ -49,7 +49,7 @@ Without --yes it changes nothing, and says what it would remove.`,
 				}
 				if targets == 0 {
 					return failed(&hinted{errors.New("nothing says that anything of this history is archived"),
-						"igor archive makes an archive of it; or name a copy with --archived-in FOLDER or FILE.car"})
+						"igor resume FOLDER --archive TARGET archives it while it lives; or name a copy with --archived-in"})
 				}
 				c.Archived = &tick
 			}

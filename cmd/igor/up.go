@@ -52,6 +52,9 @@ retired for good.`,
 				// more often costs little, and a hundred Go agents take 8.5 MB each, not 11.
 				debug.SetGCPercent(25)
 			}
+			if names, err := agentsIn(dir); err == nil && len(names) == 0 {
+				live.engine.Log.Info("no agent is here yet; one that comes into the folder begins to run", "folder", dir)
+			}
 			seen := lastSeen{all: map[string]runtime.Supervised{}}
 			err = engine.Supervise(cmd.Context(), dir, runtime.SupervisorConfig{
 				Agent: func(name string) runtime.Config {
