@@ -104,7 +104,7 @@ export class IgorLineageElement extends Base {
   #report: Report | undefined;
   #error: Error | undefined;
   #verified = 0; // checkpoints, while loading
-  #etags: (string | null)[] = []; // of the history that the report is about
+  #seen: Seen = new Map(); // of what the report is about: the history, and what a witness is held to
   #unbound = new Set<string>(); // pins that were given no value
 
   constructor() {
@@ -320,17 +320,19 @@ export class IgorLineageElement extends Base {
       const watch = new TransformStream<Uint8Array, Uint8Array>({ transform: (chunk, out) => (alive(), out.enqueue(chunk)) });
       return new Response(body.pipeThrough(watch), { status, statusText, headers });
     };
-    const etags: (string | null)[] = [];
+    const proof = policy && (from ? proofURL(from, pins.did!) : new URL("head.tlog-proof", urls[0]));
     const once = async (): Promise<Report> => {
-      if (shown && (await unchanged(urls, this.#etags, get))) return shown;
+      const all = [...urls, ...(policy && proof ? [policy, proof] : [])];
+      if (shown && (await unchanged(all, this.#seen, get))) return shown;
       const { signal } = attempt;
+      const seen: Seen = new Map();
       const fetch = async (url: URL) => {
         const response = await get(url);
-        etags.push(response.headers.get("etag"));
+        seen.set(url.href, version(response));
         return response;
       };
       const input = from ? (await import("../verify/published.ts")).fetchLife(pins.did!, from, { signal, fetch }) : urls;
-      const witness = policy && (await import("./witness.ts")).demand(policy, from ? proofURL(from, pins.did!) : new URL("head.tlog-proof", urls[0]), get);
+      const witness = policy && proof && (await import("./witness.ts")).demand(policy, proof, fetch);
       const report = await verifyHistory(input, {
         ...pins,
         ...(witness && { witness: await witness }),
@@ -341,7 +343,7 @@ export class IgorLineageElement extends Base {
           this.#count(checkpoints);
         },
       });
-      this.#etags = etags;
+      this.#seen = seen;
       return report;
     };
     alive();
@@ -563,13 +565,21 @@ export class IgorLineageElement extends Base {
   }
 }
 
-/** Whether the answers have the ETags that they had. */
-async function unchanged(urls: readonly URL[], etags: readonly (string | null)[], get: (url: URL) => Promise<Response>): Promise<boolean> {
-  for (const [i, url] of urls.entries()) {
-    const { ok, headers, body } = await get(url);
-    await body?.cancel();
-    const etag = headers.get("etag");
-    if (!ok || !etag || etag !== etags[i]) return false;
+/** Which version each address gave, "" for none that can be told from another. */
+type Seen = Map<string, string>;
+
+/** A proof that is not there yet is a version too: a badge may wait for it. */
+function version({ ok, status, headers }: Response): string {
+  return (ok && headers.get("etag")) || (status === 404 ? "404" : "");
+}
+
+/** Whether the addresses give what they gave. */
+async function unchanged(urls: readonly URL[], seen: Seen, get: (url: URL) => Promise<Response>): Promise<boolean> {
+  for (const url of urls) {
+    const response = await get(url);
+    await response.body?.cancel();
+    const now = version(response);
+    if (!now || now !== seen.get(url.href)) return false;
   }
   return true;
 }

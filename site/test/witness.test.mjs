@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -128,4 +129,46 @@ test("a badge that demands a witness is green with one, and not without", async 
   assert.equal(await state(files, 'require-witness="rules.policy"'), "incomplete not-witnessed");
   assert.match(await state(files, 'require-witness=""'), /require-witness has no value/);
   assert.equal(await state(files, ""), "verified ");
+});
+
+test("a badge that asks again sees a proof that comes, goes, or is another one", async (t) => {
+  const { checkpoints, policy, proof } = (await load("head")).find(({ name }) => name === "head-good-required.json");
+  const { car } = await import("./life.mjs");
+  const there = { "/life.car": car(checkpoints.map((hex) => Buffer.from(hex, "hex"))), "/rules.policy": policy };
+  const unchanged = new Map();
+  const give = (name) => (request, response) => {
+    const content = there[name];
+    if (content === undefined) return response.writeHead(404).end();
+    const etag = `"${createHash("sha256").update(content).digest("hex")}"`;
+    response.setHeader("etag", etag);
+    if (request.headers["if-none-match"] !== etag) return response.end(content);
+    unchanged.set(name, (unchanged.get(name) ?? 0) + 1);
+    response.writeHead(304).end();
+  };
+  const badge = `<!doctype html><script type="module" src="/npm/igor-lineage.js"></script><igor-lineage src="life.car" loading="eager" refresh="0.2" require-witness="rules.policy"></igor-lineage>`;
+  const names = ["/life.car", "/rules.policy", "/head.tlog-proof"];
+  const server = await serve(t, { "/npm/": `${dist}/npm`, ...Object.fromEntries(names.map((name) => [name, give(name)])), "/index.html": badge });
+  const page = await open(t, `${server.url}/index.html`, { expect: [/404/] });
+  await page.evaluate(() => {
+    window.reports = 0;
+    document.addEventListener("igor-lineage-report", () => window.reports++);
+  });
+  const asks = async () => {
+    const before = unchanged.get("/life.car") ?? 0;
+    while ((unchanged.get("/life.car") ?? 0) < before + 3) await page.waitForTimeout(50);
+  };
+  await page.waitForSelector("igor-lineage[state=incomplete]");
+  await asks();
+  assert.ok((await page.evaluate(() => window.reports)) <= 1, "what did not change was verified again");
+  there["/head.tlog-proof"] = proof;
+  await page.waitForSelector("igor-lineage[state=verified]");
+  const reports = await page.evaluate(() => window.reports);
+  await asks();
+  assert.equal(await page.evaluate(() => window.reports), reports, "what did not change was verified again");
+  there["/head.tlog-proof"] = proof.replace(/.$/m, "A");
+  await page.waitForSelector("igor-lineage[state=incomplete]");
+  there["/head.tlog-proof"] = proof;
+  await page.waitForSelector("igor-lineage[state=verified]");
+  delete there["/rules.policy"];
+  await page.waitForSelector("igor-lineage[state=error]");
 });
