@@ -104,7 +104,7 @@ export class IgorLineageElement extends Base {
   #report: Report | undefined;
   #error: Error | undefined;
   #verified = 0; // checkpoints, while loading
-  #seen: Seen = new Map(); // of what the report is about: the history, and what a witness is held to
+  #versions: string[] = []; // of what the report is about, in the order in which it is asked for
   #unbound = new Set<string>(); // pins that were given no value
 
   constructor() {
@@ -314,25 +314,25 @@ export class IgorLineageElement extends Base {
       attempt.signal.throwIfAborted();
       const { response, done } = ask(url, { credentials: "same-origin" }, since);
       asked.push(done);
-      const { body, status, statusText, headers } = await response;
+      const answer = await response;
+      const { body } = answer;
       alive();
-      if (!body) return response;
+      if (!body) return answer;
       const watch = new TransformStream<Uint8Array, Uint8Array>({ transform: (chunk, out) => (alive(), out.enqueue(chunk)) });
-      return new Response(body.pipeThrough(watch), { status, statusText, headers });
+      return new Response(body.pipeThrough(watch), answer);
     };
-    const proof = policy && (from ? proofURL(from, pins.did!) : new URL("head.tlog-proof", urls[0]));
+    const versions: string[] = [];
     const once = async (): Promise<Report> => {
-      const all = [...urls, ...(policy && proof ? [policy, proof] : [])];
-      if (shown && (await unchanged(all, this.#seen, get))) return shown;
+      const all = policy ? [policy, from ? proofURL(from, pins.did!) : new URL("head.tlog-proof", urls[0]), ...urls] : urls;
+      if (shown && (await unchanged(all, this.#versions, get))) return shown;
       const { signal } = attempt;
-      const seen: Seen = new Map();
       const fetch = async (url: URL) => {
         const response = await get(url);
-        seen.set(url.href, version(response));
+        versions.push(version(response));
         return response;
       };
       const input = from ? (await import("../verify/published.ts")).fetchLife(pins.did!, from, { signal, fetch }) : urls;
-      const witness = policy && proof && (await import("./witness.ts")).demand(policy, proof, fetch);
+      const witness = policy && (await import("./witness.ts")).demand(policy, all[1]!, fetch);
       const report = await verifyHistory(input, {
         ...pins,
         ...(witness && { witness: await witness }),
@@ -343,7 +343,7 @@ export class IgorLineageElement extends Base {
           this.#count(checkpoints);
         },
       });
-      this.#seen = seen;
+      this.#versions = versions;
       return report;
     };
     alive();
@@ -565,21 +565,15 @@ export class IgorLineageElement extends Base {
   }
 }
 
-/** Which version each address gave, "" for none that can be told from another. */
-type Seen = Map<string, string>;
+/** Which version an answer is, "" if that cannot be told. None at all is one too: a badge may wait for a proof. */
+const version = ({ ok, headers }: Response): string => headers.get("etag") || (ok ? "" : "none");
 
-/** A proof that is not there yet is a version too: a badge may wait for it. */
-function version({ ok, status, headers }: Response): string {
-  return (ok && headers.get("etag")) || (status === 404 ? "404" : "");
-}
-
-/** Whether the addresses give what they gave. */
-async function unchanged(urls: readonly URL[], seen: Seen, get: (url: URL) => Promise<Response>): Promise<boolean> {
-  for (const url of urls) {
+/** Whether the answers have the versions that they had. */
+async function unchanged(urls: readonly URL[], versions: readonly string[], get: (url: URL) => Promise<Response>): Promise<boolean> {
+  for (const [i, url] of urls.entries()) {
     const response = await get(url);
     await response.body?.cancel();
-    const now = version(response);
-    if (!now || now !== seen.get(url.href)) return false;
+    if (!versions[i] || version(response) !== versions[i]) return false;
   }
   return true;
 }
