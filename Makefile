@@ -116,7 +116,7 @@ test-frameworks: site
 # A release is made twice, compared, unpacked and run.
 test-release: site
 	@tools/needs.sh release
-	cd tools && $(GO) test ./release
+	cd tools && $(GO) test -timeout 30m ./release
 
 node_modules: package.json package-lock.json
 	npm ci --no-audit --no-fund
