@@ -78,7 +78,7 @@ func (e *Engine) Ceilings() []Ceiling {
 	agents := len(e.agents)
 	e.mu.Unlock()
 	return []Ceiling{
-		one(CeilingMemory, float64(c.limits.Memory), float64(c.memory.used.Load())),
+		one(CeilingMemory, float64(c.limits.Memory), float64(c.memory.Load())),
 		one(CeilingCode, float64(c.limits.Code), float64(e.programs.bytes())),
 		one(CeilingFiles, float64(c.limits.Files), float64(filesOf(agents))),
 		one(CeilingNetwork, float64(c.limits.Network), float64(len(c.network))),
@@ -98,7 +98,7 @@ func indexOf(name string) int { return slices.Index(ceilingNames, name) }
 // ceilings are those of an engine, and what is used of them.
 type ceilings struct {
 	limits         Ceilings
-	memory         memoryUse
+	memory         atomic.Int64  // bytes
 	network        chan struct{} // nil: no ceiling
 	bytes, effects rate
 
@@ -108,12 +108,11 @@ type ceilings struct {
 	}
 }
 
-func (c *ceilings) begin(limits Ceilings, most func() (*Agent, int64)) {
+func (c *ceilings) begin(limits Ceilings) {
 	if limits.Files == 0 {
 		limits.Files = systemFiles()
 	}
 	c.limits = limits
-	c.memory = memoryUse{limit: limits.Memory, most: most}
 	if limits.Network > 0 {
 		c.network = make(chan struct{}, limits.Network)
 	}
@@ -139,51 +138,104 @@ const filesOwn = 64
 
 func filesOf(agents int) int64 { return int64(agents)*filesEach + filesOwn }
 
-// memoryUse is what the agents' memories have together. Where it is over its limit, the
-// agent that has most is stopped: it has more than its share. Meanwhile others get a
-// little more than there is.
-type memoryUse struct {
-	limit int64 // 0 = none
-	used  atomic.Int64
-	most  func() (*Agent, int64)
+// memoryOf takes for an agent of what all agents' memories have together; of nil it is not
+// known for which. Where that is over its limit, the agent that has most is stopped: it has
+// more than its share. Until it has stopped, it gets a little more than there is, to end its
+// tick, and the others what they need.
+type memoryOf struct {
+	engine *Engine
+	agent  *Agent
 }
 
 // Take implements [sandbox.Memory].
-func (m *memoryUse) Take(bytes uint64) bool {
-	used := m.used.Add(int64(bytes))
-	if m.limit == 0 || used <= m.limit {
-		return true
+func (m memoryOf) Take(needs, likes uint64) uint64 {
+	c := &m.engine.ceilings
+	limit := c.limits.Memory
+	if limit == 0 {
+		limit = math.MaxInt64
 	}
-	if used > m.limit+m.limit/8 {
-		m.used.Add(-int64(bytes))
-		return false
+	if c.takeMemory(likes, limit) {
+		return likes
 	}
-	if a, has := m.most(); a != nil && has > 0 {
-		a.stopFor(&CeilingError{CeilingMemory, used, m.limit})
+	if !c.takeMemory(needs, limit) {
+		m.engine.programs.rest()
+		if !c.takeMemory(needs, limit) {
+			return m.beyond(needs, limit)
+		}
 	}
-	return true
+	return needs
+}
+
+// beyond is Take where there is not enough.
+func (m memoryOf) beyond(needs uint64, limit int64) uint64 {
+	c := &m.engine.ceilings
+	m.engine.stopMost(m.agent, int64(needs))
+	most := 2 * limit
+	if m.agent == nil || m.agent.why.Load() != nil {
+		most = limit + limit/8
+	}
+	if !c.takeMemory(needs, most) {
+		return 0
+	}
+	if m.agent != nil {
+		m.agent.memory.Add(int64(needs)) // until its tick is over, and it is counted
+	}
+	return needs
 }
 
 // Give implements [sandbox.Memory].
-func (m *memoryUse) Give(bytes uint64) { m.used.Add(-int64(bytes)) }
+func (m memoryOf) Give(bytes uint64) { m.engine.ceilings.memory.Add(-int64(bytes)) }
 
-// most returns the agent that has most memory, of those that are not being stopped.
-func (e *Engine) most() (most *Agent, bytes int64) {
+// takeMemory takes bytes if all agents have no more than a limit then.
+func (c *ceilings) takeMemory(bytes uint64, limit int64) bool {
+	for {
+		used := c.memory.Load()
+		if int64(bytes) > limit-used {
+			return false
+		}
+		if c.memory.CompareAndSwap(used, used+int64(bytes)) {
+			return true
+		}
+	}
+}
+
+// stopMost stops the agent that has most memory if one of them gets what it needs, unless
+// those that are being stopped will leave enough.
+func (e *Engine) stopMost(by *Agent, needs int64) {
+	c := &e.ceilings
+	used := c.memory.Load() + needs
+	var most *Agent
+	var bytes, leaves int64
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	for a := range e.agents {
-		if has := a.memory.Load(); has > bytes && a.why.Load() == nil {
+		has := a.memory.Load()
+		if a == by {
+			has += needs
+		}
+		switch {
+		case a.why.Load() != nil:
+			leaves += has
+		case has > bytes:
 			most, bytes = a, has
 		}
 	}
-	return most, bytes
+	e.mu.Unlock()
+	if most == nil || used-leaves <= c.limits.Memory {
+		return
+	}
+	if most.stopFor(&CeilingError{CeilingMemory, used, c.limits.Memory}) {
+		c.told[indexOf(CeilingMemory)].refused.Add(1)
+	}
 }
 
-// stopFor stops an agent for a reason that is an error.
-func (a *Agent) stopFor(why error) {
-	if a.why.CompareAndSwap(nil, &why) {
+// stopFor stops an agent for a reason that is an error. It reports whether it did: else
+// the agent was being stopped for another one.
+func (a *Agent) stopFor(why error) bool {
+	first := a.why.CompareAndSwap(nil, &why)
+	if first {
 		a.cancel()
 	}
+	return first
 }
 
 // A rate is how much of something the agents of an engine do in a second, and how much
@@ -371,4 +423,4 @@ type counted struct {
 	effects uint64
 }
 
-var _ sandbox.Memory = (*memoryUse)(nil)
+var _ sandbox.Memory = memoryOf{}

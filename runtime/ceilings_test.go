@@ -11,16 +11,33 @@ import (
 	"igor.dev/runtime/internal/wasmtest"
 )
 
-// grower takes four pages of memory in each tick from its third on.
-func grower() wasmtest.Agent {
+// grower takes so many pages of memory in each tick from its third on.
+func grower(pages int32) wasmtest.Agent {
 	return wasmtest.Agent{Funcs: map[string]wasmtest.Func{
-		"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + wasmtest.After(3, "\x41\x04\x40\x00"+wasmtest.Drop) + wasmtest.I32(1)},
+		"agent_tick": {Type: wasmtest.ToI32, Body: wasmtest.Count + wasmtest.After(3, wasmtest.I32(pages)+"\x40\x00"+wasmtest.Drop) + wasmtest.I32(1)},
 	}}
 }
 
 // TestCeilingMemory has one agent that takes more and more memory beside some that do
-// not. It is stopped, with its reason and its last checkpoint, and they are not.
+// not. It is stopped, with its reason, and they are not. It has its last checkpoint if it
+// took little in its last tick; that tick is broken off if it took much.
 func TestCeilingMemory(t *testing.T) {
+	t.Run("little", func(t *testing.T) {
+		greedy := testCeilingMemory(t, 4)
+		if s := sights(t, greedy.Dir()); s[len(s)-1].Tick != greedy.Status().Tick {
+			t.Errorf("it has no last checkpoint: %+v", s)
+		}
+	})
+	t.Run("much", func(t *testing.T) {
+		greedy := testCeilingMemory(t, 300)
+		r, err := Resume(t.Context(), greedy.Dir(), ticks(1, 1))
+		if err != nil || r.Tick != greedy.Status().Tick+1 {
+			t.Errorf("where there is room it goes on to %+v, %v", r, err)
+		}
+	})
+}
+
+func testCeilingMemory(t *testing.T, pages int32) (greedy *Agent) {
 	c := quiet()
 	c.TickInterval = time.Millisecond
 	c.Ceilings.Memory = 8 << 20
@@ -34,14 +51,11 @@ func TestCeilingMemory(t *testing.T) {
 	for i := range 4 {
 		modest = append(modest, e.Start(context.Background(), filepath.Join(tmp, fmt.Sprint(i)), birth(wasmtest.Agent{}), c.Config))
 	}
-	greedy := e.Start(context.Background(), filepath.Join(tmp, "greedy"), birth(grower()), c.Config)
+	greedy = e.Start(context.Background(), filepath.Join(tmp, "greedy"), birth(grower(pages)), c.Config)
 	_, err = greedy.Wait(t.Context())
 	var full *CeilingError
 	if !errors.As(err, &full) || full.Ceiling != CeilingMemory || !errors.Is(err, ErrCeiling) || !Temporary(err) {
 		t.Fatalf("got %v", err)
-	}
-	if s := sights(t, greedy.Dir()); s[len(s)-1].Tick != greedy.Status().Tick {
-		t.Errorf("it has no last checkpoint: %+v", s)
 	}
 	for _, a := range modest {
 		was := a.Status().Tick
@@ -51,8 +65,53 @@ func TestCeilingMemory(t *testing.T) {
 			}
 		}
 	}
-	if all := e.Ceilings(); all[0].Used > all[0].Limit || all[0].Used == 0 {
+	if all := e.Ceilings(); all[0].Used > all[0].Limit || all[0].Used == 0 || all[0].Refused != 1 {
 		t.Errorf("got %+v", all[0])
+	}
+	return greedy
+}
+
+// TestCeilingMemoryShares takes memory for agents, of which one has most.
+func TestCeilingMemoryShares(t *testing.T) {
+	type take struct {
+		agent        int // 0 has 600, 1 and 2 have 100; -1 = it is not known which
+		needs, likes uint64
+		got          uint64
+		stopped      [3]bool
+	}
+	none, big, two := [3]bool{}, [3]bool{true}, [3]bool{false, true}
+	for name, takes := range map[string][]take{
+		"room for what it likes":           {{1, 100, 200, 200, none}},
+		"room for what it needs":           {{1, 100, 300, 100, none}},
+		"the one that has most is stopped": {{0, 201, 201, 201, big}, {0, 200, 200, 0, big}},
+		"it and not the one that asks":     {{1, 300, 600, 300, big}, {0, 100, 100, 0, big}, {2, 100, 100, 100, big}},
+		"one that wants more than all":     {{1, 700, 700, 0, two}, {0, 200, 200, 200, two}},
+		"of whom it is not known":          {{-1, 300, 300, 300, big}, {-1, 100, 100, 0, big}},
+		"one that leaves too little":       {{1, 450, 450, 450, big}, {2, 451, 451, 0, [3]bool{true, false, true}}},
+	} {
+		e := &Engine{agents: map[*Agent]bool{}}
+		e.ceilings.limits.Memory = 1000
+		var agents [3]*Agent
+		for i, has := range []int64{600, 100, 100} {
+			agents[i] = &Agent{cancel: func() {}}
+			agents[i].memory.Store(has)
+			e.agents[agents[i]] = true
+			e.ceilings.memory.Add(has)
+		}
+		for i, want := range takes {
+			m := memoryOf{engine: e}
+			if want.agent >= 0 {
+				m.agent = agents[want.agent]
+			}
+			got := want
+			got.got = m.Take(want.needs, want.likes)
+			for i, a := range agents {
+				got.stopped[i] = a.why.Load() != nil
+			}
+			if got != want {
+				t.Errorf("%s, %d: got %+v, want %+v", name, i, got, want)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"igor.dev/archive"
@@ -88,7 +89,7 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 	if c.Log == nil {
 		return nil, errors.New("an engine needs a log")
 	}
-	e.ceilings.begin(c.Ceilings, e.most)
+	e.ceilings.begin(c.Ceilings)
 	if c.Keys == nil {
 		e.config.Keys = fileKeys{}
 	}
@@ -165,8 +166,8 @@ func (e *Engine) run(ctx context.Context, dir string, c Config, live func(contex
 	leave := e.syncs.Join()
 	e.alive.Go(func() {
 		defer leave()
-		a.result, a.err = live(ctx, a)
-		if why := a.why.Load(); why != nil && a.err == nil && a.result.Reason == Stopped {
+		a.result, a.err = live(sandbox.WithMemory(ctx, memoryOf{e, a}), a)
+		if why := a.why.Load(); why != nil && (errors.Is(a.err, sandbox.ErrNoMemory) || a.err == nil && a.result.Reason == Stopped) {
 			a.err = *why
 		}
 		a.err = public(a.err)
@@ -334,7 +335,7 @@ func (e *Engine) program(ctx context.Context, b *body) (*sandbox.Program, func()
 			Log:       e.config.Log,
 			CallLimit: e.config.TickLimit,
 			CacheDir:  e.config.CacheDir,
-			Memory:    &e.ceilings.memory,
+			Memory:    memoryOf{engine: e},
 		})
 	})
 	if errors.Is(err, ErrCeiling) {
@@ -356,6 +357,7 @@ type sharedProgram struct {
 	users    int
 	size     int64                            // of the module
 	compiled func() (*sandbox.Program, error) // once
+	ready    atomic.Pointer[sandbox.Program]  // nil: it is not compiled yet
 }
 
 // get returns a program that is compiled if nobody has it yet, and kept until all who
@@ -395,7 +397,19 @@ func (p *programs) get(k metered, size int64, room func(used, size int64) error,
 		release()
 		return nil, nil, err
 	}
+	shared.ready.Store(program)
 	return program, release, nil
+}
+
+// rest gives back the memory that is kept for new instances.
+func (p *programs) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, shared := range p.all {
+		if program := shared.ready.Load(); program != nil {
+			program.Rest()
+		}
+	}
 }
 
 // size returns how many bytes the programs have, as modules.

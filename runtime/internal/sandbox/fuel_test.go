@@ -159,14 +159,18 @@ type bytesLeft struct {
 	left uint64
 }
 
-func (b *bytesLeft) Take(n uint64) bool {
+func (b *bytesLeft) Take(needs, likes uint64) uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	n := likes
 	if n > b.left {
-		return false
+		n = needs
+	}
+	if n > b.left {
+		return 0
 	}
 	b.left -= n
-	return true
+	return n
 }
 
 func (b *bytesLeft) Give(n uint64) {

@@ -1,17 +1,28 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"sync"
 
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// Memory is what the instances of a machine may have together. It is safe for
-// concurrent use. Both methods are told bytes.
+// Memory is what instances may have. It is safe for concurrent use.
 type Memory interface {
-	Take(bytes uint64) bool // false: there are not as many
+	// Take returns how many bytes there are for an instance that needs some, and is
+	// faster with more: so many, or what it needs, or 0.
+	Take(needs, likes uint64) uint64
+
 	Give(bytes uint64)
+}
+
+type memoryKey struct{}
+
+// WithMemory has the instances that are made with a context take their memory from m,
+// which knows for whom. It is given back to the program's [Config.Memory].
+func WithMemory(ctx context.Context, m Memory) context.Context {
+	return context.WithValue(ctx, memoryKey{}, m)
 }
 
 // ErrNoMemory says that the machine has no memory for an agent that may have it.
@@ -22,7 +33,7 @@ var ErrNoMemory = errors.New("the machine has no memory left for agents")
 // as zero as new. A life makes an instance for each checkpoint: growing each
 // one's memory from nothing, and collecting it, is most of an instance's cost.
 type memoryPool struct {
-	quota Memory // nil: none
+	quota Memory // where it is given back, and taken from if nobody says otherwise; nil: none
 
 	mu   sync.Mutex
 	free [][]byte // of length 0, and zero up to their capacity
@@ -31,11 +42,11 @@ type memoryPool struct {
 // poolSize is how many memories wait for new instances; a life has two.
 const poolSize = 2
 
-// Allocate implements [experimental.MemoryAllocator].
-func (p *memoryPool) Allocate(_, most uint64) experimental.LinearMemory {
+// allocate returns the memory of an instance, which has nothing yet.
+func (p *memoryPool) allocate(quota Memory, most uint64) *memory {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m := &memory{pool: p, most: most}
+	m := &memory{pool: p, quota: quota, most: most}
 	if n := len(p.free); n > 0 {
 		m.b, p.free = p.free[n-1], p.free[:n-1]
 	}
@@ -60,6 +71,7 @@ func (p *memoryPool) give(b []byte) {
 
 type memory struct {
 	pool  *memoryPool
+	quota Memory // nil: none
 	most  uint64
 	b     []byte // zero behind its length
 	freed bool
@@ -69,12 +81,21 @@ type memory struct {
 // the engine leaves that of a module that cannot be instantiated.
 type birth struct {
 	pool   *memoryPool
-	memory experimental.LinearMemory
+	quota  Memory
+	memory *memory
+}
+
+func (p *memoryPool) birth(ctx context.Context) *birth {
+	b := &birth{pool: p, quota: p.quota}
+	if m, ok := ctx.Value(memoryKey{}).(Memory); ok {
+		b.quota = m
+	}
+	return b
 }
 
 // Allocate implements [experimental.MemoryAllocator].
-func (b *birth) Allocate(least, most uint64) experimental.LinearMemory {
-	b.memory = b.pool.Allocate(least, most)
+func (b *birth) Allocate(_, most uint64) experimental.LinearMemory {
+	b.memory = b.pool.allocate(b.quota, most)
 	return b.memory
 }
 
@@ -91,17 +112,20 @@ func (m *memory) Reallocate(size uint64) []byte {
 	if size > m.most {
 		return nil
 	}
-	if size > uint64(cap(m.b)) {
-		room := min(m.most, max(size, 2*uint64(cap(m.b))))
-		if m.pool.quota != nil && !m.pool.quota.Take(room) {
+	if has := uint64(cap(m.b)); size > has {
+		needs, likes := size-has, min(m.most, max(size, 2*has))-has
+		room := likes
+		if m.quota != nil {
+			room = m.quota.Take(needs, likes)
+		}
+		if room == 0 {
 			if len(m.b) == 0 { // there will be no instance
 				m.Free()
 			}
 			panic(&HostError{Err: ErrNoMemory})
 		}
-		grown := make([]byte, size, room)
+		grown := make([]byte, size, has+room)
 		copy(grown, m.b)
-		m.pool.give(m.b)
 		m.b = grown
 	}
 	m.b = m.b[:max(size, uint64(len(m.b)))]

@@ -509,7 +509,7 @@ func (in *Instance) start(ctx context.Context, config wazero.ModuleConfig) (err 
 	p := in.program
 	ctx, done := in.begin(ctx, hostcall.Quiet)
 	defer done()
-	born := &birth{pool: &p.memory}
+	born := p.memory.birth(ctx)
 	defer func() {
 		if err != nil {
 			born.fail()
