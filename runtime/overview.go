@@ -23,7 +23,6 @@ import (
 	receiptfile "igor.dev/runtime/internal/receipt"
 	"igor.dev/runtime/internal/store"
 	"igor.dev/verifier"
-	"igor.dev/verifier/history"
 	"igor.dev/verifier/receipt"
 )
 
@@ -114,30 +113,25 @@ const (
 	lookedAtOnce = 8
 )
 
+// AgentFolders returns the names of the folders directly in dir that are an agent's.
+func AgentFolders(dir string) ([]string, error) { return store.Agents(dir) }
+
+// IsAgentFolder reports whether dir is an agent's folder, what is left of one, or its
+// history alone, and no other folder that has something called history.
+func IsAgentFolder(dir string) bool { return store.HasAgent(dir) }
+
 // Overviews looks at all agents whose folders are directly in dir, by their names. What
 // is wrong with one is in its Problems.
 func Overviews(ctx context.Context, dir string) ([]Overview, error) {
-	entries, err := os.ReadDir(dir)
+	names, err := store.Agents(dir)
 	if err != nil {
 		return nil, err
 	}
-	var dirs []string
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if history.Ignored(e.Name()) || e.Name()[0] == '.' {
-			continue
-		}
-		if info, err := os.Stat(path); err != nil || !info.IsDir() {
-			continue
-		}
-		if _, err := os.Stat(filepath.Join(path, store.DirHistory)); err == nil || errors.Is(err, fs.ErrPermission) || store.Remains(path) {
-			dirs = append(dirs, path)
-		}
-	}
-	all := make([]Overview, len(dirs))
+	all := make([]Overview, len(names))
 	var wait sync.WaitGroup
 	free := make(chan struct{}, lookedAtOnce)
-	for i, path := range dirs {
+	for i, name := range names {
+		path := filepath.Join(dir, name)
 		free <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-free }()

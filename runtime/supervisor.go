@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,7 +68,7 @@ const (
 // help. One that was handed over is gone. One that cannot be helped so, or has no budget left, is tried again when
 // somebody has done something with its folder.
 func (e *Engine) Supervise(ctx context.Context, dir string, c SupervisorConfig) error {
-	if _, err := os.Stat(filepath.Join(dir, store.DirHistory)); err == nil {
+	if store.HasAgent(dir) {
 		return hint.Wrap(fmt.Errorf("%s is one agent's folder, and not a folder of agents", dir), "igor resume %s runs it", dir)
 	}
 	if _, err := os.ReadDir(dir); err != nil {
@@ -110,20 +109,13 @@ type supervised struct {
 
 // look finds the agents that came, and those that went.
 func (s *supervisor) look(ctx context.Context) error {
-	entries, err := os.ReadDir(s.dir)
+	names, err := store.Agents(s.dir)
 	if err != nil {
 		return err
 	}
 	there := map[string]bool{}
-	for _, e := range entries {
-		name := e.Name()
+	for _, name := range names {
 		path := filepath.Join(s.dir, name)
-		if strings.HasPrefix(name, ".") || !e.IsDir() && e.Type()&fs.ModeSymlink == 0 {
-			continue
-		}
-		if _, err := os.Stat(filepath.Join(path, store.DirHistory)); err != nil {
-			continue
-		}
 		if _, err := os.Lstat(filepath.Join(path, "moved")); err == nil {
 			continue // it lives elsewhere
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"igor.dev/internal/manual"
+	"igor.dev/runtime"
 )
 
 // groups are the commands by who asks for them. Of some, help only names the commands,
@@ -220,7 +221,7 @@ func agentFolders(word string) ([]string, cobra.ShellCompDirective) {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), begin) || strings.HasPrefix(e.Name(), ".") && begin == "" {
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(dir, e.Name(), "history")); err == nil {
+		if runtime.IsAgentFolder(filepath.Join(dir, e.Name())) {
 			agents = append(agents, parent+e.Name())
 		} else {
 			others = append(others, parent+e.Name()+"/")

@@ -356,7 +356,7 @@ reached. What it may reach stands in AGENT.manifest.json beside AGENT.wasm.`,
 		Args: operands("AGENT.wasm"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			defer live.close()
-			if _, err := os.Stat(filepath.Join(args[0], "history")); err == nil {
+			if runtime.IsAgentFolder(args[0]) {
 				return &hinted{fmt.Errorf("%s is an agent's folder, and igor run takes a program", args[0]), "to go on with its life: igor resume " + args[0]}
 			}
 			engine, c, err := live.finish(cmd)

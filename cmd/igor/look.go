@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,7 +46,7 @@ mended first. home is the store that decides who lives it, where some have one.`
 			if len(args) > 0 {
 				dir = args[0]
 			}
-			if _, err := os.Stat(filepath.Join(dir, "history")); err == nil {
+			if runtime.IsAgentFolder(dir) {
 				return failed(listCheckpoints(cmd, dir, asJSON, everything))
 			}
 			all, err := runtime.Overviews(cmd.Context(), dir)

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"igor.dev/runtime"
 )
 
 // meant gives an error about a word that nobody knows the nearest one that is known as
@@ -70,7 +72,7 @@ func nearestAgent(path string) string {
 	if dir == "" {
 		dir = "."
 	}
-	names, err := agentsIn(dir)
+	names, err := runtime.AgentFolders(dir)
 	if err != nil {
 		return ""
 	}
@@ -78,15 +80,4 @@ func nearestAgent(path string) string {
 		return parent + near
 	}
 	return ""
-}
-
-// agentsIn returns the names of the agents' folders in a folder.
-func agentsIn(dir string) (names []string, err error) {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if _, err := os.Stat(filepath.Join(dir, e.Name(), "history")); err == nil {
-			names = append(names, e.Name())
-		}
-	}
-	return names, err
 }

@@ -102,7 +102,7 @@ func inside(path, dir string) bool {
 
 // lifeOf returns the checkpoints of a folder's history, until done is called.
 func lifeOf(ctx context.Context, dir string) (life publish.Life, done func(), err error) {
-	if isAgentFolder(dir) {
+	if runtime.IsAgentFolder(dir) {
 		return func(tick uint64, all bool) iter.Seq2[[]byte, error] {
 			return runtime.CheckpointsAfter(dir, tick, all)
 		}, func() {}, nil

@@ -15,6 +15,7 @@ import (
 
 	"igor.dev/internal/verifycli"
 	"igor.dev/publish"
+	"igor.dev/runtime"
 	"igor.dev/site/embedded"
 )
 
@@ -149,25 +150,15 @@ func (s *lifeServer) open(ctx context.Context, paths []string) error {
 
 // foldersIn returns an agent's folder, or those that are in a folder.
 func foldersIn(path string) ([]string, error) {
-	if isAgentFolder(path) {
+	if runtime.IsAgentFolder(path) {
 		return []string{path}, nil
 	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return nil, err
-	}
+	names, err := runtime.AgentFolders(path)
 	var folders []string
-	for _, e := range entries {
-		if below := filepath.Join(path, e.Name()); isAgentFolder(below) {
-			folders = append(folders, below)
-		}
+	for _, name := range names {
+		folders = append(folders, filepath.Join(path, name))
 	}
-	return folders, nil
-}
-
-func isAgentFolder(path string) bool {
-	info, err := os.Stat(filepath.Join(path, "history"))
-	return err == nil && info.IsDir()
+	return folders, err
 }
 
 // publish publishes what the agents' folders have. One that cannot be published now is served

@@ -52,7 +52,7 @@ retired for good.`,
 				// more often costs little, and a hundred Go agents take 8.5 MB each, not 11.
 				debug.SetGCPercent(25)
 			}
-			if names, err := agentsIn(dir); err == nil && len(names) == 0 {
+			if names, err := runtime.AgentFolders(dir); err == nil && len(names) == 0 {
 				live.engine.Log.Info("no agent is here yet; one that comes into the folder begins to run", "folder", dir)
 			}
 			seen := lastSeen{all: map[string]runtime.Supervised{}}
