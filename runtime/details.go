@@ -204,7 +204,7 @@ func (d *Details) events(ctx context.Context) error {
 }
 
 func (d *Details) program(root *os.Root) {
-	if info, err := root.Stat("agent.wasm"); err == nil {
+	if info, err := root.Stat("agent.wasm"); err == nil && !d.wasm.IsZero() {
 		d.ProgramBytes, d.Program = info.Size(), d.wasm.String()
 	}
 	b, err := readPart(root, "agent.manifest.json", MaxManifest)

@@ -423,6 +423,10 @@ func (s *Store) finish() error {
 
 func notAgent(dir string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
+		if Remains(dir) {
+			return hint.Wrap(&notFolderError{fmt.Errorf("%s has an agent's key and program, and its history is missing", dir)},
+				"restore the folder history from a copy, or from an export: igor history import")
+		}
 		err = errors.New("there is no such folder, or no history/ in it")
 	} else if p, ok := errors.AsType[*fs.PathError](err); ok {
 		err = p.Err

@@ -553,6 +553,12 @@ func TestOpenRefuses(t *testing.T) {
 	wantError(t, err, "no such folder")
 	_, err = Open(t.TempDir())
 	wantError(t, err, "is not an agent's folder")
+	dir := newAgent(t, 0)
+	if err := os.RemoveAll(filepath.Join(dir, DirHistory)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(dir)
+	wantError(t, err, "its history is missing")
 }
 
 // TestLinkedKey takes a key that is a link, as a mounted secret is, also to elsewhere.
