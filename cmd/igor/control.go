@@ -64,14 +64,18 @@ func aliveOrStopped(yes bool) string {
 	return "stopped"
 }
 
-// moneyCommand makes a command that changes what an agent has, or pays.
-func moneyCommand(cmd *cobra.Command, alive func(*runtime.Remote, context.Context, int64) (runtime.Status, error), stopped func(*runtime.Agent, context.Context, int64) (runtime.Status, error)) *cobra.Command {
+// moneyCommand makes a command that changes what an agent has, or pays, by an amount that
+// is not less than least.
+func moneyCommand(cmd *cobra.Command, least int64, alive func(*runtime.Remote, context.Context, int64) (runtime.Status, error), stopped func(*runtime.Agent, context.Context, int64) (runtime.Status, error)) *cobra.Command {
 	var asJSON bool
 	cmd.Args = operands("FOLDER", "AMOUNT")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		amount, err := runtime.ParseAmount(args[1])
 		if err != nil {
 			return fmt.Errorf("AMOUNT %s: %w", args[1], err)
+		}
+		if amount < least {
+			return fmt.Errorf("AMOUNT %s: it has to be more than 0", args[1])
 		}
 		var s runtime.Status
 		lived, err := aliveOr(cmd.Context(), args[0],
@@ -105,7 +109,7 @@ func topUpCommand() *cobra.Command {
 may be alive. It is durable when the command ends. An agent that is stopped has it
 when it is resumed.`,
 		Example: "  igor top-up watcher 5",
-	}, (*runtime.Remote).TopUp, (*runtime.Agent).TopUp)
+	}, 1, (*runtime.Remote).TopUp, (*runtime.Agent).TopUp)
 }
 
 func priceCommand() *cobra.Command {
@@ -115,7 +119,7 @@ func priceCommand() *cobra.Command {
 		Long: `Price sets what a second of the ticks of the agent in FOLDER costs from now on, in
 currency units. The agent may be alive.`,
 		Example: "  igor price watcher 0.002",
-	}, (*runtime.Remote).SetPrice, (*runtime.Agent).SetPrice)
+	}, 0, (*runtime.Remote).SetPrice, (*runtime.Agent).SetPrice)
 }
 
 func checkpointCommand() *cobra.Command {
