@@ -19,6 +19,7 @@ import (
 type publicLog struct {
 	mu   sync.Mutex
 	down bool
+	last bool // it takes one statement more, and is down then
 	any  bool // not heads alone
 	all  []*said.Head
 }
@@ -35,6 +36,7 @@ func (p *publicLog) Add(ctx context.Context, entry []byte) ([]byte, error) {
 	}
 	if err == nil {
 		p.all = append(p.all, h)
+		p.down, p.last = p.last, false
 	}
 	// What is kept beside the history needs to be readable, and its policy is not this package's.
 	return said.WithExtra([]byte("c2sp.org/tlog-proof@v1\nindex 0\n\nlog.example\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u2014 log.example AAAAAAA=\n"), entry), nil
@@ -112,9 +114,8 @@ func TestLogIsDown(t *testing.T) {
 	if _, err := Resume(t.Context(), dir, c); err == nil || !strings.Contains(err.Error(), "cannot be asked") {
 		t.Fatalf("it lives on: %v", err)
 	}
-	log.set(false)
+	log.down, log.last = false, true
 	c.Witness.Every, c.TickInterval = Every{Ticks: 1}, 30*time.Millisecond
-	go func() { time.Sleep(50 * time.Millisecond); log.set(true) }()
 	c.MaxTicks = 100
 	if _, err := Resume(t.Context(), dir, c); !errors.Is(err, ErrUnwitnessed) {
 		t.Fatalf("it lives on: %v", err)
