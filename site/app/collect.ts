@@ -148,6 +148,8 @@ async function* walk(top: FileSystemDirectoryEntry): AsyncGenerator<Found> {
     const files = await Promise.all(entries.map(fileOf));
     for (let i = 0; i < files.length; i++) yield { name: inside(entries[i]!), file: files[i], folder: top.name, of: checkpoints.length };
   }
+  // Of a folder with nothing in it at all, nothing was told.
+  if (checkpoints.length === 0) throw noCheckpoint(top.name);
 }
 
 async function list(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {

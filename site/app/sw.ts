@@ -2,7 +2,7 @@
 // network. With one, the server is asked first, so that a mended verifier reaches everybody.
 // It touches nothing but the site's own files.
 
-declare const IGOR_SITE_FILES: readonly string[]; // by the build
+declare const IGOR_SITE_FILES: Readonly<Record<string, string>>; // by the build: how the SHA-256 of each begins
 declare const IGOR_SITE_HASH: string; // of all of them
 
 // What is used of the types in TypeScript's library "webworker", which cannot
@@ -32,13 +32,33 @@ const named = /\/(app|styles)\/[\w.-]+-([A-Z0-9]{8}|[0-9a-f]{8})\.(js|css|wasm|w
 worker.addEventListener("install", (event) => {
   event.waitUntil(
     (async () => {
-      const cache = await caches.open(cacheName);
-      // Past the browser's own cache, which may hold files of an older build.
-      await cache.addAll(IGOR_SITE_FILES.map((file) => new Request(new URL(file, worker.registration.scope), { cache: "reload" })));
+      try {
+        const cache = await caches.open(cacheName);
+        await Promise.all(Object.keys(IGOR_SITE_FILES).map((file) => keep(cache, file)));
+      } catch (error) {
+        await caches.delete(cacheName); // or it would count as the build before
+        throw error;
+      }
       await worker.skipWaiting();
     })(),
   );
 });
+
+/**
+ * Keeps a file, if it is that of this build: it is not where another build is being put in this one's place, and
+ * where a network, or a host, answers everything with a page of its own. What is kept is not asked for again.
+ */
+async function keep(cache: Cache, file: string): Promise<void> {
+  // Past the browser's own cache, which may hold files of an older build.
+  const request = new Request(new URL(file, worker.registration.scope), { cache: "reload" });
+  const response = await fetch(request);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await response.clone().arrayBuffer()));
+  const hash = Array.from(digest.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  // Some hosts say of a compressed file how it is coded, and the browser undoes that.
+  const right = hash === IGOR_SITE_FILES[file] || hash === IGOR_SITE_FILES[file.replace(/\.gz$/, "")];
+  if (!response.ok || !right) throw new Error(`${file} is not that of this build`);
+  await cache.put(request, response);
+}
 
 worker.addEventListener("activate", (event) => {
   event.waitUntil(

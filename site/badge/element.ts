@@ -7,6 +7,8 @@
 
 import { reportJSON, verifyHistory, VerifyError, type Report } from "../verify/api.ts";
 import { proofURL } from "../verify/base.ts";
+import { isWhole } from "../verify/pieces.ts";
+import { Turns } from "../verify/turns.ts";
 import { ask, grace } from "./answers.ts";
 import { readSettings, verifierLink, type Settings } from "./settings.ts";
 import { icon } from "./shapes.ts";
@@ -55,6 +57,12 @@ let sheet: CSSStyleSheet | undefined;
 /** After a failure that may be over soon, it is tried again after so many milliseconds. */
 const retries = [1000, 4000];
 
+/** Fewer bytes than this are as good as none, unless they are the last: or a host could hold a badge for ever. */
+const least = 1024;
+
+/** So many badges verify at the same time, and others that the page has begun to verify have room beside them. */
+const turns = new Turns(8);
+
 /** How many problems the details list. */
 const maxProblems = 20;
 
@@ -75,7 +83,7 @@ const Base = globalThis.HTMLElement ?? (class {} as typeof HTMLElement);
  * @attribute pinned - without a did, nothing is verified: for frameworks, which leave an attribute out when it has no value
  * @attribute loading - with `lazy`, nothing is fetched before the badge comes into view
  * @attribute refresh - after so many seconds the history is asked for again
- * @attribute timeout - when nothing comes for so many seconds, the badge gives up; 30 without it
+ * @attribute timeout - when less than 1 KiB comes in so many seconds, the badge gives up; 30 without it
  * @attribute verifier - the site to which the details lead those who want to check it themselves, as `igor site` serves it
  * @attribute state - set by the element, for styling
  * @attribute identity - set by the element, for styling: `pinned` or `self-asserted`
@@ -99,6 +107,7 @@ export class IgorLineageElement extends Base {
   #run: AbortController | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #scheduled = false;
+  #late: ReturnType<typeof setTimeout> | undefined;
   #observer: IntersectionObserver | undefined;
   #state: State = "loading";
   #report: Report | undefined;
@@ -196,7 +205,7 @@ export class IgorLineageElement extends Base {
     this.setAttribute("refresh", String(value));
   }
 
-  /** How many seconds without a byte are too many. */
+  /** In how many seconds something has to come. */
   get timeout(): number {
     return Number(this.getAttribute("timeout") ?? 30);
   }
@@ -260,11 +269,13 @@ export class IgorLineageElement extends Base {
     this.#stop();
     const run = (this.#run = new AbortController());
     if (!shown) this.#show("loading");
+    // A host that is slow on purpose would hold what the badge said before.
+    else this.#late = setTimeout(() => this.#show("loading"), this.timeout * 1000);
     this.#verify(run.signal, since, shown).then(
       (report) => {
         if (this.#run !== run) return;
         this.#again();
-        if (report === shown) return;
+        if (report === this.#report) return;
         this.#show(report.verdict, report);
         this.dispatchEvent(new LineageReportEvent(report));
       },
@@ -280,6 +291,7 @@ export class IgorLineageElement extends Base {
 
   /** Sees to it that the history is asked for again, while the page is seen. */
   #again(): void {
+    clearTimeout(this.#late);
     const { refresh } = this;
     if (!(refresh > 0)) return;
     this.#timer = setTimeout(() => (document.hidden ? this.#again() : this.#start(performance.now() - grace, this.#report)), refresh * 1000);
@@ -289,12 +301,22 @@ export class IgorLineageElement extends Base {
     const settings = readSettings(this, this.#unbound);
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#once(settings, signal, since, shown);
+        return await this.#inTurn(settings, signal, since, shown);
       } catch (error) {
         if (attempt === retries.length || !(error instanceof VerifyError && error.temporary)) throw error;
         await new Promise((resolve) => setTimeout(resolve, retries[attempt]));
         signal.throwIfAborted();
       }
+    }
+  }
+
+  async #inTurn(settings: Settings, signal: AbortSignal, since: number, shown?: Report): Promise<Report> {
+    const end = await turns.take(signal);
+    try {
+      signal.throwIfAborted();
+      return await this.#once(settings, signal, since, shown);
+    } finally {
+      end();
     }
   }
 
@@ -306,7 +328,7 @@ export class IgorLineageElement extends Base {
     const alive = () => {
       clearTimeout(timer);
       timer = setTimeout(() => {
-        attempt.abort(new VerifyError("unreadable", `nothing came for ${timeout} seconds`, { path: this.src || this.from, hint: "try again later" }));
+        attempt.abort(new VerifyError("unreadable", `next to nothing came for ${timeout} seconds`, { path: this.src || this.from, hint: "try again later" }));
       }, timeout * 1000);
     };
     const asked: (() => void)[] = [];
@@ -314,11 +336,22 @@ export class IgorLineageElement extends Base {
       attempt.signal.throwIfAborted();
       const { response, done } = ask(url, { credentials: "same-origin" }, since);
       asked.push(done);
-      const answer = await response;
+      const answer = await response.catch((cause: unknown) => {
+        attempt.signal.throwIfAborted();
+        throw new VerifyError("unreadable", "could not be fetched", { path: url.href, hint: "check the address, and that its host allows this page to read it (CORS)", cause, temporary: true });
+      });
       const { body } = answer;
       alive();
       if (!body) return answer;
-      const watch = new TransformStream<Uint8Array, Uint8Array>({ transform: (chunk, out) => (alive(), out.enqueue(chunk)) });
+      let crumbs = 0;
+      const watch = new TransformStream<Uint8Array, Uint8Array>({
+        transform(chunk, out) {
+          crumbs += chunk.length;
+          if (crumbs >= least) alive(), (crumbs = 0);
+          out.enqueue(chunk);
+        },
+        flush: alive,
+      });
       return new Response(body.pipeThrough(watch), answer);
     };
     const versions: string[] = [];
@@ -387,6 +420,7 @@ export class IgorLineageElement extends Base {
   #stop(): void {
     this.#run?.abort();
     clearTimeout(this.#timer);
+    clearTimeout(this.#late);
     this.#observer?.disconnect();
     this.#run = this.#observer = undefined;
   }
@@ -566,7 +600,7 @@ export class IgorLineageElement extends Base {
 }
 
 /** Which version an answer is, "" if that cannot be told. None at all is one too: a badge may wait for a proof. */
-const version = ({ ok, headers }: Response): string => headers.get("etag") || (ok ? "" : "none");
+const version = (response: Response): string => (isWhole(response) ? (response.headers.get("etag") ?? "") : "none");
 
 /** Whether the answers have the versions that they had. */
 async function unchanged(urls: readonly URL[], versions: readonly string[], get: (url: URL) => Promise<Response>): Promise<boolean> {

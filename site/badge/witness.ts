@@ -1,4 +1,5 @@
 import { VerifyError } from "../verify/api.ts";
+import { stream } from "../verify/input.ts";
 import { isWhole } from "../verify/pieces.ts";
 
 /** The largest policy, and the largest proof. */
@@ -14,7 +15,11 @@ export async function demand(policy: URL, proof: URL, get: (url: URL) => Promise
 
 async function bytes(response: Response, { href }: URL): Promise<Uint8Array | undefined> {
   if (!isWhole(response)) return void (await response.body?.cancel());
-  const all = new Uint8Array(await response.arrayBuffer());
-  if (all.length > most) throw new VerifyError("too-large", `more than ${most} bytes`, { path: href, hint: "it is no such file" });
-  return all;
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for await (const part of response.body ? stream(response.body, href) : []) {
+    if ((size += part.length) > most) throw new VerifyError("too-large", `more than ${most} bytes`, { path: href, hint: "it is no such file" });
+    parts.push(part);
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }

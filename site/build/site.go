@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -241,13 +240,19 @@ func (b *bundler) serviceWorker(dir string) error {
 		return err
 	}
 	names = slices.DeleteFunc(names, func(name string) bool { return name == pages.SocialImage })
+	files := make(map[string]string)
 	for _, name := range names {
+		content, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(content)
+		files[name] = hex.EncodeToString(sum[:8])
 		if folder, ok := strings.CutSuffix(name, "index.html"); ok {
-			names = append(names, "./"+folder) // how it is asked for
+			files["./"+folder] = files[name] // how it is asked for
 		}
 	}
-	sort.Strings(names)
-	list, err := json.Marshal(names)
+	list, err := json.Marshal(files)
 	if err != nil {
 		return err
 	}

@@ -259,6 +259,41 @@ test("badges of one address share a request", async (t) => {
   assert.equal(seen.requests, 1);
 });
 
+test("two hundred badges are all checked", async (t) => {
+  const { seen, answer } = await host();
+  const badges = Array.from({ length: 200 }, (_, i) => `<igor-lineage src="/life${i % 3}.car"></igor-lineage>`);
+  const server = await site(t, badges.join(""), { "/life0.car": answer, "/life1.car": answer, "/life2.car": answer });
+  const page = await open(t, server.url + "/page");
+  assert.deepEqual(new Set((await settled(page)).map(({ state }) => state)), new Set(["verified"]));
+  assert.equal(seen.requests, 3);
+});
+
+test("a badge that asks again holds to nothing that is there no more, or does not come", async (t) => {
+  const slow = new Set();
+  const drip = (_, response) => {
+    response.writeHead(200, { "content-type": "application/vnd.ipld.car" }).flushHeaders();
+    const timer = setInterval(() => response.write("x"), 100);
+    slow.add(response);
+    response.on("close", () => (clearInterval(timer), slow.delete(response)));
+    return true;
+  };
+  const faults = [404, 410, 206].map((status) => (seen, response) => response.writeHead(status, { etag: seen.etag }).end());
+  const hosts = await Promise.all([...faults, drip].map((fault) => host({ fault: (seen, response) => seen.late && fault(seen, response) })));
+  const names = hosts.map((_, i) => `/life${i}.car`);
+  const server = await site(t, names.map((name) => `<igor-lineage src="${name}" refresh="0.2" timeout="2"></igor-lineage>`).join(""), Object.fromEntries(hosts.map(({ answer }, i) => [names[i], answer])));
+  const page = await open(t, server.url + "/page", { expect: [/404/, /410/] });
+  assert.deepEqual(new Set((await settled(page)).map(({ state }) => state)), new Set(["verified"]));
+  await page.evaluate(() => {
+    window.said = [...document.querySelectorAll("igor-lineage")].map(() => []);
+    for (const [i, badge] of document.querySelectorAll("igor-lineage").entries()) new MutationObserver(() => window.said[i].push(badge.state)).observe(badge, { attributeFilter: ["state"] });
+  });
+  for (const { seen } of hosts) seen.late = true;
+  for (const i of hosts.keys()) await page.waitForFunction((i) => document.querySelectorAll("igor-lineage")[i].state === "error", i);
+  assert.deepEqual([...new Set((await page.evaluate(() => window.said))[3])].slice(0, 2), ["loading", "error"]);
+  await page.evaluate(() => document.querySelectorAll("igor-lineage").forEach((badge) => badge.remove()));
+  while (slow.size > 0) await page.waitForTimeout(20); // the requests end too
+});
+
 test("a badge asks again, by ETag, and says so only when something changed", async (t) => {
   const { seen, answer } = await host();
   const server = await site(t, `<igor-lineage src="/life.car" refresh="0.2"></igor-lineage>`, { "/life.car": answer });
@@ -318,7 +353,7 @@ test("a badge gives up when nothing comes", async (t) => {
   await page.evaluate(() => document.body.insertAdjacentHTML("beforeend", `<igor-lineage src="/silent.car" timeout="2"></igor-lineage><igor-lineage src="/stuck.car" timeout="2"></igor-lineage>`));
   assert.deepEqual((await settled(page)).map(({ state }) => state), ["verified", "error", "error"]);
   const errors = await page.evaluate(() => [...document.querySelectorAll("igor-lineage")].slice(1).map(({ error }) => [error.code, error.problem]));
-  assert.deepEqual(errors[0], ["unreadable", "nothing came for 2 seconds"]);
+  assert.deepEqual(errors[0], ["unreadable", "next to nothing came for 2 seconds"]);
   assert.deepEqual([silent.seen.requests, stuck.seen.requests], [1, 1]);
   while (silent.seen.closed + stuck.seen.closed < 2) await page.waitForTimeout(20); // the requests end too
 });

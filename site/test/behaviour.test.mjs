@@ -162,6 +162,24 @@ test("an abort, before and in mid-run, and a run after it", async (t) => {
   assert.deepEqual(seen, ["AbortError", "enough", "AbortError", "verified"]);
 });
 
+test("two hundred runs at once, some of which never end and are aborted", async (t) => {
+  const { page: p } = await page(t);
+  const seen = await p.evaluate(async () => {
+    const bytes = await (await fetch("/vectors/car-good/history.car")).arrayBuffer();
+    const hangs = new AbortController();
+    setTimeout(() => hangs.abort(), 500);
+    const runs = Array.from({ length: 200 }, (_, i) =>
+      i % 5 > 0
+        ? verifyHistory({ name: "life.car", bytes }).then(({ verdict }) => verdict)
+        : verifyHistory({ name: "x", bytes: { [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) } }, { signal: hangs.signal }).catch(({ name }) => name),
+    );
+    const count = {};
+    for (const said of await Promise.all(runs)) count[said] = (count[said] ?? 0) + 1;
+    return count;
+  });
+  assert.deepEqual(seen, { AbortError: 40, verified: 160 });
+});
+
 test("what is read stays there while garbage is collected", { timeout: 120_000 }, async (t) => {
   const { page: p } = await page(t);
   const session = await p.context().newCDPSession(p);

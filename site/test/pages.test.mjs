@@ -106,6 +106,19 @@ test("a dropped folder has the report and the badge that igor-verify writes", as
   }
 });
 
+test("a dropped folder with nothing in it is no verdict, also beside a good one", async (t) => {
+  const server = await serve(t, site);
+  const page = await visit(t, server.url);
+  const cdp = await page.context().newCDPSession(page);
+  const dir = await folder(t);
+  await mkdir(join(dir, "empty"));
+  for (const files of [[join(histories, "heartbeat-01")], [join(histories, "heartbeat-01"), join(dir, "empty")], [join(dir, "empty"), join(histories, "heartbeat-01")]]) {
+    await page.goto(server.url);
+    for (const type of ["dragEnter", "dragOver", "drop"]) await cdp.send("Input.dispatchDragEvent", { type, x: 400, y: 500, data: { items: [], files, dragOperationsMask: 1 } });
+    assert.equal(await verdict(page), files.length > 1 ? "No verdict" : "Unbroken");
+  }
+});
+
 const history = ({ notLookedAt, ...report }) => report;
 
 test("files, folders and archives come to the same report", async (t) => {

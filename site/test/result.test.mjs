@@ -2,6 +2,7 @@
 // and by which build of the page a verdict is.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -176,16 +177,31 @@ test("on no page is a text taken for HTML or for a script's address", async (t) 
   }
 });
 
-test("a newer build reaches the visitor at once, and an older one's verdict says so", async (t) => {
+const newer = "0123456789abcdef";
+
+/** Makes a newer build of the site, and returns which one there is, and the folder of the newer one in the repository. */
+async function twoBuilds(t) {
   const folder = await mkdtemp(join(root, dist, "newer-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
   await cp(join(root, dist, "site"), folder, { recursive: true });
   const { build } = JSON.parse(await readFile(join(folder, "build.json"), "utf8"));
-  const newer = "0123456789abcdef";
-  const edit = async (name, f) => writeFile(join(folder, name), f(await readFile(join(folder, name), "utf8")));
-  await edit("index.html", (html) => html.replaceAll(build, newer));
-  await edit("build.json", (json) => json.replace(build, newer));
+  const edit = async (name, f) => {
+    const before = await readFile(join(folder, name), "utf8");
+    const after = f(before);
+    assert.notEqual(before, after, name);
+    await writeFile(join(folder, name), after);
+    return [before, after].map((text) => createHash("sha256").update(text).digest("hex").slice(0, 16));
+  };
+  for (const name of ["index.html", "build.json"]) {
+    const [before, after] = await edit(name, (text) => text.replaceAll(build, newer));
+    await edit("sw.js", (script) => script.replaceAll(before, after));
+  }
   await edit("sw.js", (script) => script.replace(/igor-site-/, "igor-site-newer-"));
+  return { build, folder: folder.slice(root.length + 1) };
+}
+
+test("a newer build reaches the visitor at once, and an older one's verdict says so", async (t) => {
+  const { build, folder } = await twoBuilds(t);
   const routes = { ...site };
   const server = await serve(t, routes);
   const page = await open(t, server.url, { init: () => navigator.serviceWorker.addEventListener("controllerchange", () => (window.controllerChanged = true)) });
@@ -200,7 +216,7 @@ test("a newer build reaches the visitor at once, and an older one's verdict says
   while (!server.requests.includes("/build.json")) await page.waitForTimeout(20);
   assert.equal(await page.locator(".outdated").count(), 0);
 
-  routes["/"] = folder.slice(root.length + 1);
+  routes["/"] = folder;
   await page.click("text=Verify another");
   await check();
   await page.waitForSelector(".outdated");
@@ -213,6 +229,49 @@ test("a newer build reaches the visitor at once, and an older one's verdict says
   assert.equal(await page.locator(".outdated").count(), 0);
 
   // Without a network, what was kept last.
+  await page.waitForFunction(() => window.controllerChanged);
+  await page.context().setOffline(true);
+  t.after(() => page.context().setOffline(false));
+  await page.reload();
+  assert.equal(await runs(), newer);
+  await check();
+});
+
+test("what a network answers in the place of a build's files is not kept", async (t) => {
+  const { build, folder } = await twoBuilds(t);
+  const files = JSON.parse(/\{"[^{}]*"index\.html":"[0-9a-f]{16}"[^{}]*\}/.exec(await readFile(join(root, folder, "sw.js"), "utf8"))[0]);
+  const routes = { ...site };
+  const server = await serve(t, routes);
+  const page = await open(t, server.url, { init: () => navigator.serviceWorker.addEventListener("controllerchange", () => (window.controllerChanged = true)) });
+  await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
+  const runs = () => page.getAttribute('meta[name="igor-build"]', "content");
+  const check = async () => {
+    await page.click('[data-sample="whole.car"]');
+    await verdict(page);
+  };
+  assert.equal(await runs(), build);
+
+  // The new service worker comes, and then a page to log in to the network, for everything.
+  routes["/"] = folder;
+  const scripts = Object.keys(files).filter((file) => /^(app|styles)\//.test(file));
+  assert.ok(scripts.length > 5);
+  for (const file of scripts) routes[`/${file}`] = "<!doctype html><title>Log in</title>";
+  const came = await page.evaluate(async () => {
+    const registration = await navigator.serviceWorker.getRegistration();
+    const found = new Promise((resolve) => registration.addEventListener("updatefound", () => resolve(registration.installing)));
+    registration.update();
+    const worker = await found;
+    while (worker.state !== "redundant" && worker.state !== "activated") await new Promise((resolve) => worker.addEventListener("statechange", resolve, { once: true }));
+    return worker.state;
+  });
+  assert.equal(came, "redundant");
+  assert.equal((await page.evaluate(() => caches.keys())).length, 1, "the build of the open page is no longer kept alone");
+  await check();
+
+  for (const file of scripts) delete routes[`/${file}`];
+  await page.goto(server.url);
+  assert.equal(await runs(), newer);
+  await check();
   await page.waitForFunction(() => window.controllerChanged);
   await page.context().setOffline(true);
   t.after(() => page.context().setOffline(false));

@@ -172,3 +172,27 @@ test("a badge that asks again sees a proof that comes, goes, or is another one",
   delete there["/rules.policy"];
   await page.waitForSelector("igor-lineage[state=error]");
 });
+
+test("a policy that has no end, or cannot be had, is an error", async (t) => {
+  let [sent, closed, refused] = [0, 0, 0];
+  const endless = (_, response) => {
+    response.on("close", () => closed++);
+    const more = () => {
+      while (sent < 256 << 20 && response.write(Buffer.alloc(64 << 10))) sent += 64 << 10;
+      if (sent >= 256 << 20) response.end();
+    };
+    response.on("drain", more);
+    more();
+  };
+  const elsewhere = await serve(t, { "/rules.policy": (_, response) => (refused++, response.end("log x")) });
+  const away = (_, response) => response.writeHead(302, { location: `${elsewhere.url}/rules.policy` }).end();
+  const badges = ["endless", "away"].map((name) => `<igor-lineage src="/vectors/car-good/history.car" require-witness="${name}.policy"></igor-lineage>`);
+  const server = await serve(t, { "/npm/": `${dist}/npm`, "/vectors/": "testdata/vectors", "/endless.policy": endless, "/away.policy": away, "/index.html": `<!doctype html><script type="module" src="/npm/igor-lineage.js"></script>${badges.join("")}` });
+  const page = await open(t, `${server.url}/index.html`, { expect: [/CORS/, /ERR_FAILED/] });
+  await page.waitForFunction(() => [...document.querySelectorAll("igor-lineage")].every(({ state }) => state === "error"));
+  const errors = await page.evaluate(() => [...document.querySelectorAll("igor-lineage")].map(({ error }) => [error.code, error.path.split("/").at(-1)]));
+  assert.deepEqual(errors, [["too-large", "endless.policy"], ["unreadable", "away.policy"]]);
+  assert.equal(refused, 3); // tried again, twice
+  while (closed < 1) await page.waitForTimeout(20);
+  assert.ok(sent < 64 << 20, `${sent} bytes were read of what may have 256 KiB`);
+});

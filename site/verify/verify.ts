@@ -8,6 +8,7 @@ import { blockStartSize, chunkSize, maxPieceSize, maxRangeBlock } from "./pieces
 import { pause } from "./platform.ts";
 import type { Place } from "./ranges.ts";
 import { parseReport, type Report } from "./report.ts";
+import { Turns } from "./turns.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -29,6 +30,9 @@ const rangesFrom = 32 << 20;
 
 /** Files are taken for so long at a time, in milliseconds: a browser looks each of them up on the disk, while the page waits. */
 const longest = 10;
+
+/** Each run that is under way has an instance of the verifier. A page in Chromium has room for about a hundred. */
+const turns = new Turns(16);
 
 let lastRun = 0;
 
@@ -56,16 +60,20 @@ export async function run<Result>(
 ): Promise<Result> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const aborted = new Promise<never>((_, reject) => {
-    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
+  const end = await turns.take(signal);
   const id = ++lastRun;
-  const linker = await Promise.race([pool.linker(), aborted]);
-  const history = new History(pool, linker, id, options, await pool.workers(), onBatch);
+  let linker: Channel | undefined;
   try {
+    signal?.throwIfAborted();
+    const aborted = new Promise<never>((_, reject) => {
+      signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    });
+    linker = await Promise.race([pool.linker(), aborted]);
+    const history = new History(pool, linker, id, options, await pool.workers(), onBatch);
     return await Promise.race([history.read(input).then(then), aborted]);
   } finally {
-    linker.call("close", [id]).catch(() => {}); // a broken worker holds nothing
+    linker?.call("close", [id]).catch(() => {}); // a broken worker holds nothing
+    end();
   }
 }
 

@@ -11,7 +11,7 @@ interface Common {
   loading?: "lazy" | "eager";
   /** After so many seconds the history is asked for again. */
   refresh?: number | string;
-  /** When nothing comes for so many seconds, the badge gives up; 30 without it. */
+  /** When less than 1 KiB comes in so many seconds, the badge gives up; 30 without it. */
   timeout?: number | string;
   /** The site to which the details lead those who want to check it themselves. */
   verifier?: string;
