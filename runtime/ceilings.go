@@ -154,16 +154,16 @@ func (m memoryOf) Take(needs, likes uint64) uint64 {
 	if limit == 0 {
 		limit = math.MaxInt64
 	}
-	if c.takeMemory(likes, limit) {
+	switch {
+	case c.takeMemory(likes, limit):
 		return likes
+	case c.takeMemory(needs, limit):
+		return needs
 	}
-	if !c.takeMemory(needs, limit) {
-		m.engine.programs.rest()
-		if !c.takeMemory(needs, limit) {
-			return m.beyond(needs, limit)
-		}
+	if m.engine.programs.rest(); c.takeMemory(needs, limit) {
+		return needs
 	}
-	return needs
+	return m.beyond(needs, limit)
 }
 
 // beyond is Take where there is not enough.

@@ -2,7 +2,7 @@
 
 import type { Field } from "../verify/inspect.ts";
 import { h, size, whole } from "./dom.ts";
-import { hex } from "./life.ts";
+import { hex } from "../verify/hex.ts";
 
 /** Bytes that are shown at once. */
 const pageSize = 1024;

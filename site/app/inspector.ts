@@ -4,10 +4,11 @@
 import type { Field, Inspection } from "../verify/inspect.ts";
 import type { Report } from "../verify/report.ts";
 import type { Checked } from "./check.ts";
+import { hex } from "../verify/hex.ts";
 import { byID, copyButton, fill, foreign, h, mark, size, visible, whole } from "./dom.ts";
 import { money, short } from "./format.ts";
 import { Edited, HexView, hueOf } from "./hexview.ts";
-import { hex, type Life } from "./life.ts";
+import type { Life } from "./life.ts";
 import { lookOf } from "./verdict.ts";
 
 /** How many problems a verdict lists. */

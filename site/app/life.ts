@@ -4,6 +4,7 @@
 import type { CARSource, CheckpointSource } from "../verify/input.ts";
 import type { Batch } from "../verify/verify.ts";
 import { findingSize } from "../verify/core.ts";
+import { hex } from "../verify/hex.ts";
 import type { Slices } from "./slices.ts";
 
 /** Where the parts of a packed finding are: Finding.AppendBinary in verifier/examine.go. */
@@ -275,12 +276,6 @@ function keyOf(view: DataView, offset: number): string {
     two(0), two(2), two(4), two(6), two(8), two(10), two(12), two(14),
     two(16), two(18), two(20), two(22), two(24), two(26), two(28), two(30),
   );
-}
-
-export function hex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
-  return text;
 }
 
 const alphabet = "abcdefghijklmnopqrstuvwxyz234567";

@@ -2,6 +2,8 @@
 // network. With one, the server is asked first, so that a mended verifier reaches everybody.
 // It touches nothing but the site's own files.
 
+import { hex } from "../verify/hex.ts";
+
 declare const IGOR_SITE_FILES: Readonly<Record<string, string>>; // by the build: how the SHA-256 of each begins
 declare const IGOR_SITE_HASH: string; // of all of them
 
@@ -53,7 +55,7 @@ async function keep(cache: Cache, file: string): Promise<void> {
   const request = new Request(new URL(file, worker.registration.scope), { cache: "reload" });
   const response = await fetch(request);
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await response.clone().arrayBuffer()));
-  const hash = Array.from(digest.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const hash = hex(digest.subarray(0, 8));
   // Some hosts say of a compressed file how it is coded, and the browser undoes that.
   const right = hash === IGOR_SITE_FILES[file] || hash === IGOR_SITE_FILES[file.replace(/\.gz$/, "")];
   if (!response.ok || !right) throw new Error(`${file} is not that of this build`);
@@ -106,4 +108,3 @@ async function kept(url: URL): Promise<Response | undefined> {
   return new Response(response.body, { headers });
 }
 
-export {};

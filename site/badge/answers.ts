@@ -26,6 +26,7 @@ const answers = new Map<string, Answer>();
  * @returns the answer, and what says that it is read no more
  */
 export function ask(url: URL, init: Parameters<Fetch>[1], since: number): { response: Promise<Response>; done: () => void } {
+  const drop = (old: Answer) => answers.get(url.href) === old && answers.delete(url.href);
   let answer = answers.get(url.href);
   if (!answer || answer.begun < since) {
     const request = new AbortController();
@@ -37,7 +38,7 @@ export function ask(url: URL, init: Parameters<Fetch>[1], since: number): { resp
     const count = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
       transform(chunk, out) {
         if ((came += chunk.length) > most) {
-          if (answers.get(url.href) === made) answers.delete(url.href);
+          drop(made);
           made.rest?.cancel().catch(() => {});
         }
         out.enqueue(chunk);
@@ -46,8 +47,7 @@ export function ask(url: URL, init: Parameters<Fetch>[1], since: number): { resp
     response.then(({ body }) => (made.rest = body?.pipeThrough(count)), () => {});
   }
   const { response, request } = answer;
-  const drop = () => answers.get(url.href) === answer && answers.delete(url.href);
-  response.then(({ ok }) => ok || drop(), drop); // a failure is not kept: who tries again asks again
+  response.then(({ ok }) => ok || drop(answer), () => drop(answer)); // a failure is not kept: who tries again asks again
   answer.readers++;
   return {
     response: response.then((answered) => copy(answer, answered)),
@@ -55,7 +55,7 @@ export function ask(url: URL, init: Parameters<Fetch>[1], since: number): { resp
       answer.readers--;
       setTimeout(() => {
         if (answer.readers > 0) return;
-        drop();
+        drop(answer);
         request.abort();
       }, grace);
     },

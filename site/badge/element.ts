@@ -7,7 +7,7 @@
 
 import { reportJSON, verifyHistory, VerifyError, type Report } from "../verify/api.ts";
 import { proofURL } from "../verify/base.ts";
-import { isWhole } from "../verify/pieces.ts";
+import { isWhole, notFetched } from "../verify/pieces.ts";
 import { Turns } from "../verify/turns.ts";
 import { ask, grace } from "./answers.ts";
 import { readSettings, verifierLink, type Settings } from "./settings.ts";
@@ -301,22 +301,12 @@ export class IgorLineageElement extends Base {
     const settings = readSettings(this, this.#unbound);
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#inTurn(settings, signal, since, shown);
+        return await turns.run(signal, () => this.#once(settings, signal, since, shown));
       } catch (error) {
         if (attempt === retries.length || !(error instanceof VerifyError && error.temporary)) throw error;
         await new Promise((resolve) => setTimeout(resolve, retries[attempt]));
         signal.throwIfAborted();
       }
-    }
-  }
-
-  async #inTurn(settings: Settings, signal: AbortSignal, since: number, shown?: Report): Promise<Report> {
-    const end = await turns.take(signal);
-    try {
-      signal.throwIfAborted();
-      return await this.#once(settings, signal, since, shown);
-    } finally {
-      end();
     }
   }
 
@@ -338,7 +328,7 @@ export class IgorLineageElement extends Base {
       asked.push(done);
       const answer = await response.catch((cause: unknown) => {
         attempt.signal.throwIfAborted();
-        throw new VerifyError("unreadable", "could not be fetched", { path: url.href, hint: "check the address, and that its host allows this page to read it (CORS)", cause, temporary: true });
+        throw notFetched(url.href, cause);
       });
       const { body } = answer;
       alive();

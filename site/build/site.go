@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -210,9 +210,10 @@ func styles(dir string) (map[string]string, error) {
 	})
 }
 
-// hashAll returns a hash of all of the site's files, and their names.
-func hashAll(dir string) (hash string, names []string, err error) {
+// hashAll returns a hash of all of the site's files, and how those of each begin, by their names.
+func hashAll(dir string) (hash string, files map[string]string, err error) {
 	sum := sha256.New()
+	files = make(map[string]string)
 	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasSuffix(path, ".map") {
 			return err
@@ -226,30 +227,24 @@ func hashAll(dir string) (hash string, names []string, err error) {
 			return err
 		}
 		name = filepath.ToSlash(name)
-		fmt.Fprintf(sum, "%s %x\n", name, sha256.Sum256(content))
-		names = append(names, name)
+		own := sha256.Sum256(content)
+		fmt.Fprintf(sum, "%s %x\n", name, own)
+		files[name] = hex.EncodeToString(own[:8])
 		return nil
 	})
-	return hex.EncodeToString(sum.Sum(nil))[:16], names, err
+	return hex.EncodeToString(sum.Sum(nil))[:16], files, err
 }
 
 // serviceWorker writes the service worker, which knows all files that the site's pages want.
 func (b *bundler) serviceWorker(dir string) error {
-	hash, names, err := hashAll(dir)
+	hash, files, err := hashAll(dir)
 	if err != nil {
 		return err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool { return name == pages.SocialImage })
-	files := make(map[string]string)
-	for _, name := range names {
-		content, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(content)
-		files[name] = hex.EncodeToString(sum[:8])
+	delete(files, pages.SocialImage)
+	for name, own := range maps.Clone(files) {
 		if folder, ok := strings.CutSuffix(name, "index.html"); ok {
-			files["./"+folder] = files[name] // how it is asked for
+			files["./"+folder] = own // how it is asked for
 		}
 	}
 	list, err := json.Marshal(files)

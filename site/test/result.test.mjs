@@ -179,7 +179,7 @@ test("on no page is a text taken for HTML or for a script's address", async (t) 
 
 const newer = "0123456789abcdef";
 
-/** Makes a newer build of the site, and returns which one there is, and the folder of the newer one in the repository. */
+/** Opens the page that there is, beside a newer build, and returns the newer one's folder in the repository. */
 async function twoBuilds(t) {
   const folder = await mkdtemp(join(root, dist, "newer-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
@@ -197,11 +197,6 @@ async function twoBuilds(t) {
     await edit("sw.js", (script) => script.replaceAll(before, after));
   }
   await edit("sw.js", (script) => script.replace(/igor-site-/, "igor-site-newer-"));
-  return { build, folder: folder.slice(root.length + 1) };
-}
-
-test("a newer build reaches the visitor at once, and an older one's verdict says so", async (t) => {
-  const { build, folder } = await twoBuilds(t);
   const routes = { ...site };
   const server = await serve(t, routes);
   const page = await open(t, server.url, { init: () => navigator.serviceWorker.addEventListener("controllerchange", () => (window.controllerChanged = true)) });
@@ -212,6 +207,20 @@ test("a newer build reaches the visitor at once, and an older one's verdict says
     await verdict(page);
   };
   assert.equal(await runs(), build);
+  // Without a network, what was kept last.
+  const offline = async () => {
+    await page.waitForFunction(() => window.controllerChanged);
+    await page.context().setOffline(true);
+    t.after(() => page.context().setOffline(false));
+    await page.reload();
+    assert.equal(await runs(), newer);
+    await check();
+  };
+  return { folder: folder.slice(root.length + 1), routes, server, page, runs, check, offline };
+}
+
+test("a newer build reaches the visitor at once, and an older one's verdict says so", async (t) => {
+  const { folder, routes, server, page, runs, check, offline } = await twoBuilds(t);
   await check();
   while (!server.requests.includes("/build.json")) await page.waitForTimeout(20);
   assert.equal(await page.locator(".outdated").count(), 0);
@@ -228,28 +237,12 @@ test("a newer build reaches the visitor at once, and an older one's verdict says
   await check();
   assert.equal(await page.locator(".outdated").count(), 0);
 
-  // Without a network, what was kept last.
-  await page.waitForFunction(() => window.controllerChanged);
-  await page.context().setOffline(true);
-  t.after(() => page.context().setOffline(false));
-  await page.reload();
-  assert.equal(await runs(), newer);
-  await check();
+  await offline();
 });
 
 test("what a network answers in the place of a build's files is not kept", async (t) => {
-  const { build, folder } = await twoBuilds(t);
+  const { folder, routes, server, page, runs, check, offline } = await twoBuilds(t);
   const files = JSON.parse(/\{"[^{}]*"index\.html":"[0-9a-f]{16}"[^{}]*\}/.exec(await readFile(join(root, folder, "sw.js"), "utf8"))[0]);
-  const routes = { ...site };
-  const server = await serve(t, routes);
-  const page = await open(t, server.url, { init: () => navigator.serviceWorker.addEventListener("controllerchange", () => (window.controllerChanged = true)) });
-  await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
-  const runs = () => page.getAttribute('meta[name="igor-build"]', "content");
-  const check = async () => {
-    await page.click('[data-sample="whole.car"]');
-    await verdict(page);
-  };
-  assert.equal(await runs(), build);
 
   // The new service worker comes, and then a page to log in to the network, for everything.
   routes["/"] = folder;
@@ -272,10 +265,5 @@ test("what a network answers in the place of a build's files is not kept", async
   await page.goto(server.url);
   assert.equal(await runs(), newer);
   await check();
-  await page.waitForFunction(() => window.controllerChanged);
-  await page.context().setOffline(true);
-  t.after(() => page.context().setOffline(false));
-  await page.reload();
-  assert.equal(await runs(), newer);
-  await check();
+  await offline();
 });

@@ -1,7 +1,7 @@
 import type { Spare } from "./blob.ts";
 import { VerifyError } from "./error.ts";
 import { isBesideName } from "./names.ts";
-import { changed, chunkSize, isWhole, reading, type Pieces } from "./pieces.ts";
+import { changed, chunkSize, isWhole, notFetched, reading, type Pieces } from "./pieces.ts";
 import { blobsForWorkers, fromPath } from "./platform.ts";
 
 /** Bytes under a name, for whatever is not a `File` with the right name already. */
@@ -317,12 +317,7 @@ async function fetched(url: URL, kindOf: KindOf, fetch: Fetch = globalThis.fetch
     response = await fetch(url, { ...(signal && { signal }), credentials: "same-origin" });
   } catch (cause) {
     signal?.throwIfAborted();
-    throw new VerifyError("unreadable", "could not be fetched", {
-      path,
-      hint: "check the address, and that its host allows this page to read it (CORS)",
-      cause,
-      temporary: true,
-    });
+    throw notFetched(path, cause);
   }
   if (!isWhole(response) || !response.body) {
     const temporary = [408, 425, 429].includes(response.status) || response.status >= 500;

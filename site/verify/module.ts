@@ -1,4 +1,5 @@
 import { VerifyError } from "./error.ts";
+import { hex } from "./hex.ts";
 import { begins, wasmMagic } from "./magic.ts";
 import { readWASM } from "./platform.ts";
 
@@ -46,5 +47,5 @@ async function sha256(bytes: ArrayBuffer): Promise<string> {
   const digest = globalThis.crypto?.subtle
     ? new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))
     : (await import("./sha256.ts")).sha256(new Uint8Array(bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex(digest);
 }

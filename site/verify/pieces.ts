@@ -32,5 +32,15 @@ export function changed(path: string, cause?: unknown): VerifyError {
   });
 }
 
+/** Says that a host did not answer, or does not let this page read its answer. */
+export function notFetched(path: string, cause: unknown): VerifyError {
+  return new VerifyError("unreadable", "could not be fetched", {
+    path,
+    hint: "check the address, and that its host allows this page to read it (CORS)",
+    cause,
+    temporary: true,
+  });
+}
+
 /** Whether a server answered with all of a file. A part of one (status 206) that nobody asked for would be judged as if it were the file. */
 export const isWhole = ({ ok, status }: Response) => ok && status !== 206;

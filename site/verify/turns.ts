@@ -7,8 +7,8 @@ export class Turns {
     this.#free = most;
   }
 
-  /** Waits for a turn, and returns what ends it. */
-  async take(signal?: AbortSignal): Promise<() => void> {
+  /** Does some work when it is its turn. */
+  async run<Result>(signal: AbortSignal | undefined, work: () => Promise<Result>): Promise<Result> {
     if (this.#free > 0) this.#free--;
     else {
       await new Promise<void>((resolve, reject) => {
@@ -18,11 +18,15 @@ export class Turns {
         signal?.addEventListener("abort", stop);
       });
     }
-    return () => {
+    try {
+      signal?.throwIfAborted();
+      return await work();
+    } finally {
       const [next] = this.#waiting;
-      if (!next) return void this.#free++;
-      this.#waiting.delete(next);
-      next();
-    };
+      if (next) {
+        this.#waiting.delete(next);
+        next();
+      } else this.#free++;
+    }
   }
 }

@@ -60,21 +60,19 @@ export async function run<Result>(
 ): Promise<Result> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const end = await turns.take(signal);
-  const id = ++lastRun;
-  let linker: Channel | undefined;
-  try {
-    signal?.throwIfAborted();
+  return turns.run(signal, async () => {
     const aborted = new Promise<never>((_, reject) => {
       signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
     });
-    linker = await Promise.race([pool.linker(), aborted]);
+    const id = ++lastRun;
+    const linker = await Promise.race([pool.linker(), aborted]);
     const history = new History(pool, linker, id, options, await pool.workers(), onBatch);
-    return await Promise.race([history.read(input).then(then), aborted]);
-  } finally {
-    linker?.call("close", [id]).catch(() => {}); // a broken worker holds nothing
-    end();
-  }
+    try {
+      return await Promise.race([history.read(input).then(then), aborted]);
+    } finally {
+      linker.call("close", [id]).catch(() => {}); // a broken worker holds nothing
+    }
+  });
 }
 
 /** One run. */

@@ -22,7 +22,11 @@ func Agents(dir string) ([]string, error) {
 		if history.Ignored(e.Name()) || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		if e.Type()&fs.ModeSymlink != 0 {
+			if info, err := os.Stat(path); err != nil || !info.IsDir() {
+				continue
+			}
+		} else if !e.IsDir() {
 			continue
 		}
 		if HasAgent(path) {
